@@ -1,0 +1,62 @@
+# Two commands: `make run` (the whole chain on real weights and text) and `make test`.
+# Each creates .venv on first use and needs nothing but Python >= 3.11. To use an environment
+# of your own (conda, for example): make run PY=python
+SHELL := bash
+CONFIG ?= quick
+PROFILE ?= local
+NAME = $(basename $(notdir $(CONFIG)))
+ANALYSIS := $(wildcard notebooks/00_* notebooks/2* notebooks/3* notebooks/5*)
+
+ifndef PY
+PY := .venv/bin/python
+READY := .venv/.ready
+endif
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# One BLAS thread a process: the engine runs several processes instead, and the number of
+# threads is part of what makes a run bit-reproducible.
+export OMP_NUM_THREADS ?= 1
+SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
+
+.PHONY: run test lint format figures campaign lock unlock clean help
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml] [PROFILE=local]
+	$(SNAKEMAKE) $(ARGS)
+
+test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
+	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+
+lint: $(READY)  ## check the code style
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+format: $(READY)  ## apply the code style
+	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
+	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
+	$(PY) -m lib.provenance clean $(ANALYSIS)
+
+campaign: run  ## train CONFIG like `make run`, then promote its results to data/results/reference
+	$(PY) -m lib.runs promote $(NAME)
+
+lock:  ## rewrite constraints.txt from a fresh environment
+	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt
+	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
+
+unlock: $(READY)  ## free the engine's lock after a killed `make run`
+	$(SNAKEMAKE) --unlock
+
+clean:  ## delete runs, results and figures of all configurations but the reference
+	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
+	  ! -name reference -exec rm -rf {} +
+
+.venv/.ready: requirements.txt constraints.txt pyproject.toml
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
+	python3 -m venv .venv
+	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \
+	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt -e .; fi
+	touch $@

@@ -1,0 +1,122 @@
+# The whole chain of one configuration: fine-tune -> measure groups -> analyse and draw.
+# `make run CONFIG=quick` calls it; one job is one execution of a notebook by papermill.
+#
+# Content decides what runs again, never a file's age: parameters and fingerprints of the code
+# (comments and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
+import base64
+import json
+
+from lib import config as settings
+from lib import paths, provenance, runs
+
+GRID = settings.load_grid(config.get("grid", "quick"))
+RESULTS = paths.results(GRID.name)
+FIGURES = paths.figures(GRID.name)
+SETTINGS = {setting.id: setting for setting in GRID.settings}
+GROUPS = {setting_id: [setting_id] for setting_id in SETTINGS} | GRID.unions
+MARKERS = {
+    setting_id: {runs.marker(setting_id, shard): shard for shard in GRID.shards}
+    for setting_id in SETTINGS
+}
+# Analysis notebooks and the figure that each draws last.
+ANALYSES = {
+    "20_measure_scores_and_predictions": "20_measures",
+    "21_measure_representations": "21_layers",
+    "22_compare_macro_and_micro": "22_macro_micro",
+    "50_paper_figures": "50_agreement",
+}
+
+# A shard counts as done while its runs are there and are the ones that it made.
+for markers in MARKERS.values():
+    for marker in markers:
+        runs.drop_stale_marker(marker)
+
+
+def papermill(notebook, log, **parameters):
+    encoded = base64.b64encode(json.dumps(parameters).encode()).decode()
+    return (
+        f"python -m papermill notebooks/{notebook}.ipynb {log} -k python3 --no-progress-bar "
+        f"--parameters_base64 {encoded}"
+    )
+
+
+def code(notebook, *files):
+    return provenance.digest(
+        provenance.notebook_fingerprint(paths.ROOT / "notebooks" / f"{notebook}.ipynb"),
+        provenance.code_fingerprint(files),
+    )
+
+
+def shard_of(wildcards):
+    return MARKERS[wildcards.setting][paths.RUNS / wildcards.setting / f"{wildcards.shard}.json"]
+
+
+wildcard_constraints:
+    shard=r"seeds\d+to\d+",
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        [FIGURES / f"{figure}.svg" for figure in ANALYSES.values()],
+
+
+rule finetune:
+    output:
+        paths.RUNS / "{setting}" / "{shard}.json",
+    log:
+        notebook=paths.RUNS / "{setting}" / "{shard}.log.ipynb",
+    params:
+        command=lambda w, log: papermill(
+            "10_finetune", log.notebook, **SETTINGS[w.setting].to_dict(), seeds=shard_of(w)
+        ),
+        code=code("10_finetune", *provenance.TRAINING_CODE),
+    resources:
+        gpu=1,
+    shell:
+        "{params.command}"
+
+
+rule measure_group:
+    input:
+        lambda w: [marker for setting_id in GROUPS[w.group] for marker in MARKERS[setting_id]],
+    output:
+        [RESULTS / "{group}" / f"{table}.parquet" for table in runs.TABLES],
+    log:
+        notebook=RESULTS / "logs" / "{group}.ipynb",
+    params:
+        command=lambda w, log: papermill(
+            "12_measure_group",
+            log.notebook,
+            results=GRID.name,
+            group=w.group,
+            setting_ids=GROUPS[w.group],
+            seeds=GRID.seeds,
+            keep_vectors=GRID.keep_vectors,
+        ),
+        code=code("12_measure_group", *provenance.MEASURE_CODE),
+    shell:
+        "{params.command}"
+
+
+for notebook, figure in ANALYSES.items():
+
+    rule:
+        name:
+            f"analyse_{notebook[:2]}"
+        input:
+            expand(RESULTS / "{group}" / "measures.parquet", group=GROUPS),
+        output:
+            FIGURES / f"{figure}.svg",
+        log:
+            notebook=RESULTS / "logs" / f"{notebook}.ipynb",
+        params:
+            command=lambda w, log, notebook=notebook: papermill(
+                notebook, log.notebook, results=GRID.name
+            ),
+            code=code(notebook, "lib/plots.py"),
+        shell:
+            "{params.command}"

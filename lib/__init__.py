@@ -1,0 +1,16 @@
+"""Shared module of the compendium on the instability of fine-tuning.
+
+One idea a module; the notebooks tell the stories:
+
+paths         where things are
+config        typed settings, strict checks of parameters and grids
+provenance    commit, versions and fingerprints of code
+assets        pinned wheels turned into files
+tasks         labelled text with fixed columns and splits
+backbones     pretrained encoders
+finetune      one run: train, evaluate, record
+runs          the run store and the tables made from it
+measures      instability at three granularities: scores, predictions, representations
+resampling    intervals by resampling runs
+plots         figures, byte-reproducible and with alternative text
+"""

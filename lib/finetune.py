@@ -1,0 +1,376 @@
+"""One run: fine-tune a pretrained encoder with a seed, evaluate it, record what happened.
+
+The standard method of Du & Nguyen (released code): AdamW on all parameters, linear warm-up over
+the first tenth of the steps and linear decay to zero, weight decay on all weights but biases and
+LayerNorm, gradient norm clipped to 1.
+
+Same setting, seed, machine, versions and thread count give the same bits.
+"""
+
+import argparse
+import copy
+import math
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import get_linear_schedule_with_warmup
+
+from lib import backbones, provenance, runs, tasks
+from lib.config import Grid, Setting, load_grid
+from lib.measures import performance
+from lib.tasks import Encoded
+
+#: Batches are cut from pools of this many batches sorted by length: less padding, same shuffle.
+BATCHES_PER_POOL = 16
+EVAL_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one run: of all three streams, unless one is overridden.
+
+    Streams as Dodge et al. (2020) separate them: ``init`` (newly initialised weights), ``order``
+    (data order) and ``dropout``.
+    """
+
+    seed: int
+    init: int
+    order: int
+    dropout: int
+
+    @classmethod
+    def of(cls, seed: int, init: int = -1, order: int = -1, dropout: int = -1) -> "Seeds":
+        """All streams from ``seed``, except those given (−1: not given)."""
+        return cls(seed, *(seed if value < 0 else value for value in (init, order, dropout)))
+
+    @property
+    def label(self) -> str:
+        """``seed3``, or ``seed3-init0`` where the init stream is held at another seed."""
+        overrides = [
+            f"-{name}{getattr(self, name)}"
+            for name in ("init", "order", "dropout")
+            if getattr(self, name) != self.seed
+        ]
+        return f"seed{self.seed}{''.join(overrides)}"
+
+    def stream(self, name: str) -> int:
+        """The stream's own 32-bit seed: streams are independent even under one number."""
+        entropy = [getattr(self, name), zlib.crc32(name.encode())]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """``auto`` is the GPU if there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def make_deterministic() -> bool:
+    """Ask torch for deterministic kernels everywhere; whether they are guaranteed."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return torch.are_deterministic_algorithms_enabled()
+
+
+def epoch_batches(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The rows of each batch of one epoch, every row once.
+
+    Rows are shuffled, cut into pools, sorted by length within a pool, cut into batches, and the
+    batches shuffled: neighbours have like lengths, so little is padded.
+    """
+    order = rng.permutation(len(lengths))
+    pool = batch_size * BATCHES_PER_POOL
+    batches = []
+    for start in range(0, len(order), pool):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def pad(
+    data: Encoded, rows: np.ndarray, device: torch.device
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """Model inputs (B, longest) and labels (B,) of the given rows."""
+    lengths = data.lengths[rows]
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    source = (data.starts[rows][:, None] + np.arange(lengths.max()))[mask]
+    tokens = np.zeros(mask.shape, np.int64)
+    types = np.zeros(mask.shape, np.int64)
+    tokens[mask] = data.tokens[source]
+    types[mask] = data.types[source]
+    inputs = {"input_ids": tokens, "token_type_ids": types, "attention_mask": mask.astype(np.int64)}
+    moved = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
+    return moved, torch.from_numpy(data.labels[rows]).to(device)
+
+
+def _inputs_of(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Without token types for models that know only one type (RoBERTa's table has one row)."""
+    if getattr(model.config, "type_vocab_size", 0) < 2:
+        return {name: value for name, value in inputs.items() if name != "token_type_ids"}
+    return inputs
+
+
+def _optimizer(model: torch.nn.Module, setting: Setting) -> torch.optim.Optimizer:
+    """AdamW without weight decay on biases and LayerNorm."""
+    decayed, spared = [], []
+    for name, weight in model.named_parameters():
+        bare = name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
+        (spared if bare else decayed).append(weight)
+    groups = [
+        {"params": decayed, "weight_decay": setting.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=setting.learning_rate, eps=1e-6, foreach=False)
+
+
+@dataclass
+class Evaluation:
+    """What a model says about N examples. ``first`` and ``mean`` are (L + 1, N, D) layer vectors
+    (embeddings first): the hidden state at position 0, and the mean over the tokens.
+    """
+
+    logits: np.ndarray
+    first: np.ndarray | None = None
+    mean: np.ndarray | None = None
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.Module, data: Encoded, device: torch.device, *, vectors: bool, precision: str
+) -> Evaluation:
+    """Logits (N, C) and, if asked for, the layer vectors of all examples, in their order."""
+    model.eval()
+    order = np.argsort(data.lengths, kind="stable")
+    logits, first, mean = [], [], []
+    for start in range(0, len(order), EVAL_BATCH):
+        inputs, _ = pad(data, order[start : start + EVAL_BATCH], device)
+        with _autocast(device, precision):
+            output = model(**_inputs_of(model, inputs), output_hidden_states=vectors)
+        logits.append(output.logits.float().cpu().numpy())
+        if vectors:
+            mask = inputs["attention_mask"][..., None].float()
+            states = [state.float() for state in output.hidden_states]
+            first.append(np.stack([s[:, 0].cpu().numpy() for s in states]))
+            mean.append(np.stack([((s * mask).sum(1) / mask.sum(1)).cpu().numpy() for s in states]))
+    back = np.argsort(order)
+    return Evaluation(
+        np.concatenate(logits)[back],
+        *(np.concatenate(part, axis=1)[:, back] if part else None for part in (first, mean)),
+    )
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _distances(model: torch.nn.Module, start: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Euclidean distance from the start weights: of all pretrained weights, and of each layer."""
+    squares: dict[str, float] = {}
+    for name, weight in model.named_parameters():
+        if name not in start:
+            continue
+        words = name.split(".")
+        part = "embeddings" if "embeddings" in words else "other"
+        if "layer" in words:
+            part = f"layer{int(words[words.index('layer') + 1]) + 1}"
+        square = (weight.detach().double() - start[name].double()).square().sum().item()
+        squares[part] = squares.get(part, 0.0) + square
+    return {
+        "all": math.sqrt(sum(squares.values())),
+        **{part: math.sqrt(square) for part, square in squares.items()},
+    }
+
+
+def train(
+    model: torch.nn.Module,
+    setting: Setting,
+    data: tasks.Prepared,
+    seeds: Seeds,
+    device: torch.device,
+    title: str,
+) -> tuple[list[dict[str, float]], bool]:
+    """Train ``model`` in place; leaves it in the state of the chosen checkpoint.
+
+    Returns the log (one row a step: loss, learning rate, gradient norm) and whether the run
+    diverged: training stops at the first loss or gradient that is not finite.
+    """
+    rng = np.random.default_rng(seeds.stream("order"))
+    per_epoch = math.ceil(len(data.train) / setting.batch_size)
+    n_steps = per_epoch * setting.epochs
+    optimizer = _optimizer(model, setting)
+    schedule = get_linear_schedule_with_warmup(optimizer, round(setting.warmup * n_steps), n_steps)
+    loss_of = (
+        torch.nn.functional.mse_loss if data.n_classes == 1 else torch.nn.functional.cross_entropy
+    )
+    look_every = max(1, per_epoch // setting.evals_per_epoch)
+    best_score, best_weights = -math.inf, None
+    log: list[dict[str, float]] = []
+    torch.manual_seed(seeds.stream("dropout"))
+    bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
+    for _ in range(setting.epochs):
+        for rows in epoch_batches(data.train.lengths, setting.batch_size, rng):
+            step = len(log)
+            model.train()
+            inputs, labels = pad(data.train, rows, device)
+            with _autocast(device, setting.precision):
+                logits = model(**_inputs_of(model, inputs)).logits.float()
+            loss = loss_of(logits.squeeze(-1) if data.n_classes == 1 else logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(
+                model.parameters(), setting.max_grad_norm or math.inf
+            )
+            rate = schedule.get_last_lr()[0]
+            log.append(
+                {"step": step, "loss": loss.item(), "lr": rate, "gradient_norm": norm.item()}
+            )
+            if not (math.isfinite(log[-1]["loss"]) and math.isfinite(log[-1]["gradient_norm"])):
+                bar.close()
+                return log, True
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            bar.set_postfix(loss=f"{log[-1]['loss']:.3f}", refresh=False)
+            if setting.checkpoint == "best" and (step + 1) % look_every == 0:
+                score = _validate(model, data, setting, device)
+                bar.set_postfix(loss=f"{log[-1]['loss']:.3f}", validation=f"{score:.3f}")
+                if score > best_score:
+                    best_score, best_weights = score, copy.deepcopy(model.state_dict())
+    bar.close()
+    if best_weights is not None:
+        model.load_state_dict(best_weights)
+    return log, False
+
+
+def _validate(
+    model: torch.nn.Module, data: tasks.Prepared, setting: Setting, device: torch.device
+) -> float:
+    seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
+    return performance.score(data.metric, data.validation.labels, performance.decide(seen.logits))
+
+
+def run_fingerprint(setting: Setting, seeds: Seeds, data: str, backbone: str) -> str:
+    """Identity of a run: what it depends on, and the code that makes it."""
+    code = provenance.code_fingerprint(provenance.TRAINING_CODE)
+    return provenance.digest(setting.to_dict(), vars(seeds), data, backbone, code)
+
+
+def finetune(
+    setting: Setting,
+    seeds: Seeds,
+    *,
+    device: str = "auto",
+    data: tasks.Prepared | None = None,
+    located: backbones.Located | None = None,
+) -> runs.Run:
+    """Train and evaluate one run; nothing is written."""
+    located = located or backbones.locate(setting.backbone)
+    data = data or _prepare(setting, located)
+    place = pick_device(device)
+    deterministic = make_deterministic()
+    began = time.perf_counter()
+    model, new = backbones.load_classifier(located, data.n_classes, seeds.stream("init"))
+    model.to(place)
+    start = {
+        name: weight.detach().clone()
+        for name, weight in model.named_parameters()
+        if name not in new
+    }
+    log, diverged = train(model, setting, data, seeds, place, f"{setting.id} {seeds.label}")
+    seen = evaluate(model, data.evaluation, place, vectors=True, precision=setting.precision)
+    outcome = performance.judge(data.evaluation.labels, seen.logits, data.metric, diverged=diverged)
+    head, dirty = provenance.commit()
+    record = {
+        "setting_id": setting.id,
+        "setting": setting.to_dict(),
+        "seed_label": seeds.label,
+        "seed": seeds.seed,
+        "seed_init": seeds.init,
+        "seed_order": seeds.order,
+        "seed_dropout": seeds.dropout,
+        **outcome,
+        "n_train": len(data.train),
+        "n_eval": len(data.evaluation),
+        "final_loss": float(np.mean([row["loss"] for row in log[-20:]])),
+        "steps": len(log),
+        "distance": _distances(model, start),
+        "newly_initialised": new,
+        "wall_s": round(time.perf_counter() - began, 2),
+        "device": torch.cuda.get_device_name() if place.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "deterministic": deterministic,
+        "versions": provenance.versions(),
+        "commit": head,
+        "dirty": dirty,
+        "code": provenance.code_fingerprint(provenance.TRAINING_CODE),
+        "data_sha256": data.sha256,
+        "backbone_sha256": located.sha256,
+        "backbone_revision": located.revision,
+        "fingerprint": run_fingerprint(setting, seeds, data.sha256, located.sha256),
+    }
+    return runs.Run(
+        record, seen.logits, data.evaluation.labels, data.evaluation.example_ids, log, seen.first, seen.mean
+    )  # fmt: skip
+
+
+def _prepare(setting: Setting, located: backbones.Located) -> tasks.Prepared:
+    return tasks.prepare(setting, located.sha256, lambda: backbones.load_tokenizer(located))
+
+
+def finetune_seeds(
+    setting: Setting,
+    all_seeds: list[Seeds],
+    *,
+    device: str = "auto",
+    store: "os.PathLike[str] | None" = None,
+) -> list[dict[str, Any]]:
+    """Train the runs that the store lacks, one after the other, each saved as it is finished.
+
+    Returns the records of all runs, those found included.
+    """
+    located = backbones.locate(setting.backbone)
+    data = _prepare(setting, located)
+    records = []
+    bar = tqdm(all_seeds, desc=setting.id, unit="run")
+    for seeds in bar:
+        folder = runs.folder(setting.id, seeds.label, store)
+        record = runs.finished(folder, run_fingerprint(setting, seeds, data.sha256, located.sha256))
+        if record is None:
+            run = finetune(setting, seeds, device=device, data=data, located=located)
+            runs.save(run, folder)
+            record = run.record
+        records.append(record)
+        bar.set_postfix_str(f"{record['metric']} {record['score']:.3f} {record['status']}")
+    return records
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train all runs of a configuration without Jupyter: ``python -m lib.finetune CONFIG``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.finetune",
+        description="Train the runs of a configuration that the run store lacks, without notebooks.",
+    )
+    parser.add_argument("config", help="name in config/ or path of a .yaml file")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    grid: Grid = load_grid(options.config)
+    for setting in grid.settings:
+        finetune_seeds(setting, [Seeds.of(seed) for seed in grid.seeds], device=options.device)
+
+
+if __name__ == "__main__":
+    main()

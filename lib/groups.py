@@ -1,0 +1,119 @@
+"""From the runs of a group to its tidy tables: who ran, what they said, how far apart they are.
+
+Logits are rounded to float16 first, the precision they are committed in, so that anyone who
+recomputes a measure from the committed logits gets the committed number.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from lib import measures, resampling, runs
+from lib.measures.performance import decide
+
+POOLINGS = ("first", "mean")
+
+
+def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Row numbers of all runs, of the successful and of the failed ones, where there are ≥ 2.
+
+    Diverged runs count as failed; measures leave them out where they have no finite output.
+    """
+    ok = (table["status"] == "ok").to_numpy()
+    chosen = {"all": np.arange(len(table)), "ok": np.flatnonzero(ok), "failed": np.flatnonzero(~ok)}
+    return {name: rows for name, rows in chosen.items() if len(rows) >= 2}
+
+
+def distance_table(group: list[runs.Run], names: list[str]) -> pd.DataFrame:
+    """A row a pair of runs (``run_a`` < ``run_b``, rows of the run table), layer and measure."""
+    pairs = np.triu_indices(len(group), 1)
+    parts = []
+    for pooling in POOLINGS:
+        vectors = [getattr(run, pooling) for run in group]
+        if absent := [run for run, array in zip(group, vectors, strict=True) if array is None]:
+            raise FileNotFoundError(
+                f"{runs.name_of(absent[0])}: the layer vectors were deleted after an earlier "
+                "measurement. Delete the run's folder to train it again, and set keep_vectors "
+                "if you mean to measure more than once."
+            )
+        for name, distances in measures.representation_distances(vectors, names).items():
+            parts += [
+                pd.DataFrame(
+                    {
+                        "measure": name,
+                        "pooling": pooling,
+                        "layer": layer,
+                        "run_a": pairs[0],
+                        "run_b": pairs[1],
+                        "distance": matrix[pairs],
+                    }
+                )
+                for layer, matrix in enumerate(distances)
+            ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _row(granularity: str, measure: str, interval: resampling.Interval, **where) -> dict:
+    return {"granularity": granularity, "measure": measure, **where, **interval._asdict()}
+
+
+def _performance_and_prediction(
+    table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray
+) -> list[dict]:
+    rows = [
+        _row("performance", "mean", resampling.mean_interval(table["score"])),
+        _row("performance", "sd", resampling.sd_interval(table["score"])),
+    ]
+    if logits.shape[-1] == 1:
+        return rows
+    predictions = decide(logits)
+    right = measures.pairwise_consistency(predictions, labels)
+    for name, pairs in {
+        "disagreement": measures.pairwise_disagreement(predictions),
+        "jsd": measures.pairwise_jsd(softmax(logits, axis=-1)),
+        "con": measures.pairwise_consistency(predictions),
+        "ccon": right,
+    }.items():
+        rows.append(_row("prediction", name, measures.instability(pairs)))
+    rows.append(_row("prediction", "kappa", resampling.kappa_instability(predictions)))
+    return rows
+
+
+def measure_table(
+    table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray, distances: pd.DataFrame
+) -> pd.DataFrame:
+    """A row a subset of runs and measure (a layer and pooling, for representations), with interval.
+
+    ``kappa`` is the instability 1 − kappa; ``con`` and ``ccon`` are agreements, not distances.
+    """
+    rows = []
+    for subset, members in subsets(table).items():
+        finite = members[np.isfinite(logits[members]).all((1, 2))]
+        counts = {"subset": subset, "n_failed": int((table["status"][members] != "ok").sum())}
+        if len(finite) >= 2:
+            chosen = table.iloc[finite].reset_index(drop=True)
+            rows += [
+                {**row, **counts}
+                for row in _performance_and_prediction(chosen, logits[finite], labels)
+            ]
+        for (name, pooling, layer), part in distances.groupby(["measure", "pooling", "layer"]):
+            matrix = runs.distance_matrix(part, len(table))[np.ix_(members, members)]
+            where = {"pooling": pooling, "layer": layer, **counts}
+            rows.append(_row("representation", name, measures.instability(matrix), **where))
+    result = pd.DataFrame(rows)
+    result["layer"] = result["layer"].astype("Int64")
+    return result
+
+
+def tables(group: list[runs.Run], names: list[str]) -> dict[str, pd.DataFrame]:
+    """All tables of a group, by the names of ``lib.runs.TABLES``."""
+    table = runs.run_table(group)
+    logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
+    distances = distance_table(group, names)
+    return {
+        "runs": table,
+        "examples": runs.example_table(group),
+        "logits": runs.logit_table(group),
+        "distances": distances,
+        "measures": measure_table(table, logits, group[0].labels, distances),
+    }

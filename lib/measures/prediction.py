@@ -1,0 +1,194 @@
+"""Instability of predictions: S runs, N examples, C classes, all pairs at once.
+
+Every pairwise measure is a symmetric (S, S) matrix; its mean over the S(S − 1)/2 distinct pairs is
+the published number (``lib.measures.instability`` adds an interval).
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import xlogy
+
+
+class Consistency(NamedTuple):
+    """Fractions in [0, 1]; the last four are NaN or need labels as documented below."""
+
+    accuracy: float
+    con: float
+    ccon: float
+    unanimity: float
+    correct_unanimity: float
+
+
+def _check_predictions(predictions: np.ndarray, name: str = "predictions") -> np.ndarray:
+    predictions = np.asarray(predictions)
+    if predictions.ndim != 2 or len(predictions) < 2 or predictions.shape[1] < 1:
+        raise ValueError(f"{name} has shape {predictions.shape}; expected (S, N), S ≥ 2, N ≥ 1")
+    if predictions.dtype == bool:
+        predictions = predictions.astype(np.int64)
+    if not np.issubdtype(predictions.dtype, np.integer):
+        raise ValueError(
+            f"{name} of shape {predictions.shape} has dtype {predictions.dtype}; expected integer "
+            "class labels (argmax of the logits)"
+        )
+    return predictions
+
+
+def _check_labels(labels: np.ndarray, n: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise ValueError(f"labels has shape {labels.shape}; expected ({n},), one per prediction")
+    if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels has dtype {labels.dtype}; expected integer class labels")
+    return labels
+
+
+def _votes(predictions: np.ndarray) -> np.ndarray:
+    """One-hot votes (S, N, C) over the classes that occur."""
+    return (predictions[..., None] == np.unique(predictions)).astype(float)
+
+
+def _agreement(one_hot: np.ndarray) -> np.ndarray:
+    """(S, S) share of examples on which two runs give the same vote: one matrix product."""
+    flat = one_hot.reshape(len(one_hot), -1)
+    return flat @ flat.T / one_hot.shape[1]
+
+
+def _pair_mean(matrix: np.ndarray) -> float:
+    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
+
+
+def pairwise_disagreement(predictions: np.ndarray) -> np.ndarray:
+    """Share of examples on which two runs predict different classes (churn).
+
+    Du & Nguyen (2023), released code, ``avg_disagreement``; 1 − CON of Bui et al. (2025).
+
+    Parameters
+    ----------
+    predictions : (S, N) integer class labels
+
+    Returns
+    -------
+    (S, S) symmetric array of fractions, zero diagonal
+    """
+    return 1.0 - pairwise_consistency(predictions)
+
+
+def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    """(S, S) share of examples on which two runs agree; with labels, agree and are both right.
+
+    CON and ACC-CON of a pair: Wang et al. (2020), as fractions. The diagonal is 1, or with labels
+    the accuracy of each run.
+    """
+    predictions = _check_predictions(predictions)
+    votes = _votes(predictions)
+    if labels is not None:
+        labels = _check_labels(labels, predictions.shape[1])
+        votes = votes * (predictions == labels)[..., None]
+    return _agreement(votes)
+
+
+def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence of two runs' class probabilities, mean over examples.
+
+    H((p + q)/2) − (H(p) + H(q))/2 in nats, in [0, ln 2]; a divergence, no square root (Du & Nguyen
+    2023, released code, ``jsd``). Zero probabilities are fine: 0 log 0 = 0.
+
+    Parameters
+    ----------
+    probabilities : (S, N, C); each row sums to 1
+
+    Returns
+    -------
+    (S, S) symmetric array, zero diagonal
+    """
+    p = np.asarray(probabilities, float)
+    if p.ndim != 3 or len(p) < 2 or p.shape[2] < 2:
+        raise ValueError(f"probabilities has shape {p.shape}; expected (S, N, C), S ≥ 2, C ≥ 2")
+    bad = ~((p >= 0).all(-1) & (np.abs(p.sum(-1) - 1) < 1e-4))
+    if bad.any():
+        run, example = np.argwhere(bad)[0]
+        raise ValueError(
+            f"probabilities of shape {p.shape}: run {run}, example {example} is {p[run, example]}, "
+            "not a probability distribution; apply a softmax to logits first"
+        )
+    entropy = -xlogy(p, p).sum(-1).mean(-1)
+    result = np.zeros((len(p), len(p)))
+    for i in range(len(p) - 1):
+        middle = (p[i] + p[i + 1 :]) / 2
+        mixed = -xlogy(middle, middle).sum(-1).mean(-1)
+        result[i, i + 1 :] = mixed - (entropy[i] + entropy[i + 1 :]) / 2
+    return np.clip(result + result.T, 0.0, None)
+
+
+def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> float:
+    """Fleiss' kappa with runs as raters and examples as subjects; instability is 1 − kappa.
+
+    (P_a − P_e)/(1 − P_e), where P_a is the mean agreement of distinct pairs and P_e the sum of
+    squared shares of the classes among all S·N votes. Any number of classes.
+
+    ``as_published=True`` gives the number of Du & Nguyen's released notebook, which sums over the
+    wrong axis: P_e = 1/N whatever the classes, so that 1 − kappa = disagreement · N/(N − 1).
+
+    If all runs give all examples one class, agreement is perfect and so is chance: NaN, with a
+    warning.
+    """
+    predictions = _check_predictions(predictions)
+    votes = _votes(predictions)
+    agreement = _pair_mean(_agreement(votes))
+    chance = 1.0 / predictions.shape[1] if as_published else float((votes.mean((0, 1)) ** 2).sum())
+    if chance == 1.0:
+        warnings.warn(
+            "fleiss_kappa: all runs give all examples one class; kappa is undefined (NaN)",
+            stacklevel=2,
+        )
+        return float("nan")
+    return (agreement - chance) / (1.0 - chance)
+
+
+def consistency(predictions: np.ndarray, labels: np.ndarray) -> Consistency:
+    """Accuracy and consistency of S runs (specification of Bui et al. 2025 after Wang et al. 2020).
+
+    accuracy : mean over runs
+    con, ccon : mean over distinct pairs of runs of the share of examples on which both agree, and
+        both agree and are right
+    unanimity, correct_unanimity : share of examples on which all runs agree, and are all right;
+        smaller than the pairwise forms and falling with S
+    """
+    predictions = _check_predictions(predictions)
+    labels = _check_labels(labels, predictions.shape[1])
+    correct = predictions == labels
+    return Consistency(
+        accuracy=float(correct.mean()),
+        con=_pair_mean(pairwise_consistency(predictions)),
+        ccon=_pair_mean(pairwise_consistency(predictions, labels)),
+        unanimity=float((predictions == predictions[0]).all(0).mean()),
+        correct_unanimity=float(correct.all(0).mean()),
+    )
+
+
+def distribution_variance(correct: np.ndarray) -> float:
+    """Variance of accuracy over seeds on the data distribution, without test-set noise.
+
+    Jordan (2024), Eq. 3: N/(N − 1) · (s² − v/N), where s² is the variance (ddof 1) of the S
+    accuracies on the N examples and v the mean over examples of the variance (ddof 1) of being
+    right. Unbiased, so it can be negative; it is never clipped here.
+
+    Parameters
+    ----------
+    correct : (S, N) of 0 and 1 (or bool), S ≥ 2, N ≥ 2
+    """
+    correct = np.asarray(correct, float)
+    if correct.ndim != 2 or min(correct.shape) < 2:
+        raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
+    if not np.isin(correct, (0.0, 1.0)).all():
+        raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
+    n = correct.shape[1]
+    observed = correct.mean(1).var(ddof=1)
+    return float(n / (n - 1) * (observed - correct.var(0, ddof=1).mean() / n))
+
+
+def distribution_sd(correct: np.ndarray) -> float:
+    """√max(``distribution_variance``, 0), in the unit of accuracy (a fraction)."""
+    return float(np.sqrt(max(distribution_variance(correct), 0.0)))

@@ -1,0 +1,176 @@
+"""Figures: axes in, axes out; one style; every figure saved with its data and a text alternative.
+
+Colours are seaborn's ``colorblind`` palette, always with a marker or a label beside them. Output
+is byte-reproducible: fonts bundled with matplotlib, fixed SVG ids, no dates, no bootstrap here
+(intervals come from ``lib.resampling``).
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lib import paths
+
+#: Widths in inches of one and of two columns of a two-column paper.
+COLUMN, PAGE = 3.03, 6.3
+
+_PALETTE = sns.color_palette("colorblind").as_hex()
+INK, PALE = "#333333", "#bbbbbb"
+STATUS = {  # status of a run: (label, colour, marker, filled)
+    "ok": ("ok", _PALETTE[0], "o", True),
+    "failed": ("failed: at or below majority", _PALETTE[3], "v", False),
+    "collapsed": ("failed by collapse to one class", _PALETTE[3], "X", False),
+    "diverged": ("diverged", INK, "s", False),
+}
+MEASURES = {  # representation measure: (label, colour, marker)
+    "cka": ("CKA (debiased)", _PALETTE[0], "o"),
+    "op": ("OP", _PALETTE[1], "s"),
+    "svcca": ("SVCCA (99 % variance)", _PALETTE[2], "^"),
+    "svcca_published": ("SVCCA (published rule)", _PALETTE[4], "v"),
+    "cka_biased": ("CKA (biased)", _PALETTE[5], "D"),
+}
+
+
+def use_style() -> None:
+    """8 pt text at final size, no top and right spines, reproducible output."""
+    mpl.rcdefaults()
+    plt.rcParams.update(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 4,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "savefig.dpi": 300,
+            "pdf.fonttype": 42,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "finetuning-instability",
+        }
+    )
+
+
+def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) -> Path:
+    """Write ``<name>.svg``, ``.pdf``, ``.csv`` (what was drawn) and ``.alt.txt``; returns the SVG.
+
+    ``alt`` describes the figure to someone who cannot see it: chart type, what it shows, the trend
+    and the exception. ``results`` is the configuration drawn from; only ``reference`` writes into
+    the committed ``figures/``.
+    """
+    if len(alt.split()) < 8:
+        raise ValueError(
+            f"alt text of {name} is {alt!r}; describe the figure in a sentence or more"
+        )
+    folder = paths.figures(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    svg = folder / f"{name}.svg"
+    fig.savefig(svg, metadata={"Date": None, "Description": alt})
+    fig.savefig(svg.with_suffix(".pdf"), metadata={"CreationDate": None})
+    data.to_csv(svg.with_suffix(".csv"), index=False, float_format="%.6g")
+    svg.with_suffix(".alt.txt").write_text(alt + "\n")
+    return svg
+
+
+def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Axes:
+    """Every run's score as a point over a pale box; failed runs open, the majority class a line.
+
+    Parameters
+    ----------
+    runs : a row a run with ``score``, ``status``, ``majority``, ``metric`` and the column ``x``
+    x : column whose values are the categories, drawn in ``order``; its tick labels carry the
+        number of failed runs
+    """
+    sns.boxplot(
+        runs, x=x, y="score", order=order, ax=ax, color="#eeeeee", linecolor=PALE, width=0.5,
+        linewidth=0.7, showfliers=False,
+    )  # fmt: skip
+    ticks = []
+    for position, category in enumerate(order):
+        part = runs[runs[x] == category].reset_index(drop=True)
+        offsets = np.linspace(-0.16, 0.16, len(part)) if len(part) > 1 else np.zeros(1)
+        for status, (_, colour, marker, filled) in STATUS.items():
+            chosen = (part["status"] == status).to_numpy()
+            ax.scatter(
+                position + offsets[chosen], part["score"][chosen], marker=marker, s=16, zorder=3,
+                facecolors=colour if filled else "white", edgecolors=colour, linewidths=0.9,
+            )  # fmt: skip
+        if part["metric"].iloc[0] == "accuracy":
+            ax.hlines(
+                part["majority"].iloc[0], position - 0.42, position + 0.42, colors=INK,
+                linestyles="--", linewidth=0.8,
+            )  # fmt: skip
+        failed = int((part["status"] != "ok").sum())
+        ticks.append(f"{category}\n{failed} of {len(part)} failed")
+    ax.set_xticks(range(len(order)), ticks)
+    ax.set(xlabel="", ylabel=runs["metric"].iloc[0])
+    return ax
+
+
+def status_legend(ax: Axes, statuses: list[str], **where) -> None:
+    """Legend of the run statuses that occur, and of the majority line."""
+    handles = [
+        mpl.lines.Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=marker,
+            markeredgecolor=colour,
+            markerfacecolor=colour if filled else "white",
+            label=label,
+        )  # fmt: skip
+        for status, (label, colour, marker, filled) in STATUS.items()
+        if status in statuses
+    ]
+    handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
+    ax.legend(handles=handles, **where)
+
+
+def layer_curves(ax: Axes, curves: pd.DataFrame, *, measures: list[str]) -> Axes:
+    """Mean distance against layer, with the band of resampling runs; layer 0 is the embeddings.
+
+    ``curves`` has columns ``measure, layer, value, low, high``.
+    """
+    for name in measures:
+        label, colour, marker = MEASURES[name]
+        part = curves[curves["measure"] == name].sort_values("layer")
+        ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=label)
+    ax.set(xlabel="layer (0 = embeddings)", ylabel="mean distance between runs", ylim=(0, None))
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return ax
+
+
+def agreement_heatmap(
+    ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame | None = None
+) -> Axes:
+    """Lower triangle of a square table of correlations, −1 … 1, the value in each cell.
+
+    ``marks`` holds a text (such as ``*``) a cell to put behind the value.
+    """
+    hidden = np.triu(np.ones(table.shape, bool))
+    texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
+    if marks is not None:
+        texts = texts + marks
+    sns.heatmap(
+        table.iloc[1:, :-1], mask=hidden[1:, :-1], annot=texts.iloc[1:, :-1], fmt="", vmin=-1,
+        vmax=1, center=0, cmap="vlag", square=True, linewidths=0.6, ax=ax,
+        annot_kws={"size": 6.5}, cbar_kws={"label": label, "shrink": 0.7},
+    )  # fmt: skip
+    ax.tick_params(length=0)
+    ax.set(xlabel="", ylabel="")
+    return ax

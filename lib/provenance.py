@@ -1,0 +1,135 @@
+"""What made a result: commit, versions, device, and fingerprints of the code that ran."""
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from lib import paths
+
+PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
+
+#: The modules whose code decides what a trained run looks like. A change of any of them, comments
+#: and docstrings aside, makes finished runs stale; a change anywhere else retrains nothing.
+TRAINING_CODE = ("lib/tasks.py", "lib/backbones.py", "lib/finetune.py")
+#: The same for the tables that are computed from runs.
+MEASURE_CODE = (
+    "lib/measures/performance.py",
+    "lib/measures/prediction.py",
+    "lib/measures/representation.py",
+    "lib/resampling.py",
+    "lib/runs.py",
+)
+
+
+def digest(*parts: object) -> str:
+    """First 16 hex digits of the sha256 of the parts' canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _without_prose(source: str) -> str:
+    """The code as a syntax tree without docstrings; comments and layout are gone by parsing."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [
+                statement
+                for statement in body
+                if not (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(statement.value, ast.Constant)
+                    and isinstance(statement.value.value, str)
+                )
+            ]
+    return ast.dump(tree)
+
+
+def code_fingerprint(files: tuple[str, ...], root: Path = paths.ROOT) -> str:
+    """Digest of Python files (relative to ``root``), blind to comments, docstrings and layout."""
+    return digest(*(_without_prose((root / name).read_text()) for name in files))
+
+
+def notebook_fingerprint(path: Path) -> str:
+    """Digest of a notebook's code cells; text, outputs and the parameters' values do not count."""
+    cells = json.loads(Path(path).read_text())["cells"]
+    code = [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+    return digest(*(_without_prose(source) for source in code))
+
+
+def commit() -> tuple[str, bool]:
+    """(commit, dirty): the checkout's commit and whether tracked files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout", False
+
+
+def versions() -> dict[str, str]:
+    """Python and the installed packages that can change a number."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def colophon(**parameters: object) -> None:
+    """Print what made this notebook; the last cell of each notebook calls it."""
+    head, dirty = commit()
+    print(f"commit {head}{' + uncommitted changes' if dirty else ''}")
+    print(" · ".join(f"{name} {version}" for name, version in versions().items()))
+    print(
+        f"{platform.system()} {platform.machine()}, {os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)"
+    )
+    for name, value in parameters.items():
+        print(f"  {name} = {value!r}")
+
+
+def clean_notebook(path: Path) -> None:
+    """Make an executed notebook fit to commit: no times, machine paths or injected cells."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] != "clean":
+        sys.exit("usage: python -m lib.provenance clean NOTEBOOK [NOTEBOOK ...]")
+    for name in sys.argv[2:]:
+        clean_notebook(Path(name))

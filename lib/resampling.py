@@ -1,0 +1,144 @@
+"""Intervals for measures of instability: what S runs can support.
+
+The S(S − 1)/2 pairs of S runs are not independent observations: each run is in S − 1 of them. So
+runs are resampled, never pairs, and a run drawn twice is not compared with itself: such a pair has
+distance zero by construction and would pull every measure down by about 1/S (the released
+notebook of Du & Nguyen counts them).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+N_RESAMPLES = 2000
+#: Below this many runs a bootstrap over runs has too few distinct samples to give an interval.
+MIN_RUNS = 3
+
+
+class Interval(NamedTuple):
+    """An estimate with its interval and the number of runs behind it."""
+
+    value: float
+    low: float
+    high: float
+    n_runs: int
+
+
+def run_weights(n_runs: int, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:
+    """(B, S) how often each run is drawn in each of B resamples of S runs with replacement.
+
+    Resamples made of a single run only, which hold no pair, are drawn again.
+    """
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=n_resamples)
+    while (alone := weights.max(1) == n_runs).any():
+        weights[alone] = rng.multinomial(n_runs, np.full(n_runs, 1 / n_runs), size=alone.sum())
+    return weights.astype(float)
+
+
+def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B, …) mean distance over the distinct pairs of each resample.
+
+    Parameters
+    ----------
+    distances : (…, S, S) symmetric with zero diagonal
+    weights : (B, S) from ``run_weights``
+    """
+    total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
+    pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
+    return total / pairs.reshape(-1, *[1] * (total.ndim - 1))
+
+
+def percentile_interval(
+    resampled: np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Low and high percentiles over the first axis."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def instability(distances: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Mean distance over the distinct pairs of runs, with an interval from resampling runs.
+
+    Parameters
+    ----------
+    distances : (…, S, S), symmetric, zero diagonal: from any pairwise measure. Runs whose
+        distances are NaN throughout are left out (and not counted) if this is one matrix.
+    level : coverage aimed at by the percentile interval; with few runs it covers less
+
+    Returns
+    -------
+    ``value, low, high`` (floats, or arrays of the leading shape) and ``n_runs``. Fewer than three
+    runs: no interval (NaN).
+    """
+    distances = np.asarray(distances, float)
+    if distances.ndim < 2 or distances.shape[-1] != distances.shape[-2] or distances.shape[-1] < 2:
+        raise ValueError(f"distances has shape {distances.shape}; expected (…, S, S) with S ≥ 2")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level}; expected a share between 0 and 1, such as 0.95")
+    swapped = np.swapaxes(distances, -1, -2)
+    if not np.allclose(distances, swapped, rtol=1e-6, atol=1e-9, equal_nan=True):
+        raise ValueError(f"distances of shape {distances.shape} is not symmetric")
+    if distances.ndim == 2:
+        off_diagonal = distances + np.diag(np.full(len(distances), np.nan))
+        kept = ~np.isnan(off_diagonal).all(1)
+        distances = distances[np.ix_(kept, kept)] if kept.sum() >= 2 else distances
+    n_runs = distances.shape[-1]
+    upper = np.triu_indices(n_runs, 1)
+    value = distances[..., upper[0], upper[1]].mean(-1)
+    low = high = np.full_like(value, np.nan)
+    if n_runs >= MIN_RUNS:
+        low, high = percentile_interval(pair_means(distances, run_weights(n_runs)), level)
+    if distances.ndim == 2:
+        value, low, high = float(value), float(low), float(high)
+    return Interval(value, low, high, n_runs)
+
+
+def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interval:
+    """1 − Fleiss' kappa of predictions (S, N), with an interval from resampling runs.
+
+    Each resample has its own chance agreement, from its own votes.
+    """
+    from lib.measures import fleiss_kappa, pairwise_disagreement
+
+    predictions = np.asarray(predictions)
+    n_runs = len(predictions)
+    value = 1 - fleiss_kappa(predictions)
+    if n_runs < MIN_RUNS or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"), n_runs)
+    weights = run_weights(n_runs)
+    classes = np.unique(predictions)
+    shares = (predictions[..., None] == classes).mean(1)
+    chance = ((weights @ shares / n_runs) ** 2).sum(1)
+    resampled = pair_means(pairwise_disagreement(predictions), weights) / (1 - chance)
+    low, high = percentile_interval(resampled, level)
+    return Interval(value, float(low), float(high), n_runs)
+
+
+def sd_interval(scores: np.ndarray, *, level: float = 0.95, ddof: int = 1) -> Interval:
+    """SD of S scores with the chi-square interval, which assumes normal scores.
+
+    s·√((S − 1)/χ²) at both tails. Scores of groups with failed runs are far from normal; the
+    number of failed runs belongs beside the interval.
+    """
+    from lib.measures import score_spread
+
+    scores = np.asarray(scores, float)
+    value = score_spread(scores, ddof)
+    free = len(scores) - 1
+    tail = (1 - level) / 2
+    unbiased = score_spread(scores, 1)
+    low, high = (unbiased * np.sqrt(free / stats.chi2.ppf(q, free)) for q in (1 - tail, tail))
+    return Interval(value, float(low), float(high), len(scores))
+
+
+def mean_interval(values: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Mean over runs with a percentile interval from resampling runs."""
+    values = np.asarray(values, float)
+    low = high = float("nan")
+    if len(values) >= MIN_RUNS:
+        weights = run_weights(len(values))
+        low, high = map(float, percentile_interval(weights @ values / len(values), level))
+    return Interval(float(values.mean()), low, high, len(values))
