@@ -7,7 +7,7 @@ import base64
 import json
 
 from lib import config as settings
-from lib import paths, provenance, runs
+from lib import paths, provenance, runs, tasks
 
 GRID = settings.load_grid(config.get("grid", "quick"))
 RESULTS = paths.results(GRID.name)
@@ -25,6 +25,7 @@ ANALYSES = {
     "22_compare_macro_and_micro": "22_macro_micro",
     "50_paper_figures": "50_agreement",
 }
+PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
 
 # A shard counts as done while its runs are there and are the ones that it made.
 for markers in MARKERS.values():
@@ -32,12 +33,9 @@ for markers in MARKERS.values():
         runs.drop_stale_marker(marker)
 
 
-def papermill(notebook, log, **parameters):
-    encoded = base64.b64encode(json.dumps(parameters).encode()).decode()
-    return (
-        f"python -m papermill notebooks/{notebook}.ipynb {log} -k python3 --no-progress-bar "
-        f"--parameters_base64 {encoded}"
-    )
+def parameters(**values):
+    """The parameters of a notebook as one shell word, whatever they hold."""
+    return "--parameters_base64 " + base64.b64encode(json.dumps(values).encode()).decode()
 
 
 def code(notebook, *files):
@@ -47,8 +45,13 @@ def code(notebook, *files):
     )
 
 
-def shard_of(wildcards):
+def seeds_of(wildcards):
     return MARKERS[wildcards.setting][paths.RUNS / wildcards.setting / f"{wildcards.shard}.json"]
+
+
+def own_file(task):
+    """A user's own table can change under its name; the registered tasks are pinned."""
+    return provenance.file_sha256(task) if tasks.is_own_file(task) else None
 
 
 wildcard_constraints:
@@ -70,14 +73,13 @@ rule finetune:
     log:
         notebook=paths.RUNS / "{setting}" / "{shard}.log.ipynb",
     params:
-        command=lambda w, log: papermill(
-            "10_finetune", log.notebook, **SETTINGS[w.setting].to_dict(), seeds=shard_of(w)
-        ),
+        notebook=lambda w: parameters(**SETTINGS[w.setting].to_dict(), seeds=seeds_of(w)),
         code=code("10_finetune", *provenance.TRAINING_CODE),
+        own_file=lambda w: own_file(SETTINGS[w.setting].task),
     resources:
         gpu=1,
     shell:
-        "{params.command}"
+        PAPERMILL + "/10_finetune.ipynb {log.notebook} {params.notebook}"
 
 
 rule measure_group:
@@ -88,9 +90,7 @@ rule measure_group:
     log:
         notebook=RESULTS / "logs" / "{group}.ipynb",
     params:
-        command=lambda w, log: papermill(
-            "12_measure_group",
-            log.notebook,
+        notebook=lambda w: parameters(
             results=GRID.name,
             group=w.group,
             setting_ids=GROUPS[w.group],
@@ -99,7 +99,7 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:
-        "{params.command}"
+        PAPERMILL + "/12_measure_group.ipynb {log.notebook} {params.notebook}"
 
 
 for notebook, figure in ANALYSES.items():
@@ -114,9 +114,8 @@ for notebook, figure in ANALYSES.items():
         log:
             notebook=RESULTS / "logs" / f"{notebook}.ipynb",
         params:
-            command=lambda w, log, notebook=notebook: papermill(
-                notebook, log.notebook, results=GRID.name
-            ),
+            source=notebook,
+            notebook=parameters(results=GRID.name),
             code=code(notebook, "lib/plots.py"),
         shell:
-            "{params.command}"
+            PAPERMILL + "/{params.source}.ipynb {log.notebook} {params.notebook}"

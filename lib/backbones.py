@@ -3,7 +3,6 @@
 Weights are read from safetensors only and no code of a model repository is ever run.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,8 +123,7 @@ def load_classifier(
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    if not os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"):
-        logging.disable_progress_bar()
+    logging.disable_progress_bar()
     torch.manual_seed(init_seed)
     model, report = AutoModelForSequenceClassification.from_pretrained(
         located.path,

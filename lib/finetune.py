@@ -13,7 +13,6 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,10 +73,15 @@ def pick_device(device: str = "auto") -> torch.device:
 
 
 def make_deterministic() -> bool:
-    """Ask torch for deterministic kernels everywhere; whether they are guaranteed."""
+    """Have torch use deterministic kernels only (it raises where there is none).
+
+    The fused attention kernels of CUDA are not deterministic in the backward pass; the plain one is.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
     return torch.are_deterministic_algorithms_enabled()
 
 
@@ -321,8 +325,14 @@ def finetune(
         "fingerprint": run_fingerprint(setting, seeds, data.sha256, located.sha256),
     }
     return runs.Run(
-        record, seen.logits, data.evaluation.labels, data.evaluation.example_ids, log, seen.first, seen.mean
-    )  # fmt: skip
+        record=record,
+        logits=seen.logits,
+        labels=data.evaluation.labels,
+        example_ids=data.evaluation.example_ids,
+        log=log,
+        first=seen.first,
+        mean=seen.mean,
+    )
 
 
 def _prepare(setting: Setting, located: backbones.Located) -> tasks.Prepared:
@@ -360,7 +370,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Train all runs of a configuration without Jupyter: ``python -m lib.finetune CONFIG``."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.finetune",
-        description="Train the runs of a configuration that the run store lacks, without notebooks.",
+        description="Train the runs of a configuration that the store lacks, without notebooks.",
     )
     parser.add_argument("config", help="name in config/ or path of a .yaml file")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")

@@ -12,6 +12,8 @@ from lib import measures, resampling, runs
 from lib.measures.performance import decide
 
 POOLINGS = ("first", "mean")
+#: Size of the sample of layer vectors that stays with a group's tables.
+SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
 
 
 def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -25,7 +27,11 @@ def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def distance_table(group: list[runs.Run], names: list[str]) -> pd.DataFrame:
-    """A row a pair of runs (``run_a`` < ``run_b``, rows of the run table), layer and measure."""
+    """A row a pair of runs (``run_a`` < ``run_b``, rows of the run table), layer and measure.
+
+    Layer 0 is missing from pooling ``first``: the embedding at position 0 is the same special
+    token for every example, so there is nothing to compare.
+    """
     pairs = np.triu_indices(len(group), 1)
     parts = []
     for pooling in POOLINGS:
@@ -36,6 +42,8 @@ def distance_table(group: list[runs.Run], names: list[str]) -> pd.DataFrame:
                 "measurement. Delete the run's folder to train it again, and set keep_vectors "
                 "if you mean to measure more than once."
             )
+        lowest = 1 if pooling == "first" else 0
+        vectors = [array[lowest:] for array in vectors]
         for name, distances in measures.representation_distances(vectors, names).items():
             parts += [
                 pd.DataFrame(
@@ -48,7 +56,7 @@ def distance_table(group: list[runs.Run], names: list[str]) -> pd.DataFrame:
                         "distance": matrix[pairs],
                     }
                 )
-                for layer, matrix in enumerate(distances)
+                for layer, matrix in enumerate(distances, start=lowest)
             ]
     return pd.concat(parts, ignore_index=True)
 
@@ -117,3 +125,12 @@ def tables(group: list[runs.Run], names: list[str]) -> dict[str, pd.DataFrame]:
         "distances": distances,
         "measures": measure_table(table, logits, group[0].labels, distances),
     }
+
+
+def sample_vectors(group: list[runs.Run]) -> np.ndarray:
+    """(S, L + 1, N, D) float16: mean-pooled layer vectors of the first runs and examples.
+
+    Small enough to keep with the tables, so that representations can be looked at later.
+    """
+    vectors = [run.mean[:, :SAMPLE_EXAMPLES] for run in group[:SAMPLE_RUNS]]
+    return np.stack(vectors).astype(np.float16)

@@ -95,10 +95,8 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
     x : column whose values are the categories, drawn in ``order``; its tick labels carry the
         number of failed runs
     """
-    sns.boxplot(
-        runs, x=x, y="score", order=order, ax=ax, color="#eeeeee", linecolor=PALE, width=0.5,
-        linewidth=0.7, showfliers=False,
-    )  # fmt: skip
+    box = {"color": "#eeeeee", "linecolor": PALE, "width": 0.5, "linewidth": 0.7}
+    sns.boxplot(runs, x=x, y="score", order=order, ax=ax, showfliers=False, **box)
     ticks = []
     for position, category in enumerate(order):
         part = runs[runs[x] == category].reset_index(drop=True)
@@ -106,14 +104,18 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
         for status, (_, colour, marker, filled) in STATUS.items():
             chosen = (part["status"] == status).to_numpy()
             ax.scatter(
-                position + offsets[chosen], part["score"][chosen], marker=marker, s=16, zorder=3,
-                facecolors=colour if filled else "white", edgecolors=colour, linewidths=0.9,
-            )  # fmt: skip
+                position + offsets[chosen],
+                part["score"][chosen],
+                marker=marker,
+                s=16,
+                zorder=3,
+                facecolors=colour if filled else "white",
+                edgecolors=colour,
+                linewidths=0.9,
+            )
         if part["metric"].iloc[0] == "accuracy":
-            ax.hlines(
-                part["majority"].iloc[0], position - 0.42, position + 0.42, colors=INK,
-                linestyles="--", linewidth=0.8,
-            )  # fmt: skip
+            ends = (position - 0.42, position + 0.42)
+            ax.hlines(part["majority"].iloc[0], *ends, colors=INK, linestyles="--", linewidth=0.8)
         failed = int((part["status"] != "ok").sum())
         ticks.append(f"{category}\n{failed} of {len(part)} failed")
     ax.set_xticks(range(len(order)), ticks)
@@ -123,21 +125,33 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
 
 def status_legend(ax: Axes, statuses: list[str], **where) -> None:
     """Legend of the run statuses that occur, and of the majority line."""
-    handles = [
-        mpl.lines.Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=marker,
-            markeredgecolor=colour,
-            markerfacecolor=colour if filled else "white",
-            label=label,
-        )  # fmt: skip
-        for status, (label, colour, marker, filled) in STATUS.items()
-        if status in statuses
-    ]
+    handles = []
+    for status, (label, colour, marker, filled) in STATUS.items():
+        if status in statuses:
+            look = {"marker": marker, "markeredgecolor": colour, "linestyle": ""}
+            face = colour if filled else "white"
+            handles.append(mpl.lines.Line2D([], [], markerfacecolor=face, label=label, **look))
     handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
     ax.legend(handles=handles, **where)
+
+
+def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> Axes:
+    """Values with their intervals as horizontal bars, a category a line, the first on top.
+
+    ``table`` has columns ``value, low, high, n_failed`` and ``y``; groups with failed runs are
+    drawn open.
+    """
+    for position, category in enumerate(reversed(order)):
+        row = table[table[y] == category].iloc[0]
+        colour = STATUS["failed"][1] if row["n_failed"] else STATUS["ok"][1]
+        ax.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=1.2)
+        face = "white" if row["n_failed"] else colour
+        ax.plot(row["value"], position, "o", markeredgecolor=colour, markerfacecolor=face)
+    ax.set_yticks(range(len(order)), order[::-1])
+    ax.set(ylim=(-0.5, len(order) - 0.5))
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax
 
 
 def layer_curves(ax: Axes, curves: pd.DataFrame, *, measures: list[str]) -> Axes:
@@ -162,15 +176,25 @@ def agreement_heatmap(
 
     ``marks`` holds a text (such as ``*``) a cell to put behind the value.
     """
-    hidden = np.triu(np.ones(table.shape, bool))
     texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
     if marks is not None:
         texts = texts + marks
     sns.heatmap(
-        table.iloc[1:, :-1], mask=hidden[1:, :-1], annot=texts.iloc[1:, :-1], fmt="", vmin=-1,
-        vmax=1, center=0, cmap="vlag", square=True, linewidths=0.6, ax=ax,
-        annot_kws={"size": 6.5}, cbar_kws={"label": label, "shrink": 0.7},
-    )  # fmt: skip
+        table.iloc[1:, :-1],
+        mask=np.triu(np.ones(table.shape, bool))[1:, :-1],
+        annot=texts.iloc[1:, :-1],
+        fmt="",
+        vmin=-1,
+        vmax=1,
+        center=0,
+        cmap="vlag",
+        square=True,
+        linewidths=0.6,
+        ax=ax,
+        annot_kws={"size": 6.5},
+        cbar_kws={"label": label, "shrink": 0.7},
+    )
     ax.tick_params(length=0)
+    ax.tick_params(axis="y", labelrotation=0)
     ax.set(xlabel="", ylabel="")
     return ax

@@ -42,9 +42,10 @@ def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    distances : (…, S, S) symmetric with zero diagonal
+    distances : (…, S, S) symmetric; the diagonal is ignored
     weights : (B, S) from ``run_weights``
     """
+    distances = np.where(np.eye(distances.shape[-1], dtype=bool), 0.0, distances)
     total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
     pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
     return total / pairs.reshape(-1, *[1] * (total.ndim - 1))
@@ -64,8 +65,9 @@ def instability(distances: np.ndarray, *, level: float = 0.95) -> Interval:
 
     Parameters
     ----------
-    distances : (…, S, S), symmetric, zero diagonal: from any pairwise measure. Runs whose
-        distances are NaN throughout are left out (and not counted) if this is one matrix.
+    distances : (…, S, S), symmetric, from any pairwise measure (or agreement: the diagonal is
+        ignored). Runs whose distances are NaN throughout are left out, and not counted, if this
+        is one matrix.
     level : coverage aimed at by the percentile interval; with few runs it covers less
 
     Returns
@@ -99,7 +101,8 @@ def instability(distances: np.ndarray, *, level: float = 0.95) -> Interval:
 def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interval:
     """1 − Fleiss' kappa of predictions (S, N), with an interval from resampling runs.
 
-    Each resample has its own chance agreement, from its own votes.
+    Each resample has its own chance agreement, from its own votes; resamples in which all votes
+    are one class have none and are left out.
     """
     from lib.measures import fleiss_kappa, pairwise_disagreement
 
@@ -112,8 +115,9 @@ def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interv
     classes = np.unique(predictions)
     shares = (predictions[..., None] == classes).mean(1)
     chance = ((weights @ shares / n_runs) ** 2).sum(1)
-    resampled = pair_means(pairwise_disagreement(predictions), weights) / (1 - chance)
-    low, high = percentile_interval(resampled, level)
+    defined = chance < 1 - 1e-12
+    disagreement = pair_means(pairwise_disagreement(predictions), weights[defined])
+    low, high = percentile_interval(disagreement / (1 - chance[defined]), level)
     return Interval(value, float(low), float(high), n_runs)
 
 

@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ import pandas as pd
 from lib import paths
 from lib.config import nearest
 
+SAMPLE = "sample_vectors.npy"
 TABLES = ("runs", "examples", "logits", "distances", "measures")
 
 
@@ -53,9 +55,9 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
 
 
 def save(run: Run, target: Path) -> None:
-    """Write a run beside its place and move it in whole; a run that is there is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    """Write a run beside its place and move it in whole; another run that is there is replaced."""
+    scratch = target.parent / f".{target.name}-{uuid.uuid4().hex}"
+    scratch.mkdir(parents=True)
     try:
         for name in ("logits", "labels", "example_ids", "first", "mean"):
             array = getattr(run, name)
@@ -66,14 +68,18 @@ def save(run: Run, target: Path) -> None:
             writer.writeheader()
             writer.writerows(run.log)
         (scratch / "run.json").write_text(json.dumps(run.record, indent=1) + "\n")
-        if target.exists():
-            stale = Path(tempfile.mkdtemp(dir=target.parent, prefix=".stale-"))
-            os.replace(target, stale / target.name)
+        if target.exists() and not finished(target, run.record["fingerprint"]):
+            stale = scratch.with_suffix(".stale")
+            os.replace(target, stale)
             shutil.rmtree(stale)
-        os.replace(scratch, target)
-    except BaseException:
+        try:
+            os.replace(scratch, target)
+        except OSError:
+            # Another process finished the same run first; its files are as good as these.
+            if not finished(target, run.record["fingerprint"]):
+                raise
+    finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def finished(target: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -158,7 +164,7 @@ def write_marker(setting_id: str, seeds: list[int], records: list[dict[str, Any]
 
 
 def drop_stale_marker(path: Path) -> None:
-    """Delete a marker whose runs are gone or were replaced by others, so that its job runs again."""
+    """Delete a marker whose runs are gone or replaced by others, so that its job runs again."""
     if not path.exists():
         return
     content = json.loads(path.read_text())
@@ -203,8 +209,12 @@ def logit_table(group: list[Run]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def save_tables(name: str, group: str, tables: dict[str, pd.DataFrame]) -> Path:
-    """Write the tables of a group of a configuration; the folder is replaced as a whole."""
+def save_tables(
+    name: str, group: str, tables: dict[str, pd.DataFrame], sample: np.ndarray | None = None
+) -> Path:
+    """Write the tables of a group of a configuration, and a sample of its layer vectors if given;
+    the folder is replaced as a whole.
+    """
     target = paths.results(name) / group
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
@@ -212,6 +222,8 @@ def save_tables(name: str, group: str, tables: dict[str, pd.DataFrame]) -> Path:
         fresh.mkdir()
         for table, frame in tables.items():
             frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
+        if sample is not None:
+            np.save(fresh / SAMPLE, sample, allow_pickle=False)
         if target.exists():
             os.replace(target, Path(scratch) / "stale")
         os.replace(fresh, target)
@@ -232,6 +244,25 @@ def read(name: str, table: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def group_labels(name: str) -> dict[str, str]:
+    """A short label for each group: the fields in which the groups' settings differ."""
+    fields = ["backbone", "task", "method", "learning_rate", "train_rows"]
+    table = read(name, "runs")
+    differing = [field for field in fields if table[field].nunique() > 1] or ["task"]
+    labels = {}
+    for group, part in table.groupby("group"):
+        if part["setting_id"].nunique() > 1:
+            labels[group] = group
+            continue
+        values = part.iloc[0]
+        words = [
+            f"lr {values[field]:g}" if field == "learning_rate" else str(values[field])
+            for field in differing
+        ]
+        labels[group] = ", ".join(words)
+    return labels
+
+
 def logits_of(name: str, group: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """Logits (S, N, C) as float32, gold labels (N,) and the run table (S rows) of a group."""
     root = paths.results(name) / group
@@ -248,18 +279,33 @@ def distance_matrix(frame: pd.DataFrame, n_runs: int) -> np.ndarray:
     return matrix + matrix.T
 
 
+def read_sample(name: str) -> tuple[np.ndarray, str]:
+    """Sampled layer vectors (S, L + 1, N, D) as float64 of the first group that has them, and its
+    name.
+    """
+    found = sorted(paths.results(name).glob(f"*/{SAMPLE}"))
+    if not found:
+        raise FileNotFoundError(f"no {SAMPLE} in {paths.results(name)}")
+    return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
+
+
 def promote(name: str) -> list[str]:
     """Copy the results of a configuration into the committed reference; returns the groups.
 
-    Groups of the same name are replaced; others stay.
+    Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
+    first group without failed runs is copied: the reference is to stay small.
     """
     source = paths.results(name)
     groups = sorted(path.parent.name for path in source.glob("*/runs.parquet"))
     if not groups:
         raise FileNotFoundError(f"no results in {source}; `make run CONFIG={name}` makes them")
+    sampled = False
     for group in groups:
         tables = {table: pd.read_parquet(source / group / f"{table}.parquet") for table in TABLES}
-        save_tables("reference", group, tables)
+        whole = (tables["runs"]["status"] == "ok").all() and not sampled
+        sampled |= whole
+        sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
+        save_tables("reference", group, tables, sample)
     return groups
 
 

@@ -39,7 +39,7 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True)
 class Task:
-    """What a task is: its reader, number of classes (1: regression), metric and where it is from."""
+    """What a task is: reader, number of classes (1: regression), metric, where it is from."""
 
     read: Callable[[], Splits]
     n_classes: int
@@ -154,11 +154,16 @@ def _read_glue(name: str) -> Splits:
     root = _data_folder("GLUE_DIR", folder)
     return {
         split: [
-            _row(f"{split}-{i}", r[texts[0]], r[texts[1]] if texts[1:] else "", int(r[label] == positive))
+            _row(
+                f"{split}-{i}",
+                r[texts[0]],
+                r[texts[1]] if texts[1:] else "",
+                int(r[label] == positive),
+            )
             for i, r in enumerate(_read_tsv(root / f"{split}.tsv", header))
         ]
         for split in ("train", "dev")
-    }  # fmt: skip
+    }
 
 
 def _read_glue_from_hub(name: str) -> Splits:

@@ -26,7 +26,7 @@ def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
 
 
 def decide(logits: np.ndarray) -> np.ndarray:
-    """Predictions from logits (…, N, C): the class with the largest, or the value itself if C = 1."""
+    """Predictions from logits (…, N, C): the class of the largest; if C = 1, the value itself."""
     return logits[..., 0] if logits.shape[-1] == 1 else logits.argmax(-1)
 
 

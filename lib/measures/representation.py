@@ -111,8 +111,8 @@ def _check(
     smallest = 4 if "cka" in measures else 2
     if shapes[0][1] < smallest:
         raise ValueError(
-            f"representations has N = {shapes[0][1]} examples; {'cka' if smallest == 4 else 'these'}"
-            f" need N ≥ {smallest}"
+            f"representations has N = {shapes[0][1]} examples; expected N ≥ {smallest} for "
+            f"{', '.join(measures)}"
         )
     return arrays
 
