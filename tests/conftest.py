@@ -1,0 +1,71 @@
+"""Shared fixtures: a task of invented sentences, and a copy of the project to run or change."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["TQDM_DISABLE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from lib import paths
+from lib.config import Setting
+
+GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
+BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]
+PLACES = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
+
+
+@pytest.fixture(scope="session")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 120 invented sentences in two classes, 40 of them for development."""
+    draw = random.Random(0)
+    lines = ["text,label,split"]
+    for i in range(120):
+        label = i % 2
+        sentence = f"{draw.choice(GOOD if label else BAD)} {draw.choice(PLACES)} on day {i}"
+        lines.append(f"{sentence},{'good' if label else 'bad'},{'dev' if i >= 80 else 'train'}")
+    path = tmp_path_factory.mktemp("own") / "days.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def tiny(own_file: Path) -> Setting:
+    """A setting that trains in about a second."""
+    return Setting(task=str(own_file), epochs=2, learning_rate=1e-3, max_length=32)
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run this Python in a process of its own; output is captured."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=paths.ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project's files (without runs and downloads) that a test may change."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    target = tmp_path / "project"
+    for name in listed:
+        if (paths.ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(paths.ROOT / name, target / name)
+    return target

@@ -1,0 +1,231 @@
+"""Representation distances against the specification, peer libraries and known properties."""
+
+import ckatorch.core
+import numpy as np
+import procrustes
+import pytest
+import rsatoolbox
+import torch
+from scipy.linalg import orthogonal_procrustes, subspace_angles
+from scipy.stats import ortho_group
+from sklearn.decomposition import PCA
+from statsmodels.multivariate.cancorr import CanCorr
+
+from lib import measures
+from lib.measures.representation import NAMES
+
+
+def distance(x, y, name, **options):
+    """Distance of two (N, D) matrices."""
+    return measures.representation_distances([x[None], y[None]], [name], **options)[name][0, 0, 1]
+
+
+def spectrum(rng, n, d, decay=1.0, offset=0.0):
+    """Correlated features with a decaying spectrum, as hidden states have."""
+    mixed = rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -decay
+    return mixed @ ortho_group.rvs(d, random_state=3) + offset
+
+
+i, j, k = np.arange(12)[:, None], np.arange(4), np.arange(5)
+GOLDEN_X = np.sin(1.3 * i + 0.7 * j + 0.31 * i * j + 0.5)
+GOLDEN_Y = np.sin(0.9 * i + 1.1 * k + 0.53 * i * k + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cka", 1.1050708055827958),
+        ("cka_biased", 0.7062972329023415),
+        ("op", 0.5109997077202035),
+        ("svcca_published", 0.47616416490777413),
+    ],
+)
+def test_golden_values(name, value):
+    assert distance(GOLDEN_X, GOLDEN_Y, name) == pytest.approx(value, abs=1e-13)
+
+
+@pytest.fixture(params=[(60, 20, 20), (40, 64, 64), (50, 30, 70)], ids=str)
+def pair(request):
+    n, d_x, d_y = request.param
+    rng = np.random.default_rng(n)
+    x = spectrum(rng, n, d_x)
+    shared = np.pad(x, ((0, 0), (0, max(0, d_y - d_x))))[:, :d_y]
+    return x, shared + 0.3 * spectrum(rng, n, d_y)
+
+
+def unit(x):
+    centred = x - x.mean(0)
+    return centred / np.linalg.norm(centred)
+
+
+def test_op_equals_scipy(pair):
+    x, y = pair
+    width = max(x.shape[1], y.shape[1])
+    padded = [np.pad(unit(m), ((0, 0), (0, width - m.shape[1]))) for m in pair]
+    assert distance(x, y, "op") == pytest.approx(1 - orthogonal_procrustes(*padded)[1], abs=1e-13)
+
+
+def test_op_equals_qc_procrustes():
+    rng = np.random.default_rng(0)
+    x, y = spectrum(rng, 50, 20), spectrum(rng, 50, 20)
+    error = procrustes.orthogonal(x, y, translate=True, scale=True).error
+    assert 2 * distance(x, y, "op") == pytest.approx(error, abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "method"), [("op", "bures"), ("cka_biased", "cosine_cov")])
+def test_equals_rsatoolbox(pair, name, method):
+    rdms = [
+        rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(m), method="euclidean") for m in pair
+    ]
+    oracle = 1 - rsatoolbox.rdm.compare(*rdms, method).item()
+    # Its `bures` takes square roots of N × N matrices: where their rank is below N − 1, rounding
+    # of the zero eigenvalues (1e-16) becomes 1e-8 in each. Ours equals scipy to 1e-13 there too.
+    deficient = method == "bures" and min(m.shape[1] for m in pair) < len(pair[0]) - 1
+    assert distance(*pair, name) == pytest.approx(oracle, abs=1e-6 if deficient else 1e-10)
+
+
+@pytest.mark.parametrize(("name", "unbiased"), [("cka", True), ("cka_biased", False)])
+def test_cka_equals_ckatorch(pair, name, unbiased):
+    x, y = (torch.from_numpy(m) for m in pair)
+    oracle = ckatorch.core.cka_base(x, y, kernel="linear", unbiased=unbiased, method="fro_norm")
+    assert distance(*pair, name) == pytest.approx(1 - oracle.item(), abs=1e-12)
+
+
+def test_debiased_cka_equals_its_definition(pair):
+    def debiased(x):
+        gram = x @ x.T
+        np.fill_diagonal(gram, 0)
+        n = len(x)
+        means = gram.sum(1) / (n - 2)
+        means -= means.sum() / (2 * (n - 1))
+        gram = gram - means - means[:, None]
+        np.fill_diagonal(gram, 0)
+        return gram
+
+    a, b = map(debiased, pair)
+    expected = 1 - (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+    assert distance(*pair, "cka") == pytest.approx(expected, abs=1e-12)
+
+
+def test_svcca_equals_sklearn_and_statsmodels():
+    rng = np.random.default_rng(2)
+    x = spectrum(rng, 80, 30, decay=1.5)
+    y = x + 0.2 * spectrum(rng, 80, 30, decay=1.5)
+    kept = [PCA(n_components=0.99, svd_solver="full").fit_transform(m) for m in (x, y)]
+    correlations = CanCorr(*kept).cancorr
+    assert distance(x, y, "svcca") == pytest.approx(1 - correlations.mean(), abs=1e-10)
+    angles = subspace_angles(*kept)
+    assert distance(x, y, "svcca") == pytest.approx(1 - np.cos(angles).mean(), abs=1e-10)
+
+
+def test_gram_and_cross_product_routes_agree(pair):
+    """CKA from N × N Gram matrices equals CKA from D × D cross-products."""
+    x, y = (m - m.mean(0) for m in pair)
+    cross = np.linalg.norm(x.T @ y) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
+    assert distance(*pair, "cka_biased") == pytest.approx(1 - cross, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_self_distance_symmetry_and_order(name):
+    rng = np.random.default_rng(4)
+    runs = np.stack([[spectrum(rng, 30, 12) for _ in range(2)] for _ in range(4)])
+    found = measures.representation_distances(runs, [name])[name]
+    assert found.shape == (2, 4, 4) and (found == found.swapaxes(1, 2)).all()
+    order = [2, 0, 3, 1]
+    shuffled = measures.representation_distances(runs[order], [name])[name]
+    np.testing.assert_allclose(shuffled, found[:, order][:, :, order], atol=1e-12)
+    twice = measures.representation_distances(np.stack([runs[0], runs[0]]), [name])[name]
+    np.testing.assert_allclose(twice, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["svcca", "op", "cka", "cka_biased"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rotation_scale_and_translation_change_nothing(name, dtype):
+    rng = np.random.default_rng(5)
+    x, y = spectrum(rng, 40, 16), spectrum(rng, 40, 16)
+    before = distance(x, y, name)
+    rotation = ortho_group.rvs(16, random_state=1)
+    for scale in (1e-8, 1e8):
+        assert distance(x, scale * (y @ rotation), name) == pytest.approx(before, abs=1e-10)
+    moved = (y + 1e3 * y.std()).astype(dtype)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    assert distance(x.astype(dtype), moved, name) == pytest.approx(before, abs=tolerance)
+
+
+def test_results_do_not_depend_on_workers_and_repeat_to_the_bit():
+    rng = np.random.default_rng(6)
+    runs = rng.normal(size=(5, 2, 30, 40))
+    one = measures.representation_distances(runs, NAMES)
+    for again in (
+        measures.representation_distances(runs, NAMES),
+        measures.representation_distances(runs, NAMES, workers=3),
+    ):
+        assert all((one[name] == again[name]).all() for name in NAMES)
+
+
+@pytest.mark.parametrize("fault", ["constant", "nan", "inf"])
+def test_degenerate_run_is_nan_with_a_warning_and_harms_no_other(fault):
+    rng = np.random.default_rng(7)
+    runs = rng.normal(size=(4, 2, 20, 6)).astype(np.float32)
+    sound = measures.representation_distances(runs[[0, 1, 3]], NAMES)
+    runs[2, 1] = {"constant": 3.3, "nan": np.nan, "inf": np.inf}[fault]
+    with pytest.warns(UserWarning, match="run 2, layer 1"):
+        found = measures.representation_distances(runs, NAMES)
+    for name in NAMES:
+        assert np.isnan(found[name][1, 2, [0, 1, 3]]).all()
+        assert np.isfinite(found[name][0]).all()
+        others = found[name][1][np.ix_([0, 1, 3], [0, 1, 3])]
+        np.testing.assert_allclose(others, sound[name][1], atol=1e-14)
+
+
+def test_duplicate_rows_and_dead_units_are_fine():
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(30, 10))
+    x[:, 4:] = 0
+    x[15:] = x[:15]
+    y = x + 0.1 * rng.normal(size=x.shape)
+    found = measures.representation_distances([x[None], y[None]], NAMES)
+    assert all(np.isfinite(matrix).all() for matrix in found.values())
+
+
+def test_chance_level_of_debiased_cka_is_one_where_the_others_saturate():
+    rng = np.random.default_rng(9)
+    runs = rng.normal(size=(6, 1, 60, 200))
+    found = measures.representation_distances(runs, ["cka", "op", "svcca"])
+    chance = {name: measures.instability(matrix[0]).value for name, matrix in found.items()}
+    assert chance["cka"] == pytest.approx(1, abs=0.05)
+    assert chance["op"] < 0.2 and chance["svcca"] < 0.1
+
+
+def test_debiased_cka_may_exceed_one():
+    assert distance(GOLDEN_X, GOLDEN_Y, "cka") > 1
+
+
+def test_svcca_keeps_the_same_directions_at_any_scale():
+    rng = np.random.default_rng(10)
+    x, y = spectrum(rng, 60, 20), spectrum(rng, 60, 20)
+    values = [distance(s * x, y, "svcca") for s in (1e-8, 1.0, 1e8)]
+    assert np.ptp(values) < 1e-10
+
+
+def test_the_published_rule_depends_on_a_translation():
+    """The reason why it is not the default: a common offset changes what is kept."""
+    rng = np.random.default_rng(11)
+    x, y = spectrum(rng, 40, 16), spectrum(rng, 40, 16)
+    moved = distance(x + 100, y + 100, "svcca_published")
+    assert abs(moved - distance(x, y, "svcca_published")) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("representations", "names", "message"),
+    [
+        (np.zeros((3, 5, 7)), ["op"], r"expected \(S, L, N, D\)"),
+        (np.zeros((1, 2, 5, 7)), ["op"], "S ≥ 2"),
+        ([np.zeros((2, 5, 7)), np.zeros((2, 6, 7))], ["op"], "same layers and examples"),
+        (np.zeros((2, 1, 3, 7)), ["cka"], "N ≥ 4"),
+        (np.zeros((2, 1, 9, 7)), ["ckaa"], "'ckaa' is unknown; valid: svcca"),
+    ],
+)
+def test_errors(representations, names, message):
+    with pytest.raises(ValueError, match=message):
+        measures.representation_distances(representations, names)
