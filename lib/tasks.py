@@ -85,7 +85,7 @@ def _read_privacyqa() -> Splits:
         make_row(i, r["question"], r["context"], int(str(r["answer"]) == "True"))
         for i, r in enumerate(raw)
     ]
-    return grouped_split(rows, [r["question"] for r in raw])
+    return grouped_split(rows, [row["text_a"] for row in rows])
 
 
 def _read_ratings(stem: str, group: Callable[[str], str]) -> Splits:

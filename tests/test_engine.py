@@ -1,0 +1,166 @@
+"""The engine, end to end on the smallest grid, in a copy of the project: what runs, and what not."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from conftest import copy_project, environment_of
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+keep_vectors: true
+defaults: {{task: {task}, epochs: 1, max_length: 32, train_rows: 48}}
+grid:
+  - learning_rate: [1.0e-3, 2.0e-3]
+unions: {{}}
+"""
+ANALYSES = {"analyse_20": 1, "analyse_21": 1, "analyse_22": 1, "analyse_50": 1}
+
+
+def tree_digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(str(f).encode() + f.read_bytes() for f in files)).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory, own_file):
+    """A copy of the project in which the smallest grid was run once, and how to call the engine."""
+    project = copy_project(tmp_path_factory.mktemp("engine") / "project")
+    shutil.rmtree(project / "tests")
+    shutil.copy(own_file, project / "days.csv")
+    grid = project / "config/smallest.yaml"
+    grid.write_text(GRID.format(task="days.csv"))
+
+    def call(*arguments):
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
+            + ["--config", "grid=smallest", *arguments],
+            cwd=project,
+            env=environment_of(project),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        done.seconds = time.monotonic() - began
+        return done
+
+    def planned():
+        """Jobs by rule that a call would run now."""
+        done = call("--dry-run", "--quiet", "host", "reason")
+        assert done.returncode == 0, done.stderr[-3000:]
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", done.stdout, re.M | re.S)
+        rows = (line.split() for line in table[1].splitlines()) if table else []
+        return {rule: int(count) for rule, count in rows if rule != "all"}
+
+    guarded = [project / "data/results/reference", project / "figures", project / "notebooks"]
+    before = [tree_digest(folder) for folder in guarded]
+    first = call()
+    assert first.returncode == 0, first.stderr[-5000:]
+    shutil.move(project / "figures/smallest", project / "drawn")
+    after = [tree_digest(folder) for folder in guarded]
+    shutil.move(project / "drawn", project / "figures/smallest")
+    return SimpleNamespace(project=project, call=call, planned=planned, untouched=before == after)
+
+
+def test_the_chain_ends_with_figures_from_runs_it_trained(engine):
+    figures = {path.name for path in (engine.project / "figures/smallest").glob("*.svg")}
+    assert {"50_seeds.svg", "50_layers.svg", "50_agreement.svg", "21_layers.svg"} <= figures
+    drawn = pd.read_csv(engine.project / "figures/smallest/50_seeds.csv")
+    tables = (engine.project / "data/results/smallest").glob("*/runs.parquet")
+    trained = pd.concat([pd.read_parquet(path) for path in tables])
+    assert len(trained) == len(drawn) == 6
+    assert sorted(drawn["score"].round(6)) == sorted(trained["score"].round(6))
+
+
+def test_committed_results_figures_and_notebooks_are_not_touched(engine):
+    assert engine.untouched
+
+
+def test_a_second_call_has_nothing_to_do_and_says_so_quickly(engine):
+    again = engine.call()
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+    assert again.seconds < 10
+    assert engine.planned() == {}
+
+
+@pytest.fixture
+def edited(engine):
+    """Replace text in a file of the copy for the length of a test."""
+    originals = {}
+
+    def edit(name, old, new):
+        path = engine.project / name
+        originals.setdefault(path, path.read_text())
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    yield edit
+    for path, text in originals.items():
+        path.write_text(text)
+
+
+def test_one_changed_hyperparameter_reruns_exactly_its_setting(engine, edited):
+    edited("config/smallest.yaml", "2.0e-3", "3.0e-3")
+    assert engine.planned() == {"finetune": 2, "measure_group": 1, **ANALYSES}
+
+
+def test_one_more_seed_trains_one_shard_a_setting(engine, edited):
+    edited("config/smallest.yaml", "[0, 1, 2]", "[0, 1, 2, 3, 4]")
+    # Seeds 0 and 1 are a shard already; 2 and 3, and 4, are new ones, in which run 2 is found.
+    assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
+
+
+def test_a_changed_plotting_function_retrains_and_measures_nothing(engine, edited):
+    edited("lib/plots.py", "alpha=0.18", "alpha=0.28")
+    assert engine.planned() == ANALYSES
+
+
+def test_a_changed_measure_retrains_nothing(engine, edited):
+    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.95")
+    assert engine.planned() == {"measure_group": 2, **ANALYSES}
+
+
+def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
+    edited("lib/finetune.py", '"""Without token types', '"""Without the token types')
+    edited("lib/batches.py", "#: Batches are cut", "#: The batches are cut")
+    assert engine.planned() == {}
+
+
+def test_changed_training_code_retrains_everything(engine, edited):
+    edited("lib/batches.py", "BATCHES_PER_POOL = 16", "BATCHES_PER_POOL = 8")
+    assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
+
+
+def test_a_changed_table_of_the_users_own_retrains_everything(engine, edited):
+    edited("days.csv", "in the north", "in the south")
+    assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
+
+
+def test_a_deleted_run_is_noticed_and_only_it_is_trained_again(engine):
+    runs = sorted((engine.project / "data/runs").glob("*/seed*/run.json"))
+    times = {path: path.stat().st_mtime_ns for path in runs}
+    lost = runs[0].parent
+    arrays = {path.name: path.read_bytes() for path in lost.glob("*.npy")}
+    shutil.rmtree(lost)
+    assert engine.planned()["finetune"] == 1
+    assert engine.call().returncode == 0
+    assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
+    changed = {path for path in runs if path.stat().st_mtime_ns != times[path]}
+    assert changed == {runs[0]}
+
+
+def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
+    edited("config/smallest.yaml", "2.0e-3", "2e-3")
+    done = engine.call()
+    assert done.returncode != 0
+    assert "write 2.0e-03" in done.stdout + done.stderr

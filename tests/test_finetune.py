@@ -1,0 +1,318 @@
+"""Training: same bits for the same seed, streams that do what they say, checkpoints, precision."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    get_linear_schedule_with_warmup,
+)
+
+from lib import backbones, batches, finetune
+from lib.batches import Encoded, epoch_batches, pad
+from lib.finetune import Seeds
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def prepared(setting):
+    located = backbones.locate(setting.backbone)
+    return finetune._prepare(setting, located), located
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def ragged(lengths):
+    lengths = np.asarray(lengths)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.arange(1, starts[-1] + 1, dtype=np.int32)
+    ids = np.array([f"e{i}" for i in range(len(lengths))])
+    return Encoded(tokens, (tokens % 2).astype(np.int8), starts, np.arange(len(lengths)), ids)
+
+
+def test_padding_by_hand():
+    inputs, labels = pad(ragged([2, 3, 1]), np.array([0, 2]), torch.device("cpu"))
+    assert inputs["input_ids"].tolist() == [[1, 2], [6, 0]]
+    assert inputs["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert inputs["token_type_ids"].tolist() == [[1, 0], [0, 0]]
+    assert labels.tolist() == [0, 2]
+
+
+def test_take_is_like_indexing_a_list():
+    data = ragged([2, 3, 1, 4])
+    taken = data.take(np.array([3, 0]))
+    pieces = [data.tokens[data.starts[i] : data.starts[i + 1]] for i in (3, 0)]
+    assert taken.tokens.tolist() == np.concatenate(pieces).tolist()
+    assert taken.example_ids.tolist() == ["e3", "e0"] and taken.lengths.tolist() == [4, 2]
+
+
+def test_an_epoch_holds_every_row_once_and_pads_little():
+    lengths = np.random.default_rng(0).integers(5, 60, 500)
+    order = epoch_batches(lengths, 16, np.random.default_rng(1))
+    assert sorted(np.concatenate(order).tolist()) == list(range(500))
+    assert len(order) == math.ceil(500 / 16)
+    padded = sum(lengths[rows].max() * len(rows) for rows in order)
+    plain = np.random.default_rng(1).permutation(500)
+    shuffled = [plain[i : i + 16] for i in range(0, 500, 16)]
+    assert padded < 1.15 * lengths.sum()
+    assert padded < 0.7 * sum(lengths[rows].max() * len(rows) for rows in shuffled)
+
+
+def test_subsets_are_nested_and_fixed(tiny):
+    sizes = (10, 30, 80)
+    subsets = []
+    for rows in sizes:
+        data, _ = prepared(dataclasses.replace(tiny, train_rows=rows))
+        subsets.append(set(data.train.example_ids))
+    assert [len(subset) for subset in subsets] == list(sizes)
+    assert subsets[0] < subsets[1] < subsets[2]
+    other, _ = prepared(dataclasses.replace(tiny, train_rows=10, subset_seed=1))
+    assert set(other.train.example_ids) != subsets[0]
+    with pytest.raises(ValueError, match="has 80 training rows"):
+        prepared(dataclasses.replace(tiny, train_rows=81))
+
+
+def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
+    whole, _ = prepared(tiny)
+    split, _ = prepared(dataclasses.replace(tiny, eval_split="test-half", eval_rows=0))
+    halves = [set(part.example_ids) for part in (split.validation, split.evaluation)]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == set(whole.evaluation.example_ids)
+    # RTE's 277 development rows give 138 and 139, as published.
+    assert 277 - 277 // 2 == 139 and len(halves[1]) == 40 - 40 // 2
+
+
+def test_tokens_are_made_once(tiny, monkeypatch):
+    first, located = prepared(tiny)
+
+    def never():
+        raise AssertionError("tokenised twice")
+
+    again = batches.prepare(tiny, located.sha256, never)
+    assert (again.train.tokens == first.train.tokens).all() and again.sha256 == first.sha256
+
+
+# --- seeds --------------------------------------------------------------------------------------
+
+
+def test_a_single_seed_sets_all_streams_and_each_can_be_held():
+    assert dataclasses.astuple(Seeds.of(3)) == (3, 3, 3, 3)
+    held = Seeds.of(3, order=0)
+    assert (held.init, held.order, held.dropout) == (3, 0, 3)
+    assert held.label == "seed3-order0" and Seeds.of(3).label == "seed3"
+    assert len({Seeds.of(3).stream(name) for name in ("init", "order", "dropout")}) == 3
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(tiny):
+    runs = [finetune.finetune(tiny, Seeds.of(seed)) for seed in (0, 0, 1)]
+    for name in ("logits", "first", "mean"):
+        a, b, other = (getattr(run, name).tobytes() for run in runs)
+        assert a == b != other
+    assert runs[0].log == runs[1].log
+
+
+@pytest.mark.parametrize("stream", ["init", "order", "dropout"])
+def test_each_stream_matters_and_only_init_changes_the_start(tiny, stream):
+    _data, located = prepared(tiny)
+    base = finetune.finetune(tiny, Seeds.of(0))
+    moved = finetune.finetune(tiny, Seeds.of(0, **{stream: 9}))
+    assert not np.array_equal(base.logits, moved.logits)
+    heads = [
+        backbones.load_classifier(located, 2, seeds.stream("init"))[0].classifier.weight
+        for seeds in (Seeds.of(0), Seeds.of(0, **{stream: 9}))
+    ]
+    assert torch.equal(*heads) == (stream != "init")
+
+
+def test_order_stream_alone_decides_the_batches(tiny):
+    lengths = prepared(tiny)[0].train.lengths
+    orders = []
+    for seeds in (Seeds.of(0), Seeds.of(5, order=0), Seeds.of(0, order=5)):
+        rng = np.random.default_rng(seeds.stream("order"))
+        orders.append(np.concatenate(epoch_batches(lengths, 16, rng)).tolist())
+    assert orders[0] == orders[1] != orders[2]
+
+
+# --- optimisation -------------------------------------------------------------------------------
+
+
+def test_biases_and_layer_norms_do_not_decay(tiny):
+    _, located = prepared(tiny)
+    model, _ = backbones.load_classifier(located, 2, 0)
+    decayed, spared = finetune._optimizer(model, tiny).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    spared_names = {names[id(weight)] for weight in spared["params"]}
+    assert all(name.endswith("bias") or "LayerNorm" in name for name in spared_names)
+    assert not any("bias" in names[id(w)] or "LayerNorm" in names[id(w)] for w in decayed["params"])
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
+    setting = dataclasses.replace(tiny, epochs=6)
+    run = finetune.finetune(setting, Seeds.of(0))
+    steps = 6 * 5
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate)
+    schedule = get_linear_schedule_with_warmup(optimizer, 3, steps)
+    expected = []
+    for _ in range(steps):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert [row["lr"] for row in run.log] == pytest.approx(expected)
+    assert max(expected) == setting.learning_rate and expected[-1] < 0.05 * setting.learning_rate
+    assert np.mean([r["loss"] for r in run.log[-5:]]) < 0.6 * run.log[0]["loss"]
+    assert run.record["status"] == "ok"
+    assert all(row["gradient_norm"] > 0 for row in run.log)
+
+
+def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
+    run = finetune.finetune(tiny, Seeds.of(0))
+    distance = run.record["distance"]
+    parts = [distance[part] for part in ("embeddings", "layer1", "layer2")]
+    assert distance["all"] == pytest.approx(math.hypot(*parts))
+    assert run.record["newly_initialised"] == [
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    ]
+    still = finetune.finetune(dataclasses.replace(tiny, learning_rate=1e-12), Seeds.of(0))
+    assert still.record["distance"]["all"] < 1e-6
+
+
+def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
+    """Batched, sorted and padded evaluation equals one example at a time."""
+    data, located = prepared(tiny)
+    model, _ = backbones.load_classifier(located, 2, 0)
+    cpu = torch.device("cpu")
+    seen = finetune.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    assert seen.first.shape == seen.mean.shape == (3, 40, 128)
+    for i in (0, 17, 39):
+        inputs, _ = pad(data.evaluation, np.array([i]), cpu)
+        with torch.no_grad():
+            output = model(**inputs, output_hidden_states=True)
+        np.testing.assert_allclose(seen.logits[i], output.logits[0].numpy(), atol=1e-5)
+        for layer, state in enumerate(output.hidden_states):
+            np.testing.assert_allclose(seen.first[layer, i], state[0, 0].numpy(), atol=1e-4)
+            np.testing.assert_allclose(seen.mean[layer, i], state[0].mean(0).numpy(), atol=1e-4)
+
+
+def test_best_checkpoint_is_the_best_of_the_validation_half(tiny):
+    """Its validation score is at least the final one, and the weights are those of that moment."""
+    setting = dataclasses.replace(
+        tiny, epochs=4, learning_rate=5e-3, eval_split="test-half", checkpoint="best",
+        evals_per_epoch=2,
+    )  # fmt: skip
+    data, located = prepared(setting)
+    cpu = torch.device("cpu")
+    finetune.make_deterministic()
+    scores = {}
+    for checkpoint in ("final", "best"):
+        chosen = dataclasses.replace(setting, checkpoint=checkpoint)
+        model, _ = backbones.load_classifier(located, 2, 1)
+        finetune.train(model, chosen, data, Seeds.of(0), cpu, "")
+        scores[checkpoint] = finetune._validate(model, data, chosen, cpu)
+    assert scores["best"] >= scores["final"]
+
+
+def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch):
+    """A real fault: one infinite weight in the encoder."""
+    load = backbones.load_classifier
+
+    def broken(*arguments):
+        model, new = load(*arguments)
+        with torch.no_grad():
+            model.bert.embeddings.word_embeddings.weight[:] = float("inf")
+        return model, new
+
+    monkeypatch.setattr(backbones, "load_classifier", broken)
+    run = finetune.finetune(tiny, Seeds.of(0))
+    assert run.record["status"] == "diverged" and run.record["steps"] == 1
+    assert math.isnan(run.record["score"]) and len(run.logits) == 40
+
+
+def test_bfloat16_trains_and_stays_close(tiny):
+    exact = finetune.finetune(tiny, Seeds.of(0))
+    rough = finetune.finetune(dataclasses.replace(tiny, precision="bfloat16"), Seeds.of(0))
+    assert not np.array_equal(exact.logits, rough.logits)
+    assert np.abs(exact.log[0]["loss"] - rough.log[0]["loss"]) < 0.01
+    assert rough.logits.dtype == np.float32
+
+
+def test_regression_has_one_output_and_no_accuracy():
+    from lib.config import Setting
+
+    setting = Setting(task="stsb", train_rows=64, eval_rows=64, epochs=1, learning_rate=1e-3)
+    run = finetune.finetune(setting, Seeds.of(0))
+    assert run.logits.shape == (64, 1) and run.record["accuracy"] is None
+    assert run.record["metric"] == "pearson"
+
+
+# --- backbones ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hub_folders(tmp_path_factory):
+    """Randomly initialised masked language models saved as the hub lays them out."""
+    root = tmp_path_factory.mktemp("hub")
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 30522,
+    }
+    torch.manual_seed(0)
+    models = {
+        "bert": BertForMaskedLM(BertConfig(**shape)),
+        "roberta": RobertaForMaskedLM(
+            RobertaConfig(**shape, type_vocab_size=1, pad_token_id=0, max_position_embeddings=140)
+        ),
+    }
+    tokenizer = backbones.load_tokenizer(backbones.locate("bert-tiny"))
+    for name, model in models.items():
+        model.save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    return root
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_local_folder_in_hub_layout_trains(tiny, hub_folders, family):
+    setting = dataclasses.replace(tiny, backbone=str(hub_folders / family), epochs=1)
+    run = finetune.finetune(setting, Seeds.of(0))
+    assert run.first.shape == (4, 40, 32)
+    assert all("classifier" in n or "pooler" in n for n in run.record["newly_initialised"])
+
+
+def test_a_changed_weight_changes_the_fingerprint(hub_folders, tmp_path):
+    folder = hub_folders / "bert"
+    before = backbones.locate(str(folder)).sha256
+    assert backbones.locate(str(folder)).sha256 == before
+    weights = next(folder.glob("*.safetensors"))
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert backbones.locate(str(folder)).sha256 != before
+    weights.write_bytes(content)
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(backbones.BackboneError, match="holds no .safetensors"):
+        backbones.locate(str(tmp_path))
+
+
+def test_a_hub_id_without_network_says_what_works_instead():
+    with pytest.raises(backbones.BackboneError, match="one that comes with this compendium"):
+        backbones.locate("nobody/no-such-model")

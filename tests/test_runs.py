@@ -1,0 +1,246 @@
+"""The run store: whole runs only, whatever is killed when, and tables that fit together."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_python
+
+from lib import groups, measures, paths, runs
+from lib.runs import Run
+
+
+def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
+    rng = np.random.default_rng(seed)
+    record = {
+        "setting_id": "demo",
+        "setting": {"task": "nyt", "learning_rate": 1e-3, "backbone": "bert-tiny",
+                    "method": "standard", "train_rows": 5, "text_columns": ["text"]},
+        "seed": seed, "seed_label": f"seed{seed}", "status": status, "metric": "accuracy",
+        "score": 0.5 + seed / 100, "accuracy": 0.5, "majority": 0.5, "distance": {"all": 1.0},
+        "newly_initialised": ["classifier.weight"], "versions": {"python": "3"},
+        "fingerprint": fingerprint or f"print{seed}",
+    }  # fmt: skip
+    return Run(
+        record,
+        rng.normal(size=(n, 2)).astype(np.float32),
+        np.arange(n) % 2,
+        np.array([f"e{i}" for i in range(n)]),
+        [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.5}],
+        *((rng.normal(size=(3, n, 8)).astype(np.float32) for _ in range(2)) if vectors else ()),
+    )
+
+
+def test_what_is_saved_is_read_back(tmp_path):
+    run = make_run(0)
+    runs.save(run, tmp_path / "demo/seed0")
+    back = runs.load(tmp_path / "demo/seed0")
+    assert back.record == run.record and back.log == run.log
+    for name in ("logits", "labels", "example_ids", "first", "mean"):
+        assert (getattr(back, name) == getattr(run, name)).all()
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["seed0"]
+
+
+def test_a_run_counts_only_with_its_fingerprint_and_a_stale_one_is_replaced(tmp_path):
+    target = tmp_path / "demo/seed0"
+    assert runs.finished(target, "print0") is None
+    runs.save(make_run(0), target)
+    assert runs.finished(target, "print0")["seed"] == 0
+    assert runs.finished(target, "another") is None
+    runs.save(make_run(0, fingerprint="another"), target)
+    assert runs.finished(target, "another") and not runs.finished(target, "print0")
+    runs.save(make_run(1, fingerprint="another"), target)
+    assert runs.load(target).record["seed"] == 0, "an equal run that was first stays"
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        runs.save(make_run(0), tmp_path / "demo/seed0")
+    assert list((tmp_path / "demo").iterdir()) == []
+
+
+def test_runs_on_different_examples_are_never_compared(tmp_path):
+    shuffled = make_run(1)
+    shuffled.example_ids = shuffled.example_ids[::-1]
+    for run in (make_run(0), shuffled):
+        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
+    with pytest.raises(ValueError, match="different examples: demo seed 0 and demo seed 1"):
+        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+
+
+def test_a_missing_run_says_how_to_make_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make run"):
+        runs.load_group(["demo"], ["seed0"], tmp_path)
+
+
+def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
+    tables = groups.tables(group, ["cka", "op"])
+    runs.save_tables("demo", "demo", tables, groups.sample_vectors(group))
+    logits, labels, table = runs.logits_of("demo", "demo")
+    expected = np.stack([run.logits for run in group])
+    np.testing.assert_allclose(logits, expected, atol=2e-3)
+    assert (labels == group[0].labels).all() and len(table) == 5
+    distances = runs.read("demo", "distances").query("measure == 'op' and pooling == 'mean'")
+    matrix = runs.distance_matrix(distances[distances["layer"] == 2], 5)
+    direct = measures.representation_distances([run.mean for run in group], ["op"])["op"][2]
+    np.testing.assert_allclose(matrix, direct, atol=1e-15)
+    summary = runs.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
+    found = summary.loc[("all", "op", "mean", 2)]
+    assert found["value"] == pytest.approx(measures.instability(direct).value)
+    counts = runs.read("demo", "measures").groupby("subset")[["n_runs", "n_failed"]].first()
+    assert counts.to_dict("index") == {
+        "all": {"n_runs": 5, "n_failed": 2},
+        "ok": {"n_runs": 3, "n_failed": 0},
+        "failed": {"n_runs": 2, "n_failed": 2},
+    }
+    # A recomputation from the committed logits gives the committed number.
+    again = measures.instability(measures.pairwise_disagreement(logits.argmax(-1))).value
+    committed = runs.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
+    assert again == committed["value"]
+    assert distances["layer"].min() == 0
+    first = runs.read("demo", "distances").query("pooling == 'first'")
+    assert first["layer"].min() == 1, "position 0 of the embeddings is the same for all examples"
+
+
+def test_a_diverged_run_is_counted_but_not_averaged():
+    group = [make_run(seed) for seed in range(4)]
+    group[3].logits[:] = np.nan
+    group[3].record["status"] = "diverged"
+    group[3].first[:] = group[3].mean[:] = np.nan
+    with pytest.warns(UserWarning, match="run 3, layer"):
+        tables = groups.tables(group, ["op"])
+    rows = tables["measures"].query("subset == 'all'").set_index("measure")
+    assert rows.loc["disagreement", "n_runs"] == 3 and rows.loc["disagreement", "n_failed"] == 1
+    assert np.isfinite(rows.loc["disagreement", "value"])
+    assert (rows.loc["op", "n_runs"] == 3).all() and len(tables["runs"]) == 4
+
+
+def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
+    group = [make_run(seed) for seed in range(3)]
+    for run in group:
+        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
+    runs.drop_vectors(group, tmp_path)
+    left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
+    with pytest.raises(FileNotFoundError, match="set keep_vectors"):
+        groups.tables(left, ["cka"])
+
+
+def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
+    for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
+        group = [make_run(seed, status=status) for seed in range(3)]
+        runs.save_tables("demo", name, groups.tables(group, ["op"]), groups.sample_vectors(group))
+    assert runs.promote("demo") == ["a", "b", "c"]
+    samples = [path.parent.name for path in (tmp_path / "reference").glob(f"*/{runs.SAMPLE}")]
+    assert samples == ["b"]
+    for table in runs.TABLES:
+        pd.testing.assert_frame_equal(runs.read("reference", table), runs.read("demo", table))
+    with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
+        runs.promote("nothing")
+
+
+def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    group = [make_run(seed) for seed in range(2)]
+    for run in group:
+        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
+    marker = runs.write_marker("demo", [0, 1], [run.record for run in group])
+    runs.drop_stale_marker(marker)
+    assert marker.exists()
+    (tmp_path / "demo/seed1/run.json").unlink()
+    runs.drop_stale_marker(marker)
+    assert not marker.exists()
+
+
+#: Start of a script in whose process the named packages cannot be imported.
+WITHOUT = """
+import importlib.abc, sys
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in "{}".split():
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+"""
+
+GRID = """
+seeds: [0, 1, 2]
+grid:
+  - {{task: {file}, epochs: 3, learning_rate: 1.0e-3, max_length: 32}}
+"""
+
+
+@pytest.mark.slow
+def test_sigkill_in_the_middle_leaves_whole_runs_and_the_rest_resumes(tmp_path, own_file):
+    """Real processes, without notebooks: killed after the first run, then started again."""
+    grid = tmp_path / "kill.yaml"
+    grid.write_text(GRID.format(file=own_file))
+    stores = {name: tmp_path / name for name in ("killed", "calm")}
+    command = [sys.executable, "-m", "lib.finetune", str(grid)]
+
+    def environment(name):
+        import os
+
+        return {**os.environ, "COMPENDIUM_OUTPUT": str(stores[name])}
+
+    def finished():
+        return sorted(path.parent for path in stores["killed"].glob("data/runs/*/seed*/run.json"))
+
+    process = subprocess.Popen(command, cwd=paths.ROOT, env=environment("killed"))
+    while not finished():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = finished()
+    assert 1 <= len(kept) < 3
+    before = {folder: (folder / "run.json").stat().st_mtime_ns for folder in kept}
+    for folder in kept:
+        assert len(runs.load(folder).logits) == 40
+    for name in stores:
+        subprocess.run(command, cwd=paths.ROOT, env=environment(name), check=True)
+    assert len(finished()) == 3
+    assert {folder: (folder / "run.json").stat().st_mtime_ns for folder in kept} == before
+    for folder in finished():
+        calm = stores["calm"] / folder.relative_to(stores["killed"])
+        for name in ("logits.npy", "first.npy", "mean.npy", "training_log.csv"):
+            assert (folder / name).read_bytes() == (calm / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_training_needs_neither_jupyter_nor_papermill_nor_datasets(tmp_path, own_file):
+    grid = tmp_path / "bare.yaml"
+    grid.write_text(GRID.format(file=own_file).replace("[0, 1, 2]", "[0]"))
+    script = WITHOUT.format("datasets papermill jupyterlab nbformat IPython snakemake") + (
+        f"from lib import finetune; finetune.main([{str(grid)!r}])"
+    )
+    done = run_python("-c", script, COMPENDIUM_OUTPUT=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("data/runs/*/seed0/run.json"))) == 1
+
+
+def test_measures_need_numpy_and_scipy_only():
+    script = WITHOUT.format("torch transformers datasets pandas sklearn matplotlib yaml tqdm") + (
+        "import numpy as np\n"
+        "from lib import measures\n"
+        "x = np.random.default_rng(0).normal(size=(3, 2, 9, 4))\n"
+        "print(measures.instability(measures.representation_distances(x)['cka']).n_runs)"
+    )
+    done = run_python("-c", script)
+    assert done.stdout.strip() == "3", done.stderr
+
+
+def test_the_command_line_helps():
+    for module, word in {"lib.finetune": "CONFIG", "lib.runs": "promote"}.items():
+        done = run_python("-m", module, "--help")
+        assert done.returncode == 0 and word.lower() in done.stdout.lower()
+    wrong = run_python("-m", "lib.finetune", "quik")
+    assert wrong.returncode != 0 and "did you mean quick" in wrong.stderr

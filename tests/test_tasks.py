@@ -1,0 +1,183 @@
+"""Tasks: sizes as published, splits without leakage, and a user's own table with its mistakes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import tasks
+from lib.rows import TaskError
+
+SIZES = {  # train, dev as documented by their sources (amazon and nyt: without neutral snippets)
+    "stsb": (5749, 1500),
+    "stsb-binary": (5749, 1500),
+    "boolq": (9427, 3270),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_official_splits_have_their_official_sizes(name):
+    splits = tasks.get(name).read()
+    assert (len(splits["train"]), len(splits["dev"])) == SIZES[name]
+
+
+def test_boolq_questions_of_dev_are_not_trained_on():
+    splits = tasks.get("boolq").read()
+    asked = {row["text_a"] for row in splits["dev"]}
+    assert not asked & {row["text_a"] for row in splits["train"]}
+
+
+def test_privacyqa_is_split_by_question():
+    splits = tasks.get("privacyqa").read()
+    questions = [{row["text_a"] for row in splits[name]} for name in ("train", "dev")]
+    assert not questions[0] & questions[1]
+    # 390 strings, two of which differ only by a space at the end: they must not be torn apart.
+    assert len(questions[0] | questions[1]) == 389
+    assert sum(map(len, splits.values())) == 10_923
+
+
+def test_reviews_are_not_torn_apart():
+    splits = tasks.get("amazon").read()
+    reviews = [{r["example_id"].split("_")[0] for r in splits[n]} for n in ("train", "dev")]
+    assert not reviews[0] & reviews[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["stsb", "stsb-binary", "boolq", "privacyqa", "rotten-tomatoes", "amazon", "nyt"]
+)
+def test_every_task_has_the_same_columns_and_sound_rows(name):
+    task = tasks.get(name)
+    for split, rows in task.read().items():
+        assert all(set(row) == {"example_id", "text_a", "text_b", "label"} for row in rows), split
+        assert all(row["text_a"] and bool(row["text_b"]) == task.pair for row in rows), split
+        assert len({row["example_id"] for row in rows}) == len(rows)
+        labels = {row["label"] for row in rows}
+        assert labels <= set(range(task.n_classes)) if task.n_classes > 1 else max(labels) <= 5
+
+
+def test_load_gives_a_dataset_dict():
+    loaded = tasks.load("rotten-tomatoes")
+    assert set(loaded) == {"train", "dev"}
+    assert loaded["dev"].column_names == ["example_id", "text_a", "text_b", "label"]
+    assert tasks.majority_rate(loaded["dev"]["label"]) == pytest.approx(0.506, abs=5e-4)
+
+
+def write_glue(root, header, rows, folder):
+    (root / folder).mkdir(parents=True)
+    for split in ("train", "dev"):
+        lines = ["\t".join(row) for row in ([header] if header else []) + rows]
+        (root / folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "header", "rows", "expected"),
+    [
+        (
+            "rte", "RTE", ["index", "sentence1", "sentence2", "label"],
+            [["0", 'A "quoted" cat sat.', "A cat.", "entailment"],
+             ["1", "It rained.", "It was dry.", "not_entailment"]],
+            [('A "quoted" cat sat.', "A cat.", 1), ("It rained.", "It was dry.", 0)],
+        ),
+        (
+            "cola", "CoLA", None,
+            [["gj04", "1", "", "They sing."], ["gj04", "0", "*", "They sings."]],
+            [("They sing.", "", 1), ("They sings.", "", 0)],
+        ),
+        (
+            "mrpc", "MRPC", ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"],
+            [["1", "7", "8", "One.", "The one."], ["0", "9", "10", "Two.", "Three."]],
+            [("One.", "The one.", 1), ("Two.", "Three.", 0)],
+        ),
+        (
+            "wnli", "WNLI", ["index", "sentence1", "sentence2", "label"],
+            [["0", "It fell.", "The cup fell.", "1"]],
+            [("It fell.", "The cup fell.", 1)],
+        ),
+    ],
+)  # fmt: skip
+def test_glue_layout(tmp_path, monkeypatch, name, folder, header, rows, expected):
+    write_glue(tmp_path, header, rows, folder)
+    monkeypatch.setenv("GLUE_DIR", str(tmp_path))
+    dev = tasks.get(name).read()["dev"]
+    assert [(row["text_a"], row["text_b"], row["label"]) for row in dev] == expected
+
+
+def test_sentence_sets(tmp_path, monkeypatch):
+    rows = [["1", "A fine day."], ["0", "A poor day."]]
+    write_glue(tmp_path, ["label", "sentence"], rows, "MR")
+    monkeypatch.setenv("SENTENCES_DIR", str(tmp_path))
+    assert [row["label"] for row in tasks.get("mr").read()["train"]] == [1, 0]
+    with pytest.raises(TaskError, match="holds no SUBJ/train.tsv"):
+        tasks.get("subj").read()
+    monkeypatch.delenv("SENTENCES_DIR")
+    with pytest.raises(TaskError, match="set SENTENCES_DIR"):
+        tasks.get("mr").read()
+
+
+def test_without_files_and_network_the_message_says_what_to_set(monkeypatch):
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+    with pytest.raises(TaskError, match="set GLUE_DIR"):
+        tasks.get("rte").read()
+
+
+def test_own_file_as_csv_and_parquet(own_file, tmp_path):
+    parquet = tmp_path / "days.parquet"
+    pd.read_csv(own_file).to_parquet(parquet)
+    for path in (own_file, parquet):
+        task = tasks.get(str(path))
+        splits = task.read()
+        assert (len(splits["train"]), len(splits["dev"])) == (80, 40)
+        assert task.n_classes == 2 and task.metric == "accuracy" and not task.pair
+
+
+def test_own_file_of_pairs_and_of_numbers(tmp_path):
+    table = pd.DataFrame({"q": [f"q{i}" for i in range(20)], "a": ["x"] * 20})
+    table["rate"] = np.linspace(0, 1, 20)
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    task = tasks.get(str(tmp_path / "pairs.csv"), ["q", "a"], "rate")
+    assert task.pair and task.n_classes == 1 and task.metric == "pearson"
+    splits = task.read()
+    assert (len(splits["train"]), len(splits["dev"])) == (16, 4)
+
+
+SOUND = {"text": ["a", "b", "c", "d"], "label": [0, 1, 0, 1], "split": ["train"] * 3 + ["dev"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "message"),
+    [
+        ({}, (["txt"], "label"), "no column 'txt': did you mean text"),
+        ({}, (["text"], "lable"), "no column 'lable': did you mean label"),
+        ({}, (["text", "label", "split"], "label"), "one column, or two"),
+        ({"text": ["a", "  ", "c", "d"]}, (["text"], "label"), "'text' is empty in line 3"),
+        ({"label": [0, None, 0, 1]}, (["text"], "label"), "'label' is empty in line 3"),
+        ({"label": [1, 1, 1, 0]}, (["text"], "label"), "has one class, 1"),
+        ({"label": [0, 1, 0, 2]}, (["text"], "label"), "is 2 in line 5 of the dev split"),
+        ({"split": ["train", "valid", "train", "dev"]}, (["text"], "label"), "'valid' in line 3"),
+        ({"split": ["train"] * 4}, (["text"], "label"), "no rows in the dev split"),
+    ],
+)
+def test_own_file_mistakes_name_file_column_and_line(tmp_path, change, columns, message):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame(SOUND | change).to_csv(path, index=False)
+    with pytest.raises(TaskError, match=message) as error:
+        tasks.get(str(path), *columns)
+    if "one column" not in message:
+        assert "mine.csv" in str(error.value)
+
+
+def test_repeated_texts_are_warned_about_and_stay_on_one_side(tmp_path):
+    path = tmp_path / "mine.csv"
+    texts = [f"t{i // 2}" for i in range(40)]
+    labels = [i // 2 % 2 for i in range(40)]
+    pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
+    with pytest.warns(UserWarning, match="20 rows repeat an earlier text, the first in line 3"):
+        splits = tasks.get(str(path)).read()
+    sides = [{row["text_a"] for row in splits[name]} for name in ("train", "dev")]
+    assert not sides[0] & sides[1]
+
+
+def test_unknown_task_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean rotten-tomatoes"):
+        tasks.check_name("rotten-tomatos")
+    with pytest.raises(ValueError, match="there is no such file"):
+        tasks.check_name("nowhere.csv")
