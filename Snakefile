@@ -25,7 +25,9 @@ ANALYSES = {
     "22_compare_macro_and_micro": "22_macro_micro",
     "50_paper_figures": "50_agreement",
 }
+# What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
+QUIETLY = "> {log.text} 2>&1"
 
 # A shard counts as done while its runs are there and are the ones that it made.
 for markers in MARKERS.values():
@@ -72,6 +74,7 @@ rule finetune:
         paths.RUNS / "{setting}" / "{shard}.json",
     log:
         notebook=paths.RUNS / "{setting}" / "{shard}.log.ipynb",
+        text=paths.RUNS / "{setting}" / "{shard}.log.txt",
     params:
         notebook=lambda w: parameters(**SETTINGS[w.setting].to_dict(), seeds=seeds_of(w)),
         code=code("10_finetune", *provenance.TRAINING_CODE),
@@ -79,7 +82,7 @@ rule finetune:
     resources:
         gpu=1,
     shell:
-        PAPERMILL + "/10_finetune.ipynb {log.notebook} {params.notebook}"
+        PAPERMILL + "/10_finetune.ipynb {log.notebook} {params.notebook} " + QUIETLY
 
 
 rule measure_group:
@@ -89,6 +92,7 @@ rule measure_group:
         [RESULTS / "{group}" / f"{table}.parquet" for table in runs.TABLES],
     log:
         notebook=RESULTS / "logs" / "{group}.ipynb",
+        text=RESULTS / "logs" / "{group}.txt",
     params:
         notebook=lambda w: parameters(
             results=GRID.name,
@@ -99,7 +103,7 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:
-        PAPERMILL + "/12_measure_group.ipynb {log.notebook} {params.notebook}"
+        PAPERMILL + "/12_measure_group.ipynb {log.notebook} {params.notebook} " + QUIETLY
 
 
 for notebook, figure in ANALYSES.items():
@@ -113,9 +117,10 @@ for notebook, figure in ANALYSES.items():
             FIGURES / f"{figure}.svg",
         log:
             notebook=RESULTS / "logs" / f"{notebook}.ipynb",
+            text=RESULTS / "logs" / f"{notebook}.txt",
         params:
             source=notebook,
             notebook=parameters(results=GRID.name),
             code=code(notebook, "lib/plots.py"),
         shell:
-            PAPERMILL + "/{params.source}.ipynb {log.notebook} {params.notebook}"
+            PAPERMILL + "/{params.source}.ipynb {log.notebook} {params.notebook} " + QUIETLY

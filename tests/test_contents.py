@@ -1,4 +1,4 @@
-"""What is committed: no sentence of any data set, nothing large, and figures that redraw to the byte."""
+"""What is committed: no sentence of a data set, nothing large, figures that redraw to the byte."""
 
 import re
 import shutil

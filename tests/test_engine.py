@@ -1,4 +1,4 @@
-"""The engine, end to end on the smallest grid, in a copy of the project: what runs, and what not."""
+"""The engine, end to end on the smallest grid in a copy of the project: what runs and what not."""
 
 import hashlib
 import re
@@ -40,11 +40,12 @@ def engine(tmp_path_factory, own_file):
     grid = project / "config/smallest.yaml"
     grid.write_text(GRID.format(task="days.csv"))
 
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
+
     def call(*arguments):
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
-            + ["--config", "grid=smallest", *arguments],
+            [*command, "--config", "grid=smallest", *arguments],
             cwd=project,
             env=environment_of(project),
             capture_output=True,
@@ -146,17 +147,19 @@ def test_a_changed_table_of_the_users_own_retrains_everything(engine, edited):
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 
-def test_a_deleted_run_is_noticed_and_only_it_is_trained_again(engine):
+def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, edited):
+    """What was measured from it stands; a new measurement misses it."""
     runs = sorted((engine.project / "data/runs").glob("*/seed*/run.json"))
     times = {path: path.stat().st_mtime_ns for path in runs}
     lost = runs[0].parent
     arrays = {path.name: path.read_bytes() for path in lost.glob("*.npy")}
     shutil.rmtree(lost)
-    assert engine.planned()["finetune"] == 1
+    assert engine.planned() == {}
+    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.98")
+    assert engine.planned() == {"finetune": 1, "measure_group": 2, **ANALYSES}
     assert engine.call().returncode == 0
     assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
-    changed = {path for path in runs if path.stat().st_mtime_ns != times[path]}
-    assert changed == {runs[0]}
+    assert {path for path in runs if path.stat().st_mtime_ns != times[path]} == {runs[0]}
 
 
 def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
@@ -164,3 +167,10 @@ def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
     done = engine.call()
     assert done.returncode != 0
     assert "write 2.0e-03" in done.stdout + done.stderr
+
+
+def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
+    edited("config/smallest.yaml", "[1.0e-3, 2.0e-3]", "1.0e-3\n  - {train_rows: 81}")
+    done = engine.call("--retries", "0")
+    assert done.returncode != 0
+    assert "train_rows = 81, but days.csv has 80 training rows" in done.stdout + done.stderr
