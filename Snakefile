@@ -66,6 +66,7 @@ localrules:
 
 rule all:
     input:
+        expand(RESULTS / "{group}" / "{table}.parquet", group=GROUPS, table=runs.TABLES),
         [FIGURES / f"{figure}.svg" for figure in ANALYSES.values()],
 
 

@@ -162,6 +162,14 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
     assert {path for path in runs if path.stat().st_mtime_ns != times[path]} == {runs[0]}
 
 
+def test_deleted_results_are_measured_again_without_training(engine):
+    folder = next((engine.project / "data/results/smallest").glob("bert-tiny*"))
+    shutil.move(folder, engine.project / "aside")
+    assert engine.planned() == {"measure_group": 1, **ANALYSES}
+    shutil.move(engine.project / "aside", folder)
+    assert engine.planned() == {}
+
+
 def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
     edited("config/smallest.yaml", "2.0e-3", "2e-3")
     done = engine.call()
