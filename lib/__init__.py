@@ -3,6 +3,7 @@
 One idea a module; the notebooks tell the stories:
 
 paths         where things are
+errors        errors that say what to do
 config        typed settings, strict checks of parameters and grids
 provenance    commit, versions and fingerprints of code
 assets        pinned wheels turned into files

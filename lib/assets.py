@@ -20,14 +20,10 @@ from pathlib import Path, PurePosixPath
 from tqdm.auto import tqdm
 
 from lib import paths, provenance
-from lib.config import nearest
+from lib.errors import AssetError, nearest
 
 #: Nothing pinned here unpacks to more; a wheel that claims to is not what it says it is.
 MAX_UNPACKED_BYTES = 2 * 1024**3
-
-
-class AssetError(RuntimeError):
-    """A pinned file could not be had, or is not the pinned one. The message says what to do."""
 
 
 @dataclass(frozen=True)

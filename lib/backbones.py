@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib import assets, provenance
-from lib.config import nearest
+from lib.errors import BackboneError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-class BackboneError(ValueError):
-    """A backbone cannot be had; the message names it and says what works instead."""
 
 
 @dataclass(frozen=True)

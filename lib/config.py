@@ -6,7 +6,6 @@ before anything is trained.
 """
 
 import dataclasses
-import difflib
 import itertools
 import re
 import types
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import provenance
+from lib import backbones, paths, provenance, tasks
+from lib.errors import nearest
 
 METHODS = ("standard",)
 _CHOICES = {
@@ -37,13 +37,6 @@ _RANGES = {  # name: (smallest, largest), both allowed
     "weight_decay": (0.0, 1.0),
     "max_grad_norm": (0.0, None),
 }
-
-
-def nearest(value: object, valid: typing.Iterable[str]) -> str:
-    """The end of an error message: the closest valid names, or all of them."""
-    valid = [str(name) for name in valid]
-    close = difflib.get_close_matches(str(value), valid, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
 def check_type(name: str, value: Any, kind: Any) -> Any:
@@ -151,8 +144,6 @@ class Setting:
                 'checkpoint = "best" selects on half of the development set; measuring on all of '
                 'it would leak. Set eval_split = "test-half".'
             )
-        from lib import backbones, tasks  # the registries import this module's `nearest`
-
         tasks.check_name(self.task)
         backbones.check_name(self.backbone)
 
@@ -206,8 +197,6 @@ def load_grid(source: str | Path) -> Grid:
     or a list of values a name and stands for their Cartesian product.
     """
     import yaml
-
-    from lib import paths
 
     path = Path(source)
     if path.suffix != ".yaml":

@@ -83,7 +83,7 @@ def _performance_and_prediction(
         "ccon": right,
     }.items():
         rows.append(_row("prediction", name, measures.instability(pairs)))
-    rows.append(_row("prediction", "kappa", resampling.kappa_instability(predictions)))
+    rows.append(_row("prediction", "kappa", measures.kappa_instability(predictions)))
     return rows
 
 

@@ -3,8 +3,8 @@
 import warnings
 from pathlib import Path
 
-from lib.config import nearest
-from lib.rows import Splits, TaskError, grouped_split, make_row
+from lib.errors import TaskError, nearest
+from lib.rows import Splits, grouped_split, make_row
 
 
 def read(path: Path, text_columns: list[str], label_column: str) -> Splits:

@@ -98,44 +98,20 @@ def instability(distances: np.ndarray, *, level: float = 0.95) -> Interval:
     return Interval(value, low, high, n_runs)
 
 
-def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interval:
-    """1 − Fleiss' kappa of predictions (S, N), with an interval from resampling runs.
-
-    Each resample has its own chance agreement, from its own votes; resamples in which all votes
-    are one class have none and are left out.
-    """
-    from lib.measures import fleiss_kappa, pairwise_disagreement
-
-    predictions = np.asarray(predictions)
-    n_runs = len(predictions)
-    value = 1 - fleiss_kappa(predictions)
-    if n_runs < MIN_RUNS or np.isnan(value):
-        return Interval(value, float("nan"), float("nan"), n_runs)
-    weights = run_weights(n_runs)
-    classes = np.unique(predictions)
-    shares = (predictions[..., None] == classes).mean(1)
-    chance = ((weights @ shares / n_runs) ** 2).sum(1)
-    defined = chance < 1 - 1e-12
-    disagreement = pair_means(pairwise_disagreement(predictions), weights[defined])
-    low, high = percentile_interval(disagreement / (1 - chance[defined]), level)
-    return Interval(value, float(low), float(high), n_runs)
-
-
 def sd_interval(scores: np.ndarray, *, level: float = 0.95, ddof: int = 1) -> Interval:
     """SD of S scores with the chi-square interval, which assumes normal scores.
 
     s·√((S − 1)/χ²) at both tails. Scores of groups with failed runs are far from normal; the
     number of failed runs belongs beside the interval.
     """
-    from lib.measures import score_spread
-
     scores = np.asarray(scores, float)
-    value = score_spread(scores, ddof)
+    if scores.ndim != 1 or len(scores) < 2:
+        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
     free = len(scores) - 1
     tail = (1 - level) / 2
-    unbiased = score_spread(scores, 1)
-    low, high = (unbiased * np.sqrt(free / stats.chi2.ppf(q, free)) for q in (1 - tail, tail))
-    return Interval(value, float(low), float(high), len(scores))
+    factors = np.sqrt(free / stats.chi2.ppf([1 - tail, tail], free))
+    low, high = map(float, scores.std(ddof=1) * factors)
+    return Interval(float(scores.std(ddof=ddof)), low, high, len(scores))
 
 
 def mean_interval(values: np.ndarray, *, level: float = 0.95) -> Interval:

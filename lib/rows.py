@@ -12,10 +12,6 @@ DEV_SHARE = 0.2
 SPLIT_SEED = 123
 
 
-class TaskError(ValueError):
-    """A task cannot be read; the message names file, column and row, or says what to set."""
-
-
 def make_row(example_id: object, text_a: str, text_b: str, label: float) -> Row:
     return {
         "example_id": str(example_id),

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.config import nearest
+from lib.errors import nearest
 
 SAMPLE = "sample_vectors.npy"
 TABLES = ("runs", "examples", "logits", "distances", "measures")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib import assets, own_task
-from lib.config import nearest
-from lib.rows import Splits, TaskError, grouped_split, make_row
+from lib.errors import TaskError, nearest
+from lib.rows import Splits, grouped_split, make_row
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

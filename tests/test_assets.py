@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lib import assets, provenance
-from lib.assets import Asset, AssetError
+from lib.assets import Asset
+from lib.errors import AssetError
 
 
 def make_wheel(folder: Path, members: dict[str, bytes]) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from conftest import copy_project, environment_of
 
 from lib import paths, plots, tasks
-from lib.rows import TaskError
+from lib.errors import TaskError
 
 BINARY = {".parquet", ".npy", ".pdf", ".png"}
 SHINGLE = 8

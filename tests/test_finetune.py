@@ -16,6 +16,7 @@ from transformers import (
 
 from lib import backbones, batches, finetune
 from lib.batches import Encoded, epoch_batches, pad
+from lib.errors import BackboneError
 from lib.finetune import Seeds
 
 
@@ -309,10 +310,10 @@ def test_a_changed_weight_changes_the_fingerprint(hub_folders, tmp_path):
 def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(backbones.BackboneError, match="holds no .safetensors"):
+    with pytest.raises(BackboneError, match="holds no .safetensors"):
         backbones.locate(str(tmp_path))
 
 
 def test_a_hub_id_without_network_says_what_works_instead():
-    with pytest.raises(backbones.BackboneError, match="one that comes with this compendium"):
+    with pytest.raises(BackboneError, match="one that comes with this compendium"):
         backbones.locate("nobody/no-such-model")

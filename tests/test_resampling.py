@@ -87,7 +87,7 @@ def test_kappa_resampling_equals_the_loop():
         pairs = [np.mean(votes[a] != votes[b]) for a in drawn for b in drawn if a != b]
         shares = np.array([(votes[drawn] == c).mean() for c in (0, 1)])
         values.append(np.mean(pairs) / (1 - (shares**2).sum()))
-    found = resampling.kappa_instability(votes)
+    found = measures.kappa_instability(votes)
     low, high = np.quantile(values, [0.025, 0.975])
     assert found.value == 1 - measures.fleiss_kappa(votes)
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib import tasks
-from lib.rows import TaskError
+from lib.errors import TaskError
 
 SIZES = {  # train, dev as documented by their sources (amazon and nyt: without neutral snippets)
     "stsb": (5749, 1500),

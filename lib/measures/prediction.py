@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
+from lib.resampling import MIN_RUNS, Interval, pair_means, percentile_interval, run_weights
+
 
 class Consistency(NamedTuple):
     """Fractions in [0, 1]; the last four are NaN or need labels as documented below."""
@@ -145,6 +147,27 @@ def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> floa
         )
         return float("nan")
     return (agreement - chance) / (1.0 - chance)
+
+
+def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interval:
+    """1 − Fleiss' kappa of predictions (S, N), with an interval from resampling runs.
+
+    Each resample has its own chance agreement, from its own votes; resamples in which all votes
+    are one class have none and are left out.
+    """
+    predictions = np.asarray(predictions)
+    n_runs = len(predictions)
+    value = 1 - fleiss_kappa(predictions)
+    if n_runs < MIN_RUNS or np.isnan(value):
+        return Interval(value, float("nan"), float("nan"), n_runs)
+    weights = run_weights(n_runs)
+    classes = np.unique(predictions)
+    shares = (predictions[..., None] == classes).mean(1)
+    chance = ((weights @ shares / n_runs) ** 2).sum(1)
+    defined = chance < 1 - 1e-12
+    disagreement = pair_means(pairwise_disagreement(predictions), weights[defined])
+    low, high = percentile_interval(disagreement / (1 - chance[defined]), level)
+    return Interval(value, float(low), float(high), n_runs)
 
 
 def consistency(predictions: np.ndarray, labels: np.ndarray) -> Consistency:

@@ -1,0 +1,23 @@
+"""Errors that say what to do, and the nearest valid name for a misspelt one."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AssetError(RuntimeError):
+    """A pinned file could not be had, or is not the pinned one."""
+
+
+class BackboneError(ValueError):
+    """A backbone cannot be had; the message names it and says what works instead."""
+
+
+class TaskError(ValueError):
+    """A task cannot be read; the message names file, column and row, or says what to set."""
+
+
+def nearest(value: object, valid: Iterable[str]) -> str:
+    """The end of an error message: the closest valid names, or all of them."""
+    valid = [str(name) for name in valid]
+    close = difflib.get_close_matches(str(value), valid, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
