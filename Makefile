@@ -41,7 +41,7 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
 campaign: run  ## train CONFIG like `make run`, then promote its results to data/results/reference
-	$(PY) -m lib.runs promote $(NAME)
+	$(PY) -m lib.tables promote $(NAME)
 
 lock:  ## rewrite constraints.txt from a fresh environment
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt

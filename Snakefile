@@ -5,15 +5,16 @@
 # (comments and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
 import json
+from pathlib import Path
 
 from lib import config as settings
-from lib import paths, provenance, runs, tasks
+from lib import paths, provenance, runs, tables, tasks
 
 GRID = settings.load_grid(config.get("grid", "quick"))
 RESULTS = paths.results(GRID.name)
 FIGURES = paths.figures(GRID.name)
 SETTINGS = {setting.id: setting for setting in GRID.settings}
-GROUPS = {setting_id: [setting_id] for setting_id in SETTINGS} | GRID.unions
+GROUPS = GRID.groups
 MARKERS = {
     setting_id: {runs.marker(setting_id, shard): shard for shard in GRID.shards}
     for setting_id in SETTINGS
@@ -62,11 +63,13 @@ wildcard_constraints:
 
 localrules:
     all,
+    drop_vectors,
 
 
 rule all:
     input:
-        expand(RESULTS / "{group}" / "{table}.parquet", group=GROUPS, table=runs.TABLES),
+        expand(RESULTS / "{group}" / "{table}.parquet", group=GROUPS, table=tables.TABLES),
+        [] if GRID.keep_vectors else RESULTS / "logs" / "vectors_dropped.txt",
         [FIGURES / f"{figure}.svg" for figure in ANALYSES.values()],
 
 
@@ -90,7 +93,7 @@ rule measure_group:
     input:
         lambda w: [marker for setting_id in GROUPS[w.group] for marker in MARKERS[setting_id]],
     output:
-        [RESULTS / "{group}" / f"{table}.parquet" for table in runs.TABLES],
+        [RESULTS / "{group}" / f"{table}.parquet" for table in tables.TABLES],
     log:
         notebook=RESULTS / "logs" / "{group}.ipynb",
         text=RESULTS / "logs" / "{group}.txt",
@@ -100,11 +103,22 @@ rule measure_group:
             group=w.group,
             setting_ids=GROUPS[w.group],
             seeds=GRID.seeds,
-            keep_vectors=GRID.keep_vectors,
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:
         PAPERMILL + "/12_measure_group.ipynb {log.notebook} {params.notebook} " + QUIETLY
+
+
+# Layer vectors are a thousand times larger than all else. They go when every group is measured;
+# whoever needs them again trains the runs again, to the same bits.
+rule drop_vectors:
+    input:
+        expand(RESULTS / "{group}" / "measures.parquet", group=GROUPS),
+    output:
+        RESULTS / "logs" / "vectors_dropped.txt",
+    run:
+        runs.drop_vectors(marker for markers in MARKERS.values() for marker in markers)
+        Path(output[0]).write_text("after all groups were measured\n")
 
 
 for notebook, figure in ANALYSES.items():

@@ -11,9 +11,11 @@ rows          the rows of a task, and splits that keep groups together
 tasks         labelled text with fixed columns and splits: the registry
 own_task      the same from a table of your own
 batches       tokens, fixed subsets, padded batches
+seeds         the random streams of a run
 backbones     pretrained encoders
 finetune      one run: train, evaluate, record
-runs          the run store and the tables made from it
+runs          the run store
+tables        tidy tables of results: writing, reading, promoting
 groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
 resampling    intervals by resampling runs

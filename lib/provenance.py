@@ -22,7 +22,9 @@ TRAINING_CODE = (
     "lib/own_task.py",
     "lib/batches.py",
     "lib/backbones.py",
+    "lib/seeds.py",
     "lib/finetune.py",
+    "lib/measures/performance.py",
 )
 #: The same for the tables that are computed from runs.
 MEASURE_CODE = (
@@ -30,7 +32,8 @@ MEASURE_CODE = (
     "lib/measures/prediction.py",
     "lib/measures/representation.py",
     "lib/resampling.py",
-    "lib/runs.py",
+    "lib/groups.py",
+    "lib/tables.py",
 )
 
 
@@ -47,7 +50,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _without_prose(source: str) -> str:
-    """The code as a syntax tree without docstrings; comments and layout are gone by parsing."""
+    """The code as a syntax tree without docstrings and imports; parsing drops comments."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -55,7 +58,8 @@ def _without_prose(source: str) -> str:
             node.body = [
                 statement
                 for statement in body
-                if not (
+                if not isinstance(statement, ast.Import | ast.ImportFrom)
+                and not (
                     isinstance(statement, ast.Expr)
                     and isinstance(statement.value, ast.Constant)
                     and isinstance(statement.value.value, str)

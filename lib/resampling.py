@@ -24,6 +24,12 @@ class Interval(NamedTuple):
     high: float
     n_runs: int
 
+    def text(self, digits: int = 3) -> str:
+        """``0.103 [0.090, 0.116]``, or the value alone where there is no interval."""
+        if np.isnan(self.low):
+            return f"{self.value:.{digits}f}"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
 
 def run_weights(n_runs: int, n_resamples: int = N_RESAMPLES, seed: int = 0) -> np.ndarray:
     """(B, S) how often each run is drawn in each of B resamples of S runs with replacement.
@@ -122,3 +128,29 @@ def mean_interval(values: np.ndarray, *, level: float = 0.95) -> Interval:
         weights = run_weights(len(values))
         low, high = map(float, percentile_interval(weights @ values / len(values), level))
     return Interval(float(values.mean()), low, high, len(values))
+
+
+def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Rank correlation of two measures over the pairs of S runs, resampling runs.
+
+    Do pairs that are far apart by one measure tend to be far apart by the other? The ranks are
+    those among all distinct pairs; a resample weighs a pair by how often both its runs are drawn
+    (self-pairs never). Resamples in which a measure is constant are left out.
+
+    Parameters
+    ----------
+    a, b : (S, S) symmetric distances of the same runs
+    """
+    upper = np.triu_indices(len(a), 1)
+    ranks = np.stack([stats.rankdata(matrix[upper]) for matrix in (a, b)])
+    runs = run_weights(len(a))
+    pairs = np.vstack([np.ones((1, len(upper[0]))), runs[:, upper[0]] * runs[:, upper[1]]])
+    pairs /= pairs.sum(1, keepdims=True)
+    centred = ranks - (pairs @ ranks.T)[:, :, None]
+    covariance = np.einsum("bp,bxp,byp->bxy", pairs, centred, centred)
+    scale = np.sqrt(covariance[:, 0, 0] * covariance[:, 1, 1])
+    defined = scale > 1e-12
+    found = np.full(len(scale), np.nan)
+    found[defined] = covariance[defined, 0, 1] / scale[defined]
+    low, high = percentile_interval(found[1:][defined[1:]], level)
+    return Interval(float(found[0]), float(low), float(high), len(a))

@@ -1,23 +1,13 @@
-"""The run store, and the tidy tables made from it.
+"""The run store.
 
 A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary place, ``run.json``
 last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
-
-The results of a configuration are Parquet files in ``data/results/<name>/<group>/``:
-
-runs         a row a run: setting, seeds, status, score, distance from the start, device, …
-examples     a row an example: id, gold label
-logits       a row a run and example: ``logit_0`` … (float16)
-distances    a row a pair of runs, layer, pooling and measure: the upper triangle
-measures     a row a measure (layer, pooling, subset of runs): value with interval
 """
 
-import argparse
 import csv
 import json
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lib import paths
-from lib.errors import nearest
-
-SAMPLE = "sample_vectors.npy"
-TABLES = ("runs", "examples", "logits", "distances", "measures")
 
 
 @dataclass
@@ -67,8 +52,9 @@ def save(run: Run, target: Path) -> None:
             writer = csv.DictWriter(stream, ["step", "loss", "lr", "gradient_norm"])
             writer.writeheader()
             writer.writerows(run.log)
-        (scratch / "run.json").write_text(json.dumps(run.record, indent=1) + "\n")
-        if target.exists() and not finished(target, run.record["fingerprint"]):
+        content = json.dumps(run.record, indent=1, allow_nan=False)
+        (scratch / "run.json").write_text(content + "\n")
+        if target.exists() and not finished(target, run.record["fingerprint"], vectors=True):
             stale = scratch.with_suffix(".stale")
             os.replace(target, stale)
             shutil.rmtree(stale)
@@ -82,11 +68,16 @@ def save(run: Run, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def finished(target: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The record of the run in a folder, if it is there whole and has this fingerprint."""
+def finished(target: Path, fingerprint: str, *, vectors: bool = False) -> dict[str, Any] | None:
+    """The record of the run in a folder, if it is there whole and has this fingerprint.
+
+    ``vectors``: only if its layer vectors, which are temporary, are still there too.
+    """
     try:
         record = json.loads((target / "run.json").read_text())
     except FileNotFoundError:
+        return None
+    if vectors and not (target / "mean.npy").exists():
         return None
     return record if record["fingerprint"] == fingerprint else None
 
@@ -118,7 +109,12 @@ def load_group(
     ]
     first = group[0]
     for run in group[1:]:
-        if not np.array_equal(run.example_ids, first.example_ids):
+        same = [
+            np.array_equal(run.example_ids, first.example_ids),
+            np.array_equal(run.labels, first.labels),
+            run.record["data_sha256"] == first.record["data_sha256"],
+        ]
+        if not all(same):
             raise ValueError(
                 f"runs were evaluated on different examples: {name_of(first)} and {name_of(run)}"
             )
@@ -140,12 +136,17 @@ def name_of(run: Run) -> str:
     return f"{run.record['setting_id']} seed {run.record['seed']}"
 
 
-def drop_vectors(group: Iterable[Run], store: "os.PathLike[str] | None" = None) -> None:
-    """Delete the layer vectors of runs whose distances were taken; logits and records stay."""
-    for run in group:
-        place = folder(run.record["setting_id"], run.record["seed_label"], store)
+def drop_vectors(markers: Iterable[Path]) -> None:
+    """Delete the layer vectors of shards whose runs are measured; logits and records stay.
+
+    The markers go first: whoever needs the vectors again finds the shards unfinished, and
+    training the runs again gives the same bits.
+    """
+    for path in markers:
+        path.unlink(missing_ok=True)
         for name in ("first", "mean"):
-            (place / f"{name}.npy").unlink(missing_ok=True)
+            for file in path.parent.glob(f"seed*/{name}.npy"):
+                file.unlink()
 
 
 def marker(setting_id: str, seeds: list[int]) -> Path:
@@ -170,149 +171,3 @@ def drop_stale_marker(path: Path) -> None:
     content = json.loads(path.read_text())
     if not all(finished(path.parent / label, mark) for label, mark in content.items()):
         path.unlink()
-
-
-def run_table(group: Iterable[Run]) -> pd.DataFrame:
-    """A row a run: the record, with the setting's fields and the distance as columns."""
-    rows = []
-    for run in group:
-        record = dict(run.record)
-        setting = record.pop("setting")
-        distance = record.pop("distance")
-        versions = record.pop("versions")
-        record["newly_initialised"] = " ".join(record["newly_initialised"])
-        rows.append(
-            {
-                **{k: record.pop(k) for k in ("setting_id", "seed", "status", "metric", "score")},
-                **{k: " ".join(v) if isinstance(v, list) else v for k, v in setting.items()},
-                **record,
-                "distance": distance["all"],
-                "versions": json.dumps(versions),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def example_table(group: list[Run]) -> pd.DataFrame:
-    """A row an example: id and gold label, never its text."""
-    return pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels})
-
-
-def logit_table(group: list[Run]) -> pd.DataFrame:
-    """A row a run and example, in the order of the example table; logits in float16."""
-    parts = []
-    for run in group:
-        part = pd.DataFrame(run.logits.astype(np.float16)).rename(columns="logit_{}".format)
-        part.insert(0, "seed_label", run.record["seed_label"])
-        part.insert(0, "setting_id", run.record["setting_id"])
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def save_tables(
-    name: str, group: str, tables: dict[str, pd.DataFrame], sample: np.ndarray | None = None
-) -> Path:
-    """Write the tables of a group of a configuration, and a sample of its layer vectors if given;
-    the folder is replaced as a whole.
-    """
-    target = paths.results(name) / group
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
-        for table, frame in tables.items():
-            frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
-        if sample is not None:
-            np.save(fresh / SAMPLE, sample, allow_pickle=False)
-        if target.exists():
-            os.replace(target, Path(scratch) / "stale")
-        os.replace(fresh, target)
-    return target
-
-
-def read(name: str, table: str) -> pd.DataFrame:
-    """One table of a configuration's results, all groups together, with a column ``group``."""
-    if table not in TABLES:
-        raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
-    root = paths.results(name)
-    files = sorted(root.glob(f"*/{table}.parquet"))
-    if not files:
-        raise FileNotFoundError(f"no results in {root}; `make run CONFIG={name}` makes them")
-    frames = [pd.read_parquet(file) for file in files]
-    for file, frame in zip(files, frames, strict=True):
-        frame.insert(0, "group", file.parent.name)
-    return pd.concat(frames, ignore_index=True)
-
-
-def group_labels(name: str) -> dict[str, str]:
-    """A short label for each group: the fields in which the groups' settings differ."""
-    fields = ["backbone", "task", "method", "learning_rate", "train_rows"]
-    table = read(name, "runs")
-    differing = [field for field in fields if table[field].nunique() > 1] or ["task"]
-    labels = {}
-    for group, part in table.groupby("group"):
-        if part["setting_id"].nunique() > 1:
-            labels[group] = group
-            continue
-        values = part.iloc[0]
-        words = [
-            f"lr {values[field]:g}" if field == "learning_rate" else str(values[field])
-            for field in differing
-        ]
-        labels[group] = ", ".join(words)
-    return labels
-
-
-def logits_of(name: str, group: str) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
-    """Logits (S, N, C) as float32, gold labels (N,) and the run table (S rows) of a group."""
-    root = paths.results(name) / group
-    examples = pd.read_parquet(root / "examples.parquet")
-    table = pd.read_parquet(root / "runs.parquet")
-    flat = pd.read_parquet(root / "logits.parquet").filter(like="logit_").to_numpy(np.float32)
-    return flat.reshape(len(table), len(examples), -1), examples["label"].to_numpy(), table
-
-
-def distance_matrix(frame: pd.DataFrame, n_runs: int) -> np.ndarray:
-    """(S, S) symmetric matrix, zero diagonal, from rows ``run_a``, ``run_b``, ``distance``."""
-    matrix = np.zeros((n_runs, n_runs))
-    matrix[frame["run_a"], frame["run_b"]] = frame["distance"]
-    return matrix + matrix.T
-
-
-def read_sample(name: str) -> tuple[np.ndarray, str]:
-    """Sampled layer vectors (S, L + 1, N, D) as float64 of the first group that has them, and its
-    name.
-    """
-    found = sorted(paths.results(name).glob(f"*/{SAMPLE}"))
-    if not found:
-        raise FileNotFoundError(f"no {SAMPLE} in {paths.results(name)}")
-    return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
-
-
-def promote(name: str) -> list[str]:
-    """Copy the results of a configuration into the committed reference; returns the groups.
-
-    Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
-    first group without failed runs is copied: the reference is to stay small.
-    """
-    source = paths.results(name)
-    groups = sorted(path.parent.name for path in source.glob("*/runs.parquet"))
-    if not groups:
-        raise FileNotFoundError(f"no results in {source}; `make run CONFIG={name}` makes them")
-    sampled = False
-    for group in groups:
-        tables = {table: pd.read_parquet(source / group / f"{table}.parquet") for table in TABLES}
-        whole = (tables["runs"]["status"] == "ok").all() and not sampled
-        sampled |= whole
-        sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
-        save_tables("reference", group, tables, sample)
-    return groups
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m lib.runs", description="The results store.")
-    parser.add_argument("action", choices=["promote"], help="copy results into the reference")
-    parser.add_argument("name", help="name of the configuration whose results are promoted")
-    options = parser.parse_args()
-    for group in promote(options.name):
-        print(f"promoted {group}")

@@ -18,6 +18,7 @@ import numpy as np
 
 from lib import assets, own_task
 from lib.errors import TaskError, nearest
+from lib.measures.performance import majority_rate
 from lib.rows import Splits, grouped_split, make_row
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Task:
     metric: str
     pair: bool
     source: str
+    classes: tuple[str, ...] = ()
+
+    @property
+    def majority(self) -> float | None:
+        """Majority rate of the dev split; None for regression."""
+        labels = np.array([row["label"] for row in self.read()["dev"]])
+        return majority_rate(labels) if self.n_classes > 1 else None
 
 
 def _read_tsv(path: Path, header: bool) -> list[list[str]]:
@@ -238,11 +246,10 @@ def get(name: str, text_columns: list[str] | None = None, label_column: str = "l
     check_name(name)
     if not is_own_file(name):
         return TASKS[name]
-    splits = own_task.read(Path(name), text_columns or ["text"], label_column)
-    labels = [row["label"] for row in splits["train"]]
-    n_classes = 1 if isinstance(labels[0], float) else max(labels) + 1
-    metric = "pearson" if n_classes == 1 else "accuracy"
-    return Task(lambda: splits, n_classes, metric, len(text_columns or []) == 2, Path(name).name)
+    splits, classes = own_task.read(Path(name), text_columns or ["text"], label_column)
+    pair = len(text_columns or []) == 2
+    metric = "accuracy" if classes else "pearson"
+    return Task(lambda: splits, len(classes) or 1, metric, pair, Path(name).name, classes)
 
 
 def load(
@@ -255,8 +262,3 @@ def load(
     return datasets.DatasetDict(
         {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
     )
-
-
-def majority_rate(labels: np.ndarray) -> float:
-    """Accuracy of always answering the most frequent class of ``labels`` (N,)."""
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))

@@ -25,6 +25,11 @@ def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
     return float(scores.std(ddof=ddof))
 
 
+def majority_rate(labels: np.ndarray) -> float:
+    """Accuracy of always answering the most frequent class of ``labels`` (N,)."""
+    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+
+
 def decide(logits: np.ndarray) -> np.ndarray:
     """Predictions from logits (…, N, C): the class of the largest; if C = 1, the value itself."""
     return logits[..., 0] if logits.shape[-1] == 1 else logits.argmax(-1)
@@ -64,31 +69,28 @@ def judge(
     Status: ``diverged`` (non-finite loss), ``collapsed`` (at least 99 % of predictions in one
     class, or nearly constant in regression), ``failed`` (accuracy at most that of the majority
     class: Dodge et al. 2020, Mosbach et al. 2021; in regression, a squared error at least that of
-    the mean label), else ``ok``. A collapsed run is a failed one, with a name for how.
+    the mean label), else ``ok``. A collapsed run is a failed one, with a name for how. A diverged
+    run, and a constant prediction under a correlation, has no score (None).
     """
     predictions = decide(logits)
-    finite = bool(np.isfinite(logits).all())
+    majority = majority_rate(labels) if logits.shape[-1] > 1 else None
+    if diverged or not np.isfinite(logits).all():
+        outcome = {"status": "diverged", "metric": metric, "score": None, "accuracy": None}
+        return {**outcome, "majority": majority}
     if logits.shape[-1] == 1:
-        accuracy = majority = None
-        failed = not finite or np.mean((predictions - labels) ** 2) >= np.var(labels)
-        collapsed = finite and np.std(predictions) < NEARLY_CONSTANT * np.std(labels)
+        accuracy = None
+        failed = np.mean((predictions - labels) ** 2) >= np.var(labels)
+        collapsed = np.std(predictions) < NEARLY_CONSTANT * np.std(labels)
     else:
         shares = np.unique(predictions, return_counts=True)[1] / len(predictions)
         accuracy = float(np.mean(predictions == labels))
-        majority = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
         failed = accuracy <= majority
         collapsed = failed and shares.max() >= ONE_CLASS
-    status = "ok"
-    if diverged or not finite:
-        status = "diverged"
-    elif collapsed:
-        status = "collapsed"
-    elif failed:
-        status = "failed"
+    value = score(metric, labels, predictions)
     return {
-        "status": status,
+        "status": "collapsed" if collapsed else "failed" if failed else "ok",
         "metric": metric,
-        "score": score(metric, labels, predictions) if finite else float("nan"),
+        "score": value if np.isfinite(value) else None,
         "accuracy": accuracy,
         "majority": majority,
     }

@@ -14,7 +14,7 @@ from lib.resampling import MIN_RUNS, Interval, pair_means, percentile_interval, 
 
 
 class Consistency(NamedTuple):
-    """Fractions in [0, 1]; the last four are NaN or need labels as documented below."""
+    """Accuracy and agreement of a group of runs, fractions in [0, 1]; see ``consistency``."""
 
     accuracy: float
     con: float
@@ -23,16 +23,18 @@ class Consistency(NamedTuple):
     correct_unanimity: float
 
 
-def _check_predictions(predictions: np.ndarray, name: str = "predictions") -> np.ndarray:
+def _check_predictions(predictions: np.ndarray) -> np.ndarray:
     predictions = np.asarray(predictions)
     if predictions.ndim != 2 or len(predictions) < 2 or predictions.shape[1] < 1:
-        raise ValueError(f"{name} has shape {predictions.shape}; expected (S, N), S ≥ 2, N ≥ 1")
+        raise ValueError(
+            f"predictions has shape {predictions.shape}; expected (S, N), S ≥ 2, N ≥ 1"
+        )
     if predictions.dtype == bool:
         predictions = predictions.astype(np.int64)
     if not np.issubdtype(predictions.dtype, np.integer):
         raise ValueError(
-            f"{name} of shape {predictions.shape} has dtype {predictions.dtype}; expected integer "
-            "class labels (argmax of the logits)"
+            f"predictions of shape {predictions.shape} has dtype {predictions.dtype}; expected "
+            "integer class labels (argmax of the logits)"
         )
     return predictions
 
@@ -142,7 +144,8 @@ def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> floa
     chance = 1.0 / predictions.shape[1] if as_published else float((votes.mean((0, 1)) ** 2).sum())
     if chance == 1.0:
         warnings.warn(
-            "fleiss_kappa: all runs give all examples one class; kappa is undefined (NaN)",
+            "fleiss_kappa: chance agreement is 1 (all runs give all examples one class, or a "
+            "single example as published); kappa is undefined (NaN)",
             stacklevel=2,
         )
         return float("nan")

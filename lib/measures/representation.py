@@ -25,8 +25,6 @@ import numpy as np
 
 NAMES = ("svcca", "svcca_published", "op", "cka", "cka_biased")
 SHARE = 0.99
-#: Single precision resolves relative differences of about this size; variation below it is none.
-FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 
 @dataclass
@@ -85,7 +83,14 @@ def representation_distances(
             for name in measures:
                 block = np.full((len(arrays), len(arrays)), np.nan)
                 if kept:
-                    block[np.ix_(usable, usable)] = _MEASURES[name](kept, pool)
+                    found = _MEASURES[name](kept, pool)
+                    for i in np.flatnonzero(np.isnan(np.diag(found))):
+                        warnings.warn(
+                            f"run {usable[i]}, layer {layer}: a single example differs from the "
+                            f"others; its {name} distances are NaN",
+                            stacklevel=2,
+                        )
+                    block[np.ix_(usable, usable)] = found
                 np.fill_diagonal(block, 0.0)
                 results[name][layer] = block
     return results
@@ -123,7 +128,9 @@ def _factorise(x: np.ndarray) -> _Factor | None:
     if not np.isfinite(raw).all():
         return None
     centred = raw - raw.mean(0)
-    noise = raw.size * (FLOAT32_EPS * np.abs(raw).max()) ** 2
+    # What cannot be told from rounding in the precision of the input is no variation.
+    precision = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
+    noise = raw.size * (float(precision) * np.abs(raw).max()) ** 2
     if (centred**2).sum() <= noise:
         return None
     basis, singular = _left_factor(centred)
@@ -170,8 +177,12 @@ def _grams(factors: list[_Factor]) -> np.ndarray:
 
 
 def _similarity_to_distance(inner: np.ndarray) -> np.ndarray:
-    """1 − cosine from a matrix of inner products, exactly symmetric."""
-    norms = np.sqrt(np.diag(inner))
+    """1 − cosine from a matrix of inner products, exactly symmetric.
+
+    An unbiased norm can vanish (one example differs from all others): no distance, NaN.
+    """
+    squares = np.diag(inner)
+    norms = np.sqrt(np.where(squares > 1e-12 * np.abs(inner).max(), squares, np.nan))
     return 1.0 - (inner + inner.T) / 2 / np.outer(norms, norms)
 
 

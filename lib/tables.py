@@ -1,0 +1,215 @@
+"""Tidy tables of a configuration's results: Parquet files in ``data/results/<name>/<group>/``.
+
+runs         a row a run: setting, seeds, status, score, distance from the start, device, …
+examples     a row an example: id, gold label
+logits       a row a run and example: ``logit_0`` … (float16)
+distances    a row a pair of runs, layer, pooling and measure: the upper triangle
+measures     a row a measure (layer, pooling, subset of runs): value with interval
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import paths
+from lib.config import Setting
+from lib.errors import nearest
+from lib.runs import Run
+
+SAMPLE = "sample_vectors.npy"
+TABLES = ("runs", "examples", "logits", "distances", "measures")
+
+
+def run_table(group: list[Run]) -> pd.DataFrame:
+    """A row a run: the record, with the setting's fields and the distance as columns."""
+    rows = []
+    for run in group:
+        record = dict(run.record)
+        setting = record.pop("setting")
+        distance = record.pop("distance")
+        versions = record.pop("versions")
+        record["newly_initialised"] = " ".join(record["newly_initialised"])
+        rows.append(
+            {
+                **{k: record.pop(k) for k in ("setting_id", "seed", "status", "metric", "score")},
+                **{k: " ".join(v) if isinstance(v, list) else v for k, v in setting.items()},
+                **record,
+                "distance": distance["all"],
+                "versions": json.dumps(versions),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def example_table(group: list[Run]) -> pd.DataFrame:
+    """A row an example: id and gold label, never its text."""
+    return pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels})
+
+
+def logit_table(group: list[Run]) -> pd.DataFrame:
+    """A row a run and example, in the order of the example table; logits in float16."""
+    parts = []
+    for run in group:
+        part = pd.DataFrame(run.logits.astype(np.float16)).rename(columns="logit_{}".format)
+        part.insert(0, "seed_label", run.record["seed_label"])
+        part.insert(0, "setting_id", run.record["setting_id"])
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def save_tables(
+    name: str, group: str, tables: dict[str, pd.DataFrame], sample: np.ndarray | None = None
+) -> Path:
+    """Write the tables of a group of a configuration, and a sample of its layer vectors if given;
+    the folder is replaced as a whole.
+    """
+    target = paths.results(name) / group
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
+        fresh = Path(scratch) / "fresh"
+        fresh.mkdir()
+        for table, frame in tables.items():
+            frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
+        if sample is not None:
+            np.save(fresh / SAMPLE, sample, allow_pickle=False)
+        if target.exists():
+            os.replace(target, Path(scratch) / "stale")
+        os.replace(fresh, target)
+    return target
+
+
+def read(name: str, table: str) -> pd.DataFrame:
+    """One table of a configuration's results, all groups together, with a column ``group``."""
+    if table not in TABLES:
+        raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
+    root = paths.results(name)
+    files = sorted(root.glob(f"*/{table}.parquet"))
+    if not files:
+        raise FileNotFoundError(f"no results in {root}; `make run CONFIG={name}` makes them")
+    frames = [pd.read_parquet(file) for file in files]
+    for file, frame in zip(files, frames, strict=True):
+        frame.insert(0, "group", file.parent.name)
+    return pd.concat(frames, ignore_index=True)
+
+
+def group_labels(name: str) -> dict[str, str]:
+    """A short, unique label for each group: its task and the fields in which settings differ.
+
+    A union of settings is called by its name.
+    """
+    table = read(name, "runs")
+    first = table.groupby("group").first()
+    differing = [
+        field.name
+        for field in dataclasses.fields(Setting)
+        if field.name != "task" and first[field.name].nunique() > 1
+    ]
+    labels = {}
+    for group, part in table.groupby("group"):
+        words = [Path(part["task"].iloc[0]).stem]
+        for field in differing:
+            value = part[field].iloc[0]
+            short = {"learning_rate": "lr", "backbone": ""}.get(field, field.replace("_", " "))
+            words.append(f"{short} {value:g}" if isinstance(value, float) else f"{short} {value}")
+        is_union = part["setting_id"].nunique() > 1
+        labels[group] = group if is_union else ", ".join(word.strip() for word in words)
+    repeated = [label for label in labels.values() if list(labels.values()).count(label) > 1]
+    return {group: group if label in repeated else label for group, label in labels.items()}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the runs of a group said: logits (S, N, C), gold labels (N,), run table (S rows)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    runs: pd.DataFrame
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """(S, N) class labels."""
+        return self.logits.argmax(-1)
+
+
+def outputs(name: str, group: str) -> Outputs:
+    """Logits (as float32), gold labels and run table of a group, as committed."""
+    root = paths.results(name) / group
+    examples = pd.read_parquet(root / "examples.parquet")
+    table = pd.read_parquet(root / "runs.parquet")
+    flat = pd.read_parquet(root / "logits.parquet").filter(like="logit_").to_numpy(np.float32)
+    logits = flat.reshape(len(table), len(examples), -1)
+    return Outputs(logits, examples["label"].to_numpy(), table)
+
+
+def classifiers(name: str) -> tuple[dict[str, Outputs], list[str]]:
+    """The groups whose runs choose between classes, by label, and notes on what is left out.
+
+    Runs whose logits are not finite (diverged) have no predictions and are left out of their
+    group, groups with fewer than two others altogether, and so are regression tasks.
+    """
+    found, notes = {}, []
+    for group, label in group_labels(name).items():
+        said = outputs(name, group)
+        finite = np.isfinite(said.logits).all((1, 2))
+        if said.logits.shape[-1] == 1:
+            notes.append(f"{label}: regression, no classes to compare")
+            continue
+        if not finite.all():
+            notes.append(f"{label}: {int((~finite).sum())} diverged runs have no predictions")
+        if finite.sum() >= 2:
+            table = said.runs[finite].reset_index(drop=True)
+            found[label] = Outputs(said.logits[finite], said.labels, table)
+    return found, notes
+
+
+def distance_matrix(frame: pd.DataFrame, n_runs: int) -> np.ndarray:
+    """(S, S) symmetric matrix, zero diagonal, from rows ``run_a``, ``run_b``, ``distance``."""
+    matrix = np.zeros((n_runs, n_runs))
+    matrix[frame["run_a"], frame["run_b"]] = frame["distance"]
+    return matrix + matrix.T
+
+
+def read_sample(name: str) -> tuple[np.ndarray, str]:
+    """Sampled layer vectors (S, L + 1, N, D) as float64 of the first group that has them, and its
+    name.
+    """
+    found = sorted(paths.results(name).glob(f"*/{SAMPLE}"))
+    if not found:
+        raise FileNotFoundError(f"no {SAMPLE} in {paths.results(name)}")
+    return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
+
+
+def promote(name: str) -> list[str]:
+    """Copy the results of a configuration into the committed reference; returns the groups.
+
+    Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
+    first group without failed runs is copied: the reference is to stay small.
+    """
+    source = paths.results(name)
+    groups = sorted(path.parent.name for path in source.glob("*/runs.parquet"))
+    if not groups:
+        raise FileNotFoundError(f"no results in {source}; `make run CONFIG={name}` makes them")
+    sampled = False
+    for group in groups:
+        tables = {table: pd.read_parquet(source / group / f"{table}.parquet") for table in TABLES}
+        whole = (tables["runs"]["status"] == "ok").all() and not sampled
+        sampled |= whole
+        sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
+        save_tables("reference", group, tables, sample)
+    return groups
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m lib.tables", description="The results store.")
+    parser.add_argument("action", choices=["promote"], help="copy results into the reference")
+    parser.add_argument("name", help="name of the configuration whose results are promoted")
+    options = parser.parse_args()
+    for group in promote(options.name):
+        print(f"promoted {group}")
