@@ -28,7 +28,7 @@ ANALYSES = {
 }
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
-QUIETLY = "> {log.text} 2>&1"
+QUIETLY = "> {log} 2>&1"
 
 # A shard counts as done while its runs are there and are the ones that it made.
 for markers in MARKERS.values():
@@ -77,16 +77,16 @@ rule finetune:
     output:
         paths.RUNS / "{setting}" / "{shard}.json",
     log:
-        notebook=paths.RUNS / "{setting}" / "{shard}.log.ipynb",
-        text=paths.RUNS / "{setting}" / "{shard}.log.txt",
+        paths.RUNS / "{setting}" / "{shard}.log.txt",
     params:
+        executed=lambda w: paths.RUNS / w.setting / f"{w.shard}.log.ipynb",
         notebook=lambda w: parameters(**SETTINGS[w.setting].to_dict(), seeds=seeds_of(w)),
         code=code("10_finetune", *provenance.TRAINING_CODE),
         own_file=lambda w: own_file(SETTINGS[w.setting].task),
     resources:
         gpu=1,
     shell:
-        PAPERMILL + "/10_finetune.ipynb {log.notebook} {params.notebook} " + QUIETLY
+        PAPERMILL + "/10_finetune.ipynb {params.executed} {params.notebook} " + QUIETLY
 
 
 rule measure_group:
@@ -95,9 +95,9 @@ rule measure_group:
     output:
         [RESULTS / "{group}" / f"{table}.parquet" for table in tables.TABLES],
     log:
-        notebook=RESULTS / "logs" / "{group}.ipynb",
-        text=RESULTS / "logs" / "{group}.txt",
+        RESULTS / "logs" / "{group}.txt",
     params:
+        executed=lambda w: RESULTS / "logs" / f"{w.group}.ipynb",
         notebook=lambda w: parameters(
             results=GRID.name,
             group=w.group,
@@ -106,7 +106,7 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:
-        PAPERMILL + "/12_measure_group.ipynb {log.notebook} {params.notebook} " + QUIETLY
+        PAPERMILL + "/12_measure_group.ipynb {params.executed} {params.notebook} " + QUIETLY
 
 
 # Layer vectors are a thousand times larger than all else. They go when every group is measured;
@@ -131,11 +131,11 @@ for notebook, figure in ANALYSES.items():
         output:
             FIGURES / f"{figure}.svg",
         log:
-            notebook=RESULTS / "logs" / f"{notebook}.ipynb",
-            text=RESULTS / "logs" / f"{notebook}.txt",
+            RESULTS / "logs" / f"{notebook}.txt",
         params:
+            executed=RESULTS / "logs" / f"{notebook}.ipynb",
             source=notebook,
             notebook=parameters(results=GRID.name),
             code=code(notebook, "lib/plots.py"),
         shell:
-            PAPERMILL + "/{params.source}.ipynb {log.notebook} {params.notebook} " + QUIETLY
+            PAPERMILL + "/{params.source}.ipynb {params.executed} {params.notebook} " + QUIETLY

@@ -162,7 +162,9 @@ def tables_of(group: list[runs.Run], names: Sequence[str]) -> dict[str, pd.DataF
         "examples": tables.example_table(group),
         "logits": tables.logit_table(group),
         "distances": distances,
-        "measures": pd.concat([summary, chance_table(group, names)], ignore_index=True),
+        "measures": pd.concat([summary, chance_table(group, names)]).astype(
+            {"n_failed": "Int64", "n_left_out": "Int64"}
+        ),
     }
 
 

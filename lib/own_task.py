@@ -78,7 +78,7 @@ def _table(path: Path, columns: list[str]) -> "pd.DataFrame":
 
 def _labels(path: Path, labels: "pd.Series") -> tuple[list, tuple[str, ...]]:
     """Class numbers and names, or floats and no names."""
-    if np.issubdtype(labels.dtype, np.floating):
+    if labels.dtype.kind == "f":
         if (bad := ~np.isfinite(labels)).any():
             raise TaskError(
                 f"{path}: column {labels.name!r} is not finite in line {bad.idxmax() + 2}"

@@ -125,7 +125,7 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
     return ax
 
 
-def status_legend(ax: Axes, statuses: list[str], **where) -> None:
+def status_legend(place: Axes | Figure, statuses: list[str], **where) -> None:
     """Legend of the run statuses that occur, and of the majority line."""
     handles = []
     for status, (label, colour, marker, filled) in STATUS.items():
@@ -134,7 +134,7 @@ def status_legend(ax: Axes, statuses: list[str], **where) -> None:
             face = colour if filled else "white"
             handles.append(mpl.lines.Line2D([], [], markerfacecolor=face, label=label, **look))
     handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
-    ax.legend(handles=handles, **where)
+    place.legend(handles=handles, **where)
 
 
 def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> Axes:

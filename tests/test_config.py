@@ -48,7 +48,14 @@ def test_every_field_changes_the_id():
 
 @pytest.mark.parametrize(
     ("seeds", "message"),
-    [([], "seeds is empty"), ([1, 2, 1], r"repeated: \[1\]"), ([-3], "not be negative")],
+    [
+        ([], "seeds is empty"),
+        ([1, 2, 1], r"repeated: \[1\]"),
+        ([-3], "not be negative"),
+        ([0, 1.0], r"seeds\[1\] = 1.0 is float, expected int"),
+        ([True], "is bool"),
+        (["0"], "is str"),
+    ],
 )
 def test_seeds(seeds, message):
     with pytest.raises(ValueError, match=message):
@@ -109,6 +116,10 @@ def test_a_grid_is_a_product(tmp_path):
         ("[0, 1, 2]", "[0, 1, 1]", "repeated"),
         ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
         ("boolq", "bolq", "demo.yaml: task = 'bolq' is unknown: did you mean boolq"),
+        ("seeds: [0, 1, 2]", "", "seeds is missing or empty"),
+        ("seeds_per_job: 2", "seeds_per_job: 0", "seeds_per_job = 0; expected at least 1"),
+        ("seeds_per_job: 2", "unions: {both: [nope]}", "union both: no setting nope"),
+        ("1.0e-4", ".nan", "learning_rate = nan is outside"),
     ],
 )
 def test_a_grid_refuses(tmp_path, old, new, message):
@@ -116,6 +127,36 @@ def test_a_grid_refuses(tmp_path, old, new, message):
     path.write_text(GRID.replace(old, new))
     with pytest.raises(ValueError, match=message):
         config.load_grid(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "expected the keys seeds and grid"), ("seeds: [0]\ngrid: []", "grid is missing or empty"),
+     ("seeds: [0]\ngrid: [{task: []}]", "grid holds no setting")],
+)  # fmt: skip
+def test_an_empty_grid_is_refused(tmp_path, text, message):
+    path = tmp_path / "demo.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        config.load_grid(path)
+
+
+def test_the_name_of_the_reference_is_kept(tmp_path):
+    path = tmp_path / "reference.yaml"
+    path.write_text(GRID)
+    with pytest.raises(ValueError, match="kept for promoted results"):
+        config.load_grid(path)
+
+
+def test_a_cell_may_be_run_twice_in_one_kernel():
+    """The second time, the story's variables are there; they are no parameters."""
+    scope = namespace("rate: float = 0.1")
+    config.check_parameters(scope)
+    scope["answers"] = [1, 2]
+    assert config.check_parameters(scope) == {"rate": 0.1}
+    scope["rate"] = "0.2"
+    with pytest.raises(ValueError, match="rate = '0.2' is str"):
+        config.check_parameters(scope)
 
 
 def test_unknown_configuration_names_the_nearest():

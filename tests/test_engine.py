@@ -182,3 +182,21 @@ def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
     done = engine.call("--retries", "0")
     assert done.returncode != 0
     assert "train_rows = 81, but days.csv has 80 training rows" in done.stdout + done.stderr
+
+
+def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
+    """Without keep_vectors: the shards' markers fall with the vectors; the tables stay."""
+    members = sorted(path.name for path in (engine.project / "data/runs").iterdir())
+    edited("config/smallest.yaml", "unions: {}", f"unions: {{both: [{', '.join(members)}]}}")
+    edited("config/smallest.yaml", "keep_vectors: true", "keep_vectors: false")
+    assert engine.planned() == {"measure_group": 1, "drop_vectors": 1, **ANALYSES}
+    done = engine.call()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    both = pd.read_parquet(engine.project / "data/results/smallest/both/runs.parquet")
+    assert len(both) == 6 and both["setting_id"].nunique() == 2
+    runs = engine.project / "data/runs"
+    assert not list(runs.glob("*/seed*/mean.npy")) and len(list(runs.glob("*/seed*/run.json"))) == 6
+    assert engine.planned() == {}
+    # Whoever needs the vectors again trains the runs again.
+    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.97")
+    assert engine.planned()["finetune"] == 4

@@ -224,4 +224,11 @@ def test_status_in_regression():
     assert performance.judge(labels, labels[:, None], "pearson")["status"] == "ok"
     assert performance.judge(labels, labels[::-1, None], "pearson")["status"] == "failed"
     constant = performance.judge(labels, np.full((50, 1), 2.5, np.float32), "pearson")
-    assert constant["status"] == "collapsed" and np.isnan(constant["score"])
+    assert constant["status"] == "collapsed" and constant["score"] is None
+
+
+def test_a_diverged_run_has_no_score_and_no_accuracy():
+    labels = np.array([0] * 60 + [1] * 40)
+    outcome = performance.judge(labels, np.full((100, 2), np.nan), "accuracy")
+    assert outcome["status"] == "diverged"
+    assert outcome["score"] is outcome["accuracy"] is None and outcome["majority"] == 0.6

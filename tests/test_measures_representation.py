@@ -206,6 +206,29 @@ def test_svcca_keeps_the_same_directions_at_any_scale():
     assert np.ptp(values) < 1e-10
 
 
+def test_one_differing_example_has_no_debiased_cka_and_says_so():
+    x = np.zeros((2, 1, 9, 3))
+    x[0, 0, 4] = 1.0
+    x[1] = np.random.default_rng(0).normal(size=(1, 9, 3))
+    with pytest.warns(UserWarning, match="run 0, layer 0: a single example differs"):
+        found = measures.representation_distances(x, ["cka", "op"])
+    assert np.isnan(found["cka"][0, 0, 1]) and np.isfinite(found["op"][0, 0, 1])
+
+
+def test_double_precision_survives_a_large_offset():
+    rng = np.random.default_rng(12)
+    x, y = spectrum(rng, 40, 8), spectrum(rng, 40, 8)
+    assert distance(x, y + 1e7, "cka") == pytest.approx(distance(x, y, "cka"), abs=1e-6)
+
+
+def test_a_direction_that_centring_annihilates_correlates_with_nothing():
+    """Under a huge common offset the published rule keeps the mean direction alone."""
+    rng = np.random.default_rng(13)
+    x = 1e6 + rng.normal(size=(30, 5))
+    y = x + 1e-3 * rng.normal(size=x.shape)
+    assert 0 <= distance(x, y, "svcca_published") <= 1
+
+
 def test_the_published_rule_depends_on_a_translation():
     """The reason why it is not the default: a common offset changes what is kept."""
     rng = np.random.default_rng(11)

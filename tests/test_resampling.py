@@ -80,17 +80,38 @@ def test_level_widens_the_interval():
 
 def test_kappa_resampling_equals_the_loop():
     votes = np.random.default_rng(3).integers(0, 2, (6, 40))
-    weights = resampling.run_weights(6).astype(int)
+    apart = [[np.mean(a != b) for b in votes] for a in votes]
     values = []
-    for weight in weights[:300]:
+    for weight in resampling.run_weights(6).astype(int):
         drawn = np.repeat(np.arange(6), weight)
-        pairs = [np.mean(votes[a] != votes[b]) for a in drawn for b in drawn if a != b]
+        pairs = [apart[a][b] for a in drawn for b in drawn if a != b]
         shares = np.array([(votes[drawn] == c).mean() for c in (0, 1)])
         values.append(np.mean(pairs) / (1 - (shares**2).sum()))
     found = measures.kappa_instability(votes)
-    low, high = np.quantile(values, [0.025, 0.975])
     assert found.value == 1 - measures.fleiss_kappa(votes)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
+    assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
+
+
+def test_pair_correlation_equals_the_loop():
+    a, b = random_distances(6, 1), random_distances(6, 2)
+    upper = np.triu_indices(6, 1)
+    found = resampling.pair_correlation(a, b)
+    assert found.value == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic)
+    ranks = [stats.rankdata(m[upper]) for m in (a, b)]
+    values = []
+    for weight in resampling.run_weights(6):
+        times = (weight[upper[0]] * weight[upper[1]]).astype(int)
+        repeated = [np.repeat(rank, times) for rank in ranks]
+        if min(map(np.ptp, repeated)) > 0:
+            values.append(np.corrcoef(repeated)[0, 1])
+    expected = np.quantile(values, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
+    assert resampling.pair_correlation(a, a).value == pytest.approx(1)
+
+
+def test_an_interval_says_itself():
+    assert resampling.Interval(0.1234, 0.1, 0.2, 5).text() == "0.123 [0.100, 0.200]"
+    assert resampling.Interval(0.1234, float("nan"), float("nan"), 2).text(2) == "0.12"
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(3, 0.521, 6.285), (10, 0.688, 1.826)])

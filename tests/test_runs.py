@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import groups, measures, paths, runs
+from lib import groups, measures, paths, runs, tables
+from lib.config import Setting
 from lib.runs import Run
 
 
@@ -19,12 +20,12 @@ def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
     rng = np.random.default_rng(seed)
     record = {
         "setting_id": "demo",
-        "setting": {"task": "nyt", "learning_rate": 1e-3, "backbone": "bert-tiny",
-                    "method": "standard", "train_rows": 5, "text_columns": ["text"]},
+        "setting": Setting(task="nyt", learning_rate=1e-3).to_dict(),
         "seed": seed, "seed_label": f"seed{seed}", "status": status, "metric": "accuracy",
         "score": 0.5 + seed / 100, "accuracy": 0.5, "majority": 0.5, "distance": {"all": 1.0},
         "newly_initialised": ["classifier.weight"], "versions": {"python": "3"},
-        "fingerprint": fingerprint or f"print{seed}",
+        "fingerprint": fingerprint or f"print{seed}", "data_sha256": "d",
+        "classes": [], "warnings": [],
     }  # fmt: skip
     return Run(
         record,
@@ -74,6 +75,20 @@ def test_runs_on_different_examples_are_never_compared(tmp_path):
         runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
 
 
+@pytest.mark.parametrize("change", ["labels", "data"])
+def test_runs_on_other_data_with_the_same_ids_are_never_compared(tmp_path, change):
+    """The ids of a user's table are row numbers: two tables can have the same."""
+    other = make_run(1)
+    if change == "labels":
+        other.labels = 1 - other.labels
+    else:
+        other.record["data_sha256"] = "another"
+    for run in (make_run(0), other):
+        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
+    with pytest.raises(ValueError, match="different examples"):
+        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+
+
 def test_a_missing_run_says_how_to_make_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="make run"):
         runs.load_group(["demo"], ["seed0"], tmp_path)
@@ -82,20 +97,22 @@ def test_a_missing_run_says_how_to_make_it(tmp_path):
 def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
-    tables = groups.tables(group, ["cka", "op"])
-    runs.save_tables("demo", "demo", tables, groups.sample_vectors(group))
-    logits, labels, table = runs.logits_of("demo", "demo")
+    made = groups.tables_of(group, ["cka", "op"])
+    tables.save_tables("demo", "demo", made, groups.sample_vectors(group))
+    said = tables.outputs("demo", "demo")
+    logits, labels, table = said.logits, said.labels, said.runs
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected, atol=2e-3)
     assert (labels == group[0].labels).all() and len(table) == 5
-    distances = runs.read("demo", "distances").query("measure == 'op' and pooling == 'mean'")
-    matrix = runs.distance_matrix(distances[distances["layer"] == 2], 5)
+    distances = tables.read("demo", "distances").query("measure == 'op' and pooling == 'mean'")
+    matrix = tables.distance_matrix(distances[distances["layer"] == 2], 5)
     direct = measures.representation_distances([run.mean for run in group], ["op"])["op"][2]
     np.testing.assert_allclose(matrix, direct, atol=1e-15)
-    summary = runs.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
+    summary = tables.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
     found = summary.loc[("all", "op", "mean", 2)]
     assert found["value"] == pytest.approx(measures.instability(direct).value)
-    counts = runs.read("demo", "measures").groupby("subset")[["n_runs", "n_failed"]].first()
+    rows = tables.read("demo", "measures").query("subset != 'chance'")
+    counts = rows.groupby("subset")[["n_runs", "n_failed"]].first()
     assert counts.to_dict("index") == {
         "all": {"n_runs": 5, "n_failed": 2},
         "ok": {"n_runs": 3, "n_failed": 0},
@@ -103,34 +120,36 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     }
     # A recomputation from the committed logits gives the committed number.
     again = measures.instability(measures.pairwise_disagreement(logits.argmax(-1))).value
-    committed = runs.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
+    committed = tables.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
     assert again == committed["value"]
     assert distances["layer"].min() == 0
-    first = runs.read("demo", "distances").query("pooling == 'first'")
+    first = tables.read("demo", "distances").query("pooling == 'first'")
     assert first["layer"].min() == 1, "position 0 of the embeddings is the same for all examples"
 
 
 def test_a_diverged_run_is_counted_but_not_averaged():
     group = [make_run(seed) for seed in range(4)]
     group[3].logits[:] = np.nan
-    group[3].record["status"] = "diverged"
+    group[3].record |= {"status": "diverged", "score": None}
     group[3].first[:] = group[3].mean[:] = np.nan
     with pytest.warns(UserWarning, match="run 3, layer"):
-        tables = groups.tables(group, ["op"])
-    rows = tables["measures"].query("subset == 'all'").set_index("measure")
+        made = groups.tables_of(group, ["op"])
+    rows = made["measures"].query("subset == 'all'").set_index("measure")
     assert rows.loc["disagreement", "n_runs"] == 3 and rows.loc["disagreement", "n_failed"] == 1
+    assert rows.loc["disagreement", "n_left_out"] == 1
     assert np.isfinite(rows.loc["disagreement", "value"])
-    assert (rows.loc["op", "n_runs"] == 3).all() and len(tables["runs"]) == 4
+    assert "sd" not in rows.index or rows.loc["sd", "n_runs"] == 3
+    assert (rows.loc["op", "n_runs"] == 3).all() and len(made["runs"]) == 4
 
 
 def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     group = [make_run(seed) for seed in range(3)]
     for run in group:
         runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    runs.drop_vectors(group, tmp_path)
+    runs.drop_vectors([tmp_path / "demo/seeds0to2.json"])
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
-        groups.tables(left, ["cka"])
+        groups.tables_of(left, ["cka"])
 
 
 def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
@@ -138,14 +157,16 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
     for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
         group = [make_run(seed, status=status) for seed in range(3)]
-        runs.save_tables("demo", name, groups.tables(group, ["op"]), groups.sample_vectors(group))
-    assert runs.promote("demo") == ["a", "b", "c"]
-    samples = [path.parent.name for path in (tmp_path / "reference").glob(f"*/{runs.SAMPLE}")]
+        tables.save_tables(
+            "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
+        )
+    assert tables.promote("demo") == ["a", "b", "c"]
+    samples = [path.parent.name for path in (tmp_path / "reference").glob(f"*/{tables.SAMPLE}")]
     assert samples == ["b"]
-    for table in runs.TABLES:
-        pd.testing.assert_frame_equal(runs.read("reference", table), runs.read("demo", table))
+    for table in tables.TABLES:
+        pd.testing.assert_frame_equal(tables.read("reference", table), tables.read("demo", table))
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
-        runs.promote("nothing")
+        tables.promote("nothing")
 
 
 def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
@@ -215,16 +236,39 @@ def test_sigkill_in_the_middle_leaves_whole_runs_and_the_rest_resumes(tmp_path, 
             assert (folder / name).read_bytes() == (calm / name).read_bytes()
 
 
+def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
+    """Whatever they differ in; and two that differ in nothing shown keep their folder names."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    for name, changes in {"a": {"epochs": 3}, "b": {"epochs": 20}}.items():
+        group = [make_run(seed) for seed in range(3)]
+        for run in group:
+            full = Setting(task="nyt", **changes).to_dict()
+            run.record |= {"setting": full, "setting_id": name}
+        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+    assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "nyt, epochs 20"}
+
+
+def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
+    """30 examples in 8 dimensions: chance is below 1 for all but the debiased CKA."""
+    rows = groups.chance_table([make_run(seed) for seed in range(5)], ["cka", "op"])
+    assert (rows["subset"] == "chance").all()
+    chance = rows.groupby("measure")["value"].mean()
+    assert chance["cka"] == pytest.approx(1, abs=0.05)
+    assert 0.3 < chance["op"] < 0.9
+
+
 @pytest.mark.slow
-def test_training_needs_neither_jupyter_nor_papermill_nor_datasets(tmp_path, own_file):
+def test_training_and_measuring_need_neither_jupyter_nor_papermill_nor_datasets(tmp_path, own_file):
     grid = tmp_path / "bare.yaml"
-    grid.write_text(GRID.format(file=own_file).replace("[0, 1, 2]", "[0]"))
+    grid.write_text(GRID.format(file=own_file).replace("[0, 1, 2]", "[0, 1]"))
     script = WITHOUT.format("datasets papermill jupyterlab nbformat IPython snakemake") + (
-        f"from lib import finetune; finetune.main([{str(grid)!r}])"
+        "from lib import finetune, groups\n"
+        f"finetune.main([{str(grid)!r}]); groups.main([{str(grid)!r}])"
     )
     done = run_python("-c", script, COMPENDIUM_OUTPUT=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("data/runs/*/seed0/run.json"))) == 1
+    assert len(list(tmp_path.glob("data/results/bare/*/measures.parquet"))) == 1
 
 
 def test_measures_need_numpy_and_scipy_only():
@@ -239,7 +283,11 @@ def test_measures_need_numpy_and_scipy_only():
 
 
 def test_the_command_line_helps():
-    for module, word in {"lib.finetune": "CONFIG", "lib.runs": "promote"}.items():
+    for module, word in {
+        "lib.finetune": "CONFIG",
+        "lib.groups": "CONFIG",
+        "lib.tables": "promote",
+    }.items():
         done = run_python("-m", module, "--help")
         assert done.returncode == 0 and word.lower() in done.stdout.lower()
     wrong = run_python("-m", "lib.finetune", "quik")

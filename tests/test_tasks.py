@@ -58,7 +58,7 @@ def test_load_gives_a_dataset_dict():
     loaded = tasks.load("rotten-tomatoes")
     assert set(loaded) == {"train", "dev"}
     assert loaded["dev"].column_names == ["example_id", "text_a", "text_b", "label"]
-    assert tasks.majority_rate(loaded["dev"]["label"]) == pytest.approx(0.506, abs=5e-4)
+    assert tasks.get("rotten-tomatoes").majority == pytest.approx(0.506, abs=5e-4)
 
 
 def write_glue(root, header, rows, folder):
@@ -150,8 +150,8 @@ SOUND = {"text": ["a", "b", "c", "d"], "label": [0, 1, 0, 1], "split": ["train"]
         ({}, (["text", "label", "split"], "label"), "one column, or two"),
         ({"text": ["a", "  ", "c", "d"]}, (["text"], "label"), "'text' is empty in line 3"),
         ({"label": [0, None, 0, 1]}, (["text"], "label"), "'label' is empty in line 3"),
-        ({"label": [1, 1, 1, 0]}, (["text"], "label"), "has one class, 1"),
-        ({"label": [0, 1, 0, 2]}, (["text"], "label"), "is 2 in line 5 of the dev split"),
+        ({"label": [1, 1, 1, 0]}, (["text"], "label"), "has one class, '1'"),
+        ({"label": [0, 1, 0, 2]}, (["text"], "label"), "is '2' in line 5 of the dev split"),
         ({"split": ["train", "valid", "train", "dev"]}, (["text"], "label"), "'valid' in line 3"),
         ({"split": ["train"] * 4}, (["text"], "label"), "no rows in the dev split"),
     ],
@@ -170,10 +170,61 @@ def test_repeated_texts_are_warned_about_and_stay_on_one_side(tmp_path):
     texts = [f"t{i // 2}" for i in range(40)]
     labels = [i // 2 % 2 for i in range(40)]
     pd.DataFrame({"text": texts, "label": labels}).to_csv(path, index=False)
-    with pytest.warns(UserWarning, match="20 rows repeat an earlier text, the first in line 3"):
+    with pytest.warns(UserWarning, match="20 repeated texts: line 3 repeats line 2 of the same"):
         splits = tasks.get(str(path)).read()
     sides = [{row["text_a"] for row in splits[name]} for name in ("train", "dev")]
     assert not sides[0] & sides[1]
+
+
+def test_a_text_on_both_sides_of_a_users_split_is_named(tmp_path):
+    path = tmp_path / "mine.csv"
+    pd.DataFrame(SOUND | {"text": ["a", "b", "c", "b"]}).to_csv(path, index=False)
+    with pytest.warns(UserWarning) as caught:
+        tasks.get(str(path))
+    messages = " ".join(str(warning.message) for warning in caught)
+    assert "line 5 repeats line 3 of the other split" in messages
+    assert "the dev split has one class" in messages
+
+
+def test_words_that_pandas_takes_for_missing_are_words(tmp_path):
+    path = tmp_path / "mine.csv"
+    table = SOUND | {"text": ["None", "NA", "null", "nan"], "label": ["NA", "yes ", "NA", "yes"]}
+    pd.DataFrame(table).to_csv(path, index=False)
+    with pytest.warns(UserWarning, match="one class"):
+        task = tasks.get(str(path))
+    assert task.classes == ("NA", "yes")
+    assert [row["text_a"] for row in task.read()["train"]] == ["None", "NA", "null"]
+
+
+def test_classes_keep_the_order_of_their_values(tmp_path):
+    path = tmp_path / "mine.parquet"
+    table = pd.DataFrame(
+        {"text": [f"t{i}" for i in range(60)], "label": [i % 12 for i in range(60)]}
+    )
+    table.index = [f"row {i}" for i in range(60)]
+    table.to_parquet(path)
+    task = tasks.get(str(path))
+    assert task.classes == tuple(map(str, range(12))) and task.n_classes == 12
+    rows = [row for part in task.read().values() for row in part]
+    assert all(row["label"] == int(row["example_id"]) % 12 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "EmptyDataError"),
+        (b"text,label,split\n", "there are no rows"),
+        ("text,label\ncaf\xe9,1\n".encode("latin-1"), "UnicodeDecodeError"),
+        (b"text,label\na,1\nb,0,7,8\n", "ParserError"),
+        (b"text,label\na,0.5\nb,inf\n", "'label' is not finite in line 3"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(TaskError, match=message) as error:
+        tasks.get(str(path))
+    assert "mine.csv" in str(error.value)
 
 
 def test_unknown_task_names_the_nearest():

@@ -176,19 +176,21 @@ def _grams(factors: list[_Factor]) -> np.ndarray:
     return np.stack([(f.centred @ f.centred.T).ravel() for f in factors])
 
 
-def _similarity_to_distance(inner: np.ndarray) -> np.ndarray:
+def _similarity_to_distance(inner: np.ndarray, biased: np.ndarray) -> np.ndarray:
     """1 − cosine from a matrix of inner products, exactly symmetric.
 
-    An unbiased norm can vanish (one example differs from all others): no distance, NaN.
+    An unbiased norm can vanish beside the biased one (one example differs from all others): no
+    distance, NaN.
     """
     squares = np.diag(inner)
-    norms = np.sqrt(np.where(squares > 1e-12 * np.abs(inner).max(), squares, np.nan))
+    norms = np.sqrt(np.where(squares > 1e-12 * np.diag(biased), squares, np.nan))
     return 1.0 - (inner + inner.T) / 2 / np.outer(norms, norms)
 
 
 def _cka_biased(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
     grams = _grams(factors)
-    return _similarity_to_distance(grams @ grams.T)
+    inner = grams @ grams.T
+    return _similarity_to_distance(inner, inner)
 
 
 def _cka(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
@@ -197,12 +199,11 @@ def _cka(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
     n = factors[0].centred.shape[0]
     rows = np.stack([(f.centred**2).sum(1) for f in factors])
     squares = rows.sum(1)
+    biased = grams @ grams.T
     inner = (
-        grams @ grams.T
-        - n / (n - 2) * (rows @ rows.T)
-        + np.outer(squares, squares) / ((n - 1) * (n - 2))
+        biased - n / (n - 2) * (rows @ rows.T) + np.outer(squares, squares) / ((n - 1) * (n - 2))
     )
-    return _similarity_to_distance(inner)
+    return _similarity_to_distance(inner, biased)
 
 
 def _correlation_distance(a: np.ndarray, b: np.ndarray) -> float:

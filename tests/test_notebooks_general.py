@@ -1,0 +1,95 @@
+"""The analysis notebooks on results of another kind than the reference, as a user's grid makes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import run_python
+
+from lib import groups, paths, tables
+from lib.config import Setting
+from lib.measures import performance
+from lib.runs import Run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:run 1, layer:UserWarning"),
+]
+
+NOTEBOOKS = [
+    "00_index",
+    "20_measure_scores_and_predictions",
+    "21_measure_representations",
+    "22_compare_macro_and_micro",
+    "50_paper_figures",
+]
+BASE = Setting(task="nyt")
+
+
+def fake_group(setting, *, metric="accuracy", n_classes=2, n_layers=3, diverged=(), n=40):
+    """Three runs with invented logits and vectors, through the real tables."""
+    made = []
+    for seed in range(3):
+        rng = np.random.default_rng([seed, n_layers, n_classes])
+        labels = rng.random(n).astype(np.float32) if n_classes == 1 else np.arange(n) % n_classes
+        logits = rng.normal(size=(n, n_classes)).astype(np.float32)
+        logits[:, -1] += labels
+        vectors = [rng.normal(size=(n_layers, n, 8)).astype(np.float32) for _ in range(2)]
+        if seed in diverged:
+            logits[:] = np.nan
+            vectors = [np.full_like(array, np.nan) for array in vectors]
+        record = {
+            "setting_id": setting.id, "setting": setting.to_dict(), "seed": seed,
+            "seed_label": f"seed{seed}", "distance": {"all": 1.0}, "newly_initialised": [],
+            "versions": {"python": "3"}, "fingerprint": f"{setting.id}{seed}", "classes": [],
+            "warnings": [], "data_sha256": "d", "n_train": 10, "n_eval": n, "device": "cpu",
+            "threads": 1, "code": "c", **performance.judge(labels, logits, metric),
+        }  # fmt: skip
+        ids = np.array([f"e{i}" for i in range(n)])
+        made.append(Run(record, logits, labels, ids, [], *vectors))
+    return made
+
+
+def write(name, *made):
+    for group in made:
+        frames = groups.tables_of(group, groups.MEASURES)
+        folder = group[0].record["setting_id"]
+        tables.save_tables(name, folder, frames, groups.sample_vectors(group))
+
+
+def one_setting():
+    return [fake_group(BASE)]
+
+
+def many_settings():
+    rates = [1e-5 * 2**i for i in range(8)]
+    return [fake_group(dataclasses.replace(BASE, learning_rate=rate)) for rate in rates]
+
+
+def mixed():
+    """Regression, F1, MCC, three classes, a diverged run, two depths: all in one configuration."""
+    return [
+        fake_group(Setting(task="stsb"), metric="pearson", n_classes=1),
+        fake_group(Setting(task="mrpc"), metric="f1"),
+        fake_group(Setting(task="cola"), metric="mcc", n_layers=7),
+        fake_group(Setting(task="nyt"), metric="macro-f1", n_classes=3),
+        fake_group(Setting(task="amazon")),
+        fake_group(Setting(task="boolq"), diverged=[1]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [one_setting, many_settings, mixed], ids=lambda kind: kind.__name__
+)
+def test_every_analysis_runs(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    write(kind.__name__, *kind())
+    for notebook in NOTEBOOKS:
+        done = run_python(
+            "-m", "papermill", "-k", "python3", "--no-progress-bar",
+            str(paths.ROOT / f"notebooks/{notebook}.ipynb"), str(tmp_path / "out.ipynb"),
+            "-p", "results", kind.__name__, COMPENDIUM_OUTPUT=str(tmp_path),
+        )  # fmt: skip
+        assert done.returncode == 0, f"{notebook}: {done.stderr[-1500:]}"
+    drawn = {path.stem for path in (tmp_path / "figures" / kind.__name__).glob("*.svg")}
+    assert {"20_measures", "21_layers", "22_macro_micro", "50_seeds", "50_agreement"} <= drawn
