@@ -119,7 +119,7 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
             ends = (position - 0.42, position + 0.42)
             ax.hlines(part["majority"].iloc[0], *ends, colors=INK, linestyles="--", linewidth=0.8)
         failed = int((part["status"] != "ok").sum())
-        ticks.append(f"{category}\n{failed} of {len(part)} failed")
+        ticks.append(f"{category}\n{failed} of {len(part)} failed".replace(", ", "\n"))
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="", ylabel=runs["metric"].iloc[0])
     return ax
