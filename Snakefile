@@ -4,8 +4,9 @@
 # Content decides what runs again, never a file's age: parameters and fingerprints of the code
 # (comments and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
-import json
 from pathlib import Path
+
+import yaml
 
 from lib import config as settings
 from lib import paths, provenance, runs, tables, tasks
@@ -37,8 +38,11 @@ for markers in MARKERS.values():
 
 
 def parameters(**values):
-    """The parameters of a notebook as one shell word, whatever they hold."""
-    return "--parameters_base64 " + base64.b64encode(json.dumps(values).encode()).decode()
+    """The parameters of a notebook as one shell word, whatever they hold.
+
+    As YAML, which is how papermill reads them: JSON's 2e-05 would arrive as text.
+    """
+    return "--parameters_base64 " + base64.b64encode(yaml.safe_dump(values).encode()).decode()
 
 
 def code(notebook, *files):

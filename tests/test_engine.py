@@ -18,7 +18,7 @@ GRID = """
 seeds: [0, 1, 2]
 seeds_per_job: 2
 keep_vectors: true
-defaults: {{task: {task}, epochs: 1, max_length: 32, train_rows: 48}}
+defaults: {{task: {task}, epochs: 1, max_length: 32, train_rows: 48, weight_decay: 2.0e-5}}
 grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 unions: {{}}
@@ -147,6 +147,14 @@ def test_a_changed_table_of_the_users_own_retrains_everything(engine, edited):
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 
+def test_deleted_results_are_measured_again_without_training(engine):
+    folder = next((engine.project / "data/results/smallest").glob("bert-tiny*"))
+    shutil.move(folder, engine.project / "aside")
+    assert engine.planned() == {"measure_group": 1, **ANALYSES}
+    shutil.move(engine.project / "aside", folder)
+    assert engine.planned() == {}
+
+
 def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, edited):
     """What was measured from it stands; a new measurement misses it."""
     runs = sorted((engine.project / "data/runs").glob("*/seed*/run.json"))
@@ -160,14 +168,6 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
     assert engine.call().returncode == 0
     assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
     assert {path for path in runs if path.stat().st_mtime_ns != times[path]} == {runs[0]}
-
-
-def test_deleted_results_are_measured_again_without_training(engine):
-    folder = next((engine.project / "data/results/smallest").glob("bert-tiny*"))
-    shutil.move(folder, engine.project / "aside")
-    assert engine.planned() == {"measure_group": 1, **ANALYSES}
-    shutil.move(engine.project / "aside", folder)
-    assert engine.planned() == {}
 
 
 def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
@@ -186,7 +186,9 @@ def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
 
 def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     """Without keep_vectors: the shards' markers fall with the vectors; the tables stay."""
-    members = sorted(path.name for path in (engine.project / "data/runs").iterdir())
+    assert engine.call().returncode == 0
+    results = engine.project / "data/results/smallest"
+    members = sorted(path.name for path in results.glob("bert-tiny*"))
     edited("config/smallest.yaml", "unions: {}", f"unions: {{both: [{', '.join(members)}]}}")
     edited("config/smallest.yaml", "keep_vectors: true", "keep_vectors: false")
     assert engine.planned() == {"measure_group": 1, "drop_vectors": 1, **ANALYSES}
@@ -195,7 +197,8 @@ def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     both = pd.read_parquet(engine.project / "data/results/smallest/both/runs.parquet")
     assert len(both) == 6 and both["setting_id"].nunique() == 2
     runs = engine.project / "data/runs"
-    assert not list(runs.glob("*/seed*/mean.npy")) and len(list(runs.glob("*/seed*/run.json"))) == 6
+    assert not list(runs.glob("*/seed*/mean.npy"))
+    assert len(list(runs.glob("*/seed*/run.json"))) == 6
     assert engine.planned() == {}
     # Whoever needs the vectors again trains the runs again.
     edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.97")

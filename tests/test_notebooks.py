@@ -16,6 +16,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
+import yaml
 from conftest import run_python
 
 from lib import paths
@@ -163,7 +164,7 @@ def test_links_lead_somewhere(path):
 
 def execute(notebook, output, *, environment, **parameters):
     """Run a notebook as the engine does: papermill in a process of its own."""
-    encoded = base64.b64encode(json.dumps(parameters).encode()).decode()
+    encoded = base64.b64encode(yaml.safe_dump(parameters).encode()).decode()
     return run_python(
         "-m", "papermill", "-k", "python3", "--no-progress-bar", "--parameters_base64", encoded,
         str(paths.ROOT / "notebooks" / notebook), str(output), **environment,
