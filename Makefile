@@ -43,8 +43,9 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 campaign: run  ## train CONFIG like `make run`, then promote its results to data/results/reference
 	$(PY) -m lib.tables promote $(NAME)
 
-lock:  ## rewrite constraints.txt from a fresh environment
-	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt
+lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
+	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \
+	  "$$(grep '^torch==' constraints.txt)"
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
 unlock: $(READY)  ## free the engine's lock after a killed `make run`
