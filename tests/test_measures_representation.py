@@ -222,11 +222,14 @@ def test_double_precision_survives_a_large_offset():
 
 
 def test_a_direction_that_centring_annihilates_correlates_with_nothing():
-    """Under a huge common offset the published rule keeps the mean direction alone."""
+    """Kept are a constant and one pattern (k = 2); of those, centring leaves the pattern alone."""
     rng = np.random.default_rng(13)
-    x = 1e6 + rng.normal(size=(30, 5))
-    y = x + 1e-3 * rng.normal(size=x.shape)
-    assert 0 <= distance(x, y, "svcca_published") <= 1
+    patterns = rng.normal(size=(40, 2))
+    patterns, _ = np.linalg.qr(patterns - patterns.mean(0))
+    x = np.column_stack([np.full(40, 10 / np.sqrt(40)), 8 * patterns[:, 0], 0.2 * patterns[:, 1]])
+    y = x @ ortho_group.rvs(3, random_state=2)
+    assert distance(x, y, "svcca_published") == pytest.approx(0.5, abs=1e-9)
+    assert distance(x, y, "svcca") == pytest.approx(0, abs=1e-9)
 
 
 def test_the_published_rule_depends_on_a_translation():
