@@ -6,6 +6,7 @@ last, and moved in whole, so whatever is killed when, only whole runs are ever s
 
 import csv
 import json
+import math
 import os
 import shutil
 import uuid
@@ -39,6 +40,15 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
     return Path(store or paths.RUNS) / setting_id / seed_label
 
 
+def _finite(value: Any) -> Any:
+    """The value with None for numbers that are not finite, as a diverged run has: JSON has none."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def save(run: Run, target: Path) -> None:
     """Write a run beside its place and move it in whole; another run that is there is replaced."""
     scratch = target.parent / f".{target.name}-{uuid.uuid4().hex}"
@@ -52,7 +62,7 @@ def save(run: Run, target: Path) -> None:
             writer = csv.DictWriter(stream, ["step", "loss", "lr", "gradient_norm"])
             writer.writeheader()
             writer.writerows(run.log)
-        content = json.dumps(run.record, indent=1, allow_nan=False)
+        content = json.dumps(_finite(run.record), indent=1, allow_nan=False)
         (scratch / "run.json").write_text(content + "\n")
         if target.exists() and not finished(target, run.record["fingerprint"], vectors=True):
             stale = scratch.with_suffix(".stale")

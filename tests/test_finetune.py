@@ -14,7 +14,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from lib import backbones, batches, finetune
+from lib import backbones, batches, finetune, runs
 from lib.batches import Encoded, epoch_batches, pad
 from lib.errors import BackboneError
 from lib.finetune import Seeds
@@ -266,8 +266,8 @@ def test_gradients_are_clipped_to_the_norm(tiny):
     assert held.record["distance"]["all"] < 0.05 * free.record["distance"]["all"]
 
 
-def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch):
-    """A real fault: one infinite weight in the encoder."""
+def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path):
+    """A real fault, infinite weights in the encoder; the run is kept like any other."""
     load = backbones.load_classifier
 
     def broken(*arguments):
@@ -277,7 +277,12 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch):
         return model, new
 
     monkeypatch.setattr(backbones, "load_classifier", broken)
-    run = finetune.finetune(tiny, Seeds.of(0))
+    records = finetune.finetune_seeds(tiny, [Seeds.of(0), Seeds.of(1)], store=tmp_path)
+    assert [record["status"] for record in records] == ["diverged", "diverged"]
+    text = (tmp_path / tiny.id / "seed0/run.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    run = runs.load(tmp_path / tiny.id / "seed0")
+    assert run.record["final_loss"] is None and run.record["distance"]["all"] is None
     assert run.record["status"] == "diverged" and run.record["steps"] == 1
     assert run.record["score"] is None and run.record["accuracy"] is None
 
