@@ -21,10 +21,9 @@ import torch
 from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup
 
-from lib import backbones, provenance, runs
+from lib import backbones, provenance, runs, scoring
 from lib.batches import Encoded, Prepared, epoch_batches, pad, prepare
 from lib.config import Grid, Setting, load_grid
-from lib.measures import performance
 from lib.seeds import Seeds
 
 EVAL_BATCH = 64
@@ -191,7 +190,7 @@ def _validate(
     model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
 ) -> float:
     seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
-    return performance.score(data.metric, data.validation.labels, performance.decide(seen.logits))
+    return scoring.score(data.metric, data.validation.labels, scoring.decide(seen.logits))
 
 
 def run_fingerprint(setting: Setting, seeds: Seeds, data: str, backbone: str) -> str:
@@ -231,7 +230,7 @@ def finetune(
         log, diverged = train(model, setting, data, seeds, place, f"{setting.id} {seeds.label}")
         seen = evaluate(model, data.evaluation, place, vectors=True, precision=setting.precision)
     messages = sorted({str(warning.message) for warning in caught})
-    outcome = performance.judge(data.evaluation.labels, seen.logits, data.metric, diverged=diverged)
+    outcome = scoring.judge(data.evaluation.labels, seen.logits, data.metric, diverged=diverged)
     head, dirty = provenance.commit()
     record = {
         "setting_id": setting.id,

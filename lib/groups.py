@@ -5,22 +5,21 @@ recomputes a measure from the committed logits gets the committed number.
 """
 
 import argparse
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib import measures, resampling, runs, tables
+from lib import measures, planning, resampling, runs, summary, tables
 from lib.config import load_grid
-from lib.measures.performance import decide
+from lib.scoring import decide
 
 POOLINGS = ("first", "mean")
 #: Size of the sample of layer vectors that stays with a group's tables.
 SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
-#: Runs whose rows are permuted for the chance level; its spread over pairs is tiny.
-CHANCE_RUNS = 4
+#: Pairs of runs drawn for the chance level of the representation measures.
+PERMUTATIONS = 20
 #: Representation measures taken unless others are named.
 MEASURES = ("svcca", "svcca_published", "op", "cka", "cka_biased")
 
@@ -35,14 +34,24 @@ def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in chosen.items() if len(rows) >= 2}
 
 
-def distance_table(group: list[runs.Run], names: Sequence[str]) -> pd.DataFrame:
-    """A row a pair of runs (``run_a`` < ``run_b``, rows of the run table), layer and measure.
+def distance_tables(
+    group: list[runs.Run], names: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Distances of all pairs, and of unrelated pairs, at each layer.
 
     Layer 0 is missing from pooling ``first``: the embedding at position 0 is the same special
     token for every example, so there is nothing to compare.
+
+    Returns
+    -------
+    distances : a row a measure, pooling, layer and pair (``run_a`` < ``run_b``, rows of the run
+        table)
+    chance : rows of subset ``chance`` for the table of measures: the mean over ``PERMUTATIONS``
+        pairs of runs, one with its examples permuted, and as ``low`` and ``high`` the range of
+        95 % of them. With N ≤ D only the debiased CKA is near 1 there.
     """
     pairs = np.triu_indices(len(group), 1)
-    parts = []
+    distances, chance = [], []
     for pooling in POOLINGS:
         vectors = [getattr(run, pooling) for run in group]
         if absent := [run for run, array in zip(group, vectors, strict=True) if array is None]:
@@ -53,21 +62,24 @@ def distance_table(group: list[runs.Run], names: Sequence[str]) -> pd.DataFrame:
             )
         lowest = 1 if pooling == "first" else 0
         vectors = [array[lowest:] for array in vectors]
-        for name, distances in measures.representation_distances(vectors, names).items():
-            parts += [
-                pd.DataFrame(
-                    {
-                        "measure": name,
-                        "pooling": pooling,
-                        "layer": layer,
-                        "run_a": pairs[0],
-                        "run_b": pairs[1],
-                        "distance": matrix[pairs],
-                    }
-                )
-                for layer, matrix in enumerate(distances, start=lowest)
-            ]
-    return pd.concat(parts, ignore_index=True)
+        found, unrelated = measures.distances_and_chance(
+            vectors, names, n_permutations=PERMUTATIONS
+        )
+        for name in names:
+            where = {"measure": name, "pooling": pooling}
+            for layer, (matrix, drawn) in enumerate(
+                zip(found[name], unrelated[name], strict=True), start=lowest
+            ):
+                ends = {"run_a": pairs[0], "run_b": pairs[1], "distance": matrix[pairs]}
+                distances.append(pd.DataFrame({**where, "layer": layer, **ends}))
+                drawn = drawn[~np.isnan(drawn)]
+                if len(drawn):
+                    reach = resampling.percentile_interval(drawn)
+                    level = resampling.Interval(drawn.mean(), *reach, len(group))
+                    at = {"pooling": pooling, "layer": layer, "subset": "chance"}
+                    chance.append(_row("representation", name, level, **at))
+    chance = pd.DataFrame(chance).astype({"layer": "Int64"})
+    return pd.concat(distances, ignore_index=True), chance
 
 
 def _row(granularity: str, measure: str, interval: resampling.Interval, **where) -> dict:
@@ -77,22 +89,19 @@ def _row(granularity: str, measure: str, interval: resampling.Interval, **where)
 def _performance_and_prediction(
     table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray
 ) -> list[dict]:
-    rows = []
+    known = {}
+    scores = table["score"].to_numpy(float)
     if table["score"].notna().all():
-        rows.append(_row("performance", "mean", resampling.mean_interval(table["score"])))
-        rows.append(_row("performance", "sd", resampling.sd_interval(table["score"])))
-    if logits.shape[-1] == 1:
-        return rows
-    predictions = decide(logits)
-    right = measures.pairwise_consistency(predictions, labels)
-    for name, pairs in {
-        "disagreement": measures.pairwise_disagreement(predictions),
-        "jsd": measures.pairwise_jsd(softmax(logits, axis=-1)),
-        "con": measures.pairwise_consistency(predictions),
-        "ccon": right,
-    }.items():
-        rows.append(_row("prediction", name, measures.instability(pairs)))
-    rows.append(_row("prediction", "kappa", measures.kappa_instability(predictions)))
+        known["scores"] = scores
+    if logits.shape[-1] > 1:
+        known["predictions"] = decide(logits)
+        known["probabilities"] = softmax(logits.astype(float), axis=-1)
+        known["labels"] = labels
+    rows = []
+    for name, statistic in summary.statistics_of(**known).items():
+        interval = summary.interval_of(name, statistic, scores)
+        row = _row(summary.MEANING[name][0], name, interval)
+        rows.append({**row, "seeds_needed": planning.seeds_needed(statistic, len(table))})
     return rows
 
 
@@ -102,6 +111,7 @@ def measure_table(
     """A row a subset of runs and measure (a layer and pooling, for representations), with interval.
 
     ``kappa`` is the instability 1 − kappa; ``con`` and ``ccon`` are agreements, not distances.
+    ``seeds_needed`` is the number of runs whose interval would be the value ± 20 % of it.
     ``n_failed`` counts among all runs of the subset; ``n_left_out`` are those without finite
     output, which no value and no ``n_runs`` includes.
     """
@@ -128,43 +138,18 @@ def measure_table(
     return result
 
 
-def chance_table(group: list[runs.Run], names: Sequence[str]) -> pd.DataFrame:
-    """Chance level of the representation measures, as rows of subset ``chance``.
-
-    Each run's examples are permuted by themselves, so that nothing is left in common but the
-    number of examples, the width and the spectrum. With N ≤ D only the debiased CKA stays near 1.
-    """
-    rng = np.random.default_rng(0)
-    rows = []
-    for pooling in POOLINGS:
-        lowest = 1 if pooling == "first" else 0
-        vectors = [getattr(run, pooling)[lowest:] for run in group[:CHANCE_RUNS]]
-        shuffled = [array[:, rng.permutation(array.shape[1])] for array in vectors]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said already, about the runs themselves
-            found = measures.representation_distances(shuffled, names)
-        for name, distances in found.items():
-            for layer, matrix in enumerate(distances, start=lowest):
-                where = {"pooling": pooling, "layer": layer, "subset": "chance"}
-                interval = measures.instability(matrix)
-                rows.append(_row("representation", name, interval, **where))
-    return pd.DataFrame(rows).astype({"layer": "Int64"})
-
-
 def tables_of(group: list[runs.Run], names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """All tables of a group, by the names of ``lib.tables.TABLES``."""
     table = tables.run_table(group)
     logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
-    distances = distance_table(group, names)
-    summary = measure_table(table, logits, group[0].labels, distances)
+    distances, chance = distance_tables(group, names)
+    found = measure_table(table, logits, group[0].labels, distances)
     return {
         "runs": table,
         "examples": tables.example_table(group),
         "logits": tables.logit_table(group),
         "distances": distances,
-        "measures": pd.concat([summary, chance_table(group, names)]).astype(
-            {"n_failed": "Int64", "n_left_out": "Int64"}
-        ),
+        "measures": pd.concat([found, chance]).astype({"n_failed": "Int64", "n_left_out": "Int64"}),
     }
 
 

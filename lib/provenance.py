@@ -24,14 +24,18 @@ TRAINING_CODE = (
     "lib/backbones.py",
     "lib/seeds.py",
     "lib/finetune.py",
-    "lib/measures/performance.py",
+    "lib/scoring.py",
 )
 #: The same for the tables that are computed from runs.
 MEASURE_CODE = (
-    "lib/measures/performance.py",
+    "lib/scoring.py",
+    "lib/measures/factors.py",
+    "lib/measures/pairs.py",
     "lib/measures/prediction.py",
     "lib/measures/representation.py",
     "lib/resampling.py",
+    "lib/summary.py",
+    "lib/planning.py",
     "lib/groups.py",
     "lib/tables.py",
 )

@@ -18,8 +18,8 @@ import numpy as np
 
 from lib import assets, own_task
 from lib.errors import TaskError, nearest
-from lib.measures.performance import majority_rate
 from lib.rows import Splits, grouped_split, make_row
+from lib.scoring import majority_rate
 
 if TYPE_CHECKING:
     from datasets import DatasetDict

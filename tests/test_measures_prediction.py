@@ -13,7 +13,7 @@ from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 
 from lib import measures
-from lib.measures import performance
+from lib import scoring
 
 # Specification values: 4 models, 5 examples.
 VOTES = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).T
@@ -181,14 +181,14 @@ def test_errors_name_argument_and_expectation(call, message):
 def test_metrics_equal_their_libraries():
     rng = np.random.default_rng(0)
     labels, guesses = rng.integers(0, 2, (2, 50))
-    assert performance.score("f1", labels, guesses) == sk.f1_score(labels, guesses)
-    assert performance.score("mcc", labels, guesses) == sk.matthews_corrcoef(labels, guesses)
-    assert performance.score("accuracy", labels, guesses) == np.mean(labels == guesses)
+    assert scoring.score("f1", labels, guesses) == sk.f1_score(labels, guesses)
+    assert scoring.score("mcc", labels, guesses) == sk.matthews_corrcoef(labels, guesses)
+    assert scoring.score("accuracy", labels, guesses) == np.mean(labels == guesses)
     values = rng.normal(size=(2, 50))
     expected = np.corrcoef(values)[0, 1]
-    assert performance.score("pearson", *values) == pytest.approx(expected, abs=1e-14)
+    assert scoring.score("pearson", *values) == pytest.approx(expected, abs=1e-14)
     with pytest.raises(ValueError, match="acuracy"):
-        performance.score("acuracy", labels, guesses)
+        scoring.score("acuracy", labels, guesses)
 
 
 def logits_for(predictions):
@@ -207,7 +207,7 @@ def logits_for(predictions):
 )
 def test_status_of_a_run(predictions, diverged, status):
     labels = np.array([0] * 60 + [1] * 40)
-    outcome = performance.judge(labels, logits_for(predictions), "accuracy", diverged=diverged)
+    outcome = scoring.judge(labels, logits_for(predictions), "accuracy", diverged=diverged)
     assert outcome["status"] == status
     assert outcome["majority"] == 0.6
 
@@ -216,19 +216,19 @@ def test_exactly_the_majority_rate_is_failed():
     labels = np.array([0] * 60 + [1] * 40)
     predictions = np.array([0] * 55 + [1] * 10 + [0] * 35)
     assert np.mean(predictions == labels) == 0.6
-    assert performance.judge(labels, logits_for(predictions), "f1")["status"] == "failed"
+    assert scoring.judge(labels, logits_for(predictions), "f1")["status"] == "failed"
 
 
 def test_status_in_regression():
     labels = np.linspace(0, 5, 50).astype(np.float32)
-    assert performance.judge(labels, labels[:, None], "pearson")["status"] == "ok"
-    assert performance.judge(labels, labels[::-1, None], "pearson")["status"] == "failed"
-    constant = performance.judge(labels, np.full((50, 1), 2.5, np.float32), "pearson")
+    assert scoring.judge(labels, labels[:, None], "pearson")["status"] == "ok"
+    assert scoring.judge(labels, labels[::-1, None], "pearson")["status"] == "failed"
+    constant = scoring.judge(labels, np.full((50, 1), 2.5, np.float32), "pearson")
     assert constant["status"] == "collapsed" and constant["score"] is None
 
 
 def test_a_diverged_run_has_no_score_and_no_accuracy():
     labels = np.array([0] * 60 + [1] * 40)
-    outcome = performance.judge(labels, np.full((100, 2), np.nan), "accuracy")
+    outcome = scoring.judge(labels, np.full((100, 2), np.nan), "accuracy")
     assert outcome["status"] == "diverged"
     assert outcome["score"] is outcome["accuracy"] is None and outcome["majority"] == 0.6

@@ -8,7 +8,7 @@ from conftest import run_python
 
 from lib import groups, paths, tables
 from lib.config import Setting
-from lib.measures import performance
+from lib import scoring
 from lib.runs import Run
 
 pytestmark = [
@@ -43,7 +43,7 @@ def fake_group(setting, *, metric="accuracy", n_classes=2, n_layers=3, diverged=
             "seed_label": f"seed{seed}", "distance": {"all": 1.0}, "newly_initialised": [],
             "versions": {"python": "3"}, "fingerprint": f"{setting.id}{seed}", "classes": [],
             "warnings": [], "data_sha256": "d", "n_train": 10, "n_eval": n, "device": "cpu",
-            "threads": 1, "code": "c", **performance.judge(labels, logits, metric),
+            "threads": 1, "code": "c", **scoring.judge(labels, logits, metric),
         }  # fmt: skip
         ids = np.array([f"e{i}" for i in range(n)])
         made.append(Run(record, logits, labels, ids, [], *vectors))

@@ -87,7 +87,7 @@ def test_kappa_resampling_equals_the_loop():
         pairs = [apart[a][b] for a in drawn for b in drawn if a != b]
         shares = np.array([(votes[drawn] == c).mean() for c in (0, 1)])
         values.append(np.mean(pairs) / (1 - (shares**2).sum()))
-    found = measures.kappa_instability(votes)
+    found = measures.kappa_instability(votes, method="percentile")
     assert found.value == 1 - measures.fleiss_kappa(votes)
     assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
 
@@ -104,7 +104,7 @@ def test_pair_correlation_equals_the_loop():
         repeated = [np.repeat(rank, times) for rank in ranks]
         if min(map(np.ptp, repeated)) > 0:
             values.append(np.corrcoef(repeated)[0, 1])
-    expected = np.quantile(values, [0.025, 0.975])
+    expected = resampling.percentile_interval(np.array(values), n_runs=6)
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
     assert resampling.pair_correlation(a, a).value == pytest.approx(1)
 
@@ -127,3 +127,82 @@ def test_sd_interval_covers_normal_scores():
     found = [resampling.sd_interval(rng.normal(size=5)) for _ in range(1000)]
     covered = np.mean([f.low <= 1 <= f.high for f in found])
     assert covered == pytest.approx(0.95, abs=0.021)
+
+
+def test_jackknife_of_a_mean_is_students_interval():
+    scores = np.random.default_rng(1).normal(size=7)
+    found = resampling.mean_interval(scores, method="jackknife")
+    expected = stats.t.interval(0.95, 6, scores.mean(), stats.sem(scores))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_jackknife_of_pairs_equals_leaving_each_run_out():
+    distances = random_distances(6)
+    left_out = [
+        measures.instability(np.delete(np.delete(distances, i, 0), i, 1)).value for i in range(6)
+    ]
+    error = np.sqrt(5 / 6 * ((left_out - np.mean(left_out)) ** 2).sum())
+    found = measures.instability(distances, method="jackknife")
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 5) * error)
+
+
+def test_expanded_percentiles_have_students_width_for_normal_means():
+    """The reason for them: the plain ones are too narrow by √((S − 1)/S) and by z against t."""
+    widths = {"resampling": [], "percentile": []}
+    exact = []
+    for seed in range(60):
+        scores = np.random.default_rng(seed).normal(size=8)
+        exact.append(2 * stats.t.ppf(0.975, 7) * stats.sem(scores))
+        for method in widths:
+            found = resampling.mean_interval(scores, method=method)
+            widths[method].append(found.high - found.low)
+    assert np.median(np.divide(widths["resampling"], exact)) == pytest.approx(1, abs=0.08)
+    assert np.median(np.divide(widths["percentile"], exact)) == pytest.approx(0.75, abs=0.06)
+
+
+def test_few_runs_are_not_resampled():
+    scores = np.array([0.7, 0.72, 0.77, 0.71])
+    assert resampling.mean_interval(scores) == resampling.mean_interval(scores, method="jackknife")
+
+
+def test_the_variance_is_a_mean_over_pairs():
+    scores = np.random.default_rng(2).normal(size=9)
+    ones = np.ones((1, 9))
+    kernel = resampling.half_squares(scores)
+    assert resampling.pair_means(kernel, ones)[0] == pytest.approx(scores.var(ddof=1))
+    found = resampling.sd_interval(scores, method="resampling")
+    assert found.value == pytest.approx(scores.std(ddof=1)) and found.low < found.value < found.high
+    assert resampling.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
+
+
+def test_run_means_of_resamples_equal_the_loop():
+    values = np.random.default_rng(3).normal(size=(5, 2, 3))
+    weights = resampling.run_weights(5, 20)
+    expected = [np.repeat(values, w.astype(int), 0).mean(0) for w in weights]
+    np.testing.assert_allclose(resampling.run_means(values, weights), expected)
+
+
+def test_weights_are_shared_and_cannot_be_changed():
+    weights = resampling.run_weights(6)
+    assert weights is resampling.run_weights(6) and (weights.sum(1) == 6).all()
+    with pytest.raises(ValueError, match="read-only"):
+        weights[0] = 0
+    assert (resampling.run_weights(6, 10, size=40).sum(1) == 40).all()
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'bca' is unknown; valid: resampling, percentile"):
+        measures.instability(random_distances(5), method="bca")
+
+
+def test_intervals_of_few_runs_cover_about_as_they_say():
+    """A thousand groups of six runs whose scores and distances are known: not the plain ones."""
+    rng = np.random.default_rng(5)
+    places = rng.normal(size=(1000, 6, 40))
+    held = {method: 0 for method in resampling.METHODS}
+    for group in places:
+        distances = ((group[:, None] - group) ** 2).mean(-1)
+        for method in held:
+            found = measures.instability(distances, method=method)
+            held[method] += found.low <= 2 <= found.high
+    assert held["resampling"] >= 920 and held["jackknife"] >= 920 and held["percentile"] <= 910

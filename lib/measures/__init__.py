@@ -10,33 +10,71 @@ examples in the same order in every run. Agreement-like quantities are fractions
 0.333
 """
 
-from lib.measures.performance import score_spread
+from lib.measures.performance import (
+    expected_maximum,
+    expected_range,
+    failed_rate,
+    interquartile_mean,
+    score_range,
+    score_spread,
+)
 from lib.measures.prediction import (
+    ChurnSplit,
     Consistency,
+    SeedVariance,
+    churn_split,
     consistency,
     distribution_sd,
+    distribution_sd_statistic,
     distribution_variance,
     fleiss_kappa,
+    flip_rate,
     kappa_instability,
+    kappa_statistic,
     pairwise_consistency,
     pairwise_disagreement,
     pairwise_jsd,
+    seed_variance,
+    vote_entropy,
 )
-from lib.measures.representation import representation_distances
+from lib.measures.representation import (
+    SaturationWarning,
+    convert_op,
+    distances_and_chance,
+    kept_directions,
+    representation_distances,
+)
 from lib.resampling import Interval, instability
 
 __all__ = [
+    "ChurnSplit",
     "Consistency",
     "Interval",
+    "SaturationWarning",
+    "SeedVariance",
+    "churn_split",
     "consistency",
+    "convert_op",
+    "distances_and_chance",
     "distribution_sd",
+    "distribution_sd_statistic",
     "distribution_variance",
+    "expected_maximum",
+    "expected_range",
+    "failed_rate",
     "fleiss_kappa",
+    "flip_rate",
     "instability",
+    "interquartile_mean",
     "kappa_instability",
+    "kappa_statistic",
+    "kept_directions",
     "pairwise_consistency",
     "pairwise_disagreement",
     "pairwise_jsd",
     "representation_distances",
+    "score_range",
     "score_spread",
+    "seed_variance",
+    "vote_entropy",
 ]

@@ -1,13 +1,16 @@
-"""Instability of scores, the metrics behind them, and the status of a run."""
-
-from typing import Any
+"""Instability of scores: how far S runs of one setting scatter, in the unit of the scores."""
 
 import numpy as np
+from scipy import integrate, stats
 
-#: A run is collapsed when at least this share of its predictions is one class …
-ONE_CLASS = 0.99
-#: … or, in regression, when the SD of its predictions is below this share of the labels' SD.
-NEARLY_CONSTANT = 0.01
+from lib.resampling import Interval
+
+
+def _check_scores(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores, float)
+    if scores.ndim != 1 or len(scores) < 2:
+        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
+    return scores
 
 
 def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
@@ -19,78 +22,68 @@ def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
     ddof : 1 (default) for the usual estimate; 0 for the published choice of Du & Nguyen (2023,
         released code: ``np.std``), smaller by √((S − 1)/S)
     """
-    scores = np.asarray(scores, float)
-    if scores.ndim != 1 or len(scores) < 2:
-        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
-    return float(scores.std(ddof=ddof))
+    return float(_check_scores(scores).std(ddof=ddof))
 
 
-def majority_rate(labels: np.ndarray) -> float:
-    """Accuracy of always answering the most frequent class of ``labels`` (N,)."""
-    return float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+def score_range(scores: np.ndarray) -> tuple[float, float]:
+    """Largest minus smallest of S scores, and what S normal scores of that SD would give.
 
-
-def decide(logits: np.ndarray) -> np.ndarray:
-    """Predictions from logits (…, N, C): the class of the largest; if C = 1, the value itself."""
-    return logits[..., 0] if logits.shape[-1] == 1 else logits.argmax(-1)
-
-
-def score(metric: str, labels: np.ndarray, predictions: np.ndarray) -> float:
-    """A task's metric as a fraction: accuracy, f1, macro-f1, mcc, pearson or spearman.
-
-    Correlations with a constant prediction are undefined: NaN.
+    The range grows with the number of runs, so it never compares groups of different size; the
+    expectation (``expected_range``) says how much of it is the number of runs.
     """
-    from scipy import stats
-    from sklearn import metrics
-
-    if metric in ("pearson", "spearman"):
-        if np.ptp(predictions) == 0 or not np.isfinite(predictions).all():
-            return float("nan")
-        correlate = stats.pearsonr if metric == "pearson" else stats.spearmanr
-        return float(correlate(labels, predictions).statistic)
-    known = {
-        "accuracy": metrics.accuracy_score,
-        "f1": lambda y, p: metrics.f1_score(y, p, zero_division=0),
-        "macro-f1": lambda y, p: metrics.f1_score(y, p, average="macro", zero_division=0),
-        "mcc": metrics.matthews_corrcoef,
-    }
-    if metric not in known:
-        raise ValueError(
-            f"metric {metric!r} is unknown; valid: {', '.join(known)}, pearson, spearman"
-        )
-    return float(known[metric](labels, predictions))
+    scores = _check_scores(scores)
+    return float(np.ptp(scores)), expected_range(len(scores)) * score_spread(scores)
 
 
-def judge(
-    labels: np.ndarray, logits: np.ndarray, metric: str, *, diverged: bool = False
-) -> dict[str, Any]:
-    """Score and status of a run from its logits (N, C) on the evaluation examples.
+def expected_range(n: int) -> float:
+    """Expected range of n independent standard normal values: the constant d₂ (2.326 for n = 5)."""
+    if n < 2:
+        raise ValueError(f"n = {n}; a range needs at least 2 values")
+    inside = integrate.quad(
+        lambda x: 1 - stats.norm.cdf(x) ** n - stats.norm.sf(x) ** n, -np.inf, np.inf
+    )
+    return float(inside[0])
 
-    Status: ``diverged`` (non-finite loss), ``collapsed`` (at least 99 % of predictions in one
-    class, or nearly constant in regression), ``failed`` (accuracy at most that of the majority
-    class: Dodge et al. 2020, Mosbach et al. 2021; in regression, a squared error at least that of
-    the mean label), else ``ok``. A collapsed run is a failed one, with a name for how. A diverged
-    run, and a constant prediction under a correlation, has no score (None).
+
+def interquartile_mean(scores: np.ndarray) -> float:
+    """Mean of the middle half of the scores of runs, or of runs and tasks (IQM).
+
+    Agarwal et al. (2021): the 25 % trimmed mean over all entries. One collapsed run of five does
+    not move it; that is its merit, and why the failed runs must be counted beside it.
     """
-    predictions = decide(logits)
-    majority = majority_rate(labels) if logits.shape[-1] > 1 else None
-    if diverged or not np.isfinite(logits).all():
-        outcome = {"status": "diverged", "metric": metric, "score": None, "accuracy": None}
-        return {**outcome, "majority": majority}
-    if logits.shape[-1] == 1:
-        accuracy = None
-        failed = np.mean((predictions - labels) ** 2) >= np.var(labels)
-        collapsed = np.std(predictions) < NEARLY_CONSTANT * np.std(labels)
-    else:
-        shares = np.unique(predictions, return_counts=True)[1] / len(predictions)
-        accuracy = float(np.mean(predictions == labels))
-        failed = accuracy <= majority
-        collapsed = failed and shares.max() >= ONE_CLASS
-    value = score(metric, labels, predictions)
-    return {
-        "status": "collapsed" if collapsed else "failed" if failed else "ok",
-        "metric": metric,
-        "score": value if np.isfinite(value) else None,
-        "accuracy": accuracy,
-        "majority": majority,
-    }
+    return float(stats.trim_mean(np.asarray(scores, float), 0.25, axis=None))
+
+
+def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
+    """Expected best score of n runs drawn with replacement from those at hand.
+
+    Dodge et al. (2019), closed form: Σ v (P(V ≤ v)ⁿ − P(V < v)ⁿ) over the observed values v.
+    n = 1 gives the mean; it never exceeds the observed maximum, so for n near S and above it is
+    too small. What is reported as "best of n" is this, not a property of the method.
+
+    Parameters
+    ----------
+    scores : (S,) array
+    n : number of runs, an integer or an array of them
+
+    Returns
+    -------
+    array of the shape of n
+    """
+    scores = np.sort(_check_scores(scores))
+    n = np.asarray(n)
+    if (n < 1).any():
+        raise ValueError(f"n = {n}; expected at least 1 run")
+    steps = np.arange(len(scores) + 1) / len(scores)
+    powers = steps ** n[..., None]
+    return (np.diff(powers) * scores).sum(-1)
+
+
+def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Share of failed runs, with the exact (Clopper-Pearson) interval.
+
+    With 0 of 5 failed the interval still reaches 0.52.
+    """
+    failed = np.asarray(failed, bool)
+    found = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
+    return Interval(float(failed.mean()), float(found.low), float(found.high), len(failed))

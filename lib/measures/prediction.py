@@ -5,12 +5,21 @@ the published number (``lib.measures.instability`` adds an interval).
 """
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
 
-from lib.resampling import MIN_RUNS, Interval, pair_means, percentile_interval, run_weights
+from lib.resampling import (
+    Interval,
+    Statistic,
+    half_squares,
+    interval,
+    pair_means,
+    root_pair_means,
+    run_means,
+)
 
 
 class Consistency(NamedTuple):
@@ -21,6 +30,23 @@ class Consistency(NamedTuple):
     ccon: float
     unanimity: float
     correct_unanimity: float
+
+
+class ChurnSplit(NamedTuple):
+    """What pairs of runs do with an example: (S, S) shares adding up to 1; see ``churn_split``."""
+
+    both_right: np.ndarray
+    one_right: np.ndarray
+    both_wrong_same: np.ndarray
+    both_wrong_different: np.ndarray
+
+
+class SeedVariance(NamedTuple):
+    """SD of accuracy over seeds, and what of it the test set makes; see ``seed_variance``."""
+
+    observed: Interval
+    floor: float
+    distribution: Interval
 
 
 def _check_predictions(predictions: np.ndarray) -> np.ndarray:
@@ -152,25 +178,67 @@ def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> floa
     return (agreement - chance) / (1.0 - chance)
 
 
-def kappa_instability(predictions: np.ndarray, *, level: float = 0.95) -> Interval:
-    """1 − Fleiss' kappa of predictions (S, N), with an interval from resampling runs.
+def kappa_statistic(predictions: np.ndarray) -> Statistic:
+    """1 − Fleiss' kappa as a function of run weights; NaN where all votes are one class.
 
-    Each resample has its own chance agreement, from its own votes; resamples in which all votes
-    are one class have none and are left out.
+    Each resample has its own chance agreement, from its own votes.
     """
-    predictions = np.asarray(predictions)
+    predictions = _check_predictions(predictions)
+    apart = pairwise_disagreement(predictions)
+    shares = _votes(predictions).mean(1)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        chance = (run_means(shares, weights) ** 2).sum(1)
+        free = np.where(chance < 1 - 1e-12, 1 - chance, np.nan)
+        return pair_means(apart, weights) / free
+
+    return statistic
+
+
+def kappa_instability(
+    predictions: np.ndarray, *, level: float = 0.95, method: str = "resampling"
+) -> Interval:
+    """1 − Fleiss' kappa of predictions (S, N), with an interval as in ``instability``."""
+    found = interval(kappa_statistic(predictions), len(predictions), level=level, method=method)
+    return found._replace(value=1 - fleiss_kappa(predictions))
+
+
+def churn_split(predictions: np.ndarray, labels: np.ndarray) -> ChurnSplit:
+    """What two runs do with an example: right or wrong, the same or not. (S, S) shares each.
+
+    ``both_right`` + ``one_right`` + ``both_wrong_same`` + ``both_wrong_different`` = 1. On binary
+    tasks the last is 0, so all disagreement is a run being right where the other is wrong; with
+    more classes runs can also be wrong in different ways, which no score sees.
+    """
+    predictions = _check_predictions(predictions)
+    labels = _check_labels(labels, predictions.shape[1])
+    right = (predictions == labels).astype(float)
+    both_right = right @ right.T / right.shape[1]
+    both_wrong = (1 - right) @ (1 - right).T / right.shape[1]
+    same = pairwise_consistency(predictions)
+    wrong_same = np.clip(same - both_right, 0.0, None)
+    different = np.clip(both_wrong - wrong_same, 0.0, None)
+    return ChurnSplit(both_right, 1 - both_right - both_wrong, wrong_same, different)
+
+
+def flip_rate(predictions: np.ndarray) -> np.ndarray:
+    """(N,) for each example, the share of pairs of runs that answer it differently.
+
+    1 − Σ k_c(k_c − 1) / (S(S − 1)), k_c the votes for class c; its mean over examples is the
+    pairwise disagreement.
+    """
+    votes = _votes(_check_predictions(predictions)).sum(0)
     n_runs = len(predictions)
-    value = 1 - fleiss_kappa(predictions)
-    if n_runs < MIN_RUNS or np.isnan(value):
-        return Interval(value, float("nan"), float("nan"), n_runs)
-    weights = run_weights(n_runs)
-    classes = np.unique(predictions)
-    shares = (predictions[..., None] == classes).mean(1)
-    chance = ((weights @ shares / n_runs) ** 2).sum(1)
-    defined = chance < 1 - 1e-12
-    disagreement = pair_means(pairwise_disagreement(predictions), weights[defined])
-    low, high = percentile_interval(disagreement / (1 - chance[defined]), level)
-    return Interval(value, float(low), float(high), n_runs)
+    return 1 - (votes * (votes - 1)).sum(-1) / (n_runs * (n_runs - 1))
+
+
+def vote_entropy(predictions: np.ndarray) -> np.ndarray:
+    """(N,) entropy of the runs' votes on each example, nats; 0 where all agree.
+
+    Plug-in, so too small for few runs: S runs cannot show more than ln S.
+    """
+    shares = _votes(_check_predictions(predictions)).mean(0)
+    return -xlogy(shares, shares).sum(-1)
 
 
 def consistency(predictions: np.ndarray, labels: np.ndarray) -> Consistency:
@@ -194,6 +262,22 @@ def consistency(predictions: np.ndarray, labels: np.ndarray) -> Consistency:
     )
 
 
+def _variance_kernel(correct: np.ndarray) -> np.ndarray:
+    """(S, S) whose mean over distinct pairs is Jordan's estimator (Eq. 3).
+
+    The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
+    example that of half the share of examples on which one of the two is right.
+    """
+    correct = np.asarray(correct, float)
+    if correct.ndim != 2 or min(correct.shape) < 2:
+        raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
+    if not np.isin(correct, (0.0, 1.0)).all():
+        raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
+    n = correct.shape[1]
+    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
+    return n / (n - 1) * apart
+
+
 def distribution_variance(correct: np.ndarray) -> float:
     """Variance of accuracy over seeds on the data distribution, without test-set noise.
 
@@ -205,16 +289,37 @@ def distribution_variance(correct: np.ndarray) -> float:
     ----------
     correct : (S, N) of 0 and 1 (or bool), S ≥ 2, N ≥ 2
     """
-    correct = np.asarray(correct, float)
-    if correct.ndim != 2 or min(correct.shape) < 2:
-        raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
-    if not np.isin(correct, (0.0, 1.0)).all():
-        raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
-    n = correct.shape[1]
-    observed = correct.mean(1).var(ddof=1)
-    return float(n / (n - 1) * (observed - correct.var(0, ddof=1).mean() / n))
+    return _pair_mean(_variance_kernel(correct))
 
 
 def distribution_sd(correct: np.ndarray) -> float:
     """√max(``distribution_variance``, 0), in the unit of accuracy (a fraction)."""
     return float(np.sqrt(max(distribution_variance(correct), 0.0)))
+
+
+def distribution_sd_statistic(correct: np.ndarray) -> Statistic:
+    """``distribution_sd`` as a function of run weights."""
+    return partial(root_pair_means, _variance_kernel(correct))
+
+
+def seed_variance(
+    correct: np.ndarray, *, level: float = 0.95, method: str = "resampling"
+) -> SeedVariance:
+    """SD of accuracy over seeds: observed, expected from a finite test set alone, and the rest.
+
+    observed : SD (ddof 1) of the S accuracies
+    floor : √((ACC − CCON)/N), the SD if a seed did nothing but flip each example's answer
+        independently with the example's own probability
+    distribution : ``distribution_sd``; variances, not SDs, add up
+
+    Intervals by resampling runs; for a normal spread ``resampling.sd_interval`` has a better one.
+    """
+    kernel = _variance_kernel(correct)
+    correct = np.asarray(correct, float)
+    n_runs, n = correct.shape
+    spread = partial(root_pair_means, half_squares(correct.mean(1)))
+    return SeedVariance(
+        interval(spread, n_runs, level=level, method=method),
+        float(np.sqrt(correct.var(0, ddof=1).mean() / n)),
+        interval(partial(root_pair_means, kernel), n_runs, level=level, method=method),
+    )

@@ -1,12 +1,10 @@
 """Instability of representations: distances between layer vectors of all pairs of runs.
 
-Each run and layer X (N, D; centred columns) is factorised once as X = B diag(s) V', singular
-values descending; every pair then costs small matrix products only. With W = B diag(s), whatever
-the widths, X_i' X_j and W_i' W_j have the same singular values.
+With X (N, D) the vectors of a run at a layer, columns centred, σ_i the singular values of X_i' X_j:
 
 ========= ====================================================================================
-op        1 − ‖X_i'X_j‖_* / (‖X_i‖_F ‖X_j‖_F): orthogonal Procrustes as Du & Nguyen (2023) use it,
-          half of 2 − 2‖·‖_* (Ding 2021); ``scipy.linalg.orthogonal_procrustes`` gives ‖·‖_*
+op        1 − ‖X_i'X_j‖_* / (‖X_i‖_F ‖X_j‖_F): orthogonal Procrustes as Du & Nguyen (2023) use it;
+          ``convert_op`` gives the other forms in use
 cka       1 − debiased linear CKA, from the unbiased HSIC of Song et al. (2012); can exceed 1
 cka_biased  1 − ‖X_i'X_j‖²_F / (‖X_i'X_i‖_F ‖X_j'X_j‖_F) (Kornblith et al. 2019)
 svcca     1 − mean canonical correlation of the directions holding 99 % of the variance of the
@@ -14,31 +12,28 @@ svcca     1 − mean canonical correlation of the directions holding 99 % of the
 svcca_published  the released rule: uncentred X, the leading directions whose share of the *sum of
           singular values* is at most 99 %, at least one; then centred
 ========= ====================================================================================
+
+Each run is factorised once a layer (``lib.measures.factors``); a pair then costs products of small
+matrices. Canonical correlations of two large subspaces are taken from what the subspaces leave
+out: the principal angles are the same, and the matrices much smaller.
 """
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-NAMES = ("svcca", "svcca_published", "op", "cka", "cka_biased")
-SHARE = 0.99
+from lib.measures.factors import backend_for, factorise
+from lib.measures.pairs import MEASURES, RULES
+
+NAMES = tuple(MEASURES)
 
 
-@dataclass
-class _Factor:
-    """One run at one layer: X = ``basis`` · diag(``singular``) · V', both cut at the rank."""
-
-    raw: np.ndarray
-    centred: np.ndarray
-    basis: np.ndarray
-    singular: np.ndarray
-
-    @property
-    def norm(self) -> float:
-        return float(np.sqrt((self.singular**2).sum()))
+class SaturationWarning(UserWarning):
+    """A distance is small for unrelated representations too; compare with the chance level."""
 
 
 def representation_distances(
@@ -46,15 +41,23 @@ def representation_distances(
     measures: Sequence[str] = ("svcca", "op", "cka"),
     *,
     workers: int | None = None,
+    precision: str = "float64",
+    device: str | None = None,
 ) -> dict[str, np.ndarray]:
     """Distances between all pairs of S runs at each of L layers.
 
     Parameters
     ----------
     representations : (S, L, N, D) array, or a sequence of S arrays (L, N, D_s) of any widths; the
-        N rows are the same examples in the same order in every run
+        N rows are the same examples in the same order in every run. Layers are read one after the
+        other: memory maps stay on disk, and memory is that of one layer, about four times
+        S·N·min(N, D) doubles.
     measures : names out of ``svcca``, ``svcca_published``, ``op``, ``cka``, ``cka_biased``
-    workers : threads over pairs (default 1); the result does not depend on it
+    workers : threads over pairs, each with one BLAS thread; None: as many as BLAS would have used.
+        The result does not depend on it.
+    precision : ``float64``, or ``float32`` for the pairs' part of ``op`` and of the SVCCAs (factors
+        stay in float64): within 1e-5
+    device : None for numpy; a torch device such as ``"cuda"``
 
     Returns
     -------
@@ -63,45 +66,166 @@ def representation_distances(
 
     All columns are centred, in float64, whatever the input: adding a constant vector, rotating or
     scaling a run changes nothing (but for ``svcca_published``, which starts from uncentred data).
-    ``cka`` needs N ≥ 4. For N ≤ D, ``op``, ``svcca`` and ``cka_biased`` are near 0 even for
-    unrelated data.
+    ``cka`` needs N ≥ 4. Where a measure saturates, for N ≤ D or where SVCCA keeps so much that some
+    correlations are 1 for any data, a ``SaturationWarning`` says so.
     """
-    arrays = _check(representations, measures)
-    n_layers = arrays[0].shape[0]
-    results = {name: np.zeros((n_layers, len(arrays), len(arrays))) for name in measures}
-    with ThreadPoolExecutor(workers or 1) as pool:
+    found, _, remarks = _compare(representations, measures, [], workers, precision, device)
+    for category, remark in remarks:
+        warnings.warn(remark, category, stacklevel=2)
+    return found
+
+
+def distances_and_chance(
+    representations: np.ndarray | Sequence[np.ndarray],
+    measures: Sequence[str] = ("svcca", "op", "cka"),
+    *,
+    n_permutations: int = 20,
+    seed: int = 0,
+    workers: int | None = None,
+    precision: str = "float64",
+    device: str | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """``representation_distances``, and the chance level of each measure from the same factors.
+
+    For the chance level, two different runs are drawn and the examples of one are permuted, which
+    leaves nothing in common but the number of examples, the widths and the spectra.
+
+    Returns
+    -------
+    distances : dict name → (L, S, S), as ``representation_distances``
+    chance : dict name → (L, n_permutations), distances of such unrelated pairs; NaN where one of
+        the two has no representation
+    """
+    n_runs, n_examples = len(representations), np.shape(representations[0])[1]
+    rng = np.random.default_rng(seed)
+    shuffles = [
+        (*map(int, rng.choice(n_runs, 2, replace=False)), rng.permutation(n_examples))
+        for _ in range(n_permutations)
+    ]
+    found, chance, remarks = _compare(
+        representations, measures, shuffles, workers, precision, device
+    )
+    for category, remark in remarks:
+        warnings.warn(remark, category, stacklevel=2)
+    return found, chance
+
+
+def kept_directions(
+    representations: np.ndarray | Sequence[np.ndarray], measure: str = "svcca"
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many directions an SVCCA keeps, (L, S), and by what margin from the 99 %, (L, S).
+
+    SVCCA jumps where the number changes, by about 1/k; where the margin is near rounding, so may
+    the number on another machine. ``measure``: ``svcca`` or ``svcca_published``.
+    """
+    arrays = _check(representations, [measure], "float64")
+    found = np.array(
+        [
+            [getattr(factorise(array[layer]), f"kept_{RULES[measure]}")() for array in arrays]
+            for layer in range(arrays[0].shape[0])
+        ]
+    )
+    return found[..., 0].astype(int), found[..., 1]
+
+
+def convert_op(distances: np.ndarray, to: str) -> np.ndarray:
+    """The OP distance 1 − s, s the nuclear norm of the normalised X_i'X_j, in another form.
+
+    ``similarity`` s (normalised Bures similarity); ``squared`` 2 − 2s (Ding 2021); ``root``
+    √(2 − 2s) (the Procrustes distance proper, a metric); ``angular`` arccos s (Williams 2021, a
+    metric); ``disparity`` 1 − s² (``scipy.spatial.procrustes``).
+    """
+    d = np.asarray(distances, float)
+    forms = {
+        "similarity": lambda: 1 - d,
+        "squared": lambda: 2 * d,
+        "root": lambda: np.sqrt(2 * d),
+        "angular": lambda: np.arccos(np.clip(1 - d, -1, 1)),
+        "disparity": lambda: 1 - (1 - d) ** 2,
+    }
+    if to not in forms:
+        raise ValueError(f"to = {to!r} is unknown; valid: {', '.join(forms)}")
+    return forms[to]()
+
+
+def _compare(
+    representations: np.ndarray | Sequence[np.ndarray],
+    measures: Sequence[str],
+    shuffles: list[tuple[int, int, np.ndarray]],
+    workers: int | None,
+    precision: str,
+    device: str | None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[tuple[type[Warning], str]]]:
+    """Distances, chance distances, and what to warn of."""
+    arrays = _check(representations, measures, precision)
+    backend = backend_for(device)
+    n_runs, n_layers = len(arrays), arrays[0].shape[0]
+    distances = {name: np.full((n_layers, n_runs, n_runs), np.nan) for name in measures}
+    chance = {name: np.full((n_layers, len(shuffles)), np.nan) for name in measures}
+    remarks: list[tuple[type[Warning], str]] = []
+    saturated: dict[str, str] = {}
+    with _pool(workers) as pool:
         for layer in range(n_layers):
-            factors = list(pool.map(_factorise, [array[layer] for array in arrays]))
-            usable = [i for i, factor in enumerate(factors) if factor is not None]
-            for i in sorted(set(range(len(arrays))) - set(usable)):
-                warnings.warn(
-                    f"run {i}, layer {layer}: representation is constant or not finite; its "
-                    "distances are NaN",
-                    stacklevel=2,
-                )
-            kept = [factors[i] for i in usable]
+            xs = [array[layer] for array in arrays]
+            factors = list(pool.map(partial(factorise, backend=backend), xs))
+            usable = [run for run, factor in enumerate(factors) if factor is not None]
+            remarks += [
+                (UserWarning, f"run {run}, layer {layer}: representation is constant or not "
+                 "finite; its distances are NaN")
+                for run in range(n_runs) if run not in usable
+            ]  # fmt: skip
+            if len(usable) < 2:
+                continue
             for name in measures:
-                block = np.full((len(arrays), len(arrays)), np.nan)
-                if kept:
-                    found = _MEASURES[name](kept, pool)
-                    for i in np.flatnonzero(np.isnan(np.diag(found))):
-                        warnings.warn(
-                            f"run {usable[i]}, layer {layer}: a single example differs from the "
-                            f"others; its {name} distances are NaN",
-                            stacklevel=2,
-                        )
-                    block[np.ix_(usable, usable)] = found
-                np.fill_diagonal(block, 0.0)
-                results[name][layer] = block
-    return results
+                measure = MEASURES[name]([factors[i] for i in usable], backend, precision, pool)
+                found = measure.distances()
+                remarks += [
+                    (UserWarning, f"run {usable[i]}, layer {layer}: a single example differs from "
+                     f"the others; its {name} distances are NaN")
+                    for i in np.flatnonzero(np.isnan(np.diag(found)))
+                ]  # fmt: skip
+                distances[name][layer][np.ix_(usable, usable)] = found
+                if measure.saturation:
+                    saturated.setdefault(name, f"layer {layer}: {measure.saturation}")
+                for k, (a, b, shuffle) in enumerate(shuffles):
+                    if a in usable and b in usable:
+                        places = usable.index(a), usable.index(b)
+                        chance[name][layer, k] = measure.unrelated(*places, shuffle)
+    for found in distances.values():
+        found[:, range(n_runs), range(n_runs)] = 0.0
+    remarks += [
+        (SaturationWarning, f"{name}, {reason}: unrelated representations are close too; report "
+         "the chance level (distances_and_chance), or the debiased cka")
+        for name, reason in saturated.items()
+    ]  # fmt: skip
+    return distances, chance, remarks
+
+
+@contextlib.contextmanager
+def _pool(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are each a single BLAS thread.
+
+    Several BLAS threads on matrices of a few hundred rows cost more than they bring, and many
+    times more on a busy machine.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers = {workers}; expected at least 1")
+    blas = ThreadpoolController().select(user_api="blas")
+    threads = workers or max((library["num_threads"] for library in blas.info()), default=1)
+    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+        yield pool
 
 
 def _check(
-    representations: np.ndarray | Sequence[np.ndarray], measures: Sequence[str]
+    representations: np.ndarray | Sequence[np.ndarray], measures: Sequence[str], precision: str
 ) -> list[np.ndarray]:
     for name in measures:
         if name not in NAMES:
             raise ValueError(f"measures: {name!r} is unknown; valid: {', '.join(NAMES)}")
+    if precision not in ("float64", "float32"):
+        raise ValueError(f"precision = {precision!r}; expected 'float64' or 'float32'")
     arrays = [np.asarray(array) for array in representations]
     shapes = [array.shape for array in arrays]
     if len(arrays) < 2 or any(len(shape) != 3 for shape in shapes):
@@ -120,123 +244,3 @@ def _check(
             f"{', '.join(measures)}"
         )
     return arrays
-
-
-def _factorise(x: np.ndarray) -> _Factor | None:
-    """Thin factorisation of one run and layer; None if there is no variation to speak of."""
-    raw = np.asarray(x, np.float64)
-    if not np.isfinite(raw).all():
-        return None
-    centred = raw - raw.mean(0)
-    # What cannot be told from rounding in the precision of the input is no variation.
-    precision = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
-    noise = raw.size * (float(precision) * np.abs(raw).max()) ** 2
-    if (centred**2).sum() <= noise:
-        return None
-    basis, singular = _left_factor(centred)
-    return _Factor(raw, centred, basis, singular)
-
-
-def _left_factor(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Left singular vectors (N, r) and values (r,) of x, descending, from the smaller Gram matrix.
-
-    Descending order matters: it grades W_i' W_j, which makes ``eigvalsh`` of its square accurate
-    to machine precision where the plain product loses half of the digits.
-    """
-    wide = x.shape[0] <= x.shape[1]
-    eigenvalues, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
-    rank = int((eigenvalues > eigenvalues[0] * max(x.shape) * np.finfo(float).eps).sum())
-    singular = np.sqrt(eigenvalues[:rank])
-    basis = vectors[:, :rank] if wide else x @ vectors[:, :rank] / singular
-    return basis, singular
-
-
-def _over_pairs(kept: list, pool: ThreadPoolExecutor, distance) -> np.ndarray:
-    """(S, S) matrix of a distance between all distinct pairs."""
-    rows, columns = np.triu_indices(len(kept), 1)
-    result = np.zeros((len(kept), len(kept)))
-    result[rows, columns] = list(pool.map(lambda i, j: distance(kept[i], kept[j]), rows, columns))
-    return result + result.T
-
-
-def _op(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
-    """Nuclear norm of the graded cross-product, through ``eigvalsh`` of its smaller square."""
-
-    def distance(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> float:
-        cross = a[0].T @ b[0]
-        square = cross.T @ cross if cross.shape[0] >= cross.shape[1] else cross @ cross.T
-        nuclear = np.sqrt(np.clip(np.linalg.eigvalsh(square), 0.0, None)).sum()
-        return max(0.0, 1.0 - nuclear / (a[1] * b[1]))
-
-    return _over_pairs([(f.basis * f.singular, f.norm) for f in factors], pool, distance)
-
-
-def _grams(factors: list[_Factor]) -> np.ndarray:
-    return np.stack([(f.centred @ f.centred.T).ravel() for f in factors])
-
-
-def _similarity_to_distance(inner: np.ndarray, biased: np.ndarray) -> np.ndarray:
-    """1 − cosine from a matrix of inner products, exactly symmetric.
-
-    An unbiased norm can vanish beside the biased one (one example differs from all others): no
-    distance, NaN.
-    """
-    squares = np.diag(inner)
-    norms = np.sqrt(np.where(squares > 1e-12 * np.diag(biased), squares, np.nan))
-    return 1.0 - (inner + inner.T) / 2 / np.outer(norms, norms)
-
-
-def _cka_biased(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
-    grams = _grams(factors)
-    inner = grams @ grams.T
-    return _similarity_to_distance(inner, inner)
-
-
-def _cka(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
-    """From the closed form of the unbiased HSIC, so that nothing of size N × N is altered."""
-    grams = _grams(factors)
-    n = factors[0].centred.shape[0]
-    rows = np.stack([(f.centred**2).sum(1) for f in factors])
-    squares = rows.sum(1)
-    biased = grams @ grams.T
-    inner = (
-        biased - n / (n - 2) * (rows @ rows.T) + np.outer(squares, squares) / ((n - 1) * (n - 2))
-    )
-    return _similarity_to_distance(inner, biased)
-
-
-def _correlation_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """1 − mean canonical correlation of two orthonormal bases (N, k_a) and (N, k_b)."""
-    correlations = np.linalg.svd(a.T @ b, compute_uv=False)
-    return max(0.0, 1.0 - correlations.sum() / min(a.shape[1], b.shape[1]))
-
-
-def _svcca(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
-    bases = []
-    for factor in factors:
-        share = np.cumsum(factor.singular**2) / (factor.singular**2).sum()
-        bases.append(factor.basis[:, : int(np.searchsorted(share, SHARE)) + 1])
-    return _over_pairs(bases, pool, _correlation_distance)
-
-
-def _svcca_published(factors: list[_Factor], pool: ThreadPoolExecutor) -> np.ndarray:
-    """Centring can annihilate a kept direction; it then counts in k and correlates with nothing."""
-    bases = []
-    for factor in factors:
-        basis, singular = _left_factor(factor.raw)
-        kept = max(1, int((np.cumsum(singular) / singular.sum() <= SHARE).sum()))
-        projected = basis[:, :kept] * singular[:kept]
-        projected -= projected.mean(0)
-        left, values, _ = np.linalg.svd(projected, full_matrices=False)
-        bases.append(left * (values > values[0] * 1e-10))
-    return _over_pairs(bases, pool, _correlation_distance)
-
-
-_MEASURES = {
-    "svcca": _svcca,
-    "svcca_published": _svcca_published,
-    "op": _op,
-    "cka": _cka,
-    "cka_biased": _cka_biased,
-}

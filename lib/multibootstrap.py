@@ -1,0 +1,95 @@
+"""How much of an interval is the seeds, how much the test examples: the multi-bootstrap.
+
+Sellam et al. (2022): every resample draws runs *and* examples, the same examples for all runs. Done
+three ways (runs only, examples only, both) it says what would make an interval narrower: more runs
+or more test data. For measures over pairs, a run drawn twice is not compared with itself.
+"""
+
+import numpy as np
+
+from lib.measures.prediction import consistency
+from lib.resampling import MIN_RUNS, Interval, percentile_interval, run_weights
+
+SOURCES = ("runs", "examples", "both")
+N_RESAMPLES = 1000
+#: Resamples handled at once, which bounds the memory to this times N·C doubles.
+CHUNK = 200
+
+
+def three_widths(
+    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95, seed: int = 0
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of accuracy and agreement from resampling runs, examples, and both.
+
+    Parameters
+    ----------
+    predictions : (S, N) integer class labels, S ≥ 3
+    labels : (N,)
+
+    Returns
+    -------
+    measure (``accuracy``, ``disagreement``, ``correct_agreement``) → source (``runs``,
+    ``examples``, ``both``) → interval, plain percentiles throughout so that the widths compare.
+    """
+    values = consistency(predictions, labels)
+    point = {
+        "accuracy": values.accuracy,
+        "disagreement": 1 - values.con,
+        "correct_agreement": values.ccon,
+    }
+    n_runs, n_examples = np.shape(predictions)
+    if n_runs < MIN_RUNS:
+        raise ValueError(f"predictions has S = {n_runs} runs; expected S ≥ {MIN_RUNS} to resample")
+    drawn = run_weights(n_runs, N_RESAMPLES, seed)
+    rng = np.random.default_rng(seed + 1)
+    chances = np.full(n_examples, 1 / n_examples)
+    found: dict[str, dict[str, Interval]] = {name: {} for name in point}
+    for source in SOURCES:
+        parts = []
+        for start in range(0, N_RESAMPLES, CHUNK):
+            runs = (
+                drawn[start : start + CHUNK] if source != "examples" else np.ones((CHUNK, n_runs))
+            )
+            examples = np.ones((CHUNK, n_examples))
+            if source != "runs":
+                examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
+            parts.append(weighted_measures(predictions, labels, runs, examples))
+        for name, value in point.items():
+            resampled = np.concatenate([part[name] for part in parts])
+            low, high = percentile_interval(resampled, level)
+            found[name][source] = Interval(value, float(low), float(high), n_runs)
+    return found
+
+
+def weighted_measures(
+    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray, examples: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Accuracy, disagreement and correct agreement of each of B weightings.
+
+    Parameters
+    ----------
+    runs : (B, S), examples : (B, N), how often each counts
+
+    Returns
+    -------
+    measure → (B,)
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    correct = (predictions == labels).astype(float)
+    total = runs.sum(1, keepdims=True)
+    alone = (runs**2).sum(1, keepdims=True)
+    pairs = total**2 - alone
+    examples = examples / examples.sum(1, keepdims=True)
+
+    def average(per_example: np.ndarray) -> np.ndarray:
+        return (per_example * examples).sum(1)
+
+    agreement = -alone
+    for value in np.unique(predictions):
+        agreement = agreement + (runs @ (predictions == value)) ** 2
+    both_right = (runs @ correct) ** 2 - runs**2 @ correct
+    return {
+        "accuracy": average(runs @ correct / total),
+        "disagreement": 1 - average(agreement / pairs),
+        "correct_agreement": average(both_right / pairs),
+    }
