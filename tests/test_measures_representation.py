@@ -1,18 +1,25 @@
 """Representation distances against the specification, peer libraries and known properties."""
 
+import dataclasses
+
 import ckatorch.core
 import numpy as np
 import procrustes
 import pytest
 import rsatoolbox
 import torch
+from published_procedure import all_pairs
 from scipy.linalg import orthogonal_procrustes, subspace_angles
+from scipy.spatial import procrustes as scipy_procrustes
 from scipy.stats import ortho_group
 from sklearn.decomposition import PCA
 from statsmodels.multivariate.cancorr import CanCorr
 
 from lib import measures
+from lib.measures import factors, pairs
 from lib.measures.representation import NAMES
+
+pytestmark = pytest.mark.filterwarnings("ignore::lib.measures.SaturationWarning")
 
 
 def distance(x, y, name, **options):
@@ -248,8 +255,254 @@ def test_the_published_rule_depends_on_a_translation():
         ([np.zeros((2, 5, 7)), np.zeros((2, 6, 7))], ["op"], "same layers and examples"),
         (np.zeros((2, 1, 3, 7)), ["cka"], "N ≥ 4"),
         (np.zeros((2, 1, 9, 7)), ["ckaa"], "'ckaa' is unknown; valid: svcca"),
+        (np.zeros((2, 9, 7)), ["op"], "expected"),
     ],
 )
 def test_errors(representations, names, message):
     with pytest.raises(ValueError, match=message):
         measures.representation_distances(representations, names)
+
+
+def deep_runs(n_runs, n_layers, n, d, seed=0, offset=0.0):
+    """(S, L, N, D) float32: a signal that the runs share, noise of their own, decaying spectra."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for layer in range(n_layers):
+        scale = np.arange(1, d + 1) ** -(0.8 + 0.3 * layer)
+        turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+        shared = rng.normal(size=(n, d))
+        noise = 0.6 * rng.normal(size=(n_runs, n, d))
+        layers.append(((shared + noise) * scale) @ turn + offset)
+    return np.stack(layers, 1).astype(np.float32)
+
+
+SHAPES = pytest.mark.parametrize(("n", "d"), [(40, 90), (60, 60), (90, 40), (61, 60)])
+
+
+@SHAPES
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_equals_the_published_procedure_in_double_precision(n, d, offset):
+    runs = deep_runs(3, 3, n, d, offset=offset)
+    places = [(0, 1), (0, 2), (1, 2)]
+    expected = all_pairs(torch.from_numpy(runs), places, torch.float64)
+    found = measures.representation_distances(runs, list(expected))
+    assert set(found) == {"svcca_published", "op", "cka"}
+    for name in found:
+        for k, (i, j) in enumerate(places):
+            np.testing.assert_allclose(found[name][:, i, j], expected[name][k], atol=1e-10)
+
+
+@SHAPES
+def test_single_precision_is_within_1e_5(n, d):
+    runs = deep_runs(4, 3, n, d, offset=1.0)
+    double = measures.representation_distances(runs, NAMES)
+    single = measures.representation_distances(runs, NAMES, precision="float32")
+    for name in NAMES:
+        np.testing.assert_allclose(single[name], double[name], atol=1e-5)
+    assert (single["op"] != double["op"]).any()
+
+
+@SHAPES
+@pytest.mark.parametrize("batched", [False, True])
+def test_torch_gives_what_numpy_gives(n, d, batched, monkeypatch):
+    """The code path of a GPU, all pairs of a run in one batched call, on torch's CPU."""
+    made = factors.backend_for("cpu")
+    backend = dataclasses.replace(made, batched=batched)
+    monkeypatch.setattr("lib.measures.representation.backend_for", lambda device: backend)
+    runs = deep_runs(4, 2, n, d)
+    ours = measures.distances_and_chance(runs, NAMES, n_permutations=3)
+    monkeypatch.undo()
+    expected = measures.distances_and_chance(runs, NAMES, n_permutations=3)
+    for found, reference in zip(ours, expected, strict=True):
+        for name in NAMES:
+            np.testing.assert_allclose(found[name], reference[name], atol=1e-11)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_gpu_is_named():
+    with pytest.raises(ValueError, match="device = 'cuda', but torch sees no CUDA device"):
+        measures.representation_distances(np.zeros((2, 1, 9, 3)), ["op"], device="cuda")
+
+
+@pytest.mark.parametrize("rule", ["by_variance", "by_singular_sum"])
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_the_complement_holds_the_same_angles(rule, offset):
+    """Σρ of two subspaces = Σρ of their complements + p + q − (N − 1)."""
+    runs = [factors.factorise(x[0]) for x in deep_runs(2, 1, 40, 70, offset=offset)]
+    direct, rest = ([getattr(f, rule)(side) for f in runs] for side in (False, True))
+    sums = [np.linalg.svdvals(a.basis.T @ b.basis).sum() for a, b in (direct, rest)]
+    assert sums[0] == pytest.approx(sums[1] + sum(s.dimension for s in rest) - 39, abs=1e-11)
+    for space in (*direct, *rest):
+        gram = space.basis.T @ space.basis
+        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-11)
+        np.testing.assert_allclose(space.basis.sum(0), 0, atol=1e-11)
+
+
+def test_why_the_order_of_the_factor_matters():
+    """Graded descending, the eigenvalues of the square give the nuclear norm to machine precision;
+    ascending, or without an order, they lose half of the digits.
+    """
+    x, y = (factors.factorise(run[0].astype(float)) for run in deep_runs(2, 1, 80, 120))
+    rng = np.random.default_rng(0)
+    left = [f.left * np.arange(1, f.left.shape[1] + 1) ** -3.0 for f in (x, y)]
+    exact = np.linalg.svdvals(left[0].T @ left[1]).sum()
+
+    def error(a, b):
+        cross = a.T @ b
+        squares = np.linalg.eigvalsh(cross.T @ cross)
+        return abs(np.sqrt(squares.clip(0)).sum() - exact) / exact
+
+    turn = np.linalg.qr(rng.normal(size=(left[0].shape[1],) * 2))[0]
+    assert error(*left) < 1e-13
+    assert error(*(a[:, ::-1] for a in left)) > 1e-11
+    assert error(*(a @ turn for a in left)) > 1e-10
+
+
+@pytest.mark.parametrize("debiased", ["cka", "cka_biased"])
+def test_cka_from_gram_matrices_and_from_products_agree(debiased, monkeypatch):
+    runs = deep_runs(4, 2, 60, 30)
+    grams = measures.distances_and_chance(runs, [debiased], n_permutations=4)
+    monkeypatch.setattr(pairs, "GRAM_BYTES", 0)
+    products = measures.distances_and_chance(runs, [debiased], n_permutations=4)
+    for a, b in zip(grams, products, strict=True):
+        np.testing.assert_allclose(a[debiased], b[debiased], atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 40)])
+def test_chance_is_the_distance_after_shuffling_the_examples(n, d):
+    runs = deep_runs(3, 2, n, d)
+    _, chance = measures.distances_and_chance(runs, NAMES, n_permutations=5, seed=7)
+    rng = np.random.default_rng(7)
+    for k in range(5):
+        i, j = rng.choice(3, 2, replace=False)
+        shuffle = rng.permutation(n)
+        pair = [runs[i], runs[j][:, shuffle]]
+        for name in NAMES:
+            expected = measures.representation_distances(pair, [name])[name][:, 0, 1]
+            np.testing.assert_allclose(chance[name][:, k], expected, atol=1e-11)
+
+
+def test_chance_of_the_debiased_cka_is_one_and_says_so_of_the_others():
+    runs = deep_runs(4, 1, 60, 200)
+    _, chance = measures.distances_and_chance(runs, ["cka", "op", "svcca_published"])
+    assert chance["cka"].shape == (1, 20)
+    assert chance["cka"].mean() == pytest.approx(1, abs=0.1)
+    assert chance["svcca_published"].mean() < 0.3
+
+
+def test_chance_leaves_out_what_has_no_representation():
+    runs = deep_runs(3, 1, 20, 5)
+    runs[1] = 0
+    with pytest.warns(UserWarning, match="run 1, layer 0"):
+        _, chance = measures.distances_and_chance(runs, ["op"], n_permutations=30)
+    assert 0 < np.isnan(chance["op"]).sum() < 30
+
+
+@pytest.mark.filterwarnings("default::lib.measures.SaturationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_saturation_is_warned_of_where_it_happens(name, recwarn):
+    white = np.random.default_rng(0).normal(size=(3, 2, 30, 40))
+    measures.representation_distances(white, [name])
+    messages = [str(w.message) for w in recwarn if w.category is measures.SaturationWarning]
+    if name == "cka":
+        assert messages == []
+        return
+    expected = "correlations are 1 for any data" if "svcca" in name else "N = 30 examples in D = 40"
+    assert len(messages) == 1 and f"{name}, layer 0: " in messages[0] and expected in messages[0]
+    assert recwarn[0].filename == __file__
+    recwarn.clear()
+    measures.representation_distances(deep_runs(3, 1, 200, 20), [name])
+    assert list(recwarn) == []
+
+
+def test_kept_directions_are_those_of_pca():
+    runs = deep_runs(2, 2, 80, 30)
+    kept, margin = measures.kept_directions(runs)
+    for layer in range(2):
+        for run in range(2):
+            pca = PCA(n_components=0.99, svd_solver="full").fit(runs[run, layer].astype(float))
+            assert kept[layer, run] == pca.n_components_
+            share = pca.explained_variance_ratio_.sum()
+            assert margin[layer, run] == pytest.approx(share - 0.99, abs=1e-10)
+    for scale in (1e-8, 1e8):
+        assert (measures.kept_directions(scale * runs.astype(float))[0] == kept).all()
+    assert (measures.kept_directions(runs, "svcca_published")[0] > kept).all()
+
+
+def test_forms_of_the_op_distance():
+    x, y = (run[0].astype(float) for run in deep_runs(2, 1, 50, 20))
+    op = distance(x, y, "op")
+    similarity = orthogonal_procrustes(unit(x), unit(y))[1]
+    assert measures.convert_op(op, "similarity") == pytest.approx(similarity)
+    assert measures.convert_op(op, "angular") == pytest.approx(np.arccos(similarity))
+    assert measures.convert_op(op, "disparity") == pytest.approx(scipy_procrustes(x, y)[2])
+    error = procrustes.orthogonal(x, y, translate=True, scale=True).error
+    assert measures.convert_op(op, "squared") == pytest.approx(error)
+    rotation = orthogonal_procrustes(unit(x), unit(y))[0]
+    apart = np.linalg.norm(unit(x) @ rotation - unit(y))
+    assert measures.convert_op(op, "root") == pytest.approx(apart)
+    with pytest.raises(ValueError, match="'angle' is unknown; valid: similarity, squared"):
+        measures.convert_op(op, "angle")
+
+
+def test_angular_distances_obey_the_triangle_inequality():
+    runs = deep_runs(6, 1, 40, 15)
+    angles = measures.convert_op(
+        measures.representation_distances(runs, ["op"])["op"][0], "angular"
+    )
+    assert (angles[:, None] <= angles[:, :, None] + angles[None] + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_of_different_widths(name):
+    runs = [deep_runs(1, 2, 50, d, seed=d)[0] for d in (12, 80, 30)]
+    together = measures.representation_distances(runs, [name])[name]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        alone = measures.representation_distances([runs[i], runs[j]], [name])[name]
+        np.testing.assert_allclose(together[:, i, j], alone[:, 0, 1], atol=1e-12)
+
+
+def test_runs_of_different_widths_lose_no_digit_of_op():
+    """The square of a 12 × 50 product must be the 12 × 12 one: its other eigenvalues are rounding,
+    whose roots are not.
+    """
+    narrow, wide = (deep_runs(1, 1, 50, d, seed=d)[0, 0].astype(float) for d in (12, 80))
+    padded = np.pad(unit(narrow), ((0, 0), (0, 68)))
+    expected = 1 - orthogonal_procrustes(padded, unit(wide))[1]
+    assert distance(narrow, wide, "op") == pytest.approx(expected, abs=1e-13)
+    assert distance(wide, narrow, "op") == pytest.approx(expected, abs=1e-13)
+
+
+def test_layers_are_streamed_from_disk(tmp_path):
+    """Memory is that of one layer, however many there are, and a memory map is read as it is."""
+    import tracemalloc
+
+    runs = deep_runs(4, 12, 60, 64)
+    np.save(tmp_path / "runs.npy", runs)
+    peaks = []
+    for layers in (slice(0, 2), slice(0, 12)):
+        mapped = [run[layers] for run in np.load(tmp_path / "runs.npy", mmap_mode="r")]
+        tracemalloc.start()
+        found = measures.representation_distances(mapped, NAMES, workers=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.15 * peaks[0]
+    expected = measures.representation_distances(runs, NAMES)
+    assert all((found[name] == expected[name]).all() for name in NAMES)
+
+
+def test_each_worker_is_one_blas_thread_and_the_setting_comes_back():
+    from threadpoolctl import threadpool_info
+
+    from lib.measures.representation import _pool
+
+    def threads():
+        return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+    before = threads()
+    with _pool(3) as pool:
+        assert pool._max_workers == 3
+        assert set(pool.submit(threads).result()) == {1}
+    assert threads() == before
+    with pytest.raises(ValueError, match="workers = 0"):
+        measures.representation_distances(np.zeros((2, 1, 9, 3)), workers=0)

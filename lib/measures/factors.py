@@ -10,7 +10,6 @@ the square of an ungraded one loses half of the digits.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -26,19 +25,19 @@ ANNIHILATED = 1e-8
 class Backend:
     """Where the linear algebra happens: numpy, or torch on a device.
 
-    ``put`` and ``host`` move arrays in and out, ``join`` sets columns side by side; ``block`` is
-    the number of pairs compared in one batched call: 1 on a CPU, where a pair's matrices should
-    stay in the cache, all on a GPU.
+    ``put`` and ``host`` move arrays in and out, ``join`` sets columns side by side; ``batched``:
+    a run is compared with all others in one call, as a GPU likes it, and not with a few at a time,
+    whose matrices stay in a CPU's cache.
     """
 
     linalg: ModuleType
     put: Callable[[np.ndarray], Any]
     host: Callable[[Any], np.ndarray]
     join: Callable[..., Any]
-    block: int
+    batched: bool
 
 
-NUMPY = Backend(np.linalg, np.asarray, np.asarray, lambda *parts: np.hstack(parts), 1)
+NUMPY = Backend(np.linalg, np.asarray, np.asarray, lambda *parts: np.hstack(parts), False)
 
 
 def backend_for(device: str | None) -> Backend:
@@ -54,7 +53,7 @@ def backend_for(device: str | None) -> Backend:
         lambda array: torch.as_tensor(array, device=device),
         lambda tensor: tensor.cpu().numpy(),
         lambda *parts: torch.hstack(parts),
-        1_000 if device.startswith("cuda") else 1,
+        device.startswith("cuda"),
     )
 
 
@@ -71,6 +70,22 @@ class Subspace:
     kept: int
 
 
+class _Lazy:
+    """A property that is computed when first asked for.
+
+    ``functools.cached_property`` of Python 3.11 has one lock for all instances, under which the
+    workers would factorise one run after the other.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]):
+        self.make, self.__doc__ = make, make.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        made = self.make(instance)
+        instance.__dict__[self.make.__name__] = made
+        return made
+
+
 @dataclass(frozen=True)
 class Factor:
     """One run at one layer, scaled to norm 1; everything dear is computed once, when asked for.
@@ -83,19 +98,19 @@ class Factor:
     mean: Any
     backend: Backend
 
-    @cached_property
+    @_Lazy
     def gram(self) -> Any:
         """X X' (N, N)."""
         return self.centred @ self.centred.mT
 
-    @cached_property
+    @_Lazy
     def _decomposed(self) -> tuple[Any, np.ndarray]:
         if self.is_wide:
             return _eigenvectors(self.gram, max(self.centred.shape), self.backend)
         small = self.centred.mT @ self.centred
         return _mapped(self.centred, small, self.backend)
 
-    @cached_property
+    @_Lazy
     def _decomposed_uncentred(self) -> tuple[Any, np.ndarray]:
         """The same of X + mean; its Gram matrices follow from those of X."""
         if self.is_wide:

@@ -16,6 +16,9 @@ from lib.measures.factors import Backend, Factor
 
 #: Above this size the N × N Gram matrices of all runs are not kept at once: CKA from the factors.
 GRAM_BYTES = 2**30
+#: numpy lets other threads run during a batched decomposition of more than this many values only:
+#: pairs are compared so many at a time that workers do not wait for each other.
+RELEASING = 500
 
 
 @dataclass
@@ -52,7 +55,8 @@ class Products:
         return self.backend.host(self.backend.linalg.svdvals(cross)).sum(-1)
 
     def distances(self) -> np.ndarray:
-        n_runs, step = len(self.stack), self.backend.block
+        n_runs = len(self.stack)
+        step = n_runs if self.backend.batched else RELEASING // self.stack.shape[2] + 1
         blocks = [
             (i, slice(j, min(j + step, n_runs)))
             for i in range(n_runs - 1)
@@ -66,9 +70,12 @@ class Products:
         return np.clip(1.0 - (sums + self.offset) / self.divisor, 0.0, None)
 
     def unrelated(self, i: int, j: int, shuffle: np.ndarray) -> float:
-        """Distance of runs i and j, the examples of the one with fewer columns permuted."""
-        first, second = sorted((self.place[i], self.place[j]))
-        total = self._sums(self.stack[first], self.stack[second][self.backend.put(shuffle)][None])
+        """Distance of runs i and j, the examples of j permuted."""
+        wide, narrow = self.stack[self.place[i]], self.stack[self.place[j]]
+        narrow = narrow[self.backend.put(shuffle)]
+        if self.place[i] > self.place[j]:
+            wide, narrow = narrow, wide
+        total = self._sums(wide, narrow[None])
         return max(0.0, 1.0 - float(total[0] + self.offset[i, j]) / self.divisor[i, j])
 
 
