@@ -125,7 +125,9 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
     return ax
 
 
-def status_legend(place: Axes | Figure, statuses: list[str], **where) -> None:
+def status_legend(
+    place: Axes | Figure, statuses: list[str], *, majority: bool = True, **where
+) -> None:
     """Legend of the run statuses that occur, and of the majority line."""
     handles = []
     for status, (label, colour, marker, filled) in STATUS.items():
@@ -133,7 +135,8 @@ def status_legend(place: Axes | Figure, statuses: list[str], **where) -> None:
             look = {"marker": marker, "markeredgecolor": colour, "linestyle": ""}
             face = colour if filled else "white"
             handles.append(mpl.lines.Line2D([], [], markerfacecolor=face, label=label, **look))
-    handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
+    if majority:
+        handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
     place.legend(handles=handles, **where)
 
 
@@ -156,16 +159,23 @@ def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) ->
     return ax
 
 
-def layer_curves(ax: Axes, curves: pd.DataFrame, *, measures: list[str]) -> Axes:
+def layer_curves(
+    ax: Axes, curves: pd.DataFrame, *, measures: list[str], chance: bool = False
+) -> Axes:
     """Mean distance against layer, with the band of resampling runs; layer 0 is the embeddings.
 
-    ``curves`` has columns ``measure, layer, value, low, high``.
+    ``curves`` has columns ``measure, layer, value, low, high``, and ``chance`` if the chance level
+    is to be drawn, dashed.
     """
     for name in measures:
         label, colour, marker = MEASURES[name]
         part = curves[curves["measure"] == name].sort_values("layer")
         ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
         ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=label)
+        if chance:
+            ax.plot(part["layer"], part["chance"], color=colour, linestyle="--", linewidth=0.8)
+    if chance:
+        ax.plot([], [], color=INK, linestyle="--", linewidth=0.8, label="chance level")
     ax.set(xlabel="layer (0 = embeddings)", ylabel="mean distance between runs", ylim=(0, None))
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return ax
@@ -199,4 +209,67 @@ def agreement_heatmap(
     ax.tick_params(length=0)
     ax.tick_params(axis="y", labelrotation=0)
     ax.set(xlabel="", ylabel="")
+    return ax
+
+
+def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
+    """Score of each run, a line a run, the first on top; failed runs open, a majority line.
+
+    ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
+    """
+    places = np.arange(len(runs))[::-1]
+    for status, (_, colour, marker, filled) in STATUS.items():
+        chosen = (runs["status"] == status).to_numpy()
+        ax.scatter(
+            runs["score"].astype(float)[chosen],
+            places[chosen],
+            marker=marker,
+            s=18,
+            facecolors=colour if filled else "white",
+            edgecolors=colour,
+            linewidths=0.9,
+        )
+    if label == "accuracy":
+        ax.axvline(runs["majority"].iloc[0], color=INK, linestyle="--", linewidth=0.8)
+    where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
+    ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
+    ax.set_yticks(places, runs["run"] if len(runs) <= 40 else [""] * len(runs))
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> Axes:
+    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
+    few = len(matrix) <= 12
+    sns.heatmap(
+        np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix),
+        annot=few,
+        fmt=".2f",
+        annot_kws={"size": 6.5},
+        vmin=0,
+        cmap="rocket_r",
+        square=True,
+        linewidths=0.4 if few else 0,
+        xticklabels=names or False,
+        yticklabels=names or False,
+        cbar_kws={"label": label, "shrink": 0.8},
+        ax=ax,
+    )
+    ax.tick_params(length=0)
+    return ax
+
+
+def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> Axes:
+    """Share of examples on which so many of ``n_runs`` runs dissent from the most frequent answer.
+
+    ``dissenting`` (N,) counts them for each example.
+    """
+    shares = np.bincount(np.asarray(dissenting, int)) / len(dissenting)
+    ax.bar(np.arange(len(shares)), shares, color=STATUS["ok"][1], width=0.7)
+    for place, share in enumerate(shares):
+        ax.text(place, share, f"{100 * share:.0f} %", ha="center", va="bottom", fontsize=6.5)
+    ax.set(xlabel=f"runs of {n_runs} that dissent from the most frequent answer", ylabel="examples")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     return ax

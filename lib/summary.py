@@ -13,7 +13,7 @@ from lib.resampling import Interval, Statistic
 #: measure → (granularity, what it is, in words)
 MEANING = {
     "mean": ("performance", "mean score"),
-    "sd": ("performance", "standard deviation of the scores (ddof 1)"),
+    "sd": ("performance", "standard deviation of the score (ddof 1)"),
     "distribution_sd": ("performance", "SD of accuracy without the noise of the test set"),
     "disagreement": ("prediction", "share of examples that two runs answer differently"),
     "kappa": ("prediction", "1 − Fleiss' kappa: disagreement beside what chance would give"),
@@ -22,6 +22,11 @@ MEANING = {
     "ccon": ("prediction", "share of examples that two runs both answer right"),
     "wrong_differently": ("prediction", "share of examples that two runs get wrong differently"),
 }
+
+
+def pair_statistic(distances: np.ndarray) -> Statistic:
+    """The mean over distinct pairs of a matrix (S, S), as a function of run weights."""
+    return partial(resampling.pair_means, distances)
 
 
 def statistics_of(
@@ -41,7 +46,6 @@ def statistics_of(
     labels : (N,) gold labels
     """
     found: dict[str, Statistic] = {}
-    pair_mean = partial(partial, resampling.pair_means)
     if scores is not None:
         found["mean"] = partial(resampling.run_means, np.asarray(scores, float))
         found["sd"] = partial(resampling.root_pair_means, resampling.half_squares(scores))
@@ -50,17 +54,17 @@ def statistics_of(
             correct = predictions == labels
             found["distribution_sd"] = measures.distribution_sd_statistic(correct)
         agreement = measures.pairwise_consistency(predictions)
-        found["disagreement"] = pair_mean(1 - agreement)
+        found["disagreement"] = pair_statistic(1 - agreement)
         found["kappa"] = measures.kappa_statistic(predictions)
     if probabilities is not None:
-        found["jsd"] = pair_mean(measures.pairwise_jsd(probabilities))
+        found["jsd"] = pair_statistic(measures.pairwise_jsd(probabilities))
     if predictions is not None:
-        found["con"] = pair_mean(agreement)
+        found["con"] = pair_statistic(agreement)
         if labels is not None:
-            found["ccon"] = pair_mean(measures.pairwise_consistency(predictions, labels))
+            found["ccon"] = pair_statistic(measures.pairwise_consistency(predictions, labels))
             if len(np.unique(np.append(np.unique(predictions), labels))) > 2:
                 split = measures.churn_split(predictions, labels)
-                found["wrong_differently"] = pair_mean(split.both_wrong_different)
+                found["wrong_differently"] = pair_statistic(split.both_wrong_different)
     return found
 
 

@@ -122,8 +122,13 @@ class Factor:
 
     @property
     def is_wide(self) -> bool:
-        """N ≤ D: the N × N Gram matrix is the smaller one, and all its N eigenvectors are known."""
-        return self.centred.shape[0] <= self.centred.shape[1]
+        """The N × N Gram matrix is factorised, all of whose N eigenvectors are then known.
+
+        For N ≤ D it is the smaller one. Where it is hardly larger, what its other eigenvectors
+        save (``complement``) is more than what it costs.
+        """
+        n, d = self.centred.shape
+        return n <= 1.25 * d
 
     @property
     def left(self) -> Any:
@@ -179,17 +184,18 @@ class Factor:
 def factorise(x: np.ndarray, backend: Backend = NUMPY) -> Factor | None:
     """Factor of one run and layer (N, D), in float64; None if there is no variation to speak of."""
     raw = np.asarray(x, np.float64)
-    if not np.isfinite(raw).all():
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = raw.mean(0)
+        centred = raw - mean
+        norm = np.linalg.norm(centred)
+    if not np.isfinite(norm):
         return None
-    mean = raw.mean(0)
-    centred = raw - mean
     # What cannot be told from rounding in the precision of the input is no variation.
     precision = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
-    noise = np.sqrt(raw.size) * float(precision) * np.abs(raw).max()
-    norm = np.linalg.norm(centred)
-    if norm <= noise:
+    if norm <= np.sqrt(raw.size) * float(precision) * max(raw.max(), -raw.min()):
         return None
-    return Factor(backend.put(centred / norm), backend.put(mean / norm), backend)
+    centred /= norm
+    return Factor(backend.put(centred), backend.put(mean / norm), backend)
 
 
 def _eigenvectors(gram: Any, size: int, backend: Backend) -> tuple[Any, np.ndarray]:

@@ -140,12 +140,13 @@ class Kernels:
     pool: ThreadPoolExecutor
 
     def __post_init__(self):
-        self.rows = np.stack([self.backend.host((f.centred**2).sum(1)) for f in self.factors])
-        n_runs, n = self.rows.shape
+        n_runs, n = len(self.factors), self.factors[0].centred.shape[0]
         narrow = min(factor.centred.shape[1] for factor in self.factors)
         # Gram matrices cost S·N²·D, cross-products S²·N·D²/2.
         self.by_grams = n <= n_runs * narrow and n_runs * n * n * 8 <= GRAM_BYTES
         biased = self._from_grams() if self.by_grams else self._from_products()
+        rows = [f.gram.diagonal() if self.by_grams else (f.centred**2).sum(1) for f in self.factors]
+        self.rows = np.stack([self.backend.host(squares) for squares in rows])
         self.inner = self._hsic(biased, self.rows, self.rows)
         # An unbiased norm can vanish beside the biased one (one example differs from all others).
         squares = np.diag(self.inner)
