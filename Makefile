@@ -5,7 +5,7 @@ SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
 NAME = $(basename $(notdir $(CONFIG)))
-ANALYSIS := $(wildcard notebooks/00_* notebooks/2* notebooks/3* notebooks/5*)
+ANALYSIS := $(wildcard notebooks/00_* notebooks/2* notebooks/3* notebooks/5* notebooks/6*)
 
 ifndef PY
 PY := .venv/bin/python
@@ -17,10 +17,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
 SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
 
-.PHONY: run test lint format figures campaign lock unlock clean help
+.PHONY: run test lint format figures campaign bench-measures coverage lock unlock clean help
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml] [PROFILE=local]
 	$(SNAKEMAKE) $(ARGS)
@@ -42,6 +42,12 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 
 campaign: run  ## train CONFIG like `make run`, then promote its results to data/results/reference
 	$(PY) -m lib.tables promote $(NAME)
+
+bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
+	$(PY) tests/bench_measures.py $(ARGS)
+
+coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/coverage.csv
+	$(PY) -m lib.planning data/benchmarks/coverage.csv $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

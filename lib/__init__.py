@@ -13,11 +13,18 @@ own_task      the same from a table of your own
 batches       tokens, fixed subsets, padded batches
 seeds         the random streams of a run
 backbones     pretrained encoders
+scoring       what a single run scores, and its status
 finetune      one run: train, evaluate, record
 runs          the run store
 tables        tidy tables of results: writing, reading, promoting
 groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
-resampling    intervals by resampling runs
+resampling    what S runs can support: intervals from resampling runs, and the jackknife
+summary       every measure of scores and predictions, by name
+comparison    two settings against each other; many comparisons
+multibootstrap  more runs, or more test examples?
+planning      how many seeds; how often intervals hold the truth
+outside       runs made elsewhere, read and checked (outside_files opens the files)
+report        the instability report on them, as a page; reading puts it in plain words
 plots         figures, byte-reproducible and with alternative text
 """

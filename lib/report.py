@@ -38,7 +38,8 @@ class Report:
 
     table : a row a measure (and layer) with ``value, low, high, n_runs, seeds_needed``, and
         ``chance`` for representations
-    examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label
+    examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label, or the
+        ``spread`` of its predictions in regression
     runs : a row a run with its score and status (where there are labels)
     reading : sentences
     figures : title → (figure, what it shows to someone who cannot see it)
@@ -70,10 +71,9 @@ def analyse(
     metric = _metric(runs, metric)
     table = [] if runs.labels is None else _score_rows(runs, metric, level, width)
     each = _each_run(runs, metric)
-    examples, sources = pd.DataFrame({"example": runs.examples}), pd.DataFrame()
+    examples, sources = _each_example(runs), pd.DataFrame()
     if runs.classes:
         table += _prediction_rows(runs, level, width)
-        examples = _each_example(runs)
         if runs.labels is not None and len(runs.names) >= resampling.MIN_RUNS:
             sources = _sources(runs, level)
     if runs.representations is not None:
@@ -180,7 +180,11 @@ def _representation_rows(runs: OutsideRuns, level: float, width: float) -> list[
 
 
 def _each_example(runs: OutsideRuns) -> pd.DataFrame:
-    """Flip rate, entropy and votes of each example, the least stable first."""
+    """Flip rate, entropy and votes of each example (regression: the SD), least stable first."""
+    if not runs.classes:
+        spread = runs.predictions.std(0, ddof=1)
+        table = pd.DataFrame({"example": runs.examples, "spread": spread})
+        return table.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
     votes = np.stack([(runs.predictions == c).sum(0) for c in range(len(runs.classes))], -1)
     table = pd.DataFrame(
         {
@@ -256,6 +260,8 @@ def _figures(report: Report) -> dict[str, tuple[Figure, str]]:
                 "from resampling runs, and the chance level of each dashed."
             ),
         )
+    for fig, _ in made.values():
+        plt.close(fig)  # kept by the report, and shown where it is named, not wherever it was made
     return made
 
 
@@ -281,7 +287,7 @@ def write(report: Report, folder: Path) -> Path:
         rows=report.table.astype({"layer": object}).fillna({"layer": ""}).to_dict("records"),
         layered=report.runs_read.representations is not None,
         sources=report.sources.to_dict("records"),
-        unstable=report.examples[report.examples.get("flip_rate", 0) > 0].head(10),
+        unstable=report.examples[report.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
     )
@@ -295,7 +301,6 @@ def _svg(figure: Figure) -> str:
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", metadata=nothing)
-    plt.close(figure)
     text = stream.getvalue()
     return text[text.index("<svg") :]
 

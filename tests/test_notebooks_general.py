@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from conftest import run_python
 
-from lib import groups, paths, tables
+from lib import groups, paths, scoring, tables
 from lib.config import Setting
-from lib import scoring
 from lib.runs import Run
 
 pytestmark = [

@@ -250,11 +250,12 @@ def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
 
 def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
     """30 examples in 8 dimensions: chance is below 1 for all but the debiased CKA."""
-    rows = groups.chance_table([make_run(seed) for seed in range(5)], ["cka", "op"])
+    _, rows = groups.distance_tables([make_run(seed) for seed in range(5)], ["cka", "op"])
     assert (rows["subset"] == "chance").all()
     chance = rows.groupby("measure")["value"].mean()
     assert chance["cka"] == pytest.approx(1, abs=0.05)
     assert 0.3 < chance["op"] < 0.9
+    assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
 
 
 @pytest.mark.slow
@@ -287,6 +288,8 @@ def test_the_command_line_helps():
         "lib.finetune": "CONFIG",
         "lib.groups": "CONFIG",
         "lib.tables": "promote",
+        "lib.report": "PATH",
+        "lib.planning": "OUT",
     }.items():
         done = run_python("-m", module, "--help")
         assert done.returncode == 0 and word.lower() in done.stdout.lower()
