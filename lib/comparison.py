@@ -1,12 +1,14 @@
 """Two settings, or many: is a difference in instability more than the seeds?"""
 
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from lib.resampling import (
-    Interval,
     Statistic,
     half_squares,
     percentile_interval,
@@ -124,6 +126,10 @@ def adjust(p: np.ndarray, method: str = "holm") -> np.ndarray:
     return multipletests(p.ravel(), method=names[method])[1].reshape(p.shape)
 
 
-def as_interval(comparison: Comparison) -> Interval:
-    """The interval of a comparison, with the smaller number of runs."""
-    return Interval(*comparison[:3], min(comparison.n_runs))
+def every_two(groups: dict[str, Any], compare: Callable[[Any, Any], Comparison]) -> pd.DataFrame:
+    """``compare`` of every two groups: a row each (``from``, ``to``), with Holm's adjusted p."""
+    pairs = list(itertools.combinations(groups, 2))
+    rows = [compare(groups[a], groups[b]) for a, b in pairs]
+    index = pd.MultiIndex.from_tuples(pairs, names=["from", "to"]) if pairs else None
+    table = pd.DataFrame(rows, index=index, columns=Comparison._fields)
+    return table.assign(adjusted_p=adjust(table["p"].to_numpy(float)) if pairs else [])

@@ -6,6 +6,7 @@ or more test data. For measures over pairs, a run drawn twice is not compared wi
 """
 
 import numpy as np
+import pandas as pd
 
 from lib.measures.prediction import consistency
 from lib.resampling import MIN_RUNS, Interval, percentile_interval, run_weights
@@ -59,6 +60,19 @@ def three_widths(
             low, high = percentile_interval(resampled, level)
             found[name][source] = Interval(value, float(low), float(high), n_runs)
     return found
+
+
+def half_widths(
+    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Half the widths of ``three_widths``: a row a measure, columns ``value`` and the sources."""
+    found = three_widths(predictions, labels, level=level)
+    rows = {
+        name: {"value": parts["both"].value}
+        | {source: (part.high - part.low) / 2 for source, part in parts.items()}
+        for name, parts in found.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
 
 
 def weighted_measures(

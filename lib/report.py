@@ -41,6 +41,7 @@ class Report:
     examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label, or the
         ``spread`` of its predictions in regression
     runs : a row a run with its score and status (where there are labels)
+    sources : half-widths of intervals from resampling runs, examples, both (with labels)
     reading : sentences
     figures : title → (figure, what it shows to someone who cannot see it)
     """
@@ -75,7 +76,7 @@ def analyse(
     if runs.classes:
         table += _prediction_rows(runs, level, width)
         if runs.labels is not None and len(runs.names) >= resampling.MIN_RUNS:
-            sources = _sources(runs, level)
+            sources = multibootstrap.half_widths(runs.predictions, runs.labels, level=level)
     if runs.representations is not None:
         table += _representation_rows(runs, level, width)
     columns = ["granularity", "measure", "meaning", "layer", "value", "low", "high", "n_runs"]
@@ -201,19 +202,6 @@ def _each_example(runs: OutsideRuns) -> pd.DataFrame:
     return table.sort_values("flip_rate", ascending=False, kind="stable", ignore_index=True)
 
 
-def _sources(runs: OutsideRuns, level: float) -> pd.DataFrame:
-    """Half-widths of intervals from resampling runs, examples, and both."""
-    found = multibootstrap.three_widths(runs.predictions, runs.labels, level=level)
-    rows = [
-        {"measure": measure, "value": interval.value, "source": source,
-         "half_width": (interval.high - interval.low) / 2}
-        for measure, sources in found.items()
-        for source, interval in sources.items()
-    ]  # fmt: skip
-    wide = pd.DataFrame(rows).pivot(index=["measure", "value"], columns="source")["half_width"]
-    return wide[list(multibootstrap.SOURCES)].reset_index()
-
-
 def _figures(report: Report) -> dict[str, tuple[Figure, str]]:
     """The figures that the runs allow, with their descriptions."""
     plots.use_style()
@@ -286,7 +274,7 @@ def write(report: Report, folder: Path) -> Path:
         width=f"± {100 * report.width:g} %",
         rows=report.table.astype({"layer": object}).fillna({"layer": ""}).to_dict("records"),
         layered=report.runs_read.representations is not None,
-        sources=report.sources.to_dict("records"),
+        sources=report.sources.reset_index().to_dict("records"),
         unstable=report.examples[report.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),

@@ -127,7 +127,7 @@ def test_a_changed_plotting_function_retrains_and_measures_nothing(engine, edite
 
 
 def test_a_changed_measure_retrains_nothing(engine, edited):
-    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.95")
+    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.95")
     assert engine.planned() == {"measure_group": 2, **ANALYSES}
 
 
@@ -163,7 +163,7 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
     arrays = {path.name: path.read_bytes() for path in lost.glob("*.npy")}
     shutil.rmtree(lost)
     assert engine.planned() == {}
-    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.98")
+    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.98")
     assert engine.planned() == {"finetune": 1, "measure_group": 2, **ANALYSES}
     assert engine.call().returncode == 0
     assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
@@ -201,5 +201,5 @@ def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     assert len(list(runs.glob("*/seed*/run.json"))) == 6
     assert engine.planned() == {}
     # Whoever needs the vectors again trains the runs again.
-    edited("lib/measures/representation.py", "SHARE = 0.99", "SHARE = 0.97")
+    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.97")
     assert engine.planned()["finetune"] == 4

@@ -48,6 +48,7 @@ def test_no_list_names_a_host_or_a_folder():
 
 def test_every_import_is_a_direct_dependency():
     provided = {"sklearn": "scikit-learn", "yaml": "pyyaml", "procrustes": "qc-procrustes"}
+    provided["cka"] = "pytorch-cka"
     direct = names(requirement_lines("requirements.txt"))
     imported = set()
     for path in [*paths.ROOT.glob("lib/**/*.py"), *paths.ROOT.glob("tests/*.py")]:
@@ -56,7 +57,8 @@ def test_every_import_is_a_direct_dependency():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    third_party = imported - sys.stdlib_module_names - {"lib", "conftest"}
+    ours = {"lib", *(path.stem for path in paths.ROOT.glob("tests/*.py"))}
+    third_party = imported - sys.stdlib_module_names - ours
     assert {provided.get(name, name.replace("_", "-")) for name in third_party} <= direct
 
 

@@ -35,7 +35,7 @@ def test_every_notebook_is_on_the_map():
 
 def test_every_make_target_of_the_readme_exists():
     makefile = (paths.ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"(?:`|^)make ([a-z]+)", TEXT, re.M)):
+    for target in set(re.findall(r"(?:`|^)make ([a-z-]+)", TEXT, re.M)):
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 

@@ -112,8 +112,10 @@ def _svcca(rule: str, factors: list[Factor], backend: Backend, precision: str, p
     spaces = list(pool.map(lambda f: getattr(f, rule)(complement), factors))
     dimension = np.array([space.dimension for space in spaces])
     excess = dimension[:, None] + dimension - n
-    forced = int(excess[np.triu_indices(len(factors), 1)].max())
-    reason = f"at least {forced} of {kept.min()} correlations are 1 for any data"
+    rows, columns = np.triu_indices(len(factors), 1)
+    worst = excess[rows, columns].argmax()
+    forced, of = excess[rows, columns][worst], min(kept[rows[worst]], kept[columns[worst]])
+    reason = f"at least {forced} of {of} correlations are 1 for any data"
     return Products(
         [space.basis for space in spaces],
         excess if complement else np.zeros_like(excess),

@@ -1,0 +1,39 @@
+"""The benchmark of the measures runs, and what is committed of it says what it must."""
+
+import pandas as pd
+import pytest
+from conftest import run_python
+
+from lib import paths
+
+COMMITTED = paths.DATA / "benchmarks"
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(tmp_path):
+    script = str(paths.ROOT / "tests" / "bench_measures.py")
+    done = run_python(script, "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(tmp_path / "measures.csv")
+    accuracy = table[table["comparison"] == "accuracy"]
+    assert len(accuracy) == 10 and accuracy["met"].all()
+    assert (table["max_difference"].dropna() < 1e-4).all()
+    assert "logical cores" in (tmp_path / "measures.md").read_text()
+
+
+def test_the_committed_benchmark_is_whole():
+    table = pd.read_csv(COMMITTED / "measures.csv")
+    assert {"138x1024", "277x384", "277x1024", "408x384", "1043x384"} <= set(table["size"])
+    assert table["pairs_measured"].notna().sum() >= 80
+    assert table.loc[table["comparison"] == "accuracy", "met"].all()
+
+
+def test_the_committed_coverage_says_that_it_is_simulated_and_how():
+    table = pd.read_csv(COMMITTED / "coverage.csv")
+    assert table["covered"].between(0, 1).all() and (table["n_groups"] == 500).all()
+    assert "invented" in (COMMITTED / "README.md").read_text()
+    found = table.set_index(["failed", "n_runs", "measure", "method"])["covered"]
+    # What notebook 20 and the report say of it, in words.
+    assert 0.6 < found[0.2, 5, "disagreement", "resampling"] < 0.72
+    assert 0.85 < found[0.2, 10, "disagreement", "resampling"] < 0.95
+    assert found[0.0, 5, "disagreement", "resampling"] > 0.93
