@@ -25,6 +25,8 @@ comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
 planning      how many seeds; how often intervals hold the truth
 outside       runs made elsewhere, read and checked (outside_files opens the files)
-report        the instability report on them, as a page; reading puts it in plain words
+appraisal     what they amount to: every measure, as tables
+reading       the same in plain words
+report        the same as a page
 plots         figures, byte-reproducible and with alternative text
 """

@@ -8,6 +8,8 @@ import pytest
 from conftest import run_python
 
 from lib import measures, outside, paths, planning, report
+from lib.appraisal import appraise
+from lib.reading import sentences
 
 EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 
@@ -29,13 +31,13 @@ def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False
 
 
 def page_of(path, folder, **how):
-    made = report.analyse(outside.read(path), **how)
+    made = appraise(outside.read(path), **how)
     return made, report.write(made, folder).read_text()
 
 
 def test_values_are_those_of_the_measures(tmp_path):
     runs = outside.read(write_runs(tmp_path))
-    table = report.analyse(runs).table.set_index("measure")
+    table = appraise(runs).table.set_index("measure")
     apart = measures.instability(measures.pairwise_disagreement(runs.predictions))
     found = table.loc["disagreement"]
     assert (found["value"], found["low"], found["high"]) == pytest.approx(apart[:3])
@@ -57,10 +59,10 @@ def test_the_page_stands_alone_and_shows_every_measure(tmp_path):
     ]  # fmt: skip
     outward = re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*|url\((?!#)|<script|@import", page)
     assert outward == []
-    assert page.count("<svg") == len(made.figures) == 4
+    assert page.count("<svg") == len(report.figures(made)) == 4
     for measure in made.table["measure"].unique():
         assert f"<td>{measure}</td>" in page
-    for sentence in made.reading:
+    for sentence in sentences(made):
         assert sentence.replace("’", "&#39;") in page.replace("&#39;", "’") or sentence in page
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S).lower().split()
     again = pd.read_csv(tmp_path / "out" / "measures.csv")
@@ -90,7 +92,7 @@ def test_every_kind_of_input_makes_a_page(tmp_path, how, present, absent):
     made, page = page_of(write_runs(tmp_path, **how), tmp_path / "out")
     found = set(made.table["measure"])
     assert present <= found and not absent & found
-    assert "In plain words" in page and made.reading
+    assert "In plain words" in page and sentences(made)
 
 
 def test_regression_has_scores_and_representations_only(tmp_path):
@@ -109,7 +111,7 @@ def test_runs_that_agree_on_everything(tmp_path):
     table.assign(label=[0, 1, 1, 1]).to_csv(tmp_path / "t.csv", index=False)
     made, page = page_of(tmp_path / "t.csv", tmp_path / "out")
     assert made.table.set_index("measure").loc["disagreement", "value"] == 0
-    assert "All runs have the same accuracy." in made.reading and "least stable" not in page
+    assert "All runs have the same accuracy." in sentences(made) and "least stable" not in page
 
 
 def test_all_runs_collapsed_to_one_class(tmp_path):
@@ -118,16 +120,16 @@ def test_all_runs_collapsed_to_one_class(tmp_path):
     table.assign(label=[0, 1, 0, 0]).to_csv(tmp_path / "t.csv", index=False)
     made, _ = page_of(tmp_path / "t.csv", tmp_path / "out")
     assert np.isnan(made.table.set_index("measure").loc["kappa", "value"])
-    assert any("3 of 3 runs failed" in sentence for sentence in made.reading)
+    assert any("3 of 3 runs failed" in sentence for sentence in sentences(made))
 
 
 def test_the_reading_says_what_the_example_shows():
-    reading = " ".join(report.analyse(outside.read(EXAMPLE)).reading)
+    reading = " ".join(sentences(appraise(outside.read(EXAMPLE))))
     assert "answer 38.6 [28.8, 54.0] % of the 1000 examples differently" in reading
     assert "1 of 5 runs failed" in reading and "seed1" in reading
-    without = report.analyse(outside.read(EXAMPLE, exclude=["seed1"]))
-    assert "No run failed" in " ".join(without.reading) and "With 4 runs" in " ".join(
-        without.reading
+    without = appraise(outside.read(EXAMPLE, exclude=["seed1"]))
+    assert "No run failed" in " ".join(sentences(without)) and "With 4 runs" in " ".join(
+        sentences(without)
     )
 
 
@@ -141,7 +143,7 @@ def test_a_spread_below_the_floor_is_called_that(tmp_path):
         table[f"s{k}"] = rng.permutation(np.r_[np.zeros(40, int), np.ones(160, int)])
     table.assign(label=1).to_csv(tmp_path / "t.csv", index=False)
     table.loc[0, "s0"] = 1
-    reading = " ".join(report.analyse(outside.read(tmp_path / "t.csv")).reading)
+    reading = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
     assert "All runs have the same accuracy" in reading
 
 
@@ -151,12 +153,12 @@ def test_a_spread_below_the_floor_is_called_that(tmp_path):
 )
 def test_a_metric_that_does_not_fit_is_named(metric, message):
     with pytest.raises(ValueError, match=message):
-        report.analyse(outside.read(EXAMPLE), metric=metric)
+        appraise(outside.read(EXAMPLE), metric=metric)
 
 
 def test_f1_needs_two_classes(tmp_path):
     with pytest.raises(ValueError, match="needs two classes, not 3"):
-        report.analyse(outside.read(write_runs(tmp_path)), metric="f1")
+        appraise(outside.read(write_runs(tmp_path)), metric="f1")
 
 
 def test_command_line_writes_and_refuses(tmp_path):
