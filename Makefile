@@ -47,7 +47,7 @@ bench-measures: $(READY)  ## the measures against other implementations, about 6
 	$(PY) tests/bench_measures.py $(ARGS)
 
 coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/coverage.csv
-	$(PY) -m lib.planning data/benchmarks/coverage.csv $(ARGS)
+	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

@@ -23,7 +23,8 @@ resampling    what S runs can support: intervals from resampling runs, and the j
 summary       every measure of scores and predictions, by name
 comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
-planning      how many seeds; how often intervals hold the truth
+planning      how many seeds an estimate needs
+coverage      how often intervals hold the truth, simulated
 outside       runs made elsewhere, read and checked (outside_files opens the files)
 appraisal     what they amount to: every measure, as tables
 reading       the same in plain words

@@ -50,6 +50,10 @@ def appraise(
     level : coverage aimed at by all intervals
     width : relative half-width that ``seeds_needed`` is for: 0.2 is the value ± 20 %
     """
+    if not 0 < level < 1:
+        raise OutsideError(f"level = {level}: expected a share between 0 and 1, such as 0.95")
+    if not 0 < width <= 1:
+        raise OutsideError(f"width = {width}: expected a share of the value, such as 0.2")
     metric = _metric(runs, metric)
     table = [] if runs.labels is None else _score_rows(runs, metric, level, width)
     each = _each_run(runs, metric)
@@ -58,6 +62,8 @@ def appraise(
         table += _prediction_rows(runs, level, width)
         if runs.labels is not None and len(runs.names) >= resampling.MIN_RUNS:
             sources = multibootstrap.half_widths(runs.predictions, runs.labels, level=level)
+    else:
+        table += _regression_rows(runs, level, width)
     if runs.representations is not None:
         table += _representation_rows(runs, level, width)
     columns = ["granularity", "measure", "meaning", "layer", "value", "low", "high", "n_runs"]
@@ -69,7 +75,7 @@ def appraise(
 def _metric(runs: OutsideRuns, metric: str | None) -> str | None:
     if runs.labels is None:
         if metric is not None:
-            raise OutsideError(f"metric {metric!r} needs gold labels; give them with labels=…")
+            raise OutsideError(f"metric {metric!r} needs gold labels, and there are none")
         return None
     valid = CLASS_METRICS if runs.classes else SCORE_METRICS
     if metric not in (None, *valid):
@@ -95,7 +101,9 @@ def _each_run(runs: OutsideRuns, metric: str | None) -> pd.DataFrame:
     for said in runs.predictions:
         votes = np.eye(len(runs.classes))[said] if runs.classes else said[:, None]
         rows.append(scoring.judge(runs.labels, votes, metric))
-    return pd.DataFrame(rows).assign(run=runs.names)[["run", "score", "status", "majority"]]
+    return pd.DataFrame(rows).assign(run=runs.names)[
+        ["run", "score", "accuracy", "status", "majority"]
+    ]
 
 
 def _score_rows(runs: OutsideRuns, metric: str, level: float, width: float) -> list[dict]:
@@ -111,7 +119,7 @@ def _score_rows(runs: OutsideRuns, metric: str, level: float, width: float) -> l
     for name, statistic in made.items():
         meaning = summaries.MEANING[name][1].replace("score", metric, 1)
         interval = summaries.interval_of(name, statistic, scores, level=level)
-        needed = planning.seeds_needed(statistic, len(scores), width=width, level=level)
+        needed = planning.needed_for(name, statistic, len(scores), width=width, level=level)
         rows.append(_row("performance", name, meaning, interval, seeds_needed=needed))
     found, expected = measures.score_range(scores)
     plain = {"low": np.nan, "high": np.nan, "n_runs": len(scores)}
@@ -137,6 +145,22 @@ def _prediction_rows(runs: OutsideRuns, level: float, width: float) -> list[dict
         needed = planning.seeds_needed(statistic, n_runs, width=width, level=level)
         rows.append(_row(granularity, name, meaning, interval, seeds_needed=needed))
     return rows
+
+
+def _regression_rows(runs: OutsideRuns, level: float, width: float) -> list[dict]:
+    """How far two runs' predicted values are apart."""
+    said = runs.predictions
+    unit = np.std(said if runs.labels is None else runs.labels)
+    if unit == 0:
+        return []
+    matrix = np.abs(said[:, None] - said).mean(-1) / unit
+    of = "all predictions" if runs.labels is None else "the labels"
+    interval = measures.instability(matrix, level=level)
+    needed = planning.seeds_needed(
+        summaries.pair_statistic(matrix), len(said), width=width, level=level
+    )
+    meaning = f"mean absolute difference of two runs' predictions, in SDs of {of}"
+    return [_row("prediction", "difference", meaning, interval, seeds_needed=needed)]
 
 
 def _representation_rows(runs: OutsideRuns, level: float, width: float) -> list[dict]:

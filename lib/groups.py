@@ -89,19 +89,23 @@ def _row(granularity: str, measure: str, interval: resampling.Interval, **where)
 def _performance_and_prediction(
     table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray
 ) -> list[dict]:
+    """Rows of measures; those of scores are over the runs that have one, and say how many not."""
+    rows = []
+    scores = table["score"].dropna().to_numpy(float)
+    if len(scores) >= 2:
+        for name, statistic in summary.statistics_of(scores=scores).items():
+            interval = summary.interval_of(name, statistic, scores)
+            needed = planning.needed_for(name, statistic, len(scores))
+            rows.append(_row("performance", name, interval, seeds_needed=needed))
     known = {}
-    scores = table["score"].to_numpy(float)
-    if table["score"].notna().all():
-        known["scores"] = scores
     if logits.shape[-1] > 1:
         known["predictions"] = decide(logits)
         known["probabilities"] = softmax(logits.astype(float), axis=-1)
         known["labels"] = labels
-    rows = []
     for name, statistic in summary.statistics_of(**known).items():
-        interval = summary.interval_of(name, statistic, scores)
-        row = _row(summary.MEANING[name][0], name, interval)
-        rows.append({**row, "seeds_needed": planning.seeds_needed(statistic, len(table))})
+        interval = summary.interval_of(name, statistic, len(table))
+        needed = planning.needed_for(name, statistic, len(table))
+        rows.append(_row(summary.MEANING[name][0], name, interval, seeds_needed=needed))
     return rows
 
 
@@ -113,7 +117,7 @@ def measure_table(
     ``kappa`` is the instability 1 − kappa; ``con`` and ``ccon`` are agreements, not distances.
     ``seeds_needed`` is the number of runs whose interval would be the value ± 20 % of it.
     ``n_failed`` counts among all runs of the subset; ``n_left_out`` are those without finite
-    output, which no value and no ``n_runs`` includes.
+    output, or for scores without a score, which no value and no ``n_runs`` includes.
     """
     rows = []
     for subset, members in subsets(table).items():
@@ -126,7 +130,7 @@ def measure_table(
         if len(finite) >= 2:
             chosen = table.iloc[finite].reset_index(drop=True)
             rows += [
-                {**row, **counts}
+                {**row, **counts, "n_left_out": len(members) - row["n_runs"]}
                 for row in _performance_and_prediction(chosen, logits[finite], labels)
             ]
         for (name, pooling, layer), part in distances.groupby(["measure", "pooling", "layer"]):

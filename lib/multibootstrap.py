@@ -30,7 +30,8 @@ def three_widths(
     Returns
     -------
     measure (``accuracy``, ``disagreement``, ``correct_agreement``) → source (``runs``,
-    ``examples``, ``both``) → interval, plain percentiles throughout so that the widths compare.
+    ``examples``, ``both``) → interval. Plain percentiles, so that the widths compare; what comes
+    from runs is widened by √(S/(S − 1)), as S runs drawn from S scatter too little by that.
     """
     values = consistency(predictions, labels)
     point = {
@@ -44,21 +45,27 @@ def three_widths(
     drawn = run_weights(n_runs, N_RESAMPLES, seed)
     rng = np.random.default_rng(seed + 1)
     chances = np.full(n_examples, 1 / n_examples)
-    found: dict[str, dict[str, Interval]] = {name: {} for name in point}
-    for source in SOURCES:
-        parts = []
-        for start in range(0, N_RESAMPLES, CHUNK):
-            runs = (
-                drawn[start : start + CHUNK] if source != "examples" else np.ones((CHUNK, n_runs))
-            )
-            examples = np.ones((CHUNK, n_examples))
-            if source != "runs":
-                examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
-            parts.append(weighted_measures(predictions, labels, runs, examples))
+    resampled: dict[str, dict[str, list[np.ndarray]]] = {
+        name: {source: [] for source in SOURCES} for name in point
+    }
+    every_run, every_example = np.ones((CHUNK, n_runs)), np.ones((CHUNK, n_examples))
+    for start in range(0, N_RESAMPLES, CHUNK):
+        runs = drawn[start : start + CHUNK]
+        examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
+        by_runs = weighted_measures(predictions, labels, runs, every_example)
+        by_examples = weighted_measures(predictions, labels, every_run, examples)
+        by_both = weighted_measures(predictions, labels, runs, examples)
         for name, value in point.items():
-            resampled = np.concatenate([part[name] for part in parts])
-            low, high = percentile_interval(resampled, level)
-            found[name][source] = Interval(value, float(low), float(high), n_runs)
+            of_runs = np.sqrt(n_runs / (n_runs - 1)) * (by_runs[name] - value)
+            resampled[name]["runs"].append(value + of_runs)
+            resampled[name]["examples"].append(by_examples[name])
+            resampled[name]["both"].append(by_both[name] - by_runs[name] + value + of_runs)
+    found: dict[str, dict[str, Interval]] = {}
+    for name, value in point.items():
+        ends = {s: percentile_interval(np.concatenate(resampled[name][s]), level) for s in SOURCES}
+        found[name] = {
+            s: Interval(value, float(low), float(high), n_runs) for s, (low, high) in ends.items()
+        }
     return found
 
 

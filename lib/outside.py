@@ -52,7 +52,8 @@ from lib.outside_files import (
 KINDS = ("logits", "probabilities", "predictions")
 RUN_FILES = ("predictions.npz", "predict_results*.txt")
 # What a column of a wide table is called that holds anything but the predictions of a run.
-NO_RUNS = {"", "gold", "id", "idx", "index", "sentence", "target", "text"}
+NO_RUNS = {"", "fold", "gold", "id", "idx", "index", "sentence", "set", "source", "split"}
+NO_RUNS |= {"target", "text"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class OutsideRuns:
     representations: list[np.ndarray] | None  # S arrays (L, N, D_s), dtype as stored
     source: str  # one sentence in plain words on what was read
     notes: list[str]  # things noticed that are no errors
+    left_out: list[str]  # runs excluded as asked
 
 
 @dataclass
@@ -130,10 +132,11 @@ def read(
         )
     if exclude:
         notes.append(f"Left out as asked: {', '.join(exclude)}.")
+    notes += _identical(runs)
     raw = _joined(path, runs)
     if labels is not None:
         _add_labels(raw, path, existing(labels))
-    return _finish(path, kind, raw, notes)
+    return _finish(path, kind, raw, notes, exclude)
 
 
 def _long(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
@@ -168,7 +171,7 @@ def _wide(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
     """A row an example, a column a run."""
     names = _pick(path, [name for name in table if name not in ("example", "label")], exclude)
     for name in names:
-        hint = f"call it 'example' or 'label' if it is that, or leave it out: exclude=[{name!r}]"
+        hint = f"call it 'example' or 'label' if it is that, or exclude {name!r}"
         like = get_close_matches(name.lower(), ["label", "example"], n=1, cutoff=0.8)
         n_classes = 0 if fractions(numbers_in(table[name])).any() else table[name].nunique()
         if like or name.lower() in NO_RUNS or n_classes >= max(50, 0.95 * len(table)):
@@ -181,7 +184,13 @@ def _wide(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
 
 def _npz(path: Path, exclude: list[str]) -> _Found:
     """Arrays with the runs along the first axis."""
-    arrays = read_arrays(path, KINDS, ["labels", "runs", "examples", "representations"])
+    others = ["labels", "runs", "examples", "representations", "label_ids", "hidden_states"]
+    arrays = read_arrays(path, KINDS, others)
+    if "label_ids" in arrays or "hidden_states" in arrays:
+        raise OutsideError(
+            f"{path}: this is one run, as trainer.predict gives it; give the folder that holds "
+            "one folder a run"
+        )
     kind, *unread = [name for name in KINDS if name in arrays]
     values, gold, states = arrays[kind], arrays.get("labels"), arrays.get("representations")
     check_shape(path, kind, values, *("S", "N", "C")[: 2 if kind == "predictions" else 3])
@@ -261,7 +270,7 @@ def _joined(path: Path, runs: dict[str, _Run]) -> _Raw:
     sizes, values, states, golds = {}, [], [], {}
     for name, run in runs.items():
         where = f"{path}: run {name!r}"
-        order = _places(where, run.ids, examples, "or leave runs out with exclude=[...]")
+        order = _places(where, run.ids, examples, "or exclude the run")
         layers = "no" if run.states is None else len(run.states)
         sizes[name] = f"predictions of shape {run.values.shape} and {layers} layers of states"
         if sizes[name] != sizes[first]:
@@ -313,7 +322,19 @@ def _add_labels(raw: _Raw, path: Path, file: Path) -> None:
     raw.gold, raw.gold_from = labels[order], file
 
 
-def _finish(path: Path, kind: str, raw: _Raw, notes: list[str]) -> OutsideRuns:
+def _identical(runs: dict[str, _Run]) -> list[str]:
+    """A note on runs that are copies of each other."""
+    seen: dict[tuple, str] = {}
+    notes = []
+    for name, run in runs.items():
+        key = tuple(map(str, np.ravel(run.values).tolist()))
+        if key in seen:
+            notes.append(f"{seen[key]} and {name} are identical: the same file, or the same seed?")
+        seen.setdefault(key, name)
+    return notes
+
+
+def _finish(path: Path, kind: str, raw: _Raw, notes: list[str], left_out: list[str]) -> OutsideRuns:
     """Every value checked, scores turned into decisions, classes numbered."""
     numbers = numbers_in(raw.values)
     _refuse_diverged(path, kind, raw, numbers)
@@ -353,7 +374,7 @@ def _finish(path: Path, kind: str, raw: _Raw, notes: list[str]) -> OutsideRuns:
     source = f"{len(raw.names)} runs on {len(raw.examples)} examples from {path.name}: {what}."
     return OutsideRuns(
         raw.names, predictions, probabilities, logits, labels, classes, raw.examples, raw.states,
-        source, notes,
+        source, notes, left_out,
     )  # fmt: skip
 
 
@@ -367,10 +388,14 @@ def _refuse_diverged(path: Path, kind: str, raw: _Raw, numbers: np.ndarray) -> N
     if raw.states and not bad.any():
         bad = np.array([~np.isfinite(states).all((0, 2)) for states in raw.states])
         shown, what = None, "the representation is not finite"
-    if bad.any():
-        out = [name for name, rows in zip(raw.names, bad, strict=True) if rows.any()]
-        why = f"{what}; a diverged run cannot be compared: leave it out with exclude={out}"
+    if not bad.any():
+        return
+    if kind == "predictions" and not np.isinf(numbers).any() and bad.mean(1).max() < 0.5:
+        why = "is missing: fill it in, or leave the example out of every run"
         raise OutsideError(f"{path}: {raw.at(bad, shown)} {why}")
+    out = ", ".join(name for name, rows in zip(raw.names, bad, strict=True) if rows.any())
+    why = f"{what}; a diverged run cannot be compared: exclude {out}"
+    raise OutsideError(f"{path}: {raw.at(bad, shown)} {why}")
 
 
 def _are_scores(path: Path, raw: _Raw, numbers: np.ndarray) -> bool:
@@ -380,7 +405,7 @@ def _are_scores(path: Path, raw: _Raw, numbers: np.ndarray) -> bool:
     if scores.any() and classes.any():
         raise OutsideError(
             f"{path}: run {raw.names[scores.argmax()]!r} has numbers with fractions, run "
-            f"{raw.names[classes.argmax()]!r} has classes; leave one kind out with exclude=[...]"
+            f"{raw.names[classes.argmax()]!r} has classes; exclude one kind"
         )
     return bool(scores.any())
 
@@ -415,11 +440,18 @@ def _coded(
         said, gold = (texts(v).astype(str) for v in (raw.values, raw.gold if gold.size else gold))
     else:
         said, gold = said.astype(np.int64), gold.astype(np.int64)
-    if gold.size and not np.isin(said, gold).any():
-        raise OutsideError(
-            f"{path}: the predictions are {show(np.unique(said))}, the labels "
-            f"{show(np.unique(gold))}, with no class in common; write the same names in both"
-        )
+    if len(np.unique(gold)) == 1:
+        only = show(gold[0])
+        why = "with one class there is nothing to get right: leave the labels out"
+        raise OutsideError(f"{raw.gold_from}: all labels are {only}; {why}")
+    for i, name in enumerate(raw.names):
+        others, what = (gold, "the labels") if gold.size else (np.delete(said, i, 0), "other runs")
+        if not np.isin(said[i], others).any():
+            raise OutsideError(
+                f"{path}: run {name!r} predicts {show(np.unique(said[i]))}, {what} have "
+                f"{show(np.unique(others))}, with no class in common; write the same names in "
+                "both, or exclude it if it is no run"
+            )
     classes, codes = np.unique(np.concatenate([said.ravel(), gold]), return_inverse=True)
     labels = codes[said.size :] if gold.size else None
     return codes[: said.size].reshape(said.shape), labels, [str(name) for name in classes]

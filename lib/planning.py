@@ -1,25 +1,15 @@
-"""Before training more: how many seeds an estimate needs, and how far to trust its interval."""
+"""Before training more: how many seeds an estimate needs."""
 
-import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.special import expit
-from tqdm import tqdm
 
-from lib import resampling
 from lib.resampling import Statistic, run_weights
-from lib.summary import statistics_of
 
-#: Numbers of runs that are tried, and the largest that is promised.
-SIZES = (*range(3, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
-
-
-#: Measures whose intervals are held against the truth (``con`` mirrors ``disagreement``).
-COVERED = ("mean", "sd", "distribution_sd", "disagreement", "kappa", "jsd", "ccon")
+#: Numbers of runs that are tried: from the fewest that resampling works with to the most promised.
+SIZES = (*range(5, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
 
 
 def relative_width(
@@ -30,7 +20,8 @@ def relative_width(
     By simulation from the group at hand: S' runs are drawn from its S runs with replacement 1,000
     times; the SD of the statistic over the draws, times Student's t and √(S/(S − 1)) (the draws
     know only S runs), is half a width. It is an estimate from S runs like any other: from five it
-    is a rough one, and what those runs never did (collapse, say) it cannot foresee.
+    is a rough one, too small by a quarter for an SD in the middle of simulations, and what those
+    runs never did (collapse, say) it cannot foresee.
     """
     value = float(statistic(np.ones((1, n_runs)))[0])
     scale = np.sqrt(n_runs / (n_runs - 1))
@@ -47,8 +38,8 @@ def seeds_needed(
 ) -> float:
     """Smallest number of runs whose interval is expected to be the value ± ``width`` of it.
 
-    inf if more than 300; NaN where the value is 0 or not defined, so that nothing is relative to
-    it.
+    5 at least, inf if more than 300; NaN where the value is 0 or not defined, so that nothing is
+    relative to it.
 
     Parameters
     ----------
@@ -63,116 +54,30 @@ def seeds_needed(
     return float(enough.idxmax()) if enough.any() else float("inf")
 
 
-def simulated_runs(
-    n_runs: int,
-    n_examples: int,
-    rng: np.random.Generator,
-    *,
-    failed: float = 0.0,
-    spread: float = 0.3,
-    noise: float = 0.4,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Invented runs of a binary classifier: logits (S, N) of class 1, and labels (N,).
+def seeds_needed_for_sd(*, width: float = 0.2, level: float = 0.95) -> float:
+    """The same for the SD of normal scores with its chi-square interval: 53 runs for ± 20 %.
 
-    The examples are always the same for one ``n_examples``. A run's logit of an example is the
-    example's difficulty, a shift along one direction common to all examples (what makes scores
-    differ), and noise of its own (what makes predictions differ). With probability ``failed`` a
-    run is collapsed instead: one class for all.
+    A group of a few runs cannot know the tails of its scores, on which the SD of an SD depends;
+    where it already shows heavier ones than normal, ``seeds_needed`` is larger.
     """
-    world = np.random.default_rng(n_examples)
-    difficulty = world.normal(size=n_examples)
-    direction = world.normal(0.5, 0.5, size=n_examples)
-    labels = (difficulty + world.normal(0, 0.8, size=n_examples) > 0).astype(int)
-    shift = spread * rng.normal(size=(n_runs, 1)) * direction
-    logits = difficulty + shift + noise * rng.normal(size=(n_runs, n_examples))
-    collapsed = rng.random(n_runs) < failed
-    logits[collapsed] = rng.choice([-3.0, 3.0], size=(collapsed.sum(), 1))
-    return logits, labels
+    for size in range(SIZES[0], SIZES[-1] + 1):
+        free = size - 1
+        low, high = np.sqrt(free / stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], free))
+        if (high - low) / 2 <= width:
+            return float(size)
+    return float("inf")
 
 
-def coverage(
-    sizes: Iterable[int] = (3, 4, 5, 10, 20),
-    failed: Iterable[float] = (0.0, 0.2),
-    *,
-    n_groups: int = 500,
-    n_examples: int = 400,
-    level: float = 0.95,
-    population: int = 1500,
-) -> pd.DataFrame:
-    """How often the intervals hold the true value, on invented groups whose truth is known.
-
-    For each share of collapsed runs and each number of runs, ``n_groups`` groups are invented
-    (``simulated_runs``) and every interval of every measure is held against the value of a large
-    population.
-
-    Returns
-    -------
-    a row each ``failed, n_runs, measure, method``: ``covered`` (share of groups), ``width``
-    (median, relative to the truth), ``undefined`` (share of groups without an interval: those in
-    which all runs collapsed to one class, say), which count as not covered
+def needed_for(
+    name: str, statistic: Statistic, n_runs: int, *, width: float = 0.2, level: float = 0.95
+) -> float:
+    """``seeds_needed`` of a measure of ``lib.summary``; for the SD, at least as many as normal
+    scores take. NaN for a mean score and for agreements: what matters there is no share of them.
     """
-    rows = []
-    cells = [(share, size) for share in failed for size in sizes]
-    truths: dict[float, dict[str, float]] = {}
-    for share, size in tqdm(cells, desc="coverage", unit="cell"):
-        rng = np.random.default_rng([size, round(100 * share)])
-        if share not in truths:
-            everything = _statistics(population, n_examples, rng, share)[0]
-            ones = np.ones((1, population))
-            truths[share] = {name: float(f(ones)[0]) for name, f in everything.items()}
-        found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-        for _ in range(n_groups):
-            statistics, scores = _statistics(size, n_examples, rng, share)
-            for name, statistic in statistics.items():
-                for method in resampling.METHODS:
-                    made = resampling.interval(statistic, size, level=level, method=method)
-                    found.setdefault((name, method), []).append((made.low, made.high))
-            made = resampling.sd_interval(scores, level=level)
-            found.setdefault(("sd", "chi-square"), []).append((made.low, made.high))
-        for (name, method), ends in found.items():
-            low, high = np.array(ends).T
-            truth = truths[share][name]
-            rows.append(
-                {
-                    "failed": share,
-                    "n_runs": size,
-                    "measure": name,
-                    "method": method,
-                    "covered": float(((low <= truth) & (truth <= high)).mean()),
-                    "width": float(np.nanmedian(high - low) / truth),
-                    "undefined": float(np.isnan(low).mean()),
-                    "n_groups": n_groups,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _statistics(
-    n_runs: int, n_examples: int, rng: np.random.Generator, failed: float
-) -> tuple[dict[str, Statistic], np.ndarray]:
-    """The measures of one invented group, and its accuracies."""
-    logits, labels = simulated_runs(n_runs, n_examples, rng, failed=failed)
-    predictions = (logits > 0).astype(int)
-    scores = (predictions == labels).mean(1)
-    second = expit(logits)
-    made = statistics_of(
-        scores=scores,
-        predictions=predictions,
-        probabilities=np.stack([1 - second, second], -1),
-        labels=labels,
-    )
-    return {name: made[name] for name in COVERED}, scores
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Simulate the coverage of all intervals: ``python -m lib.planning OUT.csv``."""
-    parser = argparse.ArgumentParser(prog="python -m lib.planning", description=main.__doc__)
-    parser.add_argument("out", type=Path, help="CSV file to write")
-    parser.add_argument("--groups", type=int, default=500, help="invented groups a cell (500)")
-    options = parser.parse_args(arguments)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    coverage(n_groups=options.groups).to_csv(options.out, index=False, float_format="%.4g")
-
-
-if __name__ == "__main__":
-    main()
+    if name in ("mean", "con", "ccon"):
+        return float("nan")
+    needed = seeds_needed(statistic, n_runs, width=width, level=level)
+    if name != "sd":
+        return needed
+    normal = seeds_needed_for_sd(width=width, level=level)
+    return normal if np.isnan(needed) else max(needed, normal)

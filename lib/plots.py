@@ -248,7 +248,7 @@ def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label:
         fmt=".2f",
         annot_kws={"size": 6.5},
         vmin=0,
-        cmap="rocket_r",
+        cmap="Blues",
         square=True,
         linewidths=0.4 if few else 0,
         xticklabels=names or False,

@@ -30,6 +30,7 @@ TRAINING_CODE = (
 MEASURE_CODE = (
     "lib/scoring.py",
     "lib/measures/factors.py",
+    "lib/measures/performance.py",
     "lib/measures/pairs.py",
     "lib/measures/prediction.py",
     "lib/measures/representation.py",

@@ -25,21 +25,12 @@ def _with_interval(row: pd.Series, scale: float = 1, digits: int = 3) -> str:
 
 def sentences(appraisal: Appraisal) -> list[str]:
     """What the numbers say, in sentences that are true of them."""
-    said = []
-    runs, n_runs = appraisal.runs, len(appraisal.runs.names)
-    apart = _value(appraisal, "disagreement")
-    if apart is not None:
-        said.append(
-            f"Two of these runs, drawn at random, answer {_with_interval(apart, 100, 1)} % of the "
-            f"{len(runs.examples)} examples differently; all {n_runs} agree on "
-            f"{100 * (appraisal.examples['dissenting_runs'] == 0).mean():.1f} %."
-        )
+    said = _of_predictions(appraisal)
     spread, mean = _value(appraisal, "sd"), _value(appraisal, "mean")
     if spread is not None:
         said.append(
             f"The scores ({appraisal.metric}) have mean {_with_interval(mean)} and standard "
-            f"deviation {_with_interval(spread)}. A single run tells you the mean to about ± "
-            f"{1.96 * spread['value']:.3f}, if scores are near normal."
+            f"deviation {_with_interval(spread)}."
         )
     if appraisal.metric is not None:
         said += _of_failures(appraisal)
@@ -56,6 +47,7 @@ def sentences(appraisal: Appraisal) -> list[str]:
             "different ways: no score sees that."
         )
     said += _of_representations(appraisal)
+    n_runs = len(appraisal.runs.names)
     if n_runs < 5:
         said.append(
             f"With {n_runs} runs, treat every interval here as a warning, not as a measurement: "
@@ -64,25 +56,72 @@ def sentences(appraisal: Appraisal) -> list[str]:
     return said + _of_seeds(appraisal)
 
 
+def _of_predictions(appraisal: Appraisal) -> list[str]:
+    runs, n_runs = appraisal.runs, len(appraisal.runs.names)
+    apart, difference = _value(appraisal, "disagreement"), _value(appraisal, "difference")
+    if difference is not None:
+        return [
+            f"Two of these runs, drawn at random, differ by {_with_interval(difference)} on an "
+            "example, in standard deviations of what is predicted."
+        ]
+    if apart is None:
+        return []
+    together = 100 * (appraisal.examples["dissenting_runs"] == 0).mean()
+    said = [
+        f"Two of these runs, drawn at random, answer {_with_interval(apart, 100, 1)} % of the "
+        f"{len(runs.examples)} examples differently"
+        + ("." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %.")
+    ]
+    return said + _of_an_outlier(measures.pairwise_disagreement(runs.predictions), runs.names)
+
+
+def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
+    """A run that is much farther from the others than they are from each other."""
+    n_runs = len(apart)
+    if n_runs < 4:
+        return []
+    own = apart.sum(0) / (n_runs - 1)
+    worst = int(own.argmax())
+    others = np.delete(np.delete(apart, worst, 0), worst, 1).sum() / ((n_runs - 1) * (n_runs - 2))
+    if own[worst] < 1.4 * others or own[worst] - others < 0.02:
+        return []
+    return [
+        f"{names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the examples, "
+        f"they among themselves on {100 * others:.1f} %: a run of its own kind, or one whose "
+        "examples are in another order?"
+    ]
+
+
 def _of_failures(appraisal: Appraisal) -> list[str]:
     status = appraisal.scores["status"]
-    bad = int((status != "ok").sum())
-    rate = _value(appraisal, "failed")
-    reach = f"(95 % interval of the rate: {rate['low']:.2f} to {rate['high']:.2f})"
-    reach = reach.replace("95", f"{100 * appraisal.level:.0f}")
-    if not bad:
-        return [f"No run failed {reach}."]
-    names = ", ".join(appraisal.scores.loc[status != "ok", "run"][:5])
-    above = (appraisal.scores["score"] - appraisal.scores["majority"])[status == "ok"]
-    said = [
-        f"{bad} of {len(status)} runs failed {reach}: {names}{', …' if bad > 5 else ''}. They are "
-        "part of every number here; exclude them to see the rest alone."
-    ]
-    if appraisal.metric == "accuracy" and (above.empty or above.min() < 0.05):
+    bad, n_runs = int((status != "ok").sum()), len(status)
+    rate, out = _value(appraisal, "failed"), appraisal.runs.left_out
+    reach = (
+        f"({100 * appraisal.level:g} % interval of the rate: {rate['low']:.2f} to "
+        f"{rate['high']:.2f})"
+    )
+    rule = " by accuracy" if appraisal.runs.classes and appraisal.metric != "accuracy" else ""
+    if bad:
+        names = ", ".join(appraisal.scores.loc[status != "ok", "run"][:5])
+        said = [
+            f"{bad} of {n_runs} runs failed{rule} {reach}: {names}{', …' if bad > 5 else ''}. They "
+            "are part of every number here; exclude them to see the rest alone."
+        ]
+    else:
+        said = [f"None of the {n_runs} runs read failed{rule} {reach}."]
+    if out:
         said.append(
-            "No successful run, or not every one, beats the majority class by five points, so "
-            "“failed” says little about the seed here."
+            f"{', '.join(out)} {'was' if len(out) == 1 else 'were'} left out as asked, and no "
+            "number here counts them. Whoever trains this setting again will meet their like."
         )
+    if appraisal.runs.classes:
+        above = (appraisal.scores["accuracy"] - appraisal.scores["majority"])[status == "ok"]
+        if above.empty or above.min() < 0.05:
+            which = "No run" if above.empty or above.max() < 0.05 else "Not every successful run"
+            said.append(
+                f"{which} beats the accuracy of always giving the most frequent class by five "
+                "points, so “failed” says little about the seed here."
+            )
     return said
 
 
@@ -94,17 +133,19 @@ def _of_the_floor(appraisal: Appraisal) -> list[str]:
     if found.observed.value == 0:
         return ["All runs have the same accuracy."]
     share = (found.floor / found.observed.value) ** 2
-    text = found.distribution.text()
+    high = found.distribution.high
     if share >= 1:
+        limit = f", and is at most about {high:.3f}" if high > 0 else ""
         return [
             f"The spread of accuracy ({found.observed.value:.3f}) is no larger than what "
-            f"{len(runs.examples)} examples alone would cause ({found.floor:.3f}): nothing here "
-            f"says that one seed is better than another. Beyond it: {text}."
+            f"{len(runs.examples)} examples alone would cause ({found.floor:.3f}): what is beyond "
+            f"that cannot be told from 0 with these runs{limit}. Nothing here says that one seed "
+            "is better than another."
         ]
     return [
-        f"Of the variance of accuracy over runs, {100 * share:.0f} % is what independent changes "
-        f"of answers on only {len(runs.examples)} examples would cause. The standard deviation "
-        f"beyond that, on endless data, is {text}."
+        f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
+        f"changes of answers on only {len(runs.examples)} examples would cause. The standard "
+        f"deviation beyond that, on endless data, is {found.distribution.text()}."
     ]
 
 
@@ -133,7 +174,8 @@ def _of_seeds(appraisal: Appraisal) -> list[str]:
         if row is None or np.isnan(row["seeds_needed"]):
             continue
         needed = row["seeds_needed"]
-        texts.append(f"{name} {'more than 300' if np.isinf(needed) else f'about {needed:.0f}'}")
+        number = f"{'five or fewer' if needed == 5 else f'about {needed:.0f}'}"
+        texts.append(f"{name} {'more than 300' if np.isinf(needed) else number}")
     if not texts:
         return []
     return [

@@ -145,7 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = appraise(runs, metric=options.metric, level=options.level, width=options.width)
     except ValueError as error:
         parser.exit(2, f"{error}\n")
-    page = write(found, options.out)
+    try:
+        page = write(found, options.out)
+    except OSError as error:
+        parser.exit(2, f"{options.out}: cannot write there ({error}); choose another --out\n")
     print(runs.source, *runs.notes, "", *sentences(found), "", f"written: {page}", sep="\n")
 
 

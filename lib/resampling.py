@@ -51,7 +51,9 @@ def run_weights(
 
     Resamples made of a single run only, which hold no pair, are drawn again.
     """
-    size = size or n_runs
+    size = n_runs if size is None else size
+    if n_runs < 2 or size < 2:
+        raise ValueError(f"n_runs = {n_runs}, size = {size}; resampling needs at least 2 runs of 2")
     rng = np.random.default_rng(seed)
     chances = np.full(n_runs, 1 / n_runs)
     weights = rng.multinomial(size, chances, size=n_resamples)
@@ -103,6 +105,7 @@ def percentile_interval(
     that Student's t would give it, Φ(−t √(S/(S − 1))) instead of (1 − level)/2 (Hesterberg 2015,
     "expanded percentile"): the plain ones are too narrow by construction.
     """
+    _check_level(level)
     tail = (1 - level) / 2
     if n_runs is not None:
         quantile = stats.t.ppf(tail, n_runs - 1) * np.sqrt(n_runs / (n_runs - 1))
@@ -118,7 +121,12 @@ def _check_level(level: float) -> None:
 
 
 def interval(
-    statistic: Statistic, n_runs: int, *, level: float = 0.95, method: str = "resampling"
+    statistic: Statistic,
+    n_runs: int,
+    *,
+    level: float = 0.95,
+    method: str = "resampling",
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Interval:
     """A statistic of S runs with an interval.
 
@@ -128,8 +136,10 @@ def interval(
     method : ``resampling``: expanded percentiles over resampled runs (jackknife below five);
         ``percentile``: the plain ones; ``jackknife``: value ± t · SE, the standard error from
         leaving each run out
+    bounds : what the quantity can be; the interval ends there
 
-    Fewer than three runs: no interval (NaN).
+    Fewer than three runs: no interval (NaN). Resamples in which the statistic is not defined (NaN)
+    do not count.
     """
     _check_level(level)
     if method not in METHODS:
@@ -139,17 +149,23 @@ def interval(
     value = statistic(np.ones((1, n_runs)))[0]
     low = high = np.full_like(value, np.nan)
     if n_runs >= MIN_RUNS and method == "jackknife":
-        left_out = statistic(1 - np.eye(n_runs))
-        squares = ((left_out - left_out.mean(0)) ** 2).sum(0)
-        reach = stats.t.ppf((1 + level) / 2, n_runs - 1) * np.sqrt((n_runs - 1) / n_runs * squares)
+        reach = stats.t.ppf((1 + level) / 2, n_runs - 1) * jackknife_error(statistic, n_runs)
         low, high = value - reach, value + reach
     elif n_runs >= MIN_RUNS and not np.isnan(value).all():
         resampled = statistic(run_weights(n_runs))
         expanded = n_runs if method == "resampling" else None
         low, high = percentile_interval(resampled, level, n_runs=expanded)
+    low, high = np.clip(low, *bounds), np.clip(high, *bounds)
     if np.ndim(value) == 0:
         value, low, high = float(value), float(low), float(high)
     return Interval(value, low, high, n_runs)
+
+
+def jackknife_error(statistic: Statistic, n_runs: int) -> np.ndarray:
+    """Standard error of a statistic of S runs, from leaving each of them out."""
+    left_out = statistic(1 - np.eye(n_runs))
+    squares = ((left_out - left_out.mean(0)) ** 2).sum(0)
+    return np.sqrt((n_runs - 1) / n_runs * squares)
 
 
 def instability(
@@ -160,15 +176,16 @@ def instability(
     Parameters
     ----------
     distances : (…, S, S), symmetric, from any pairwise measure (or agreement: the diagonal is
-        ignored). Runs whose distances are NaN throughout are left out, and not counted, if this
-        is one matrix.
+        ignored). Runs whose distances are NaN throughout are left out, and not counted.
     level : coverage aimed at; with few runs, or where runs fail, the interval covers less
     method : as in ``interval``
 
     Returns
     -------
-    ``value, low, high`` (floats, or arrays of the leading shape) and ``n_runs``. Fewer than three
-    runs: no interval (NaN); below five: a wide one by the jackknife, which can reach below 0.
+    ``value, low, high`` (floats, or arrays of the leading shape) and ``n_runs`` (an array too where
+    some runs are left out). Fewer than three
+    runs: no interval (NaN); below five: a wide one by the jackknife. Where no distance is
+    negative, the interval is not either.
     """
     distances = np.asarray(distances, float)
     if distances.ndim < 2 or distances.shape[-1] != distances.shape[-2] or distances.shape[-1] < 2:
@@ -176,18 +193,24 @@ def instability(
     swapped = np.swapaxes(distances, -1, -2)
     if not np.allclose(distances, swapped, rtol=1e-6, atol=1e-9, equal_nan=True):
         raise ValueError(f"distances of shape {distances.shape} is not symmetric")
+    if distances.ndim > 2 and np.isnan(distances).any():
+        each = [instability(matrix, level=level, method=method) for matrix in distances]
+        return Interval(*(np.array(column) for column in zip(*each, strict=True)))
     if distances.ndim == 2:
         off_diagonal = distances + np.diag(np.full(len(distances), np.nan))
         kept = ~np.isnan(off_diagonal).all(1)
-        distances = distances[np.ix_(kept, kept)] if kept.sum() >= 2 else distances
+        if kept.sum() < 2:
+            return Interval(*(float("nan"),) * 3, int(kept.sum()))
+        distances = distances[np.ix_(kept, kept)]
     statistic = partial(pair_means, distances)
-    return interval(statistic, distances.shape[-1], level=level, method=method)
+    bounds = (0.0 if np.nanmin(distances) >= 0 else -np.inf, np.inf)
+    return interval(statistic, distances.shape[-1], level=level, method=method, bounds=bounds)
 
 
 def sd_interval(
     scores: np.ndarray, *, level: float = 0.95, ddof: int = 1, method: str = "chi-square"
 ) -> Interval:
-    """SD of S scores with an interval.
+    """SD of S scores with an interval (for the SD of all runs, whatever ``ddof`` the value has).
 
     ``chi-square`` assumes normal scores: s·√((S − 1)/χ²) at both tails. Scores of groups with
     failed runs are far from normal; the number of failed runs belongs beside the interval. The
@@ -199,8 +222,9 @@ def sd_interval(
     shrink = np.sqrt((len(scores) - 1) / (len(scores) - ddof))
     if method != "chi-square":
         statistic = partial(root_pair_means, half_squares(scores))
-        found = interval(statistic, len(scores), level=level, method=method)
-        return Interval(*(float(x * shrink) for x in found[:3]), len(scores))
+        bounds = (0.0, np.inf)
+        found = interval(statistic, len(scores), level=level, method=method, bounds=bounds)
+        return found._replace(value=found.value * float(shrink))
     _check_level(level)
     free = len(scores) - 1
     tail = (1 - level) / 2
@@ -226,8 +250,19 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
 
     Parameters
     ----------
-    a, b : (S, S) symmetric distances of the same runs
+    a, b : (S, S) symmetric distances of the same runs; runs without distances (NaN) are left out
+
+    Fewer than five runs: no interval (NaN).
     """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"distances have shapes {a.shape} and {b.shape}; expected (S, S) twice")
+    _check_level(level)
+    away = np.diag(np.full(len(a), np.nan))
+    kept = ~(np.isnan(a + away).all(1) | np.isnan(b + away).all(1))
+    a, b = a[np.ix_(kept, kept)], b[np.ix_(kept, kept)]
+    if len(a) < MIN_RUNS:
+        return Interval(*(float("nan"),) * 3, len(a))
     upper = np.triu_indices(len(a), 1)
     ranks = np.stack([stats.rankdata(matrix[upper]) for matrix in (a, b)])
     runs = run_weights(len(a))
@@ -239,5 +274,7 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
     defined = scale > 1e-12
     found = np.full(len(scale), np.nan)
     found[defined] = covariance[defined, 0, 1] / scale[defined]
-    low, high = percentile_interval(found[1:], level, n_runs=len(a))
+    low = high = float("nan")
+    if len(a) >= MIN_RESAMPLED:
+        low, high = percentile_interval(found[1:], level, n_runs=len(a))
     return Interval(float(found[0]), float(low), float(high), len(a))

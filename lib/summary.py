@@ -10,7 +10,7 @@ import numpy as np
 from lib import measures, resampling
 from lib.resampling import Interval, Statistic
 
-#: measure → (granularity, what it is, in words)
+#: measure → (granularity, what it is, in words); ``BOUNDS`` has what each can be
 MEANING = {
     "mean": ("performance", "mean score"),
     "sd": ("performance", "standard deviation of the score (ddof 1)"),
@@ -21,6 +21,19 @@ MEANING = {
     "con": ("prediction", "share of examples that two runs answer alike"),
     "ccon": ("prediction", "share of examples that two runs both answer right"),
     "wrong_differently": ("prediction", "share of examples that two runs get wrong differently"),
+}
+
+
+BOUNDS = {
+    "mean": (-1.0, 1.0),
+    "sd": (0.0, 1.0),
+    "distribution_sd": (0.0, 1.0),
+    "disagreement": (0.0, 1.0),
+    "kappa": (0.0, np.inf),
+    "jsd": (0.0, float(np.log(2))),
+    "con": (0.0, 1.0),
+    "ccon": (0.0, 1.0),
+    "wrong_differently": (0.0, 1.0),
 }
 
 
@@ -76,7 +89,9 @@ def interval_of(
     The SD of scores has its chi-square interval, which needs the scores themselves; everything
     else is resampled, for which their number is enough.
     """
+    low, high = BOUNDS[name]
     if name == "sd":
-        return resampling.sd_interval(scores_or_runs, level=level)
+        found = resampling.sd_interval(scores_or_runs, level=level)
+        return found._replace(low=max(found.low, low), high=min(found.high, high))
     n_runs = scores_or_runs if np.ndim(scores_or_runs) == 0 else len(scores_or_runs)
-    return resampling.interval(statistic, int(n_runs), level=level)
+    return resampling.interval(statistic, int(n_runs), level=level, bounds=(low, high))

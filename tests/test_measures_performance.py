@@ -47,3 +47,5 @@ def test_failed_rate_of_none_is_not_zero_for_sure():
     assert (found.value, found.low) == (0, 0)
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 5))
     assert measures.failed_rate([True, False, False, False]).value == 0.25
+    with pytest.raises(ValueError, match="True and False"):
+        measures.failed_rate(["ok", "failed"])

@@ -231,3 +231,23 @@ def test_a_diverged_run_has_no_score_and_no_accuracy():
     outcome = scoring.judge(labels, np.full((100, 2), np.nan), "accuracy")
     assert outcome["status"] == "diverged"
     assert outcome["score"] is outcome["accuracy"] is None and outcome["majority"] == 0.6
+
+
+def test_many_classes_are_compared_without_a_vote_for_each():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 300, 80)
+    said = np.where(rng.random((4, 80)) < 0.5, labels, rng.integers(0, 300, (4, 80)))
+    agree = measures.pairwise_consistency(said)
+    right = measures.pairwise_consistency(said, labels)
+    for a in range(4):
+        for b in range(4):
+            assert agree[a, b] == np.mean(said[a] == said[b])
+            assert right[a, b] == np.mean((said[a] == said[b]) & (said[a] == labels))
+    oracle = statsmodels_kappa(aggregate_raters(said.T)[0])
+    assert measures.fleiss_kappa(said) == pytest.approx(oracle, abs=1e-12)
+
+
+def test_half_precision_probabilities_are_probabilities():
+    full = softmax(np.random.default_rng(0).normal(0, 3, (3, 50, 2)), -1)
+    half = measures.pairwise_jsd(full.astype(np.float16))
+    np.testing.assert_allclose(half, measures.pairwise_jsd(full), atol=1e-3)

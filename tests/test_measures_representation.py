@@ -1,6 +1,7 @@
 """Representation distances against the specification, peer libraries and known properties."""
 
 import dataclasses
+import re
 
 import ckatorch.core
 import numpy as np
@@ -123,8 +124,8 @@ def test_svcca_equals_sklearn_and_statsmodels():
     assert distance(x, y, "svcca") == pytest.approx(1 - np.cos(angles).mean(), abs=1e-10)
 
 
-def test_gram_and_cross_product_routes_agree(pair):
-    """CKA from N × N Gram matrices equals CKA from D × D cross-products."""
+def test_biased_cka_equals_its_definition(pair):
+    """Through D × D cross-products, as Kornblith et al. write it."""
     x, y = (m - m.mean(0) for m in pair)
     cross = np.linalg.norm(x.T @ y) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
     assert distance(*pair, "cka_biased") == pytest.approx(1 - cross, abs=1e-12)
@@ -255,12 +256,17 @@ def test_the_published_rule_depends_on_a_translation():
         ([np.zeros((2, 5, 7)), np.zeros((2, 6, 7))], ["op"], "same layers and examples"),
         (np.zeros((2, 1, 3, 7)), ["cka"], "N ≥ 4"),
         (np.zeros((2, 1, 9, 7)), ["ckaa"], "'ckaa' is unknown; valid: svcca"),
-        (np.zeros((2, 9, 7)), ["op"], "expected"),
+        (np.zeros((2, 9, 7)), ["op"], r"expected \(S, L, N, D\)"),
+        (np.zeros((2, 1, 9, 0)), ["op"], "D ≥ 1"),
+        (np.zeros((2, 1, 9, 2), complex), ["op"], "expected real numbers"),
+        (np.zeros((2, 1, 9, 2)), "op", "expected a list of names"),
     ],
 )
 def test_errors(representations, names, message):
     with pytest.raises(ValueError, match=message):
         measures.representation_distances(representations, names)
+    with pytest.raises(ValueError, match=message):
+        measures.distances_and_chance(representations, names)
 
 
 def deep_runs(n_runs, n_layers, n, d, seed=0, offset=0.0):
@@ -407,12 +413,76 @@ def test_saturation_is_warned_of_where_it_happens(name, recwarn):
     if name == "cka":
         assert messages == []
         return
-    expected = "correlations are 1 for any data" if "svcca" in name else "N = 30 examples in D = 40"
-    assert len(messages) == 1 and f"{name}, layer 0: " in messages[0] and expected in messages[0]
+    _, chance = measures.distances_and_chance(white, [name], n_permutations=30)
+    said = float(re.search(r"would be ([\d.]+) apart", messages[0]).group(1))
+    assert len(messages) == 1 and "with 30 examples" in messages[0]
+    assert said == pytest.approx(chance[name].mean(), abs=0.06)
     assert recwarn[0].filename == __file__
     recwarn.clear()
-    measures.representation_distances(deep_runs(3, 1, 200, 20), [name])
+    measures.representation_distances(deep_runs(3, 1, 3000, 4), [name])
     assert list(recwarn) == []
+
+
+@pytest.mark.filterwarnings("default::lib.measures.SaturationWarning")
+def test_no_warning_where_unrelated_runs_are_far_apart(recwarn):
+    """N ≤ D alone is no reason: with a steep spectrum the biased CKA does not saturate."""
+    rng = np.random.default_rng(0)
+    steep = rng.normal(size=(3, 1, 200, 400)) * np.arange(1, 401) ** -1.5
+    measures.representation_distances(steep, ["cka_biased", "cka"])
+    assert list(recwarn) == []
+    measures.representation_distances(rng.normal(size=(3, 1, 200, 160)), ["op"])
+    assert len(recwarn) == 1
+
+
+def test_an_outlying_dimension_is_no_rounding():
+    """One large column, as deep encoders have, in half precision."""
+    rng = np.random.default_rng(0)
+    runs = rng.normal(size=(3, 1, 40, 20)).astype(np.float16)
+    runs[..., 0] = 2000
+    half = measures.representation_distances(runs, ["op", "cka"])
+    single = measures.representation_distances(runs.astype(np.float32), ["op", "cka"])
+    for name in half:
+        np.testing.assert_allclose(half[name], single[name], atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(4, 1), (4, 4), (4, 50), (50, 1), (50, 50), (51, 50)])
+def test_smallest_and_square_sizes(n, d):
+    rng = np.random.default_rng(n + d)
+    x, y = rng.normal(size=(2, n, d))
+    width = unit(x).T @ unit(y)
+    assert distance(x, y, "op") == pytest.approx(1 - np.linalg.svdvals(width).sum(), abs=1e-12)
+    cross = np.linalg.norm(width) ** 2
+    norms = [np.linalg.norm(unit(m).T @ unit(m)) for m in (x, y)]
+    assert distance(x, y, "cka_biased") == pytest.approx(1 - cross / np.prod(norms), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e250])
+def test_any_magnitude(scale):
+    x, y = (run[0].astype(float) for run in deep_runs(2, 1, 30, 10))
+    for name in ("op", "cka", "svcca"):
+        assert distance(scale * x, y, name) == pytest.approx(distance(x, y, name), abs=1e-10)
+
+
+def test_calls_from_several_threads_leave_blas_as_it_was():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    runs = deep_runs(4, 2, 40, 30)
+    with threadpool_limits(2, user_api="blas"):
+        before = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda _: measures.representation_distances(runs), range(8)))
+        after = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+    assert before == after
+    assert all((found["op"] == made[0]["op"]).all() for found in made)
+
+
+def test_kept_directions_of_a_constant_run():
+    runs = deep_runs(2, 1, 20, 5)
+    runs[1] = 1
+    kept, margin = measures.kept_directions(runs)
+    assert kept[0, 1] == 0 and np.isnan(margin[0, 1]) and kept[0, 0] > 0
 
 
 def test_kept_directions_are_those_of_pca():

@@ -397,7 +397,7 @@ BAD_TABLES = {
     ),
     "lacking examples": (
         lambda p: long_csv(p, long_table().drop(index=[4, 7])),
-        ["run 'seed10' lacks 2 of 12 examples, first: ex4", "exclude="],
+        ["run 'seed10' lacks 2 of 12 examples, first: ex4", "exclude"],
     ),
     "repeated row": (
         lambda p: long_csv(p, pd.concat([long_table(), long_table().iloc[[14]]])),
@@ -417,7 +417,7 @@ BAD_TABLES = {
     ),
     "labels under another name": (
         lambda p: long_csv(p, wide_table().rename(columns={"label": "labels"})),
-        ["column 'labels' is not like predictions of a run", "exclude=['labels']"],
+        ["column 'labels' is not like predictions of a run", "exclude 'labels'"],
     ),
     "texts as a run": (
         lambda p: long_csv(p, pd.DataFrame({"a": [0, 1] * 30, "b": 1, "c": range(60)})),
@@ -425,15 +425,15 @@ BAD_TABLES = {
     ),
     "scores beside classes": (
         lambda p: long_csv(p, wide_table().assign(loss=SCORES[0])),
-        ["run 'loss' has numbers with fractions, run 'seed1' has classes", "exclude="],
+        ["run 'loss' has numbers with fractions, run 'seed1' has classes", "exclude"],
     ),
     "no prediction": (
         lambda p: long_csv(p, wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD])),
-        ["run 'seed2', example 'ex3'", "missing", "exclude=['seed2']"],
+        ["run 'seed2', example 'ex3'", "is missing: fill it in"],
     ),
     "nan prediction": (
         lambda p: long_csv(p, wide_table(changed(SCORES, (2, 0), np.nan))),
-        ["run 'seed10', example 'ex0'", "exclude=['seed10']"],
+        ["run 'seed10', example 'ex0'", "is missing: fill it in"],
     ),
     "infinite prediction": (
         lambda p: long_csv(p, wide_table(changed(SCORES, (0, 1), np.inf))),
@@ -522,11 +522,11 @@ BAD_ARRAYS = {
     ),
     "diverged run": (
         lambda p: archive(p, logits=changed(LOGITS, (1, 4), np.nan), runs=NAMES, examples=IDS),
-        ["run 'seed2', example 'ex4'", "diverged", "exclude=['seed2']"],
+        ["run 'seed2', example 'ex4'", "diverged", "exclude seed2"],
     ),
     "diverged representations": (
         lambda p: archive(p, logits=LOGITS, representations=changed(STATES, (2, 1, 3), np.inf)),
-        ["run 'run3', example '4': the representation is not finite", "exclude=['run3']"],
+        ["run 'run3', example '4': the representation is not finite", "exclude run3"],
     ),
 }
 
@@ -551,7 +551,7 @@ BAD_FOLDERS = {
     ),
     "diverged folder": (
         lambda p: trainer_folder(p, changed(LOGITS, (2, 0, 1), np.inf)),
-        ["run 'seed10', example '1'", "inf", "exclude=['seed10']"],
+        ["run 'seed10', example '1'", "inf", "exclude seed10"],
     ),
     "other number of classes": (
         lambda p: trainer_folder(p, [LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
@@ -622,7 +622,7 @@ BAD_FOLDERS = {
     ),
     "diverged regression": (
         lambda p: text_folder(p, [SCORES[0], np.full(N, np.nan), SCORES[2]]),
-        ["run 'seed2', example '0'", "nan", "exclude=['seed2']"],
+        ["run 'seed2', example '0'", "nan", "exclude seed2"],
     ),
     "text cut short": (
         lambda p: text_folder(p, [CODES[0], CODES[1], CODES[2][:9]]),
@@ -698,3 +698,44 @@ def test_an_unknown_run_to_exclude_is_named(tmp_path):
     said = message(path, exclude=["seed3"])
     assert "no run 'seed3' to exclude: did you mean seed" in said
     assert "1 run (seed10)" in message(path, exclude=["seed1", "seed2"])
+
+
+def wide(tmp_path, **columns):
+    pd.DataFrame(columns).to_csv(tmp_path / "wide.csv", index=False)
+    return tmp_path / "wide.csv"
+
+
+def test_a_column_that_shares_no_class_is_named(tmp_path):
+    """A split, a constant, another spelling: none of them is a run."""
+    good = {"a": ["x", "y", "x"], "b": ["x", "x", "y"], "label": ["x", "y", "y"]}
+    for odd in (["dev"] * 3, [1, 1, 1], ["X", "Y", "X"]):
+        with pytest.raises(OutsideError, match="run 'c' predicts .* with no class in common"):
+            read(wide(tmp_path, **good, c=odd))
+    del good["label"]
+    with pytest.raises(OutsideError, match="run 'c' predicts .* other runs have"):
+        read(wide(tmp_path, **good, c=["X", "Y", "X"]))
+    with pytest.raises(OutsideError, match="column 'split' is not like predictions"):
+        read(wide(tmp_path, **good, split=["x", "x", "y"]))
+
+
+def test_labels_of_one_class_are_refused(tmp_path):
+    path = wide(tmp_path, a=["x", "y"], b=["x", "x"], label=["x", "x"])
+    with pytest.raises(OutsideError, match="all labels are 'x'; .* leave the labels out"):
+        read(path)
+
+
+def test_copies_are_noted(tmp_path):
+    runs = read(wide(tmp_path, a=[0, 1, 1], b=[0, 1, 0], c=[0, 1, 1]))
+    assert "a and c are identical: the same file, or the same seed?" in runs.notes
+
+
+def test_the_file_of_one_run_is_not_taken_for_many(tmp_path):
+    np.savez(tmp_path / "predictions.npz", predictions=np.zeros((9, 2)), label_ids=np.zeros(9, int))
+    with pytest.raises(OutsideError, match="this is one run, .* give the folder"):
+        read(tmp_path / "predictions.npz")
+
+
+def test_what_was_left_out_is_remembered(tmp_path):
+    path = wide(tmp_path, a=[0, 1, 1], b=[0, 1, 0], c=[0, 0, 1])
+    assert read(path, exclude=["b"]).left_out == ["b"]
+    assert read(path).left_out == []

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import measures, outside, paths, planning, report
+from lib import coverage, measures, outside, paths, report
 from lib.appraisal import appraise
 from lib.reading import sentences
 
@@ -16,7 +16,7 @@ EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 
 def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False):
     """An .npz of invented runs, some of whose answers differ."""
-    logits, gold = planning.simulated_runs(n_runs, n, np.random.default_rng(1))
+    logits, gold = coverage.simulated_runs(n_runs, n, np.random.default_rng(1))
     other = np.random.default_rng(4).normal(size=logits.shape) - 0.3
     columns = [np.zeros_like(logits), logits, other][:n_classes]
     arrays = {"logits": np.stack(columns, -1)}
@@ -103,7 +103,9 @@ def test_regression_has_scores_and_representations_only(tmp_path):
     made, _ = page_of(tmp_path / "t.csv", tmp_path / "out")
     assert made.metric == "pearson"
     assert list(made.examples) == ["example", "spread"]
-    assert set(made.table["measure"]) == {"failed", "mean", "sd", "range", "iqm", "best"}
+    assert set(made.table["measure"]) == {
+        "failed", "mean", "sd", "range", "iqm", "best", "difference",
+    }  # fmt: skip
 
 
 def test_runs_that_agree_on_everything(tmp_path):
@@ -127,24 +129,47 @@ def test_the_reading_says_what_the_example_shows():
     reading = " ".join(sentences(appraise(outside.read(EXAMPLE))))
     assert "answer 38.6 [28.8, 54.0] % of the 1000 examples differently" in reading
     assert "1 of 5 runs failed" in reading and "seed1" in reading
-    without = appraise(outside.read(EXAMPLE, exclude=["seed1"]))
-    assert "No run failed" in " ".join(sentences(without)) and "With 4 runs" in " ".join(
-        sentences(without)
-    )
+    without = sentences(appraise(outside.read(EXAMPLE, exclude=["seed1"])))
+    said = " ".join(without)
+    assert "None of the 4 runs read failed" in said and "With 4 runs" in said
+    assert "seed1 was left out as asked" in said
 
 
 def test_a_spread_below_the_floor_is_called_that(tmp_path):
     """Runs that differ by independent flips alone: no seed is better than another."""
     rng = np.random.default_rng(3)
-    flips = rng.random((6, 200)) < 0.2
-    table = pd.DataFrame(np.where(flips, 0, 1).T, columns=[f"s{k}" for k in range(6)])
-    # The same number of wrong answers in each run, on other examples.
-    for k in range(6):
-        table[f"s{k}"] = rng.permutation(np.r_[np.zeros(40, int), np.ones(160, int)])
-    table.assign(label=1).to_csv(tmp_path / "t.csv", index=False)
-    table.loc[0, "s0"] = 1
-    reading = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
-    assert "All runs have the same accuracy" in reading
+    gold = np.arange(200) % 2
+    wrong = [rng.permutation(200)[: 40 + k % 2] for k in range(6)]
+    runs = {
+        f"s{k}": np.where(np.isin(np.arange(200), w), 1 - gold, gold) for k, w in enumerate(wrong)
+    }
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    said = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    assert "cannot be told from 0 with these runs" in said and "[0.000, 0.000]" not in said
+
+
+def test_a_run_in_another_order_is_pointed_out(tmp_path):
+    """Without ids nothing can prove it, but it looks like a run that agrees by chance."""
+    rng = np.random.default_rng(0)
+    logits, gold = coverage.simulated_runs(6, 300, rng)
+    runs = {f"s{k}": (row > 0).astype(int) for k, row in enumerate(logits)}
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    plain = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    runs["s3"] = rng.permutation(runs["s3"])
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    shuffled = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    assert "in another order?" not in plain
+    assert "s3 differs from the other runs on" in shuffled
+
+
+@pytest.mark.parametrize(("n_runs", "level"), [(2, 0.95), (3, 0.95), (4, 0.99), (5, 0.999)])
+def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
+    runs = outside.read(write_runs(tmp_path, n_runs=n_runs, n_classes=2))
+    table = appraise(runs, level=level).table.set_index("measure")
+    for name in ("disagreement", "con", "ccon", "mean", "failed", "distribution_sd", "sd"):
+        low, high = table.loc[name, ["low", "high"]]
+        assert np.isnan(low) or ((low >= 0 or name == "mean") and high <= 1), name
+    assert not table.loc["kappa", "low"] < 0
 
 
 @pytest.mark.parametrize(
@@ -173,3 +198,10 @@ def test_command_line_writes_and_refuses(tmp_path):
     assert "run 'seed3', example 'r0006'" in done.stderr and not (tmp_path / "no").exists()
     done = run_python("-m", "lib.report", str(EXAMPLE), "--exclude", "seed9")
     assert done.returncode == 2 and "no run 'seed9' to exclude" in done.stderr
+    for wrong, said in {
+        ("--level", "95"): "level = 95.0: expected a share",
+        ("--width", "0"): "width = 0.0: expected a share",
+        ("--out", str(tmp_path / "bad.csv")): "cannot write there",
+    }.items():
+        done = run_python("-m", "lib.report", str(EXAMPLE), *wrong)
+        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

@@ -84,9 +84,12 @@ def test_kappa_resampling_equals_the_loop():
     values = []
     for weight in resampling.run_weights(6).astype(int):
         drawn = np.repeat(np.arange(6), weight)
-        pairs = [apart[a][b] for a in drawn for b in drawn if a != b]
-        shares = np.array([(votes[drawn] == c).mean() for c in (0, 1)])
-        values.append(np.mean(pairs) / (1 - (shares**2).sum()))
+        distinct = [(a, b) for a in drawn for b in drawn if a != b]
+        shares = np.array([[(votes[run] == c).mean() for c in (0, 1)] for run in range(6)])
+        others = np.mean([shares[a] @ shares[b] for a, b in distinct])
+        own = np.mean([shares[a] @ shares[a] for a in drawn])
+        pairs = np.mean([apart[a][b] for a, b in distinct])
+        values.append(pairs / (1 - 5 / 6 * others - own / 6))
     found = measures.kappa_instability(votes, method="percentile")
     assert found.value == 1 - measures.fleiss_kappa(votes)
     assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
@@ -190,6 +193,27 @@ def test_weights_are_shared_and_cannot_be_changed():
     assert (resampling.run_weights(6, 10, size=40).sum(1) == 40).all()
 
 
+def test_no_resample_of_kappa_is_beyond_what_runs_can_have():
+    """Four constant runs against an opposite one: 1 − kappa is S/(S − 1) at most."""
+    votes = np.zeros((5, 20), int)
+    votes[4] = 1
+    statistic = measures.kappa_statistic(votes)
+    resampled = statistic(resampling.run_weights(5))
+    assert np.nanmax(resampled) <= 1.25 + 1e-12
+    assert statistic(np.ones((1, 5)))[0] == pytest.approx(1 - measures.fleiss_kappa(votes))
+    left_out = statistic(1 - np.eye(5))[0]
+    assert left_out == pytest.approx(1 - measures.fleiss_kappa(votes[1:]))
+
+
+def test_intervals_stay_where_the_quantity_can_be():
+    distances = np.zeros((3, 3))
+    distances[0, 1:] = distances[1:, 0] = 0.9
+    found = measures.instability(distances)
+    assert found.low == 0 and found.high > 0.9
+    bounded = resampling.interval(lambda w: resampling.pair_means(distances, w), 3, bounds=(0, 1))
+    assert (bounded.low, bounded.high) == (0, 1)
+
+
 def test_an_unknown_method_is_named():
     with pytest.raises(ValueError, match="'bca' is unknown; valid: resampling, percentile"):
         measures.instability(random_distances(5), method="bca")
@@ -206,3 +230,40 @@ def test_intervals_of_few_runs_cover_about_as_they_say():
             found = measures.instability(distances, method=method)
             held[method] += found.low <= 2 <= found.high
     assert held["resampling"] >= 920 and held["jackknife"] >= 920 and held["percentile"] <= 910
+
+
+def test_a_run_without_distances_at_one_layer_is_left_out_there():
+    stacked = random_distances(6, layers=(3,))
+    stacked[1, 2, :] = stacked[1, :, 2] = np.nan
+    found = measures.instability(stacked)
+    assert found.n_runs.tolist() == [6, 5, 6] and np.isfinite(found.low).all()
+    assert found.value[1] == measures.instability(stacked[1]).value
+
+
+def test_one_usable_run_has_no_instability():
+    distances = np.full((3, 3), np.nan)
+    found = measures.instability(distances)
+    assert found.n_runs == 0 and np.isnan(found.value)
+
+
+def test_pair_correlation_of_few_runs_has_no_interval():
+    a, b = random_distances(4, 1), random_distances(4, 2)
+    found = resampling.pair_correlation(a, b)
+    assert np.isfinite(found.value) and np.isnan(found.low)
+    wide = np.pad(random_distances(6, 1), (0, 1), constant_values=np.nan)
+    other = np.pad(random_distances(6, 2), (0, 1), constant_values=np.nan)
+    expected = resampling.pair_correlation(random_distances(6, 1), random_distances(6, 2))
+    assert resampling.pair_correlation(wide, other) == expected
+    with pytest.raises(ValueError, match=r"shapes \(4, 4\) and \(7, 7\)"):
+        resampling.pair_correlation(a, wide)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -1, float("nan")])
+def test_a_level_that_is_none_is_refused(level):
+    for call in (
+        lambda: resampling.percentile_interval(np.arange(9.0), level),
+        lambda: resampling.sd_interval([1, 2, 3], level=level),
+        lambda: measures.instability(random_distances(5), level=level),
+    ):
+        with pytest.raises(ValueError, match="expected a share between 0 and 1"):
+            call()

@@ -248,6 +248,19 @@ def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
     assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "nyt, epochs 20"}
 
 
+def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
+    """A collapsed regression has no correlation; its group still has a mean and an SD."""
+    group = [make_run(seed) for seed in range(4)]
+    table = groups.tables_of(group, ["op"])
+    frame = table["runs"].copy()
+    frame.loc[2, "score"] = np.nan
+    logits = np.stack([run.logits for run in group])
+    found = groups.measure_table(frame, logits, group[0].labels, table["distances"])
+    rows = found.query("subset == 'all'").set_index("measure")
+    assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
+    assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
+
+
 def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
     """30 examples in 8 dimensions: chance is below 1 for all but the debiased CKA."""
     _, rows = groups.distance_tables([make_run(seed) for seed in range(5)], ["cka", "op"])
@@ -289,7 +302,7 @@ def test_the_command_line_helps():
         "lib.groups": "CONFIG",
         "lib.tables": "promote",
         "lib.report": "PATH",
-        "lib.planning": "OUT",
+        "lib.coverage": "OUT",
     }.items():
         done = run_python("-m", module, "--help")
         assert done.returncode == 0 and word.lower() in done.stdout.lower()

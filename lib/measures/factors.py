@@ -5,7 +5,8 @@ factor W with W W' = X X': X_i' X_j and W_i' W_j have the same singular values, 
 W comes from the eigenvectors of the smaller Gram matrix, an order of magnitude cheaper than a
 singular value decomposition, with columns in *descending* order: this grades W_i' W_j, and
 ``eigvalsh`` of the square of a graded matrix gives its singular values to machine precision where
-the square of an ungraded one loses half of the digits.
+the square of an ungraded one loses half of the digits. (Singular values below 1e-7 of the largest
+are lost in the Gram matrix: where one run has hardly any others, OP is good to 1e-7.)
 """
 
 from collections.abc import Callable
@@ -81,6 +82,8 @@ class _Lazy:
         self.make, self.__doc__ = make, make.__doc__
 
     def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
         made = self.make(instance)
         instance.__dict__[self.make.__name__] = made
         return made
@@ -184,15 +187,17 @@ class Factor:
 def factorise(x: np.ndarray, backend: Backend = NUMPY) -> Factor | None:
     """Factor of one run and layer (N, D), in float64; None if there is no variation to speak of."""
     raw = np.asarray(x, np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        mean = raw.mean(0)
-        centred = raw - mean
-        norm = np.linalg.norm(centred)
-    if not np.isfinite(norm):
+    largest = np.abs(raw).max()
+    if not np.isfinite(largest) or largest == 0:
         return None
+    raw = raw / largest
+    mean = raw.mean(0)
+    centred = raw - mean
+    norm = np.linalg.norm(centred)
     # What cannot be told from rounding in the precision of the input is no variation.
     precision = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
-    if norm <= np.sqrt(raw.size) * float(precision) * max(raw.max(), -raw.min()):
+    rounding = float(precision) * np.linalg.norm(np.abs(raw).max(0)) * np.sqrt(len(raw))
+    if norm <= rounding:
         return None
     centred /= norm
     return Factor(backend.put(centred), backend.put(mean / norm), backend)

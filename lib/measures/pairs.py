@@ -1,8 +1,7 @@
 """All pairs of runs at a layer, from their factors.
 
-A measure is made from the factors of all runs, and gives ``distances()`` (S, S), ``unrelated(i, j,
-shuffle)``, the distance of two runs once the examples of one are permuted, and ``saturation``, why
-unrelated runs would be close (or an empty text).
+A measure is made from the factors of all runs, and gives ``distances()`` (S, S) and ``unrelated(i,
+j, shuffle)``, the distance of two runs once the examples of one are permuted.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ import numpy as np
 
 from lib.measures.factors import Backend, Factor
 
-#: Above this size the N × N Gram matrices of all runs are not kept at once: CKA from the factors.
+#: Above this size (of two copies) the N × N Gram matrices of all runs are not kept at once: CKA
+#: then comes from the factors.
 GRAM_BYTES = 2**30
 #: numpy lets other threads run during a batched decomposition of more than this many values only:
 #: pairs are compared so many at a time that workers do not wait for each other.
@@ -33,7 +33,6 @@ class Products:
     offset: np.ndarray
     divisor: np.ndarray
     graded: bool
-    saturation: str
     backend: Backend
     pool: ThreadPoolExecutor
     precision: str
@@ -88,16 +87,10 @@ def _stack(arrays: list[Any], precision: str, backend: Backend) -> Any:
     return stack
 
 
-def _few_examples(factors: list[Factor]) -> str:
-    n, d = factors[0].centred.shape[0], max(factor.centred.shape[1] for factor in factors)
-    return f"N = {n} examples in D = {d} dimensions" if n <= d else ""
-
-
 def _op(factors: list[Factor], backend: Backend, precision: str, pool) -> Products:
     size = (len(factors), len(factors))
     lefts = list(pool.map(lambda f: f.left, factors))
-    few = _few_examples(factors)
-    return Products(lefts, np.zeros(size), np.ones(size), True, few, backend, pool, precision)
+    return Products(lefts, np.zeros(size), np.ones(size), True, backend, pool, precision)
 
 
 def _svcca(rule: str, factors: list[Factor], backend: Backend, precision: str, pool) -> Products:
@@ -112,16 +105,11 @@ def _svcca(rule: str, factors: list[Factor], backend: Backend, precision: str, p
     spaces = list(pool.map(lambda f: getattr(f, rule)(complement), factors))
     dimension = np.array([space.dimension for space in spaces])
     excess = dimension[:, None] + dimension - n
-    rows, columns = np.triu_indices(len(factors), 1)
-    worst = excess[rows, columns].argmax()
-    forced, of = excess[rows, columns][worst], min(kept[rows[worst]], kept[columns[worst]])
-    reason = f"at least {forced} of {of} correlations are 1 for any data"
     return Products(
         [space.basis for space in spaces],
         excess if complement else np.zeros_like(excess),
         np.minimum(kept[:, None], kept).astype(float),
         False,
-        reason if forced > 0 else "",
         backend,
         pool,
         precision,
@@ -145,7 +133,7 @@ class Kernels:
         n_runs, n = len(self.factors), self.factors[0].centred.shape[0]
         narrow = min(factor.centred.shape[1] for factor in self.factors)
         # Gram matrices cost S·N²·D, cross-products S²·N·D²/2.
-        self.by_grams = n <= n_runs * narrow and n_runs * n * n * 8 <= GRAM_BYTES
+        self.by_grams = n <= n_runs * narrow and 2 * n_runs * n * n * 8 <= GRAM_BYTES
         biased = self._from_grams() if self.by_grams else self._from_products()
         rows = [f.gram.diagonal() if self.by_grams else (f.centred**2).sum(1) for f in self.factors]
         self.rows = np.stack([self.backend.host(squares) for squares in rows])
@@ -190,10 +178,6 @@ class Kernels:
             biased = float(((self.factors[i].left.mT @ self.factors[j].left[order]) ** 2).sum())
         inner = self._hsic(np.array([[biased]]), self.rows[[i]], self.rows[[j]][:, shuffle])
         return float(1.0 - inner[0, 0] / (self.norms[i] * self.norms[j]))
-
-    @property
-    def saturation(self) -> str:
-        return "" if self.debiased else _few_examples(self.factors)
 
 
 def _cka(debiased: bool, factors: list[Factor], backend: Backend, precision: str, pool) -> Kernels:

@@ -49,7 +49,8 @@ def interquartile_mean(scores: np.ndarray) -> float:
     """Mean of the middle half of the scores of runs, or of runs and tasks (IQM).
 
     Agarwal et al. (2021): the 25 % trimmed mean over all entries. One collapsed run of five does
-    not move it; that is its merit, and why the failed runs must be counted beside it.
+    not move it; that is its merit, and why the failed runs must be counted beside it. Of fewer
+    than four scores it is the mean.
     """
     return float(stats.trim_mean(np.asarray(scores, float), 0.25, axis=None))
 
@@ -83,7 +84,13 @@ def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
     """Share of failed runs, with the exact (Clopper-Pearson) interval.
 
     With 0 of 5 failed the interval still reaches 0.52.
+
+    Parameters
+    ----------
+    failed : (S,) of True and False (or 1 and 0)
     """
-    failed = np.asarray(failed, bool)
+    failed = np.asarray(failed)
+    if failed.ndim != 1 or not len(failed) or not np.isin(failed, (0, 1)).all():
+        raise ValueError(f"failed is {failed!r}; expected (S,) of True and False, S ≥ 1")
     found = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
     return Interval(float(failed.mean()), float(found.low), float(found.high), len(failed))

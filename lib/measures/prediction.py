@@ -21,6 +21,9 @@ from lib.resampling import (
     run_means,
 )
 
+#: With more classes than this, one-hot votes cost more memory than comparing runs one by one.
+MANY_CLASSES = 64
+
 
 class Consistency(NamedTuple):
     """Accuracy and agreement of a group of runs, fractions in [0, 1]; see ``consistency``."""
@@ -112,11 +115,13 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     the accuracy of each run.
     """
     predictions = _check_predictions(predictions)
-    votes = _votes(predictions)
+    right = np.ones(predictions.shape, bool)
     if labels is not None:
-        labels = _check_labels(labels, predictions.shape[1])
-        votes = votes * (predictions == labels)[..., None]
-    return _agreement(votes)
+        right = predictions == _check_labels(labels, predictions.shape[1])
+    if len(np.unique(predictions)) > MANY_CLASSES:
+        return np.array([((row == predictions) & own & right).mean(1)
+                         for row, own in zip(predictions, right, strict=True)])  # fmt: skip
+    return _agreement(_votes(predictions) * right[..., None])
 
 
 def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
@@ -136,13 +141,18 @@ def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
     p = np.asarray(probabilities, float)
     if p.ndim != 3 or len(p) < 2 or p.shape[2] < 2:
         raise ValueError(f"probabilities has shape {p.shape}; expected (S, N, C), S ≥ 2, C ≥ 2")
-    bad = ~((p >= 0).all(-1) & (np.abs(p.sum(-1) - 1) < 1e-4))
+    given = np.asarray(probabilities).dtype
+    precision = np.finfo(given).eps if np.issubdtype(given, np.floating) else 0.0
+    total = p.sum(-1, keepdims=True)
+    near = np.abs(total[..., 0] - 1) < max(1e-4, p.shape[2] * float(precision))
+    bad = ~((p >= 0).all(-1) & near)
     if bad.any():
         run, example = np.argwhere(bad)[0]
         raise ValueError(
             f"probabilities of shape {p.shape}: run {run}, example {example} is {p[run, example]}, "
             "not a probability distribution; apply a softmax to logits first"
         )
+    p = p / total
     entropy = -xlogy(p, p).sum(-1).mean(-1)
     result = np.zeros((len(p), len(p)))
     for i in range(len(p) - 1):
@@ -165,9 +175,9 @@ def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> floa
     warning.
     """
     predictions = _check_predictions(predictions)
-    votes = _votes(predictions)
-    agreement = _pair_mean(_agreement(votes))
-    chance = 1.0 / predictions.shape[1] if as_published else float((votes.mean((0, 1)) ** 2).sum())
+    agreement = _pair_mean(pairwise_consistency(predictions))
+    shares = np.unique(predictions, return_counts=True)[1] / predictions.size
+    chance = 1.0 / predictions.shape[1] if as_published else float((shares**2).sum())
     if chance == 1.0:
         warnings.warn(
             "fleiss_kappa: chance agreement is 1 (all runs give all examples one class, or a "
@@ -181,14 +191,21 @@ def fleiss_kappa(predictions: np.ndarray, *, as_published: bool = False) -> floa
 def kappa_statistic(predictions: np.ndarray) -> Statistic:
     """1 − Fleiss' kappa as a function of run weights; NaN where all votes are one class.
 
-    Each resample has its own chance agreement, from its own votes.
+    Each resample has its own chance agreement, from its own votes: of m runs, a share of 1/m of
+    the pairs of votes are a run's with its own, as in the definition, and the rest are those of
+    distinct runs. (To count a run drawn twice as its own partner in the chance agreement, but not
+    in the disagreement, would give values that no group of runs can have.)
     """
     predictions = _check_predictions(predictions)
     apart = pairwise_disagreement(predictions)
-    shares = _votes(predictions).mean(1)
+    shares = np.array(
+        [[(row == value).mean() for value in np.unique(predictions)] for row in predictions]
+    )
+    alike = shares @ shares.T
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        chance = (run_means(shares, weights) ** 2).sum(1)
+        own = 1 / weights.sum(1)
+        chance = (1 - own) * pair_means(alike, weights) + own * run_means(np.diag(alike), weights)
         free = np.where(chance < 1 - 1e-12, 1 - chance, np.nan)
         return pair_means(apart, weights) / free
 
@@ -199,7 +216,9 @@ def kappa_instability(
     predictions: np.ndarray, *, level: float = 0.95, method: str = "resampling"
 ) -> Interval:
     """1 − Fleiss' kappa of predictions (S, N), with an interval as in ``instability``."""
-    found = interval(kappa_statistic(predictions), len(predictions), level=level, method=method)
+    bounds = (0.0, np.inf)
+    statistic = kappa_statistic(predictions)
+    found = interval(statistic, len(predictions), level=level, method=method, bounds=bounds)
     return found._replace(value=1 - fleiss_kappa(predictions))
 
 
@@ -319,7 +338,9 @@ def seed_variance(
     n_runs, n = correct.shape
     spread = partial(root_pair_means, half_squares(correct.mean(1)))
     return SeedVariance(
-        interval(spread, n_runs, level=level, method=method),
+        interval(spread, n_runs, level=level, method=method, bounds=(0, np.inf)),
         float(np.sqrt(correct.var(0, ddof=1).mean() / n)),
-        interval(partial(root_pair_means, kernel), n_runs, level=level, method=method),
+        interval(
+            partial(root_pair_means, kernel), n_runs, level=level, method=method, bounds=(0, np.inf)
+        ),
     )

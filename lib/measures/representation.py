@@ -19,6 +19,7 @@ out: the principal angles are the same, and the matrices much smaller.
 """
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,10 @@ from lib.measures.factors import backend_for, factorise
 from lib.measures.pairs import MEASURES, RULES
 
 NAMES = tuple(MEASURES)
+#: A measure is warned of where a pair with shuffled examples is closer than this.
+SATURATED = 0.9
+# BLAS has one number of threads for the whole process: calls from several threads take turns.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class SaturationWarning(UserWarning):
@@ -50,8 +55,8 @@ def representation_distances(
     ----------
     representations : (S, L, N, D) array, or a sequence of S arrays (L, N, D_s) of any widths; the
         N rows are the same examples in the same order in every run. Layers are read one after the
-        other: memory maps stay on disk, and memory is that of one layer, about four times
-        S·N·min(N, D) doubles.
+        other: memory maps stay on disk, and memory is that of one layer: up to eight times
+        S·N·min(N, D) doubles, and for CKA with N > D up to 1 GiB of N × N matrices.
     measures : names out of ``svcca``, ``svcca_published``, ``op``, ``cka``, ``cka_biased``
     workers : threads over pairs, each with one BLAS thread; None: as many as BLAS would have used.
         The result does not depend on it.
@@ -66,8 +71,9 @@ def representation_distances(
 
     All columns are centred, in float64, whatever the input: adding a constant vector, rotating or
     scaling a run changes nothing (but for ``svcca_published``, which starts from uncentred data).
-    ``cka`` needs N ≥ 4. Where a measure saturates, for N ≤ D or where SVCCA keeps so much that some
-    correlations are 1 for any data, a ``SaturationWarning`` says so.
+    ``cka`` needs N ≥ 4. With few examples for the dimensions (N ≤ D above all) the other measures
+    saturate: unrelated representations are close. One pair with shuffled examples tells at each
+    layer; where it is below 0.9, a ``SaturationWarning`` gives its distance.
     """
     found, _, remarks = _compare(representations, measures, [], workers, precision, device)
     for category, remark in remarks:
@@ -96,15 +102,14 @@ def distances_and_chance(
     chance : dict name → (L, n_permutations), distances of such unrelated pairs; NaN where one of
         the two has no representation
     """
-    n_runs, n_examples = len(representations), np.shape(representations[0])[1]
+    arrays = _check(representations, measures, precision)
+    n_runs, n_examples = len(arrays), arrays[0].shape[1]
     rng = np.random.default_rng(seed)
     shuffles = [
         (*map(int, rng.choice(n_runs, 2, replace=False)), rng.permutation(n_examples))
         for _ in range(n_permutations)
     ]
-    found, chance, remarks = _compare(
-        representations, measures, shuffles, workers, precision, device
-    )
+    found, chance, remarks = _compare(arrays, measures, shuffles, workers, precision, device)
     for category, remark in remarks:
         warnings.warn(remark, category, stacklevel=2)
     return found, chance
@@ -116,14 +121,14 @@ def kept_directions(
     """How many directions an SVCCA keeps, (L, S), and by what margin from the 99 %, (L, S).
 
     SVCCA jumps where the number changes, by about 1/k; where the margin is near rounding, so may
-    the number on another machine. ``measure``: ``svcca`` or ``svcca_published``.
+    the number on another machine. ``measure``: ``svcca`` or ``svcca_published``. A constant run
+    keeps 0, by a margin of NaN.
     """
     arrays = _check(representations, [measure], "float64")
+    made = [[factorise(array[layer]) for array in arrays] for layer in range(len(arrays[0]))]
+    nothing = (0, float("nan"))
     found = np.array(
-        [
-            [getattr(factorise(array[layer]), f"kept_{RULES[measure]}")() for array in arrays]
-            for layer in range(arrays[0].shape[0])
-        ]
+        [[getattr(f, f"kept_{RULES[measure]}")() if f else nothing for f in row] for row in made]
     )
     return found[..., 0].astype(int), found[..., 1]
 
@@ -163,7 +168,8 @@ def _compare(
     distances = {name: np.full((n_layers, n_runs, n_runs), np.nan) for name in measures}
     chance = {name: np.full((n_layers, len(shuffles)), np.nan) for name in measures}
     remarks: list[tuple[type[Warning], str]] = []
-    saturated: dict[str, str] = {}
+    saturated: dict[str, tuple[float, int]] = {}
+    anyhow = np.random.default_rng(0).permutation(arrays[0].shape[1])
     with _pool(workers) as pool:
         for layer in range(n_layers):
             xs = [array[layer] for array in arrays]
@@ -185,8 +191,9 @@ def _compare(
                     for i in np.flatnonzero(np.isnan(np.diag(found)))
                 ]  # fmt: skip
                 distances[name][layer][np.ix_(usable, usable)] = found
-                if measure.saturation:
-                    saturated.setdefault(name, f"layer {layer}: {measure.saturation}")
+                if name != "cka":
+                    apart = measure.unrelated(0, 1, anyhow), layer
+                    saturated[name] = min(saturated.get(name, apart), apart)
                 for k, (a, b, shuffle) in enumerate(shuffles):
                     if a in usable and b in usable:
                         places = usable.index(a), usable.index(b)
@@ -194,9 +201,10 @@ def _compare(
     for found in distances.values():
         found[:, range(n_runs), range(n_runs)] = 0.0
     remarks += [
-        (SaturationWarning, f"{name}, {reason}: unrelated representations are close too; report "
-         "the chance level (distances_and_chance), or the debiased cka")
-        for name, reason in saturated.items()
+        (SaturationWarning, f"{name}, layer {layer}: with {arrays[0].shape[1]} examples, two "
+         f"unrelated representations would be {apart:.2f} apart, not 1; report the chance level "
+         "(distances_and_chance), or the debiased cka")
+        for name, (apart, layer) in saturated.items() if apart < SATURATED
     ]  # fmt: skip
     return distances, chance, remarks
 
@@ -212,15 +220,18 @@ def _pool(workers: int | None) -> Iterator[ThreadPoolExecutor]:
 
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}; expected at least 1")
-    blas = ThreadpoolController().select(user_api="blas")
-    threads = workers or max((library["num_threads"] for library in blas.info()), default=1)
-    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-        yield pool
+    with _ONE_AT_A_TIME:
+        blas = ThreadpoolController().select(user_api="blas")
+        threads = workers or max((library["num_threads"] for library in blas.info()), default=1)
+        with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            yield pool
 
 
 def _check(
     representations: np.ndarray | Sequence[np.ndarray], measures: Sequence[str], precision: str
 ) -> list[np.ndarray]:
+    if isinstance(measures, str):
+        raise ValueError(f"measures = {measures!r}; expected a list of names: [{measures!r}]")
     for name in measures:
         if name not in NAMES:
             raise ValueError(f"measures: {name!r} is unknown; valid: {', '.join(NAMES)}")
@@ -232,6 +243,11 @@ def _check(
         raise ValueError(
             f"representations has shapes {shapes[:3]}…; expected (S, L, N, D) or S arrays "
             "(L, N, D_s), S ≥ 2"
+        )
+    if any(0 in shape for shape in shapes) or any(np.iscomplexobj(array) for array in arrays):
+        raise ValueError(
+            f"representations has shapes {shapes[:3]}…, dtype {arrays[0].dtype}; expected real "
+            "numbers, L ≥ 1, N ≥ 2 and D ≥ 1"
         )
     if len({shape[:2] for shape in shapes}) > 1:
         raise ValueError(
