@@ -5,6 +5,7 @@ recomputes a measure from the committed logits gets the committed number.
 """
 
 import argparse
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,9 +63,12 @@ def distance_tables(
             )
         lowest = 1 if pooling == "first" else 0
         vectors = [array[lowest:] for array in vectors]
-        found, unrelated = measures.distances_and_chance(
-            vectors, names, n_permutations=PERMUTATIONS
-        )
+        with warnings.catch_warnings():
+            # The chance level stands in the table.
+            warnings.simplefilter("ignore", measures.SaturationWarning)
+            found, unrelated = measures.distances_and_chance(
+                vectors, names, n_permutations=PERMUTATIONS
+            )
         for name in names:
             where = {"measure": name, "pooling": pooling}
             for layer, (matrix, drawn) in enumerate(

@@ -28,8 +28,10 @@ def relative_width(
     widths = {}
     for size in sizes:
         drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
-        reach = stats.t.ppf((1 + level) / 2, size - 1) * np.nanstd(drawn) * scale
-        widths[size] = reach / abs(value) if value else float("nan")
+        drawn = drawn[~np.isnan(drawn)]
+        known = bool(value) and not np.isnan(value) and len(drawn) > 1
+        reach = stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale if known else 0.0
+        widths[size] = reach / abs(value) if known else float("nan")
     return pd.Series(widths, name="relative_width")
 
 
