@@ -142,7 +142,7 @@ def _prediction_rows(runs: OutsideRuns, level: float, width: float) -> list[dict
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an undefined kappa shows as such in the table
             interval = summaries.interval_of(name, statistic, n_runs, level=level)
-        needed = planning.seeds_needed(statistic, n_runs, width=width, level=level)
+        needed = planning.needed_for(name, statistic, n_runs, width=width, level=level)
         rows.append(_row(granularity, name, meaning, interval, seeds_needed=needed))
     return rows
 

@@ -50,6 +50,8 @@ def test_values_are_those_of_the_measures(tmp_path):
     wrong = measures.instability(split.both_wrong_different).value
     assert table.loc["wrong_differently", "value"] == pytest.approx(wrong)
     assert {"range", "iqm", "best", "failed", "distribution_sd"} <= set(table.index)
+    assert table.loc[["mean", "con", "ccon"], "seeds_needed"].isna().all()
+    assert table.loc[["sd", "disagreement", "kappa", "jsd"], "seeds_needed"].ge(5).all()
 
 
 def test_the_page_stands_alone_and_shows_every_measure(tmp_path):
