@@ -364,7 +364,7 @@ def _finish(path: Path, kind: str, raw: _Raw, notes: list[str], left_out: list[s
                 "class 1, give prob_0 and prob_1 in a table with a row a run and example."
             )
     else:
-        predictions, labels, classes = _coded(path, raw, numbers)
+        predictions, labels, classes = _coded(path, raw, numbers, notes)
     if labels is None:
         notes.append("No gold labels: agreement can be measured, accuracy cannot.")
     elif classes and (unseen := sorted(set(np.unique(predictions)) - set(labels))):
@@ -430,7 +430,7 @@ def _gold(raw: _Raw, valid: Callable[[np.ndarray], np.ndarray], why: str) -> np.
 
 
 def _coded(
-    path: Path, raw: _Raw, numbers: np.ndarray
+    path: Path, raw: _Raw, numbers: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
     why = "has a fraction, but the predictions are classes: give the same classes"
@@ -444,14 +444,20 @@ def _coded(
         only = show(gold[0])
         why = "with one class there is nothing to get right: leave the labels out"
         raise OutsideError(f"{raw.gold_from}: all labels are {only}; {why}")
+    if gold.size and not np.isin(said, gold).any():
+        raise OutsideError(
+            f"{path}: the predictions are {show(np.unique(said))}, the labels "
+            f"{show(np.unique(gold))}, with no class in common; write the same names in both"
+        )
     for i, name in enumerate(raw.names):
-        others, what = (gold, "the labels") if gold.size else (np.delete(said, i, 0), "other runs")
-        if not np.isin(said[i], others).any():
-            raise OutsideError(
-                f"{path}: run {name!r} predicts {show(np.unique(said[i]))}, {what} have "
-                f"{show(np.unique(others))}, with no class in common; write the same names in "
-                "both, or exclude it if it is no run"
-            )
+        others = np.append(np.delete(said, i, 0), gold)
+        if np.isin(said[i], others).any():
+            continue
+        what = f"{name} predicts {show(np.unique(said[i]))}, all else is {show(np.unique(others))}"
+        if gold.size:
+            why = "write the same names of classes, or exclude it if it is no run"
+            raise OutsideError(f"{path}: run {what}: {why}")
+        notes.append(f"{what}: no class in common. Another spelling, or two collapsed runs?")
     classes, codes = np.unique(np.concatenate([said.ravel(), gold]), return_inverse=True)
     labels = codes[said.size :] if gold.size else None
     return codes[: said.size].reshape(said.shape), labels, [str(name) for name in classes]

@@ -709,11 +709,16 @@ def test_a_column_that_shares_no_class_is_named(tmp_path):
     """A split, a constant, another spelling: none of them is a run."""
     good = {"a": ["x", "y", "x"], "b": ["x", "x", "y"], "label": ["x", "y", "y"]}
     for odd in (["dev"] * 3, [1, 1, 1], ["X", "Y", "X"]):
-        with pytest.raises(OutsideError, match="run 'c' predicts .* with no class in common"):
+        with pytest.raises(OutsideError, match="run c predicts .* all else is .*write the same"):
             read(wide(tmp_path, **good, c=odd))
     del good["label"]
-    with pytest.raises(OutsideError, match="run 'c' predicts .* other runs have"):
-        read(wide(tmp_path, **good, c=["X", "Y", "X"]))
+    notes = read(wide(tmp_path, **good, c=["X", "Y", "X"])).notes
+    assert any("c predicts ['X', 'Y']" in note and "no class in common" in note for note in notes)
+    opposite = read(wide(tmp_path, a=["x"] * 3, b=["y"] * 3))
+    assert (
+        opposite.classes == ["x", "y"]
+        and (opposite.predictions[0] != opposite.predictions[1]).all()
+    )
     with pytest.raises(OutsideError, match="column 'split' is not like predictions"):
         read(wide(tmp_path, **good, split=["x", "x", "y"]))
 
