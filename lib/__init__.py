@@ -25,7 +25,8 @@ comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
 planning      how many seeds an estimate needs
 coverage      how often intervals hold the truth, simulated
-outside       runs made elsewhere, read and checked (outside_files opens the files)
+outside       runs made elsewhere: the formats (outside_files opens the files,
+              outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables
 reading       the same in plain words
 report        the same as a page
