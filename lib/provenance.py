@@ -90,7 +90,10 @@ def notebook_fingerprint(path: Path) -> str:
 
 
 def commit() -> tuple[str, bool]:
-    """(commit, dirty): the checkout's commit and whether tracked files differ from it."""
+    """(commit, dirty): the checkout's commit and whether tracked files differ from it.
+
+    Notebooks and figures do not count: executing them changes them, and no number depends on it.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -98,7 +101,10 @@ def commit() -> tuple[str, bool]:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+        changed = git(
+            "status", "--porcelain", "-uno", "--", ".", ":!notebooks", ":!figures", ":!data/results"
+        )
+        return git("rev-parse", "--short=12", "HEAD"), bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return "not a git checkout", False
 
