@@ -92,7 +92,8 @@ def notebook_fingerprint(path: Path) -> str:
 def commit() -> tuple[str, bool]:
     """(commit, dirty): the checkout's commit and whether tracked files differ from it.
 
-    Notebooks and figures do not count: executing them changes them, and no number depends on it.
+    Notebooks, figures and results do not count: a run of the analyses rewrites them, and they are
+    committed together with what they show.
     """
 
     def git(*arguments: str) -> str:
