@@ -50,8 +50,7 @@ def appraise(
     level : coverage aimed at by all intervals
     width : relative half-width that ``seeds_needed`` is for: 0.2 is the value ± 20 %
     """
-    if not 0 < level < 1:
-        raise OutsideError(f"level = {level}: expected a share between 0 and 1, such as 0.95")
+    resampling.check_level(level)
     if not 0 < width <= 1:
         raise OutsideError(f"width = {width}: expected a share of the value, such as 0.2")
     metric = _metric(runs, metric)
@@ -121,11 +120,15 @@ def _score_rows(runs: OutsideRuns, metric: str, level: float, width: float) -> l
         interval = summaries.interval_of(name, statistic, scores, level=level)
         needed = planning.needed_for(name, statistic, len(scores), width=width, level=level)
         rows.append(_row("performance", name, meaning, interval, seeds_needed=needed))
+    middle = measures.interquartile_mean_statistic(scores)
+    interval = resampling.interval(
+        middle, len(scores), level=level, bounds=summaries.BOUNDS["mean"]
+    )
+    rows.append(_row("performance", "iqm", "mean of the middle half of the scores", interval))
     found, expected = measures.score_range(scores)
     plain = {"low": np.nan, "high": np.nan, "n_runs": len(scores)}
     for name, value, meaning in (
         ("range", found, f"best minus worst; {expected:.3f} to expect of normal scores"),
-        ("iqm", measures.interquartile_mean(scores), "mean of the middle half of the scores"),
         ("best", scores.max(), "best score, which grows with the number of runs"),
     ):
         row = {"granularity": "performance", "measure": name, "meaning": meaning}

@@ -12,6 +12,7 @@ from lib.resampling import (
     MIN_RESAMPLED,
     MIN_RUNS,
     Statistic,
+    check_level,
     half_squares,
     jackknife_error,
     percentile_interval,
@@ -57,8 +58,7 @@ def difference(
     """
     if paired and n_runs[0] != n_runs[1]:
         raise ValueError(f"n_runs = {n_runs}; paired groups have the same runs")
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level}; expected a share between 0 and 1, such as 0.95")
+    check_level(level)
     sizes, fewest = tuple(n_runs), min(n_runs)
     ones = [np.ones((1, n)) for n in sizes]
     value = float((second(ones[1]) - first(ones[0]))[0])
@@ -113,8 +113,7 @@ def paired_scores(
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("scores are not all finite; leave a diverged run out of both settings")
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level}; expected a share between 0 and 1, such as 0.95")
+    check_level(level)
     apart = second - first
     reach = float(stats.t.ppf((1 + level) / 2, len(apart) - 1) * stats.sem(apart))
     test = stats.permutation_test(

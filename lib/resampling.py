@@ -105,7 +105,7 @@ def percentile_interval(
     that Student's t would give it, Φ(−t √(S/(S − 1))) instead of (1 − level)/2 (Hesterberg 2015,
     "expanded percentile"): the plain ones are too narrow by construction.
     """
-    _check_level(level)
+    check_level(level)
     tail = (1 - level) / 2
     if n_runs is not None:
         quantile = stats.t.ppf(tail, n_runs - 1) * np.sqrt(n_runs / (n_runs - 1))
@@ -115,9 +115,18 @@ def percentile_interval(
     return low, high
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Refuse a coverage that is not a share, such as 95."""
     if not 0 < level < 1:
         raise ValueError(f"level = {level}; expected a share between 0 and 1, such as 0.95")
+
+
+def check_scores(scores: np.ndarray) -> np.ndarray:
+    """Scores (S,) of S ≥ 2 runs as floats."""
+    scores = np.asarray(scores, float)
+    if scores.ndim != 1 or len(scores) < 2:
+        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
+    return scores
 
 
 def interval(
@@ -141,7 +150,7 @@ def interval(
     Fewer than three runs: no interval (NaN). Resamples in which the statistic is not defined (NaN)
     do not count.
     """
-    _check_level(level)
+    check_level(level)
     if method not in METHODS:
         raise ValueError(f"method = {method!r} is unknown; valid: {', '.join(METHODS)}")
     if method == "resampling" and n_runs < MIN_RESAMPLED:
@@ -216,16 +225,14 @@ def sd_interval(
     failed runs are far from normal; the number of failed runs belongs beside the interval. The
     other methods are those of ``interval``; they assume nothing and cover less with few runs.
     """
-    scores = np.asarray(scores, float)
-    if scores.ndim != 1 or len(scores) < 2:
-        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
+    scores = check_scores(scores)
     shrink = np.sqrt((len(scores) - 1) / (len(scores) - ddof))
     if method != "chi-square":
         statistic = partial(root_pair_means, half_squares(scores))
         bounds = (0.0, np.inf)
         found = interval(statistic, len(scores), level=level, method=method, bounds=bounds)
         return found._replace(value=found.value * float(shrink))
-    _check_level(level)
+    check_level(level)
     free = len(scores) - 1
     tail = (1 - level) / 2
     factors = np.sqrt(free / stats.chi2.ppf([1 - tail, tail], free))
@@ -257,7 +264,7 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"distances have shapes {a.shape} and {b.shape}; expected (S, S) twice")
-    _check_level(level)
+    check_level(level)
     away = np.diag(np.full(len(a), np.nan))
     kept = ~(np.isnan(a + away).all(1) | np.isnan(b + away).all(1))
     a, b = a[np.ix_(kept, kept)], b[np.ix_(kept, kept)]

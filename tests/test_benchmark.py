@@ -1,5 +1,6 @@
 """The benchmark of the measures runs, and what is committed of it says what it must."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_python
@@ -36,4 +37,6 @@ def test_the_committed_coverage_says_that_it_is_simulated_and_how():
     # What notebook 20 and the report say of it, in words.
     assert 0.6 < found[0.2, 5, "disagreement", "resampling"] < 0.72
     assert 0.85 < found[0.2, 10, "disagreement", "resampling"] < 0.95
-    assert found[0.0, 5, "disagreement", "resampling"] > 0.93
+    usual = np.where(table["measure"] == "sd", "chi-square", "resampling")
+    default = table[(table["method"] == usual) & (table["failed"] == 0) & (table["n_runs"] >= 5)]
+    assert (default["covered"].min().round(2), default["covered"].max().round(2)) == (0.86, 0.97)

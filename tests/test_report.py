@@ -51,6 +51,9 @@ def test_values_are_those_of_the_measures(tmp_path):
     assert table.loc["wrong_differently", "value"] == pytest.approx(wrong)
     assert {"range", "iqm", "best", "failed", "distribution_sd"} <= set(table.index)
     assert table.loc[["mean", "con", "ccon"], "seeds_needed"].isna().all()
+    iqm = table.loc["iqm"]
+    assert iqm["value"] == pytest.approx(measures.interquartile_mean(correct.mean(1)))
+    assert iqm["low"] < iqm["value"] < iqm["high"]
     assert table.loc[["sd", "disagreement", "kappa", "jsd"], "seeds_needed"].ge(5).all()
 
 
@@ -201,7 +204,7 @@ def test_command_line_writes_and_refuses(tmp_path):
     done = run_python("-m", "lib.report", str(EXAMPLE), "--exclude", "seed9")
     assert done.returncode == 2 and "no run 'seed9' to exclude" in done.stderr
     for wrong, said in {
-        ("--level", "95"): "level = 95.0: expected a share",
+        ("--level", "95"): "level = 95.0; expected a share between 0 and 1",
         ("--width", "0"): "width = 0.0: expected a share",
         ("--out", str(tmp_path / "bad.csv")): "cannot write there",
     }.items():

@@ -15,6 +15,7 @@ from lib.measures.performance import (
     expected_range,
     failed_rate,
     interquartile_mean,
+    interquartile_mean_statistic,
     score_range,
     score_spread,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "flip_rate",
     "instability",
     "interquartile_mean",
+    "interquartile_mean_statistic",
     "kappa_instability",
     "kappa_statistic",
     "kept_directions",

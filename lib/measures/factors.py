@@ -47,8 +47,9 @@ def backend_for(device: str | None) -> Backend:
         return NUMPY
     import torch
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device = {device!r}, but torch sees no CUDA device; use device=None")
+    seen = torch.cuda.device_count()
+    if device.startswith("cuda") and (torch.device(device).index or 0) >= seen:
+        raise ValueError(f"device = {device!r}, but torch sees {seen} CUDA devices; None is numpy")
     return Backend(
         torch.linalg,
         lambda array: torch.as_tensor(array, device=device),

@@ -3,14 +3,7 @@
 import numpy as np
 from scipy import integrate, stats
 
-from lib.resampling import Interval
-
-
-def _check_scores(scores: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores, float)
-    if scores.ndim != 1 or len(scores) < 2:
-        raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
-    return scores
+from lib.resampling import Interval, Statistic, check_scores
 
 
 def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
@@ -22,7 +15,7 @@ def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
     ddof : 1 (default) for the usual estimate; 0 for the published choice of Du & Nguyen (2023,
         released code: ``np.std``), smaller by √((S − 1)/S)
     """
-    return float(_check_scores(scores).std(ddof=ddof))
+    return float(check_scores(scores).std(ddof=ddof))
 
 
 def score_range(scores: np.ndarray) -> tuple[float, float]:
@@ -31,7 +24,7 @@ def score_range(scores: np.ndarray) -> tuple[float, float]:
     The range grows with the number of runs, so it never compares groups of different size; the
     expectation (``expected_range``) says how much of it is the number of runs.
     """
-    scores = _check_scores(scores)
+    scores = check_scores(scores)
     return float(np.ptp(scores)), expected_range(len(scores)) * score_spread(scores)
 
 
@@ -55,6 +48,25 @@ def interquartile_mean(scores: np.ndarray) -> float:
     return float(stats.trim_mean(np.asarray(scores, float), 0.25, axis=None))
 
 
+def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
+    """``interquartile_mean`` as a function of run weights (``lib.resampling``).
+
+    Of m runs drawn, the ⌊m/4⌋ lowest and highest do not count.
+    """
+    order = np.argsort(check_scores(scores))
+    values = check_scores(scores)[order]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        upto = np.cumsum(weights[:, order], 1)
+        drawn = upto[:, -1:]
+        cut = np.floor(drawn / 4)
+        before = np.clip(upto - weights[:, order], cut, drawn - cut)
+        kept = np.clip(upto, cut, drawn - cut) - before
+        return (kept * values).sum(1) / kept.sum(1)
+
+    return statistic
+
+
 def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     """Expected best score of n runs drawn with replacement from those at hand.
 
@@ -71,7 +83,7 @@ def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     -------
     array of the shape of n
     """
-    scores = np.sort(_check_scores(scores))
+    scores = np.sort(check_scores(scores))
     n = np.asarray(n)
     if (n < 1).any():
         raise ValueError(f"n = {n}; expected at least 1 run")
