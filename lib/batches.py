@@ -14,7 +14,7 @@ from lib.config import Setting
 from lib.rows import SPLIT_SEED, Row
 
 #: Batches are cut from pools of this many batches sorted by length: less padding, same shuffle.
-BATCHES_PER_POOL = 16
+BATCHES_PER_POOL = 50
 
 
 @dataclass(frozen=True)
@@ -139,16 +139,19 @@ def epoch_batches(
     """The rows of each batch of one epoch, every row once.
 
     Rows are shuffled, cut into pools, sorted by length within a pool, cut into batches, and the
-    batches shuffled: neighbours have like lengths, so little is padded.
+    batches shuffled: neighbours have like lengths, so little is padded. Only the last batch may be
+    smaller, so that at every step all seeds have equally many examples.
     """
     order = rng.permutation(len(lengths))
+    whole = len(order) - len(order) % batch_size
     pool = batch_size * BATCHES_PER_POOL
     batches = []
-    for start in range(0, len(order), pool):
-        rows = order[start : start + pool]
+    for start in range(0, whole, pool):
+        rows = order[start : min(start + pool, whole)]
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+    shuffled = [batches[i] for i in rng.permutation(len(batches))]
+    return shuffled + ([order[whole:]] if whole < len(order) else [])
 
 
 def pad(

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import backbones, paths, provenance, tasks
+from lib import backbones, paths, provenance, stabilizers, tasks
 from lib.errors import nearest
 
-METHODS = ("standard",)
 _CHOICES = {
-    "method": METHODS,
+    "optimizer": ("adamw", "adamw-no-bias-correction", "sgd", "adafactor"),
+    "schedule": ("linear", "cosine", "constant"),
     "eval_split": ("dev", "test-half"),
     "checkpoint": ("final", "best"),
     "precision": ("float32", "bfloat16"),
@@ -36,6 +36,7 @@ _RANGES = {  # name: (smallest, largest), both allowed
     "warmup": (0.0, 1.0),
     "weight_decay": (0.0, 1.0),
     "max_grad_norm": (0.0, None),
+    "seeds_per_batch": (1, None),
 }
 
 
@@ -96,16 +97,23 @@ class Setting:
     backbone : registered name, hub id (``org/name`` or ``org/name@revision``) or local folder
     task : registered name, or the path of a CSV or Parquet file of your own
     text_columns, label_column : the columns of such a file; one text column, or two for pairs
-    method : how it is fine-tuned
+    method : ``standard``, or stabilizers by name with their parameters, joined by ``+``, like
+        ``llrd+mixout(p=0.2)`` (``lib.stabilizers``); values that a method prescribes replace those
+        given here
     train_rows, subset_seed : a fixed nested subset of the training rows; 0 rows means all
     eval_rows : at most so many evaluation examples, a fixed subset; 0 means all
     eval_split : ``dev``, or ``test-half``: the half of the development set left over when the
         other half selects checkpoints (Du & Nguyen, released code)
     checkpoint : ``final``, or ``best`` on the validation half, looked at ``evals_per_epoch`` times
-    learning_rate, epochs, batch_size, max_length : of AdamW; examples; tokens
-    warmup : share of the steps over which the rate rises linearly; it then falls linearly to 0
+    optimizer, schedule : ``adamw``, ``adamw-no-bias-correction``, ``sgd`` (momentum 0.9) or
+        ``adafactor``; ``linear`` or ``cosine`` decay to 0, or ``constant``
+    learning_rate, epochs, batch_size, max_length : the peak; examples; tokens
+    warmup : share of the steps over which the rate rises linearly
     weight_decay : of all weights but biases and LayerNorm
     max_grad_norm : gradients are clipped to this global norm; 0 means not at all
+    dropout : probability of all dropouts; −1 means the backbone's own
+    seeds_per_batch : so many seeds are trained as one program, each with its own initialisation
+        and order; dropout is then drawn for all of them together
     precision : ``float32``, or ``bfloat16`` autocast
     """
 
@@ -120,6 +128,8 @@ class Setting:
     eval_split: str = "dev"
     checkpoint: str = "final"
     evals_per_epoch: int = 1
+    optimizer: str = "adamw"
+    schedule: str = "linear"
     learning_rate: float = 2e-5
     epochs: int = 5
     batch_size: int = 16
@@ -127,9 +137,17 @@ class Setting:
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    dropout: float = -1.0
     precision: str = "float32"
+    seeds_per_batch: int = 1
 
     def __post_init__(self) -> None:
+        check_type("method", self.method, str)
+        methods = stabilizers.parse(self.method)
+        object.__setattr__(self, "method", stabilizers.canonical(self.method))
+        for method in methods.values():
+            for name, value in method.prescribed().items():
+                object.__setattr__(self, name, value)
         for spec in dataclasses.fields(self):
             value = check_type(spec.name, getattr(self, spec.name), spec.type)
             object.__setattr__(self, spec.name, value)
@@ -141,6 +159,16 @@ class Setting:
             below, above = low is not None and not value >= low, high is not None and value > high
             if below or above:
                 raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
+        if self.dropout != -1 and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout = {self.dropout!r}: give a probability below 1, or -1")
+        if self.seeds_per_batch > 1:
+            if self.optimizer == "adafactor":
+                raise ValueError(
+                    "adafactor looks at whole matrices, so several seeds cannot be one program: "
+                    "set seeds_per_batch = 1"
+                )
+            if reasons := [m.unbatchable for m in methods.values() if m.unbatchable]:
+                raise ValueError(f"seeds_per_batch = {self.seeds_per_batch}: {reasons[0]}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
         if self.checkpoint == "best" and self.eval_split == "dev":

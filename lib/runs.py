@@ -59,7 +59,7 @@ def save(run: Run, target: Path) -> None:
             if array is not None:
                 np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         with open(scratch / "training_log.csv", "w", newline="") as stream:
-            writer = csv.DictWriter(stream, ["step", "loss", "lr", "gradient_norm"])
+            writer = csv.DictWriter(stream, list(run.log[0]))
             writer.writeheader()
             writer.writerows(run.log)
         content = json.dumps(_finite(run.record), indent=1, allow_nan=False)

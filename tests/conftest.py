@@ -75,3 +75,36 @@ def environment_of(project: Path) -> dict[str, str]:
     # The engine and its jobs call `python`: it has to be this one.
     changed["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **changed}
+
+
+@pytest.fixture(scope="session")
+def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Randomly initialised models of four architectures, saved as the hub lays them out."""
+    import torch
+    import transformers as hf
+
+    from lib import backbones
+
+    root = tmp_path_factory.mktemp("hub")
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "vocab_size": 30522,
+    }
+    places = {"pad_token_id": 0, "max_position_embeddings": 140}
+    torch.manual_seed(0)
+    models = {
+        "bert": hf.BertForMaskedLM(hf.BertConfig(**shape)),
+        "roberta": hf.RobertaForMaskedLM(hf.RobertaConfig(**shape, **places, type_vocab_size=1)),
+        "mpnet": hf.MPNetForMaskedLM(hf.MPNetConfig(**shape, **places)),
+        "llama": hf.LlamaForCausalLM(
+            hf.LlamaConfig(**shape, num_key_value_heads=1, pad_token_id=0)
+        ),
+    }
+    tokenizer = backbones.load_tokenizer(backbones.locate("bert-tiny"))
+    for name, model in models.items():
+        model.save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    return root

@@ -14,10 +14,11 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from lib import backbones, batches, finetune, runs
-from lib.batches import Encoded, epoch_batches, pad
+from lib import backbones, batches, evaluation, finetune, runs, training
+from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
 from lib.finetune import Seeds
+from lib.loading import Loader
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,11 +44,16 @@ def ragged(lengths):
 
 
 def test_padding_by_hand():
-    inputs, labels = pad(ragged([2, 3, 1]), np.array([0, 2]), torch.device("cpu"))
+    loader = Loader(ragged([2, 3, 1]), torch.device("cpu"))
+    inputs, labels = loader.batch(np.array([0, 2]))
     assert inputs["input_ids"].tolist() == [[1, 2], [6, 7]]
     assert inputs["attention_mask"].tolist() == [[1, 1], [1, 0]]
     assert inputs["token_type_ids"].tolist() == [[1, 0], [0, 0]]
     assert labels.tolist() == [0, 2]
+    many, labels = loader.batch(np.array([[0, 2], [1, 1]]))
+    assert many["input_ids"].shape == (2, 2, 3) and labels.tolist() == [[0, 2], [1, 1]]
+    assert many["input_ids"][0, :, :2].equal(inputs["input_ids"])
+    assert many["attention_mask"][0].tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
 def test_take_is_like_indexing_a_list():
@@ -63,6 +69,7 @@ def test_an_epoch_holds_every_row_once_and_pads_little():
     order = epoch_batches(lengths, 16, np.random.default_rng(1))
     assert sorted(np.concatenate(order).tolist()) == list(range(500))
     assert len(order) == math.ceil(500 / 16)
+    assert [len(rows) for rows in order] == [16] * 31 + [4], "only the last may be smaller"
     padded = sum(lengths[rows].max() * len(rows) for rows in order)
     plain = np.random.default_rng(1).permutation(500)
     shuffled = [plain[i : i + 16] for i in range(0, 500, 16)]
@@ -148,18 +155,6 @@ def test_order_stream_alone_decides_the_batches(tiny):
 # --- optimisation -------------------------------------------------------------------------------
 
 
-def test_biases_and_layer_norms_do_not_decay(tiny):
-    _, located = prepared(tiny)
-    model, _ = backbones.load_classifier(located, 2, 0)
-    decayed, spared = finetune._optimizer(model, tiny).param_groups
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.01, 0.0)
-    names = {id(weight): name for name, weight in model.named_parameters()}
-    spared_names = {names[id(weight)] for weight in spared["params"]}
-    assert all(name.endswith("bias") or "LayerNorm" in name for name in spared_names)
-    assert not any("bias" in names[id(w)] or "LayerNorm" in names[id(w)] for w in decayed["params"])
-    assert len(decayed["params"]) + len(spared["params"]) == len(names)
-
-
 def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
     setting = dataclasses.replace(tiny, epochs=6)
     run = finetune.finetune(setting, Seeds.of(0))
@@ -176,6 +171,9 @@ def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
     assert np.mean([r["loss"] for r in run.log[-5:]]) < 0.6 * run.log[0]["loss"]
     assert run.record["status"] == "ok"
     assert all(row["gradient_norm"] > 0 for row in run.log)
+    for row in run.log:
+        each = [row[f"gradient_norm_{part}"] for part in ("embeddings", "layer1", "layer2", "head")]
+        assert math.hypot(*each) == pytest.approx(row["gradient_norm"], rel=1e-5)
 
 
 def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
@@ -198,10 +196,10 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
     data, located = prepared(tiny)
     model, _ = backbones.load_classifier(located, 2, 0)
     cpu = torch.device("cpu")
-    seen = finetune.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
     assert seen.first.shape == seen.mean.shape == (3, 40, 128)
     for i in (0, 17, 39):
-        inputs, _ = pad(data.evaluation, np.array([i]), cpu)
+        inputs, _ = Loader(data.evaluation, cpu).batch(np.array([i]))
         with torch.no_grad():
             output = model(**inputs, output_hidden_states=True)
         np.testing.assert_allclose(seen.logits[i], output.logits[0].numpy(), atol=1e-5)
@@ -210,25 +208,32 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
             np.testing.assert_allclose(seen.mean[layer, i], state[0].mean(0).numpy(), atol=1e-4)
 
 
-def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch):
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
     """Validation scripted to peak at the second of four looks: the weights are those of then."""
     setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", checkpoint="best")
     data, located = prepared(setting)
-    cpu = torch.device("cpu")
     finetune.make_deterministic()
-    scores, seen = iter([0.5, 0.9, 0.9, 0.7]), []
+    models, news = zip(
+        *(backbones.load_classifier(located, 2, seed) for seed in range(n_seeds)), strict=True
+    )
+    script = {id(model): iter([0.5, 0.9, 0.9, 0.7]) for model in models}
+    seen = {id(model): [] for model in models}
 
-    def scripted(model, *_):
-        seen.append({name: weight.clone() for name, weight in model.state_dict().items()})
-        return next(scores)
+    def scripted(model):
+        weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        seen[id(model)].append(weights)
+        return next(script[id(model)])
 
-    monkeypatch.setattr(finetune, "_validate", scripted)
-    model, _ = backbones.load_classifier(located, 2, 1)
-    finetune.train(model, setting, data, Seeds.of(0), cpu, "")
-    assert len(seen) == 4
-    end = model.state_dict()
-    matches = [all(torch.equal(end[name], weight) for name, weight in at.items()) for at in seen]
-    assert matches == [False, True, False, False]
+    seeds = [Seeds.of(seed) for seed in range(n_seeds)]
+    cpu = torch.device("cpu")
+    training.train(list(models), setting, data, seeds, cpu, {}, new=news[0], validate=scripted)
+    for model in models:
+        end = dict(model.named_parameters())
+        assert [
+            all(torch.equal(end[name], weight) for name, weight in at.items())
+            for at in seen[id(model)]
+        ] == [False, True, False, False]
 
 
 def test_validation_scores_the_validation_half(tiny):
@@ -236,26 +241,11 @@ def test_validation_scores_the_validation_half(tiny):
     data, located = prepared(setting)
     model, _ = backbones.load_classifier(located, 2, 0)
     cpu = torch.device("cpu")
-    logits = finetune.evaluate(
+    logits = evaluation.evaluate(
         model, data.validation, cpu, vectors=False, precision="float32"
     ).logits
     expected = np.mean(logits.argmax(-1) == data.validation.labels)
-    assert finetune._validate(model, data, setting, cpu) == expected
-
-
-def test_one_step_of_the_optimiser_by_hand(tiny):
-    """AdamW's first step is lr · g/(|g| + eps), after the weights shrank by lr · decay."""
-    setting = dataclasses.replace(tiny, learning_rate=0.1, weight_decay=0.5)
-    layer = torch.nn.Linear(2, 1)
-    with torch.no_grad():
-        layer.weight[:] = torch.tensor([[1.0, 2.0]])
-        layer.bias[:] = 3.0
-    optimizer = finetune._optimizer(layer, setting)
-    layer.weight.grad = torch.tensor([[0.0, 4.0]])
-    layer.bias.grad = torch.tensor([0.0])
-    optimizer.step()
-    assert layer.weight[0].tolist() == pytest.approx([0.95, 2 * 0.95 - 0.1], abs=1e-6)
-    assert layer.bias.item() == 3.0, "biases do not decay"
+    assert evaluation.validate(model, data, setting, cpu) == expected
 
 
 def test_gradients_are_clipped_to_the_norm(tiny):
@@ -270,8 +260,8 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path
     """A real fault, infinite weights in the encoder; the run is kept like any other."""
     load = backbones.load_classifier
 
-    def broken(*arguments):
-        model, new = load(*arguments)
+    def broken(*arguments, **options):
+        model, new = load(*arguments, **options)
         with torch.no_grad():
             model.bert.embeddings.word_embeddings.weight[:] = float("inf")
         return model, new
@@ -285,6 +275,7 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path
     assert run.record["final_loss"] is None and run.record["distance"]["all"] is None
     assert run.record["status"] == "diverged" and run.record["steps"] == 1
     assert run.record["score"] is None and run.record["accuracy"] is None
+    assert np.isnan(run.logits).all() and np.isnan(run.mean).all()
 
 
 def test_bfloat16_trains_and_stays_close(tiny):

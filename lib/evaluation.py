@@ -1,0 +1,95 @@
+"""What a trained model says about the evaluation examples, and how far it moved to say it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lib import backbones, scoring, training
+from lib.batches import Encoded, Prepared
+from lib.config import Setting
+from lib.loading import Loader
+
+EVAL_BATCH = 64
+
+
+@dataclass
+class Evaluation:
+    """What a model says about N examples. ``first`` and ``mean`` are (L + 1, N, D) layer vectors
+    (embeddings first): the hidden state at position 0, and the mean over the tokens.
+    """
+
+    logits: np.ndarray
+    first: np.ndarray | None = None
+    mean: np.ndarray | None = None
+
+
+@torch.no_grad()
+def evaluate(
+    model: torch.nn.Module, data: Encoded, device: torch.device, *, vectors: bool, precision: str
+) -> Evaluation:
+    """Logits (N, C) and, if asked for, the layer vectors of all examples, in their order."""
+    model.eval()
+    loader = Loader(data, device)
+    order = np.argsort(data.lengths, kind="stable")
+    logits, first, mean = [], [], []
+    for start in range(0, len(order), EVAL_BATCH):
+        inputs, _ = loader.batch(order[start : start + EVAL_BATCH])
+        with training.autocast(device, precision):
+            output = model(**training.known_inputs(model, inputs), output_hidden_states=vectors)
+        logits.append(output.logits.float())
+        if vectors:
+            mask = inputs["attention_mask"][..., None].float()
+            states = torch.stack([state.float() for state in output.hidden_states])
+            first.append(states[:, :, 0])
+            mean.append((states * mask).sum(2) / mask.sum(1))
+    back = np.argsort(order)
+    return Evaluation(
+        torch.cat(logits).cpu().numpy()[back],
+        *(torch.cat(part, 1).cpu().numpy()[:, back] if part else None for part in (first, mean)),
+    )
+
+
+def spoil(seen: Evaluation) -> None:
+    """Make what a diverged run says not a number: where it stood when the loss became infinite
+    depends on how closely the loss was watched, and is nobody's result.
+    """
+    for array in (seen.logits, seen.first, seen.mean):
+        if array is not None:
+            array.fill(np.nan)
+
+
+def validate(
+    model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
+) -> float:
+    """The task's metric on the validation half."""
+    seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
+    return scoring.score(data.metric, data.validation.labels, scoring.decide(seen.logits))
+
+
+def pretrained_weights(model: torch.nn.Module, new: list[str]) -> dict[str, torch.Tensor]:
+    """Copies of the weights that the checkpoint had, by name."""
+    return {
+        name: weight.detach().clone()
+        for name, weight in model.named_parameters()
+        if name not in new
+    }
+
+
+def distances(
+    model: torch.nn.Module, start: dict[str, torch.Tensor], n_layers: int
+) -> dict[str, float]:
+    """Euclidean distance from the start: of all pretrained weights, and of each part."""
+    names = training.parts(n_layers)
+    squares = dict.fromkeys(names, 0.0)
+    # peft keeps the matrix that it updates one level deeper.
+    now = {name.replace(".base_layer.", "."): w for name, w in model.named_parameters()}
+    for name, before in start.items():
+        if name in now:
+            square = (now[name].detach().double() - before.double()).square().sum().item()
+            squares[names[backbones.depth_of(name, n_layers)]] += square
+    return {
+        "all": math.sqrt(sum(squares.values())),
+        **{name: math.sqrt(square) for name, square in squares.items()},
+    }

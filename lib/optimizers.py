@@ -1,0 +1,82 @@
+"""Optimisers and schedules by name; the libraries' own, but for Adam without bias correction."""
+
+from typing import Any
+
+import torch
+from transformers import (
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
+from transformers.optimization import Adafactor
+
+from lib.config import Setting
+
+EPSILON = 1e-6
+MOMENTUM = 0.9
+
+
+class AdamWNoBiasCorrection(torch.optim.Optimizer):
+    """AdamW as in BERT's original code: running means are not divided by 1 − βᵗ.
+
+    The second mean, too small at first, is under a root: early steps are up to
+    (1 − β₁) / √(1 − β₂) ≈ 3 times as long as with the correction (Mosbach et al. 2021, Zhang et al.
+    2021).
+    """
+
+    def __init__(self, groups: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            for weight in weights:
+                if not self.state[weight]:
+                    self.state[weight] = {
+                        "m": torch.zeros_like(weight),
+                        "v": weight.new_zeros(weight.shape),
+                    }
+            grads = [weight.grad for weight in weights]
+            means = [self.state[weight]["m"] for weight in weights]
+            squares = [self.state[weight]["v"] for weight in weights]
+            first, second = group["betas"]
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_lerp_(means, grads, 1 - first)
+            torch._foreach_mul_(squares, second)
+            torch._foreach_addcmul_(squares, grads, grads, 1 - second)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_add_(roots, group["eps"])
+            torch._foreach_addcdiv_(weights, means, roots, -group["lr"])
+
+
+def make(groups: list[dict[str, Any]], setting: Setting) -> torch.optim.Optimizer:
+    """The setting's optimiser over parameter groups that carry their own rate and decay.
+
+    All but Adafactor treat each number by itself, so they also serve weights of several seeds
+    stacked into one tensor.
+    """
+    rate = setting.learning_rate
+    if setting.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, eps=EPSILON, fused=True)
+    if setting.optimizer == "adamw-no-bias-correction":
+        return AdamWNoBiasCorrection(groups, rate, (0.9, 0.999), EPSILON)
+    if setting.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM)
+    return Adafactor(groups, lr=rate, relative_step=False, scale_parameter=False)
+
+
+def schedule(
+    optimizer: torch.optim.Optimizer, setting: Setting, n_steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then linear or cosine decay to zero, or constant."""
+    warm = round(setting.warmup * n_steps)
+    if setting.schedule == "constant":
+        return get_constant_schedule_with_warmup(optimizer, warm)
+    make_one = {
+        "linear": get_linear_schedule_with_warmup,
+        "cosine": get_cosine_schedule_with_warmup,
+    }[setting.schedule]
+    return make_one(optimizer, warm, n_steps)

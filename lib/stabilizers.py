@@ -1,0 +1,436 @@
+"""Methods of fine-tuning: what stabilises it, what destabilises it, what trains less of it.
+
+A method is named, with its parameters in brackets and joined by ``+``, in one word of a setting:
+``standard``, ``mixout``, ``mixout(p=0.5)``, ``llrd+reinit(layers=2)``. Each is a small object with
+hooks that the training calls; what it does not override, it leaves as it is.
+
+Sources: Du & Nguyen (2023), released code (mixout, llrd, reinit, wd_pre); Mosbach et al. (2021),
+released configurations (longer, no_bias_correction). Of MMR, MHLoss and SURT (Fu et al. 2023) only
+the intentions are public: the formulas here are ours.
+"""
+
+import ast
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from lib import backbones
+from lib.errors import nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from lib.batches import Encoded
+
+
+Anchors = Callable[[], "dict[torch.Tensor, torch.Tensor | None]"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """The hooks, and what they do in standard fine-tuning: nothing."""
+
+    #: Smallest and largest value of each parameter.
+    limits: ClassVar[dict[str, tuple[float, float]]] = {}
+    #: Names of methods with which this one makes no sense, and why.
+    conflicts: ClassVar[dict[str, str]] = {}
+    #: Why runs with this method cannot be trained as one program; empty if they can.
+    unbatchable: ClassVar[str] = ""
+
+    def prescribed(self) -> dict[str, Any]:
+        """Values of the setting that belong to the method and replace the setting's own."""
+        return {}
+
+    def begin(self, located: backbones.Located, train: "Encoded", device: str) -> backbones.Located:
+        """The checkpoint to start from."""
+        return located
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        """Change a freshly loaded model in place, drawing from the ``init`` stream.
+
+        ``new`` names the parameters that the checkpoint lacked.
+        """
+
+    def rate(self, depth: int, n_layers: int) -> float:
+        """Factor of the learning rate at a depth: 0 embeddings, 1 … L layers, L + 1 head."""
+        return 1.0
+
+    def decays(self, depth: int, n_layers: int) -> bool:
+        """Whether the optimiser's weight decay acts on the matrices at a depth."""
+        return True
+
+    def penalty(
+        self, features: "torch.Tensor", labels: "torch.Tensor", n_classes: int
+    ) -> "torch.Tensor | float":
+        """What is added to the loss of each of S seeds, (S,): from features (S, B, D), the input of
+        the output layer, and labels (S, B).
+        """
+        return 0.0
+
+    def attach(self, optimizer: "torch.optim.Optimizer", anchors: Anchors) -> None:
+        """Hook into the optimiser. ``anchors()`` gives each decaying weight with its pretrained
+        value; None for those that are new, of the pooler or of the head.
+        """
+
+
+@dataclass(frozen=True)
+class Longer(Method):
+    """Mosbach et al.'s recipe: 20 epochs, Adam with bias correction."""
+
+    epochs: int = 20
+    limits: ClassVar = {"epochs": (1, 1000)}
+
+    def prescribed(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "optimizer": "adamw"}
+
+
+@dataclass(frozen=True)
+class NoBiasCorrection(Method):
+    """The unstable default of BERT's original code: Adam without its bias correction."""
+
+    conflicts: ClassVar = {"longer": "longer prescribes the correction"}
+
+    def prescribed(self) -> dict[str, Any]:
+        return {"optimizer": "adamw-no-bias-correction"}
+
+
+@dataclass(frozen=True)
+class Surt(Method):
+    """Continue the checkpoint's own unsupervised objective on the task's training text first.
+
+    The re-trained checkpoint is the same for all seeds of a setting (its own ``seed`` is a
+    parameter), so that the seeds vary the fine-tuning only. The claim of Fu et al.: the weights
+    then have less far to go.
+    """
+
+    epochs: int = 3
+    head_epochs: int = 1
+    learning_rate: float = 5e-5
+    batch_size: int = 16
+    seed: int = 0
+    limits: ClassVar = {
+        "epochs": (1, 1000),
+        "head_epochs": (0, 1000),
+        "learning_rate": (1e-8, 1),
+        "batch_size": (1, 4096),
+        "seed": (0, 2**31),
+    }
+
+    def begin(self, located: backbones.Located, train: "Encoded", device: str) -> backbones.Located:
+        from lib import pretraining
+
+        return pretraining.continue_pretraining(
+            located, train, **dataclasses.asdict(self), device=device
+        )
+
+
+@dataclass(frozen=True)
+class Reinit(Method):
+    """Draw the top layers and the pooler anew. ``layers = 0``: 5 of 24, scaled to the model's
+    depth and at least one.
+    """
+
+    layers: int = 0
+    limits: ClassVar = {"layers": (0, 1000)}
+
+    def depth(self, n_layers: int) -> int:
+        """How many layers are drawn anew in a model of ``n_layers``."""
+        chosen = self.layers or max(1, round(5 * n_layers / 24))
+        if chosen > n_layers:
+            raise ValueError(f"reinit(layers={chosen}), but the backbone has {n_layers} layers")
+        return chosen
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        stack = backbones.layers(model)
+        parts = list(stack[len(stack) - self.depth(len(stack)) :])
+        if (pooler := backbones.pooler_of(model)) is not None:
+            parts.append(pooler)
+        for module in itertools.chain.from_iterable(part.modules() for part in parts):
+            _draw(module, model.config.initializer_range)
+
+
+def _draw(module: "torch.nn.Module", spread: float) -> None:
+    """BERT's initialisation: matrices N(0, spread²), biases 0, the scales of norms 1."""
+    import torch
+
+    for name, weight in module.named_parameters(recurse=False):
+        with torch.no_grad():
+            if weight.ndim >= 2:
+                weight.normal_(0.0, spread)
+            else:
+                weight.fill_(0.0 if name == "bias" else 1.0)
+
+
+@dataclass(frozen=True)
+class Head(Method):
+    """A linear probe: the encoder is frozen, without dropout, and one linear layer is trained on
+    its vector at position 0 (of the last token, in decoders). Nothing random lies between.
+    """
+
+    conflicts: ClassVar = {
+        "reinit": "a frozen encoder must be the pretrained one",
+        "mixout": "nothing but the new layer is trained",
+        "wd_pre": "nothing but the new layer is trained",
+        "llrd": "nothing but the new layer is trained",
+        "mmr": "the features are frozen",
+        "lora": "lora trains the encoder",
+    }
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        import torch
+
+        from lib import layers
+
+        parent, _, output = backbones.output_layer(model)
+        for weight in model.parameters():
+            weight.requires_grad = False
+        layers.set_dropout(model, 0.0)
+        # What stands between the encoder and the output layer, with its weights and its tanh, goes.
+        if parent is not model:
+            model.classifier = layers.FirstTokenLinear(output.in_features, output.out_features)
+        elif backbones.pooler_of(model) is not None:
+            pooler = backbones.encoder(model).pooler
+            pooler.dense, pooler.activation = torch.nn.Identity(), torch.nn.Identity()
+        _, _, output = backbones.output_layer(model)
+        _draw(output, model.config.initializer_range)
+        for weight in output.parameters():
+            weight.requires_grad = True
+
+
+@dataclass(frozen=True)
+class Lora(Method):
+    """Low-rank updates of the query and value matrices (library: peft); all else that is
+    pretrained is frozen. Evaluation and distances are of the merged weights.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.1
+    limits: ClassVar = {"rank": (1, 4096), "alpha": (0, 1e6), "dropout": (0, 0.99)}
+    conflicts: ClassVar = {
+        "reinit": "frozen layers must be the pretrained ones",
+        "mixout": "the weights that mixout mixes are frozen",
+        "wd_pre": "the weights that it pulls back are frozen",
+    }
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        names = {name.rpartition(".")[2] for name, _ in backbones.layers(model).named_modules()}
+        families = [("query", "value"), ("q", "v"), ("q_proj", "v_proj")]
+        targets = next(list(pair) for pair in families if set(pair) <= names)
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets
+        )
+        inject_adapter_in_model(config, model)
+        for name, weight in model.named_parameters():
+            weight.requires_grad = "lora_" in name or name in new
+
+
+@dataclass(frozen=True)
+class MhLoss(Method):
+    """Several linear heads at once: the loss is the mean of theirs, the prediction the mean head's.
+
+    Through the mean each head's gradient is 1/H of one head's; Adam makes up for that, plain
+    gradient descent does not.
+    """
+
+    heads: int = 5
+    limits: ClassVar = {"heads": (1, 1000)}
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        from lib.layers import MultiHeadLinear
+
+        parent, name, output = backbones.output_layer(model)
+        shape = (output.in_features, output.out_features)
+        several = MultiHeadLinear(self.heads, *shape, model.config.initializer_range)
+        setattr(parent, name, several)
+
+
+@dataclass(frozen=True)
+class Mixout(Method):
+    """Mixout instead of dropout in every linear layer, the head's included (``lib.layers``)."""
+
+    p: float = 0.1
+    as_published: bool = False
+    limits: ClassVar = {"p": (0, 0.99)}
+
+    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+        import torch
+
+        from lib import layers
+
+        layers.set_dropout(model, 0.0)
+        for parent in list(model.modules()):
+            for name, layer in parent.named_children():
+                if type(layer) is torch.nn.Linear:
+                    mixed = layers.MixoutLinear(layer, self.p, as_published=self.as_published)
+                    setattr(parent, name, mixed)
+
+
+@dataclass(frozen=True)
+class Llrd(Method):
+    """Layer-wise decay of the learning rate: at depth d of L layers it is
+    ``learning_rate · factor^(L + 1 − d)``; pooler and head have the full rate and no weight decay.
+    """
+
+    factor: float = 0.95
+    limits: ClassVar = {"factor": (0.01, 1.0)}
+
+    def rate(self, depth: int, n_layers: int) -> float:
+        return self.factor ** (n_layers + 1 - depth)
+
+    def decays(self, depth: int, n_layers: int) -> bool:
+        return depth <= n_layers
+
+
+@dataclass(frozen=True)
+class WdPre(Method):
+    """Weight decay towards the pretrained weights instead of zero: after each step
+    p ← p − rate · strength · (p − p₀); pooler and head decay to zero.
+    """
+
+    strength: float = 0.01
+    limits: ClassVar = {"strength": (0.0, 1.0)}
+
+    def decays(self, depth: int, n_layers: int) -> bool:
+        return False
+
+    def attach(self, optimizer: "torch.optim.Optimizer", anchors: Anchors) -> None:
+        import torch
+
+        starts = anchors()
+
+        @torch.no_grad()
+        def pull(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    if weight in starts:
+                        anchor = starts[weight]
+                        away = weight if anchor is None else weight - anchor
+                        weight.sub_(away, alpha=group["lr"] * self.strength)
+
+        optimizer.register_step_post_hook(pull)
+
+
+@dataclass(frozen=True)
+class Mmr(Method):
+    """Push the classes' mean features apart: the loss gains α Σ 1 / (1 + ‖c_a − c_b‖), c the mean
+    feature of a class in the batch, over the pairs of classes that are in it.
+    """
+
+    alpha: float = 1.0
+    limits: ClassVar = {"alpha": (0.0, 1e6)}
+
+    def penalty(
+        self, features: "torch.Tensor", labels: "torch.Tensor", n_classes: int
+    ) -> "torch.Tensor | float":
+        import torch
+
+        member = torch.nn.functional.one_hot(labels, n_classes).to(features.dtype)
+        counts = member.sum(1)
+        centres = (member.mT @ features) / counts.clamp(min=1)[..., None]
+        a, b = torch.triu_indices(n_classes, n_classes, 1, device=features.device)
+        both = (counts[:, a] > 0) & (counts[:, b] > 0)
+        # A class that is not in the batch leaves no gap to take the root of: 1 keeps it finite.
+        square = (centres[:, a] - centres[:, b]).square().sum(-1)
+        gap = torch.where(both, square, 1.0).clamp(min=1e-12).sqrt()
+        return self.alpha * torch.where(both, 1 / (1 + gap), 0.0).sum(-1)
+
+
+#: All methods but ``standard``, in the order in which they change a model.
+METHODS: dict[str, type[Method]] = {
+    "longer": Longer,
+    "no_bias_correction": NoBiasCorrection,
+    "surt": Surt,
+    "reinit": Reinit,
+    "head": Head,
+    "mhloss": MhLoss,
+    "lora": Lora,
+    "mixout": Mixout,
+    "llrd": Llrd,
+    "wd_pre": WdPre,
+    "mmr": Mmr,
+}
+
+
+def parse(text: str) -> dict[str, Method]:
+    """``"llrd+reinit(layers=2)"`` as methods by name, in the order of ``METHODS``.
+
+    ``standard`` is the empty dictionary. Raises ``ValueError`` for unknown names and parameters
+    (with the nearest valid ones), values out of range, and methods that make no sense together.
+    """
+    if text == "standard":
+        return {}
+    found: dict[str, Method] = {}
+    for name, values in _calls(text):
+        if name == "standard":
+            raise ValueError(f"method = {text!r}: standard is what is left when nothing is added")
+        if name not in METHODS:
+            raise ValueError(f"method {name!r} is unknown: {nearest(name, ['standard', *METHODS])}")
+        if name in found:
+            raise ValueError(f"method = {text!r}: {name} is there twice")
+        found[name] = _checked(name, values)
+    for name, other in itertools.permutations(found, 2):
+        if why := METHODS[name].conflicts.get(other):
+            raise ValueError(f"method = {text!r}: {name} and {other} exclude each other: {why}")
+    return {name: found[name] for name in METHODS if name in found}
+
+
+def _calls(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and keyword values of ``a(x=1)+b``; never evaluated, only read."""
+
+    def terms(node: ast.expr) -> Iterator[ast.expr]:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield from terms(node.left)
+            yield from terms(node.right)
+        else:
+            yield node
+
+    problem = f"method = {text!r} cannot be read; write it like llrd+mixout(p=0.1)"
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        raise ValueError(problem) from None
+    for term in terms(tree):
+        values: dict[str, Any] = {}
+        if isinstance(term, ast.Call) and not term.args:
+            try:
+                values = {word.arg: ast.literal_eval(word.value) for word in term.keywords}
+            except ValueError:
+                raise ValueError(problem) from None
+            term = term.func
+        if not isinstance(term, ast.Name):
+            raise ValueError(problem)
+        yield term.id, values
+
+
+def _checked(name: str, values: dict[str, Any]) -> Method:
+    kinds = {spec.name: spec.type for spec in dataclasses.fields(METHODS[name])}
+    for key, value in values.items():
+        if key not in kinds:
+            known = nearest(key, kinds) if kinds else "it has no parameters"
+            raise ValueError(f"{name}: unknown parameter {key}: {known}")
+        if kinds[key] is float and type(value) is int:
+            values[key] = value = float(value)
+        if type(value) is not kinds[key]:
+            raise ValueError(f"{name}({key}={value!r}): expected {kinds[key].__name__}")
+        low, high = METHODS[name].limits.get(key, (value, value))
+        if not low <= value <= high:
+            raise ValueError(f"{name}({key}={value!r}) is outside [{low}, {high}]")
+    return METHODS[name](**values)
+
+
+def canonical(text: str) -> str:
+    """The one spelling of a method: order of ``METHODS``, parameters that are not the default."""
+    words = []
+    for name, method in parse(text).items():
+        values = [
+            f"{spec.name}={getattr(method, spec.name)!r}"
+            for spec in dataclasses.fields(method)
+            if getattr(method, spec.name) != spec.default
+        ]
+        words.append(f"{name}({', '.join(values)})" if values else name)
+    return "+".join(words) or "standard"
