@@ -62,7 +62,7 @@ def own_file(task):
 
 
 wildcard_constraints:
-    shard=r"seeds\d+to\d+",
+    shard=r"seed[^/]+_to_seed[^/.]+",
 
 
 localrules:
@@ -106,7 +106,7 @@ rule measure_group:
             results=GRID.name,
             group=w.group,
             setting_ids=GROUPS[w.group],
-            seeds=GRID.seeds,
+            seeds=[seeds.label for seeds in GRID.seeds],
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:

@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import backbones, paths, provenance, stabilizers, tasks
+from lib import backbones, paths, provenance, seeds, stabilizers, tasks
 from lib.errors import nearest
+from lib.seeds import Seeds
 
 _CHOICES = {
     "optimizer": ("adamw", "adamw-no-bias-correction", "sgd", "adafactor"),
     "schedule": ("linear", "cosine", "constant"),
     "eval_split": ("dev", "test-half"),
-    "checkpoint": ("final", "best"),
     "precision": ("float32", "bfloat16"),
 }
 _RANGES = {  # name: (smallest, largest), both allowed
     "train_rows": (0, None),
     "subset_seed": (0, None),
     "eval_rows": (0, None),
-    "evals_per_epoch": (1, None),
+    "evals_per_epoch": (0, None),
     "learning_rate": (0.0, 1.0),
     "epochs": (1, None),
     "batch_size": (1, None),
@@ -104,7 +104,8 @@ class Setting:
     eval_rows : at most so many evaluation examples, a fixed subset; 0 means all
     eval_split : ``dev``, or ``test-half``: the half of the development set left over when the
         other half selects checkpoints (Du & Nguyen, released code)
-    checkpoint : ``final``, or ``best`` on the validation half, looked at ``evals_per_epoch`` times
+    evals_per_epoch : 0 keeps the last checkpoint; otherwise the validation half is looked at so
+        many times an epoch and the best checkpoint kept
     optimizer, schedule : ``adamw``, ``adamw-no-bias-correction``, ``sgd`` (momentum 0.9) or
         ``adafactor``; ``linear`` or ``cosine`` decay to 0, or ``constant``
     learning_rate, epochs, batch_size, max_length : the peak; examples; tokens
@@ -126,8 +127,7 @@ class Setting:
     subset_seed: int = 0
     eval_rows: int = 1000
     eval_split: str = "dev"
-    checkpoint: str = "final"
-    evals_per_epoch: int = 1
+    evals_per_epoch: int = 0
     optimizer: str = "adamw"
     schedule: str = "linear"
     learning_rate: float = 2e-5
@@ -171,10 +171,10 @@ class Setting:
                 raise ValueError(f"seeds_per_batch = {self.seeds_per_batch}: {reasons[0]}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
-        if self.checkpoint == "best" and self.eval_split == "dev":
+        if self.evals_per_epoch and self.eval_split == "dev":
             raise ValueError(
-                'checkpoint = "best" selects on half of the development set; measuring on all of '
-                'it would leak. Set eval_split = "test-half".'
+                f"evals_per_epoch = {self.evals_per_epoch} selects a checkpoint on half of the "
+                'development set; measuring on all of it would leak. Set eval_split = "test-half".'
             )
         tasks.check_name(self.task)
         backbones.check_name(self.backbone)
@@ -195,11 +195,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Grid:
-    """A configuration file: settings, their seeds, and named unions of settings."""
+    """A configuration file: settings, the seeds of each, and named unions of settings."""
 
     name: str
     settings: list[Setting]
-    seeds: list[int]
+    seeds: list[Seeds]
     seeds_per_job: int
     keep_vectors: bool
     unions: dict[str, list[str]]
@@ -210,29 +210,34 @@ class Grid:
         return {setting.id: [setting.id] for setting in self.settings} | self.unions
 
     @property
-    def shards(self) -> list[list[int]]:
-        """The seeds, in jobs of ``seeds_per_job``."""
-        step = self.seeds_per_job
-        return [self.seeds[i : i + step] for i in range(0, len(self.seeds), step)]
+    def shards(self) -> list[list[str]]:
+        """The labels of the seeds, in jobs of ``seeds_per_job``."""
+        step, labels = self.seeds_per_job, [one.label for one in self.seeds]
+        return [labels[i : i + step] for i in range(0, len(labels), step)]
 
 
-def check_seeds(seeds: list[int]) -> list[int]:
-    """The seeds, if there are any, all are whole numbers and each is there once."""
-    check_type("seeds", seeds, list[int])
-    if not seeds:
-        raise ValueError("seeds is empty; give at least one")
-    if repeated := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        raise ValueError(f"seeds are repeated: {repeated}; each seed is one run")
-    if negative := [seed for seed in seeds if seed < 0]:
-        raise ValueError(f"seeds must not be negative: {negative}")
-    return seeds
+def _seeds(path: Path, raw: dict[str, Any]) -> list[Seeds]:
+    """The runs of each setting: the seeds, or these crossed with the seeds of some streams."""
+    streams = raw.get("cross", {})
+    for name, values in streams.items():
+        if name not in seeds.STREAMS:
+            raise ValueError(
+                f"{path.name}: cross: no stream {name}: {nearest(name, seeds.STREAMS)}"
+            )
+        check_type(f"{path.name}: cross: {name}", values, list[int])
+    found = seeds.read(raw["seeds"])
+    if not streams:
+        return found
+    check_type(f"{path.name}: seeds", raw["seeds"], list[int])
+    return seeds.read([one.label for one in seeds.crossed(raw["seeds"], streams)])
 
 
 def load_grid(source: str | Path) -> Grid:
     """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
 
     ``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one value
-    or a list of values a name and stands for their Cartesian product.
+    or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds by
+    stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
     """
     import yaml
 
@@ -246,7 +251,8 @@ def load_grid(source: str | Path) -> Grid:
     if not isinstance(raw, dict):
         raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
     kinds = {
-        "seeds": list[int],
+        "seeds": list,
+        "cross": dict,
         "seeds_per_job": int,
         "keep_vectors": bool,
         "defaults": dict,
@@ -281,8 +287,8 @@ def load_grid(source: str | Path) -> Grid:
     ids = [setting.id for setting in settings]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(f"{path.name}: settings appear twice: {repeated}")
-    seeds = check_seeds(raw["seeds"])
-    step = raw.get("seeds_per_job", len(seeds))
+    all_seeds = _seeds(path, raw)
+    step = raw.get("seeds_per_job", len(all_seeds))
     if step < 1:
         raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
     if not ids:
@@ -297,7 +303,7 @@ def load_grid(source: str | Path) -> Grid:
     return Grid(
         name=path.stem,
         settings=settings,
-        seeds=seeds,
+        seeds=all_seeds,
         seeds_per_job=step,
         keep_vectors=raw.get("keep_vectors", False),
         unions=unions,

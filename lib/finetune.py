@@ -240,9 +240,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     grid: Grid = load_grid(options.config)
-    streams = [Seeds.of(seed) for seed in grid.seeds]
     for setting in grid.settings:
-        finetune_seeds(setting, streams, device=options.device, vectors=grid.keep_vectors)
+        finetune_seeds(setting, grid.seeds, device=options.device, vectors=grid.keep_vectors)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,7 @@ def tables_of(group: list[runs.Run], names: Sequence[str]) -> dict[str, pd.DataF
         "runs": table,
         "examples": tables.example_table(group),
         "logits": tables.logit_table(group),
+        "training": tables.training_table(group),
         "distances": distances,
         "measures": pd.concat([found, chance]).astype({"n_failed": "Int64", "n_left_out": "Int64"}),
     }
@@ -178,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("config", help="name in config/ or path of a .yaml file")
     grid = load_grid(parser.parse_args(arguments).config)
-    labels = [f"seed{seed}" for seed in grid.seeds]
+    labels = [seeds.label for seeds in grid.seeds]
     for name, members in grid.groups.items():
         group = runs.load_group(members, labels)
         tables.save_tables(grid.name, name, tables_of(group, MEASURES), sample_vectors(group))

@@ -159,14 +159,14 @@ def drop_vectors(markers: Iterable[Path]) -> None:
                 file.unlink()
 
 
-def marker(setting_id: str, seeds: list[int]) -> Path:
+def marker(setting_id: str, seed_labels: list[str]) -> Path:
     """The file that says that a shard of a setting's seeds is trained."""
-    return paths.RUNS / setting_id / f"seeds{seeds[0]}to{seeds[-1]}.json"
+    return paths.RUNS / setting_id / f"{seed_labels[0]}_to_{seed_labels[-1]}.json"
 
 
-def write_marker(setting_id: str, seeds: list[int], records: list[dict[str, Any]]) -> Path:
+def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     """Record which runs a shard consists of, by folder and fingerprint; the last act of a job."""
-    path = marker(setting_id, seeds)
+    path = marker(setting_id, [record["seed_label"] for record in records])
     content = {record["seed_label"]: record["fingerprint"] for record in records}
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     scratch.write_text(json.dumps(content, indent=1) + "\n")

@@ -1,9 +1,14 @@
 """The random streams of a run, and the numbers that seed them."""
 
+import itertools
+import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+STREAMS = ("init", "order", "dropout")
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,22 @@ class Seeds:
         """All streams from ``seed``, except those given (−1: not given)."""
         return cls(seed, *(seed if value < 0 else value for value in (init, order, dropout)))
 
+    @classmethod
+    def parse(cls, label: str) -> "Seeds":
+        """The seeds of a label: ``seed3``, ``seed3-init0-order7``."""
+        found = re.fullmatch(r"seed(\d+)(?:-init(\d+))?(?:-order(\d+))?(?:-dropout(\d+))?", label)
+        if not found:
+            raise ValueError(
+                f"seeds: {label!r} is not a seed; write 3, or seed3-init0 to hold the new weights, "
+                "seed3-order0, seed3-dropout0, or several of these in that order"
+            )
+        return cls.of(*(-1 if word is None else int(word) for word in found.groups()))
+
     @property
     def label(self) -> str:
         """``seed3``, or ``seed3-init0`` where the init stream is held at another seed."""
         overrides = [
-            f"-{name}{getattr(self, name)}"
-            for name in ("init", "order", "dropout")
-            if getattr(self, name) != self.seed
+            f"-{name}{getattr(self, name)}" for name in STREAMS if getattr(self, name) != self.seed
         ]
         return f"seed{self.seed}{''.join(overrides)}"
 
@@ -38,3 +52,31 @@ class Seeds:
         """The stream's own 32-bit seed: streams are independent even under one number."""
         entropy = [getattr(self, name), zlib.crc32(name.encode())]
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def read(seeds: Sequence[int | str]) -> list[Seeds]:
+    """Whole numbers and labels as seeds; ``ValueError`` if there are none or one is there twice."""
+    if not seeds:
+        raise ValueError("seeds is empty; give at least one")
+    found = []
+    for i, seed in enumerate(seeds):
+        if type(seed) not in (int, str):
+            raise ValueError(
+                f"seeds[{i}] = {seed!r} is {type(seed).__name__}, expected int or a label"
+            )
+        if type(seed) is int and seed < 0:
+            raise ValueError(f"seeds must not be negative: {seed}")
+        found.append(Seeds.of(seed) if type(seed) is int else Seeds.parse(seed))
+    labels = [one.label for one in found]
+    if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(f"seeds are repeated: {', '.join(repeated)}; each seed is one run")
+    return found
+
+
+def crossed(seeds: Sequence[int], streams: dict[str, Sequence[int]]) -> list[Seeds]:
+    """Every combination of the given streams' seeds, under each base seed."""
+    return [
+        Seeds.of(seed, **dict(zip(streams, values, strict=True)))
+        for seed in seeds
+        for values in itertools.product(*streams.values())
+    ]

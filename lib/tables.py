@@ -3,6 +3,7 @@
 runs         a row a run: setting, seeds, status, score, distance from the start, device, …
 examples     a row an example: id, gold label
 logits       a row a run and example: ``logit_0`` … (float16)
+training     a row a run, quantity, part of the model and stretch of training
 distances    a row a pair of runs, layer, pooling and measure: the upper triangle
 measures     a row a measure (layer, pooling, subset of runs): value with interval
 """
@@ -24,7 +25,9 @@ from lib.errors import nearest
 from lib.runs import Run
 
 SAMPLE = "sample_vectors.npy"
-TABLES = ("runs", "examples", "logits", "distances", "measures")
+TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
+#: The training of a run is kept as means over so many stretches of steps.
+STRETCHES = 40
 
 
 def run_table(group: list[Run]) -> pd.DataFrame:
@@ -62,6 +65,41 @@ def logit_table(group: list[Run]) -> pd.DataFrame:
         part.insert(0, "setting_id", run.record["setting_id"])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def training_table(group: list[Run]) -> pd.DataFrame:
+    """How each run was trained: means over ``STRETCHES`` of steps, and where it ended.
+
+    Columns: ``setting_id``, ``seed_label``, ``quantity`` (``loss``, ``gradient_norm`` before
+    clipping, ``distance`` from the pretrained weights at the end), ``part`` (``all``,
+    ``embeddings``, ``layer1`` …, ``head``), ``step`` (the last of the stretch), ``value``. Of a
+    diverged run the means end before the step that was not finite.
+    """
+    rows = []
+    for run in group:
+        log = pd.DataFrame(run.log)
+        log = log[np.isfinite(log[["loss", "gradient_norm"]]).all(axis=1)]
+        for stretch in np.array_split(np.arange(len(log)), min(STRETCHES, len(log))):
+            means = log.iloc[stretch].mean()
+            for column in [name for name in log if name == "loss" or "gradient_norm" in name]:
+                quantity, _, part = column.partition("norm_")
+                quantity = "gradient_norm" if "gradient" in quantity else quantity
+                rows.append((run, quantity, part or "all", log.index[stretch[-1]], means[column]))
+        for part, value in run.record["distance"].items():
+            rows.append((run, "distance", part, run.record["steps"] - 1, value))
+    return pd.DataFrame(
+        [
+            {
+                "setting_id": run.record["setting_id"],
+                "seed_label": run.record["seed_label"],
+                "quantity": quantity,
+                "part": part,
+                "step": step,
+                "value": np.float32(np.nan if value is None else value),
+            }
+            for run, quantity, part, step, value in rows
+        ]
+    )
 
 
 def save_tables(

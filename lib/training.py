@@ -336,9 +336,9 @@ def train(
     first_rate = optimizer.param_groups[0]["initial_lr"]
     loader = Loader(data.train, device)
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
-    look_every = max(1, per_epoch // setting.evals_per_epoch)
+    look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
-    keeper = _Best(learner, models, validate) if setting.checkpoint == "best" else None
+    keeper = _Best(learner, models, validate) if setting.evals_per_epoch else None
     book = _Book(parts(n_layers))
     torch.manual_seed(
         seeds[0].stream("dropout")

@@ -3,6 +3,7 @@
 import pytest
 
 from lib import config
+from lib import seeds as seeds_module
 from lib.config import Setting
 
 
@@ -11,7 +12,7 @@ from lib.config import Setting
     [
         ({"task": "stsb-binry"}, "task = 'stsb-binry' is unknown: did you mean stsb-binary"),
         ({"backbone": "bert-tinny"}, "did you mean bert-tiny"),
-        ({"method": "mixin"}, "method = 'mixin' is unknown"),
+        ({"method": "mixin"}, "method 'mixin' is unknown: did you mean mixout"),
         ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
         ({"learning_rate": 0.0}, "trains nothing"),
         ({"learning_rate": 3.0}, r"outside \[0.0, 1.0\]"),
@@ -19,7 +20,7 @@ from lib.config import Setting
         ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
         ({"epochs": True}, "is bool, expected int"),
         ({"precision": "half"}, "valid: bfloat16, float32"),
-        ({"checkpoint": "best"}, 'Set eval_split = "test-half"'),
+        ({"evals_per_epoch": 2}, 'Set eval_split = "test-half"'),
         ({"text_columns": "text"}, "is str, expected list"),
         ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
     ],
@@ -38,9 +39,9 @@ def test_every_field_changes_the_id():
     changes = {
         "backbone": "minilm-l6", "task": "nyt", "text_columns": ["x"], "label_column": "y",
         "train_rows": 5, "subset_seed": 1, "eval_rows": 5, "eval_split": "test-half",
-        "evals_per_epoch": 2, "learning_rate": 1e-4, "epochs": 2, "batch_size": 8,
-        "max_length": 64, "warmup": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0,
-        "precision": "bfloat16",
+        "learning_rate": 1e-4, "epochs": 2, "optimizer": "sgd", "schedule": "cosine",
+        "batch_size": 8, "max_length": 64, "warmup": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0,
+        "precision": "bfloat16", "dropout": 0.0, "seeds_per_batch": 2, "method": "llrd",
     }  # fmt: skip
     ids = {Setting(**{name: value}).id for name, value in changes.items()} | {Setting().id}
     assert len(ids) == len(changes) + 1
@@ -50,16 +51,39 @@ def test_every_field_changes_the_id():
     ("seeds", "message"),
     [
         ([], "seeds is empty"),
-        ([1, 2, 1], r"repeated: \[1\]"),
+        ([1, 2, 1], "repeated: seed1;"),
+        ([3, "seed3"], "repeated: seed3;"),
+        ([0, "seed1-lint0"], "'seed1-lint0' is not a seed; write 3, or seed3-init0"),
         ([-3], "not be negative"),
         ([0, 1.0], r"seeds\[1\] = 1.0 is float, expected int"),
         ([True], "is bool"),
-        (["0"], "is str"),
+        (["0"], "'0' is not a seed"),
     ],
 )
 def test_seeds(seeds, message):
     with pytest.raises(ValueError, match=message):
-        config.check_seeds(seeds)
+        seeds_module.read(seeds)
+
+
+def test_labels_say_which_streams_are_held():
+    found = seeds_module.read([2, "seed3-init0", "seed0-init1-order2-dropout3"])
+    assert [(s.seed, s.init, s.order, s.dropout) for s in found] == [
+        (2, 2, 2, 2), (3, 0, 3, 3), (0, 1, 2, 3),
+    ]  # fmt: skip
+    assert [s.label for s in found] == ["seed2", "seed3-init0", "seed0-init1-order2-dropout3"]
+
+
+def test_streams_are_crossed(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {init: [0, 1], order: [0, 5, 7]}"))
+    labels = [label for shard in config.load_grid(path).shards for label in shard]
+    assert labels == [
+        "seed0", "seed0-order5", "seed0-order7",
+        "seed0-init1", "seed0-init1-order5", "seed0-init1-order7",
+    ]  # fmt: skip
+    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {inti: [0, 1]}"))
+    with pytest.raises(ValueError, match="cross: no stream inti: did you mean init"):
+        config.load_grid(path)
 
 
 def namespace(code):
@@ -103,7 +127,7 @@ def test_a_grid_is_a_product(tmp_path):
     path.write_text(GRID)
     grid = config.load_grid(path)
     assert grid.name == "demo" and len(grid.settings) == 5
-    assert grid.shards == [[0, 1], [2]]
+    assert grid.shards == [["seed0", "seed1"], ["seed2"]]
     assert {s.epochs for s in grid.settings} == {3}
 
 

@@ -211,7 +211,7 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
 @pytest.mark.parametrize("n_seeds", [1, 2])
 def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
     """Validation scripted to peak at the second of four looks: the weights are those of then."""
-    setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", checkpoint="best")
+    setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", evals_per_epoch=1)
     data, located = prepared(setting)
     finetune.make_deterministic()
     models, news = zip(

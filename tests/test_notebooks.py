@@ -177,7 +177,7 @@ def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, ow
     small = {"task": str(own_file), "epochs": 1, "max_length": 32, "train_rows": 32}
     done = execute("10_finetune.ipynb", tmp_path / "10.ipynb", environment=environment, **small)
     assert done.returncode == 0, done.stderr[-2000:]
-    marker = next(tmp_path.glob("data/runs/*/seeds0to2.json"))
+    marker = next(tmp_path.glob("data/runs/*/seed0_to_seed2.json"))
     assert list(json.loads(marker.read_text())) == ["seed0", "seed1", "seed2"]
     done = execute("12_measure_group.ipynb", tmp_path / "12.ipynb", environment=environment)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -146,7 +146,7 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     group = [make_run(seed) for seed in range(3)]
     for run in group:
         runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    runs.drop_vectors([tmp_path / "demo/seeds0to2.json"])
+    runs.drop_vectors([tmp_path / "demo/seed0_to_seed2.json"])
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
         groups.tables_of(left, ["cka"])
@@ -174,7 +174,7 @@ def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
     group = [make_run(seed) for seed in range(2)]
     for run in group:
         runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    marker = runs.write_marker("demo", [0, 1], [run.record for run in group])
+    marker = runs.write_marker("demo", [run.record for run in group])
     runs.drop_stale_marker(marker)
     assert marker.exists()
     (tmp_path / "demo/seed1/run.json").unlink()
