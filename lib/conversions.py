@@ -182,7 +182,7 @@ def _write_mpnet(sources: list[Path], target: Path) -> None:
 
 def _write_smollm2(sources: list[Path], target: Path) -> None:
     """The start weights are **dequantised Q4_1** (4 bits, a scale and a minimum for each block of
-    32), not the published ones: float32 numbers on a coarse grid.
+    32; the word embeddings Q8_0), not the published ones: float32 numbers on a coarse grid.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM

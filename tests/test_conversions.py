@@ -1,4 +1,4 @@
-"""Converted backbones: the same numbers as the source's own graph, and folders whole or not at all."""
+"""Converted backbones: the numbers of the source's own graph, and folders whole or not at all."""
 
 import json
 import shutil
@@ -72,8 +72,11 @@ def test_minilm_l3_computes_what_its_onnx_graph_computes(graph_file):
 def test_minilm_l3_lacks_the_pooler_only():
     model, new = backbones.load_classifier(backbones.locate("minilm-l3"), 3, 0)
     assert new == [
-        "bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight",
-    ]  # fmt: skip
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    ]
     assert 17.1e6 < sum(weight.numel() for weight in model.bert.parameters()) < 17.5e6
 
 
@@ -215,8 +218,9 @@ def test_a_changed_converter_makes_a_new_conversion_and_a_changed_comment_does_n
     source = project / "lib/conversions.py"
 
     def fingerprint():
+        script = "from lib import conversions; print(conversions.fingerprint('minilm-l3'))"
         done = subprocess.run(
-            [sys.executable, "-c", "from lib.conversions import *; print(fingerprint('minilm-l3'))"],
+            [sys.executable, "-c", script],
             cwd=project, env=environment_of(project), capture_output=True, text=True, check=True,
         )  # fmt: skip
         return done.stdout.strip()
