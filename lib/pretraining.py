@@ -139,7 +139,7 @@ class Trainer:
         kind = AutoModelForCausalLM if decoder else AutoModelForMaskedLM
         self.model, missing = _load(kind, located)
         prefix = f"{self.model.base_model_prefix}."
-        self.new = [name for name, _ in self.model.named_parameters() if name in missing]
+        self.new = [name for name in self.parameters() if name in missing]
         lost = [name for name in missing if name.startswith(prefix)]
         # An output of its own, as large as the vocabulary, cannot be learnt from a task's texts.
         lost += [n for n in self.new if n.endswith(("decoder.weight", "lm_head.weight"))]
@@ -154,9 +154,18 @@ class Trainer:
         )
         self.model.to(device)
 
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Every parameter once, by name: one that encoder and head share, by the encoder's."""
+        prefix = f"{self.model.base_model_prefix}."
+        inner = backbones.encoder(self.model).named_parameters()
+        named = {prefix + name: weight for name, weight in inner}
+        known = {id(weight) for weight in named.values()}
+        head = {n: w for n, w in self.model.named_parameters() if id(w) not in known}
+        return named | head
+
     def _kept(self, located: Located, prefix: str) -> dict[str, torch.Tensor]:
         base, missing = _load(AutoModel, located)
-        trained = dict(self.model.named_parameters())
+        trained = self.parameters()
         return {
             prefix + name: weight.detach()
             for name, weight in base.named_parameters()
@@ -178,7 +187,7 @@ class Trainer:
     @contextmanager
     def _only_the_head(self) -> Iterator[None]:
         """What the checkpoint brought is frozen: the encoder, and with it the tied output."""
-        for name, weight in self.model.named_parameters():
+        for name, weight in self.parameters().items():
             weight.requires_grad_(name in self.new)
         yield
         self.model.requires_grad_(True)
@@ -267,7 +276,7 @@ def _write(trainer: Trainer, located: Located, folder: Path) -> None:
     """
     finetune.make_deterministic()
     noted = trainer.run()
-    weights = {**dict(trainer.model.named_parameters()), **trainer.kept}
+    weights = trainer.parameters() | trainer.kept
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     save_file(plain, folder / "model.safetensors", {"format": "pt"})
     for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
