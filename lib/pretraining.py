@@ -89,9 +89,10 @@ def continue_pretraining(
     """The backbone after ``epochs`` more epochs of its own objective on the texts of ``train``.
 
     Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
-    output tied to the word embeddings) is first trained alone for ``head_epochs``, on the frozen
-    encoder: its first, random gradients would spoil what the encoder knows. AdamW, a tenth of
-    the steps of each phase for warm-up, then linear decay, gradient norm at most 1.
+    output tied to the word embeddings, its bias at the words' log frequencies) is first trained
+    alone for ``head_epochs``, on the frozen encoder: its first, random gradients would spoil what
+    the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
+    gradient norm at most 1.
 
     The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and code, and
     is reused when there. What the objective does not reach, such as a pooler, stays as it was.
@@ -152,7 +153,19 @@ class Trainer:
             causal=decoder,
             typed=getattr(self.model.config, "type_vocab_size", 0) > 1,
         )
+        self._start_bias_at_frequencies()
         self.model.to(device)
+
+    def _start_bias_at_frequencies(self) -> None:
+        """A new output bias starts at the words' log frequencies in the texts (plus a tenth of a
+        word each), which a few hundred texts would not teach it: the head can attend to context.
+        """
+        for name in self.new:
+            bias = self.parameters()[name]
+            if bias.shape == (self.model.config.vocab_size,):
+                counts = np.bincount(self.objective.data.tokens, minlength=len(bias)) + 0.1
+                counts[self.objective.special] = 0.1
+                bias.data.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Every parameter once, by name: one that encoder and head share, by the encoder's."""
