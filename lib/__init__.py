@@ -12,7 +12,10 @@ tasks         labelled text with fixed columns and splits: the registry
 own_task      the same from a table of your own
 batches       tokens, fixed subsets, padded batches
 seeds         the random streams of a run
-backbones     pretrained encoders
+conversions   models that come as ONNX, GGUF or in parts, made into folders once
+backbones     pretrained models, under a new head; where their parts are
+objectives    masked words and next words
+pretraining   more of the model's own pretraining, on the task's texts
 scoring       what a single run scores, and its status
 finetune      one run: train, evaluate, record
 runs          the run store

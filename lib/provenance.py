@@ -23,6 +23,8 @@ TRAINING_CODE = (
     "lib/batches.py",
     "lib/conversions.py",
     "lib/backbones.py",
+    "lib/objectives.py",
+    "lib/pretraining.py",
     "lib/seeds.py",
     "lib/loading.py",
     "lib/layers.py",

@@ -1,0 +1,306 @@
+"""Continued pretraining on the task's own text, before fine-tuning (SURT, Fu et al. 2023).
+
+The idea: move the start weights towards the task without its labels, so that fine-tuning has less
+far to go. The model's own unsupervised objective is continued on the training texts: masked words
+for encoders, the next word for decoders. The paper's steps and rates could not be read; these are
+ours.
+
+The result is stored like any backbone, so the ordinary path fine-tunes from it. ``seed`` belongs
+to the setting, not to the run: runs that are compared start from the same weights.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedModel,
+    get_linear_schedule_with_warmup,
+)
+from transformers.utils import logging
+
+from lib import backbones, conversions, finetune, paths, provenance
+from lib.backbones import Located
+from lib.batches import Encoded, epoch_batches
+from lib.errors import BackboneError
+from lib.objectives import Objective
+
+#: The loss that is reported before and after is of at most this many rows, in evaluation mode.
+LOOK_ROWS = 256
+RECORD = "pretraining.json"
+CODE = ("lib/pretraining.py", "lib/objectives.py", "lib/batches.py")
+#: The arrays of ``Encoded`` that hold text; labels and example ids are not among them.
+TEXT = ("tokens", "types", "starts")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the pretraining is continued. ``head_…``: for a new masked-LM head, before the rest."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    precision: str
+    head_epochs: int
+    head_learning_rate: float
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "head_epochs", "learning_rate", "head_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)!r}, but it has to be positive")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision = {self.precision!r}, not float32 or bfloat16")
+
+    def stream(self, name: str) -> np.random.SeedSequence:
+        """Streams of their own: not those of a fine-tuning run with the same number."""
+        return np.random.SeedSequence([self.seed, zlib.crc32(f"pretraining {name}".encode())])
+
+
+def continue_pretraining(
+    located: Located,
+    train: Encoded,
+    *,
+    epochs: int,
+    device: torch.device,
+    learning_rate: float = 5e-5,
+    batch_size: int = 16,
+    seed: int = 0,
+    precision: str = "float32",
+    head_epochs: int = 1,
+    head_learning_rate: float = 1e-3,
+    cache: Path | None = None,
+) -> Located:
+    """The backbone after ``epochs`` more epochs of its own objective on the texts of ``train``.
+
+    Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
+    output tied to the word embeddings, its bias at the words' log frequencies) is first trained
+    alone for ``head_epochs``, on the frozen encoder: its first, random gradients would spoil what
+    the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
+    gradient norm at most 1.
+
+    The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and code, and
+    is reused when there. What the objective does not reach, such as a pooler, stays as it was.
+    Raises ``ValueError`` for texts without a word or a loss that is not finite, ``BackboneError``
+    for a checkpoint that cannot do this.
+    """
+    recipe = Recipe(
+        epochs, learning_rate, batch_size, seed, precision, head_epochs, head_learning_rate
+    )
+    key = provenance.digest(
+        located.sha256,
+        *(hashlib.sha256(getattr(train, name).tobytes()).hexdigest() for name in TEXT),
+        vars(recipe),
+        device.type,
+        provenance.code_fingerprint(CODE),
+    )
+    target = (paths.CACHE if cache is None else cache) / "pretrained" / key
+    conversions.whole_folder(
+        target, lambda folder: _write(Trainer(located, train, recipe, device), located, folder)
+    )
+    return Located(str(target), located.revision, key)
+
+
+def read_record(located: Located) -> dict[str, Any]:
+    """What ``continue_pretraining`` noted: recipe, steps, names that were new, mean losses (nats).
+
+    ``loss_start`` as loaded, ``loss_head`` after a new head was trained, ``loss_end``.
+    """
+    return json.loads((Path(located.path) / RECORD).read_text())
+
+
+class Trainer:
+    """A model with the head of its objective, and the texts ready to train it on.
+
+    ``new``: the names of the parameters that the checkpoint lacks, never one of the encoder.
+    ``kept``: weights of the checkpoint that the objective has no use for, by name.
+    """
+
+    def __init__(
+        self, located: Located, train: Encoded, recipe: Recipe, device: torch.device
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        decoder = backbones.family_of(located).decoder
+        torch.manual_seed(int(recipe.stream("init").generate_state(1)[0]))
+        kind = AutoModelForCausalLM if decoder else AutoModelForMaskedLM
+        self.model, missing = _load(kind, located)
+        prefix = f"{self.model.base_model_prefix}."
+        self.new = [name for name in self.parameters() if name in missing]
+        lost = [name for name in missing if name.startswith(prefix)]
+        # An output of its own, as large as the vocabulary, cannot be learnt from a task's texts.
+        lost += [n for n in self.new if n.endswith(("decoder.weight", "lm_head.weight"))]
+        if lost:
+            raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}")
+        self.kept = {} if decoder else self._kept(located, prefix)
+        self.objective = Objective(
+            train,
+            backbones.load_tokenizer(located),
+            causal=decoder,
+            typed=getattr(self.model.config, "type_vocab_size", 0) > 1,
+        )
+        self._start_bias_at_frequencies()
+        self.model.to(device)
+
+    def _start_bias_at_frequencies(self) -> None:
+        """A new output bias starts at the words' log frequencies in the texts (plus a tenth of a
+        word each), which a few hundred texts would not teach it: the head can attend to context.
+        """
+        for name in self.new:
+            bias = self.parameters()[name]
+            if bias.shape == (self.model.config.vocab_size,):
+                counts = np.bincount(self.objective.data.tokens, minlength=len(bias)) + 0.1
+                counts[self.objective.special] = 0.1
+                bias.data.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Every parameter once, by name: one that encoder and head share, by the encoder's."""
+        prefix = f"{self.model.base_model_prefix}."
+        inner = backbones.encoder(self.model).named_parameters()
+        named = {prefix + name: weight for name, weight in inner}
+        known = {id(weight) for weight in named.values()}
+        head = {n: w for n, w in self.model.named_parameters() if id(w) not in known}
+        return named | head
+
+    def _kept(self, located: Located, prefix: str) -> dict[str, torch.Tensor]:
+        base, missing = _load(AutoModel, located)
+        trained = self.parameters()
+        return {
+            prefix + name: weight.detach()
+            for name, weight in base.named_parameters()
+            if name not in missing and prefix + name not in trained
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Train; returns what the record notes."""
+        torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
+        noted: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
+        steps = 0
+        if self.new:
+            with self._only_the_head():
+                steps += self.phase("head", self.recipe.head_epochs, self.recipe.head_learning_rate)
+            noted["loss_head"] = self.mean_loss()
+        steps += self.phase("all", self.recipe.epochs, self.recipe.learning_rate)
+        return {**noted, "loss_end": self.mean_loss(), "steps": steps}
+
+    @contextmanager
+    def _only_the_head(self) -> Iterator[None]:
+        """What the checkpoint brought is frozen: the encoder, and with it the tied output."""
+        for name, weight in self.parameters().items():
+            weight.requires_grad_(name in self.new)
+        yield
+        self.model.requires_grad_(True)
+
+    def phase(self, name: str, epochs: int, learning_rate: float) -> int:
+        """Train what is not frozen for some epochs; returns the number of steps."""
+        order, masks = (np.random.default_rng(s) for s in self.recipe.stream(name).spawn(2))
+        batch_size = self.recipe.batch_size
+        trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+        n_steps = epochs * math.ceil(len(self.objective.data) / batch_size)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [w for w in trained if w.ndim >= 2], "weight_decay": 0.01},
+                {"params": [w for w in trained if w.ndim < 2], "weight_decay": 0.0},
+            ],
+            lr=learning_rate,
+            eps=1e-6,
+            foreach=False,
+        )
+        schedule = get_linear_schedule_with_warmup(optimizer, round(0.1 * n_steps), n_steps)
+        batches = chain.from_iterable(
+            epoch_batches(self.objective.data.lengths, batch_size, order) for _ in range(epochs)
+        )
+        bar = tqdm(batches, f"pretrain ({name})", total=n_steps, unit="step", leave=False)
+        self.model.train()
+        for step, rows in enumerate(bar):
+            loss = self.loss(rows, masks)
+            if not math.isfinite(loss.item()):
+                raise ValueError(
+                    f"continued pretraining diverged at step {step} ({name}): lower the learning "
+                    f"rate, {learning_rate:g}"
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        return n_steps
+
+    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+        """Mean cross-entropy (nats) of the predicted tokens of a batch."""
+        inputs, where, right = self.objective.batch(rows, rng, self.device)
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+        ):
+            states = backbones.encoder(self.model)(**inputs).last_hidden_state
+            # The output is as wide as the vocabulary: only where something is predicted.
+            logits = self._head()(states[where]).float()
+        return torch.nn.functional.cross_entropy(logits, right)
+
+    def _head(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        base = self.model.base_model_prefix
+        return next(module for name, module in self.model.named_children() if name != base)
+
+    @torch.no_grad()
+    def mean_loss(self) -> float:
+        """Mean loss without dropout; the same rows and masked words whenever it is asked for."""
+        self.model.eval()
+        rng = np.random.default_rng(self.recipe.stream("look"))
+        rows = np.arange(min(len(self.objective.data), LOOK_ROWS))
+        batches = np.array_split(rows, math.ceil(len(rows) / self.recipe.batch_size))
+        return float(np.mean([self.loss(batch, rng).item() for batch in batches]))
+
+
+def _load(kind: Any, located: Located) -> tuple[PreTrainedModel, set[str]]:
+    """A model in float32, and the names of what the checkpoint lacks."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model, report = kind.from_pretrained(
+        located.path,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+    )
+    return model, set(report["missing_keys"])
+
+
+def _write(trainer: Trainer, located: Located, folder: Path) -> None:
+    """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
+
+    Shared weights are stored once, under the encoder's name; what the source lacked and the
+    objective did not add, such as a pooler, is still lacking.
+    """
+    finetune.make_deterministic()
+    noted = trainer.run()
+    weights = trainer.parameters() | trainer.kept
+    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    save_file(plain, folder / "model.safetensors", {"format": "pt"})
+    for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
+        for file in Path(located.path).glob(pattern):
+            if not file.name.endswith(".index.json"):
+                shutil.copyfile(file, folder / file.name)
+    noted |= {
+        "recipe": vars(trainer.recipe),
+        "rows": len(trainer.objective.data),
+        "source_sha256": located.sha256,
+        "device": trainer.device.type,
+        "versions": provenance.versions(),
+    }
+    (folder / RECORD).write_text(json.dumps(noted, indent=1))

@@ -1,0 +1,91 @@
+"""Randomly initialised models of every supported family, saved as the hub lays them out."""
+
+from pathlib import Path
+
+import torch
+import transformers as hf
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+LAYERS, WIDTH = 3, 32
+FAMILIES = ("bert", "roberta", "xlm-roberta", "mpnet", "llama")
+SENTENCES = [
+    "the soup was warm and kind in the north",
+    "a dull and hasty little boat by the mill",
+    "we liked the calm river near the old gate",
+    "we feared the wild river under the bridge on the hill",
+]
+_SPECIAL = {
+    "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+    "xlm-roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+    "mpnet": ("<s>", "<pad>", "</s>", "[UNK]", "<mask>"),
+    "llama": ("<unk>", "<s>", "</s>"),
+}
+
+
+def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
+    """A real, trained tokeniser with the special tokens of the family.
+
+    That of ``llama`` adds no special token and has none for padding, as decoders' often do.
+    """
+    tokens = _SPECIAL[family]
+    pieces = family in ("bert", "mpnet")
+    unknown = "[UNK]" if pieces else "<unk>"
+    if pieces:
+        made = Tokenizer(models.WordPiece(unk_token=unknown))
+        made.normalizer = normalizers.BertNormalizer()
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(tokens))
+    else:
+        made = Tokenizer(models.BPE(unk_token=unknown))
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=list(tokens))
+    made.train_from_iterator(SENTENCES, trainer)
+    if family == "llama":
+        return hf.PreTrainedTokenizerFast(
+            tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+        )
+    start, end, pad = ("[CLS]", "[SEP]", "[PAD]") if family == "bert" else ("<s>", "</s>", "<pad>")
+    between = f"{end} $B:1" if family == "bert" else f"{end} {end} $B"
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A {end}",
+        pair=f"{start} $A {between} {end}" + (":1" if family == "bert" else ""),
+        special_tokens=[(token, tokens.index(token)) for token in (start, end)],
+    )
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        cls_token=start,
+        sep_token=end,
+        pad_token=pad,
+        unk_token=unknown,
+        mask_token=tokens[-1],
+    )
+
+
+def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) -> Path:
+    """A tiny model and its tokeniser in ``folder``; ``head``: with its language-model head."""
+    words = tokenizer(family)
+    shape = {
+        "vocab_size": len(words),
+        "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 66,
+        # Large enough that what a text says changes the logits by far more than rounding does.
+        "initializer_range": 0.3,
+    }
+    name = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "mpnet": "MPNet"}
+    stem = name.get(family, "Llama")
+    if family == "llama":
+        shape |= {"num_key_value_heads": 1, "tie_word_embeddings": True}
+    else:
+        shape |= {"pad_token_id": words.pad_token_id}
+    config = getattr(hf, f"{stem}Config")(**shape)
+    suffix = ("ForCausalLM" if family == "llama" else "ForMaskedLM") if head else "Model"
+    torch.manual_seed(0)
+    kind = getattr(hf, stem + suffix)
+    keeps = {"add_pooling_layer": pooler} if suffix == "Model" and family != "llama" else {}
+    kind(config, **keeps).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
