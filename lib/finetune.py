@@ -70,7 +70,8 @@ def _optimizer(model: torch.nn.Module, setting: Setting) -> torch.optim.Optimize
 @dataclass
 class Evaluation:
     """What a model says about N examples. ``first`` and ``mean`` are (L + 1, N, D) layer vectors
-    (embeddings first): the hidden state at position 0, and the mean over the tokens.
+    (embeddings first): the hidden state at position 0, and the mean over the tokens. In a choice
+    between K candidates, the vectors of an example's candidates are one after the other: K · D.
     """
 
     logits: np.ndarray
@@ -87,15 +88,16 @@ def evaluate(
     order = np.argsort(data.lengths, kind="stable")
     logits, first, mean = [], [], []
     for start in range(0, len(order), EVAL_BATCH):
-        inputs, _ = pad(data, order[start : start + EVAL_BATCH], device)
+        inputs, labels = pad(data, order[start : start + EVAL_BATCH], device)
         with _autocast(device, precision):
             output = model(**_inputs_of(model, inputs), output_hidden_states=vectors)
-        logits.append(output.logits.float().cpu().numpy())
+        logits.append(output.logits.float().reshape(len(labels), -1).cpu().numpy())
         if vectors:
             mask = inputs["attention_mask"][..., None].float()
             states = [state.float() for state in output.hidden_states]
-            first.append(np.stack([s[:, 0].cpu().numpy() for s in states]))
-            mean.append(np.stack([((s * mask).sum(1) / mask.sum(1)).cpu().numpy() for s in states]))
+            pooled = [s[:, 0] for s in states], [(s * mask).sum(1) / mask.sum(1) for s in states]
+            for kept, layers in zip((first, mean), pooled, strict=True):
+                kept.append(np.stack([v.reshape(len(labels), -1).cpu().numpy() for v in layers]))
     back = np.argsort(order)
     return Evaluation(
         np.concatenate(logits)[back],
@@ -158,6 +160,7 @@ def train(
             inputs, labels = pad(data.train, rows, device)
             with _autocast(device, setting.precision):
                 logits = model(**_inputs_of(model, inputs)).logits.float()
+            logits = logits.reshape(len(labels), -1)
             loss = loss_of(logits.squeeze(-1) if data.n_classes == 1 else logits, labels)
             optimizer.zero_grad()
             loss.backward()
@@ -190,7 +193,10 @@ def _validate(
     model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
 ) -> float:
     seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
-    return scoring.score(data.metric, data.validation.labels, scoring.decide(seen.logits))
+    held = data.validation
+    return scoring.score_logits(
+        data.metric, held.labels, seen.logits, groups=held.groups, credit=held.credit
+    )
 
 
 def run_fingerprint(setting: Setting, seeds: Seeds, data: str, backbone: str) -> str:
@@ -213,7 +219,7 @@ def finetune(
     place = pick_device(device)
     make_deterministic()
     began = time.perf_counter()
-    model, new = backbones.load_classifier(located, data.n_classes, seeds.stream("init"))
+    model, new = backbones.load_classifier(located, data.n_outputs, seeds.stream("init"))
     longest = getattr(model.config, "max_position_embeddings", setting.max_length)
     if setting.max_length > longest:
         raise ValueError(
@@ -230,7 +236,15 @@ def finetune(
         log, diverged = train(model, setting, data, seeds, place, f"{setting.id} {seeds.label}")
         seen = evaluate(model, data.evaluation, place, vectors=True, precision=setting.precision)
     messages = sorted({str(warning.message) for warning in caught})
-    outcome = scoring.judge(data.evaluation.labels, seen.logits, data.metric, diverged=diverged)
+    outcome = scoring.judge(
+        data.evaluation.labels,
+        seen.logits,
+        data.metric,
+        diverged=diverged,
+        other_metrics=data.other_metrics,
+        groups=data.evaluation.groups,
+        credit=data.evaluation.credit,
+    )
     head, dirty = provenance.commit()
     record = {
         "setting_id": setting.id,

@@ -19,6 +19,11 @@ PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
 TRAINING_CODE = (
     "lib/rows.py",
     "lib/tasks.py",
+    "lib/wheel_tasks.py",
+    "lib/bigbench_tasks.py",
+    "lib/file_tasks.py",
+    "lib/hub_tasks.py",
+    "lib/cloze.py",
     "lib/own_task.py",
     "lib/batches.py",
     "lib/backbones.py",
