@@ -70,6 +70,9 @@ _SOURCES = {
 }
 
 
+NAMES = tuple(_SOURCES)
+
+
 def classes(name: str) -> tuple[str, ...]:
     """The answers of a task in the order of their class numbers."""
     return _SOURCES[name].classes
