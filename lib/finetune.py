@@ -17,31 +17,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from lib import backbones, evaluation, layers, provenance, runs, scoring, stabilizers, training
+from lib import (
+    backbones,
+    devices,
+    evaluation,
+    layers,
+    provenance,
+    runs,
+    scoring,
+    stabilizers,
+    training,
+)
 from lib.batches import Prepared, prepare
 from lib.config import Grid, Setting, load_grid
 from lib.seeds import Seeds
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """``auto`` is the GPU if there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
-
-
-def make_deterministic() -> None:
-    """Have torch use deterministic kernels, and warn where a CUDA operation has none.
-
-    CUDA's fused attention kernels are not deterministic in the backward pass; the plain one is.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    # Else every new tensor is filled first, a debugging aid that takes a twentieth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.enable_flash_sdp(False)
-    torch.backends.cuda.enable_mem_efficient_sdp(False)
 
 
 def run_fingerprint(setting: Setting, seeds: Seeds, data: str, backbone: str) -> str:
@@ -84,14 +73,15 @@ def finetune(
         return finetune(setting, [seeds], device=device, data=data, located=located)[0]
     located = located or backbones.locate(setting.backbone)
     data = data or _prepare(setting, located)
-    place = pick_device(device)
-    make_deterministic()
+    place = devices.pick(device)
+    devices.make_deterministic()
     began = time.perf_counter()
     methods = stabilizers.parse(setting.method)
     begin = located
     for method in methods.values():
-        begin = method.begin(begin, data.train, device)
-    built = [_build(setting, one, begin, data.n_classes) for one in seeds]
+        method.check(data.n_classes, data.train.choices)
+        begin = method.begin(begin, data.train, setting.precision, place)
+    built = [_build(setting, one, begin, data.n_outputs) for one in seeds]
     models = [model.to(place) for model, _, _ in built]
     new = built[0][1]
     with warnings.catch_warnings(record=True) as caught:
@@ -164,7 +154,15 @@ def _record(
         "seed_init": seeds.init,
         "seed_order": seeds.order,
         "seed_dropout": seeds.dropout,
-        **scoring.judge(data.evaluation.labels, logits, data.metric, diverged=trained.diverged),
+        **scoring.judge(
+            data.evaluation.labels,
+            logits,
+            data.metric,
+            diverged=trained.diverged,
+            other_metrics=data.other_metrics,
+            groups=data.evaluation.groups,
+            credit=data.evaluation.credit,
+        ),
         "n_train": len(data.train),
         "n_eval": len(data.evaluation),
         "final_loss": float(np.mean([row["loss"] for row in trained.log[-20:]])),

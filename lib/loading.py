@@ -9,30 +9,31 @@ from lib.batches import Encoded
 
 
 class Loader:
-    """Padded batches of tokenised examples; nothing in a batch waits for the device.
-
-    ``batch(rows)`` takes rows (B,), or (S, B) for S seeds at once, and gives model inputs
-    (…, B, T), T the longest example of the batch, and labels (…, B).
-    """
+    """Padded batches of tokenised examples; nothing in a batch waits for the device."""
 
     def __init__(self, data: Encoded, device: torch.device) -> None:
-        self.device = device
+        self.device, self.choices = device, data.choices
         self.lengths_here = data.lengths
         self.pad_id = int(data.pad_id)
-        self.tokens, self.types = (
-            torch.from_numpy(array.astype(np.int64)).to(device)
-            for array in (data.tokens, data.types)
+        self.tokens, self.types, self.starts, self.lengths = (
+            torch.from_numpy(np.asarray(array, np.int64)).to(device)
+            for array in (data.tokens, data.types, data.starts[:-1], np.diff(data.starts))
         )
-        self.starts = torch.from_numpy(data.starts[:-1].astype(np.int64)).to(device)
-        self.lengths = torch.from_numpy(data.lengths.astype(np.int64)).to(device)
         self.labels = torch.from_numpy(data.labels).to(device)
 
     def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], torch.Tensor]:
+        """Inputs (…, B · choices, T) and labels (…, B) of rows (B,), or (S, B) for S seeds at once.
+
+        T is the longest sequence of the batch. In a choice the candidates of an example follow
+        each other, and the model's one logit for each becomes one of the example's.
+        """
         longest = int(self.lengths_here[rows].max())
-        at = torch.from_numpy(rows).to(self.device, non_blocking=True)
+        at = torch.from_numpy(np.asarray(rows)).to(self.device, non_blocking=True)
+        sequences = at[..., None] * self.choices + torch.arange(self.choices, device=self.device)
+        sequences = sequences.flatten(-2)
         place = torch.arange(longest, device=self.device)
-        mask = place < self.lengths[at][..., None]
-        source = (self.starts[at][..., None] + place).clamp(max=len(self.tokens) - 1)
+        mask = place < self.lengths[sequences][..., None]
+        source = (self.starts[sequences][..., None] + place).clamp(max=len(self.tokens) - 1)
         inputs = {
             "input_ids": torch.where(mask, self.tokens[source], self.pad_id),
             "token_type_ids": torch.where(mask, self.types[source], 0),

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.batches import Encoded, pad
+from lib.batches import Encoded
 from lib.errors import BackboneError
+from lib.loading import Loader
 
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 
@@ -54,6 +55,7 @@ class Objective:
         self.special = np.array(tokenizer.all_special_ids)
         self.words = np.setdiff1d(np.arange(len(tokenizer)), self.special)
         self.data = data.take(self._rows_with_words(data))
+        self.loader = Loader(self.data, torch.device("cpu"))
 
     def _rows_with_words(self, data: Encoded) -> np.ndarray:
         ordinary = np.concatenate([[0], np.cumsum(~np.isin(data.tokens, self.special))])
@@ -65,7 +67,7 @@ class Objective:
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator, device: torch.device) -> Batch:
         """The batch of the given rows; ``rng`` draws which words are masked."""
-        inputs, _ = pad(self.data, rows, torch.device("cpu"))
+        inputs, _ = self.loader.batch(rows)
         if not self.typed:
             del inputs["token_type_ids"]
         tokens = inputs["input_ids"].numpy()

@@ -34,7 +34,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lib import backbones, conversions, finetune, paths, provenance
+from lib import backbones, conversions, devices, paths, provenance
 from lib.backbones import Located
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
@@ -43,7 +43,7 @@ from lib.objectives import Objective
 #: The loss that is reported before and after is of at most this many rows, in evaluation mode.
 LOOK_ROWS = 256
 RECORD = "pretraining.json"
-CODE = ("lib/pretraining.py", "lib/objectives.py", "lib/batches.py")
+CODE = ("lib/pretraining.py", "lib/objectives.py", "lib/batches.py", "lib/loading.py")
 #: The arrays of ``Encoded`` that hold text; labels and example ids are not among them.
 TEXT = ("tokens", "types", "starts")
 
@@ -244,9 +244,7 @@ class Trainer:
     def loss(self, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """Mean cross-entropy (nats) of the predicted tokens of a batch."""
         inputs, where, right = self.objective.batch(rows, rng, self.device)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
-        ):
+        with devices.autocast(self.device, self.recipe.precision):
             states = backbones.encoder(self.model)(**inputs).last_hidden_state
             # The output is as wide as the vocabulary: only where something is predicted.
             logits = self._head()(states[where]).float()
@@ -287,7 +285,7 @@ def _write(trainer: Trainer, located: Located, folder: Path) -> None:
     Shared weights are stored once, under the encoder's name; what the source lacked and the
     objective did not add, such as a pooler, is still lacking.
     """
-    finetune.make_deterministic()
+    devices.make_deterministic()
     noted = trainer.run()
     weights = trainer.parameters() | trainer.kept
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}

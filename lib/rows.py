@@ -12,13 +12,42 @@ DEV_SHARE = 0.2
 SPLIT_SEED = 123
 
 
-def make_row(example_id: object, text_a: str, text_b: str, label: float) -> Row:
-    return {
+def make_row(
+    example_id: object,
+    text_a: str | list[str],
+    text_b: str | list[str],
+    label: float,
+    *,
+    group: str | None = None,
+    credit: tuple[float, float] | None = None,
+) -> Row:
+    """One example.
+
+    ``text_a`` and ``text_b`` are lists of K texts in a choice between K candidates; the label is
+    then the number of the right one. Rows of one question carry its name as ``group``; where a
+    question is answered by picking one of its rows, ``credit`` is what picking this one earns:
+    exact match and F1, both in [0, 1].
+    """
+    row = {
         "example_id": str(example_id),
-        "text_a": text_a.strip(),
-        "text_b": text_b.strip(),
+        "text_a": _stripped(text_a),
+        "text_b": _stripped(text_b),
         "label": label,
     }
+    if group is not None:
+        row["group"] = group
+    if credit is not None:
+        row["credit"] = list(credit)
+    return row
+
+
+def _stripped(text: str | list[str]) -> str | list[str]:
+    return text.strip() if isinstance(text, str) else [part.strip() for part in text]
+
+
+def text_key(text: str) -> str:
+    """Texts with the same key differ in nothing but case and white space."""
+    return " ".join(text.lower().split())
 
 
 def grouped_split(rows: list[Row], groups: list[str]) -> Splits:

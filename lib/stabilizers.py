@@ -43,7 +43,12 @@ class Method:
         """Values of the setting that belong to the method and replace the setting's own."""
         return {}
 
-    def begin(self, located: backbones.Located, train: "Encoded", device: str) -> backbones.Located:
+    def check(self, n_classes: int, choices: int) -> None:
+        """Raise ``ValueError`` if the method cannot do a task (1 class: regression)."""
+
+    def begin(
+        self, located: backbones.Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> backbones.Located:
         """The checkpoint to start from."""
         return located
 
@@ -112,17 +117,19 @@ class Surt(Method):
     seed: int = 0
     limits: ClassVar = {
         "epochs": (1, 1000),
-        "head_epochs": (0, 1000),
+        "head_epochs": (1, 1000),
         "learning_rate": (1e-8, 1),
         "batch_size": (1, 4096),
         "seed": (0, 2**31),
     }
 
-    def begin(self, located: backbones.Located, train: "Encoded", device: str) -> backbones.Located:
+    def begin(
+        self, located: backbones.Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> backbones.Located:
         from lib import pretraining
 
         return pretraining.continue_pretraining(
-            located, train, **dataclasses.asdict(self), device=device
+            located, train, **dataclasses.asdict(self), precision=precision, device=device
         )
 
 
@@ -323,6 +330,10 @@ class Mmr(Method):
 
     alpha: float = 1.0
     limits: ClassVar = {"alpha": (0.0, 1e6)}
+
+    def check(self, n_classes: int, choices: int) -> None:
+        if n_classes == 1 or choices > 1:
+            raise ValueError("mmr parts the features of classes; this task has no classes")
 
     def penalty(
         self, features: "torch.Tensor", labels: "torch.Tensor", n_classes: int

@@ -38,6 +38,7 @@ def run_table(group: list[Run]) -> pd.DataFrame:
         setting = record.pop("setting")
         distance = record.pop("distance")
         versions = record.pop("versions")
+        others = record.pop("other_scores", {})
         record["newly_initialised"] = " ".join(record["newly_initialised"])
         rows.append(
             {
@@ -45,6 +46,7 @@ def run_table(group: list[Run]) -> pd.DataFrame:
                 **{k: " ".join(v) if isinstance(v, list) else v for k, v in setting.items()},
                 **record,
                 "distance": distance["all"],
+                "other_scores": json.dumps(others),
                 "versions": json.dumps(versions),
             }
         )

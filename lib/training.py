@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from lib import backbones, optimizers
+from lib import backbones, devices, optimizers
 from lib.batches import Prepared, epoch_batches
 from lib.config import Setting
 from lib.loading import Loader
@@ -39,11 +39,6 @@ def known_inputs(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, An
     if getattr(model.config, "type_vocab_size", 0) < 2:
         return {name: value for name, value in inputs.items() if name != "token_type_ids"}
     return inputs
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bfloat16 where the setting asks for it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class _Features:
@@ -165,6 +160,15 @@ class Stacked:
         """Leave the models as ordinary ones."""
         self.features.hook.remove()
         self.model.set_attn_implementation(self.attention)
+
+
+def as_choices(logits: torch.Tensor, choices: int) -> torch.Tensor:
+    """Where each of K candidates has a logit, those of an example side by side: from
+    (S, B · K, [H,] 1) to (S, B, [H,] K). Other logits stay as they are.
+    """
+    if choices == 1:
+        return logits
+    return logits[..., 0].unflatten(1, (-1, choices)).movedim(2, -1)
 
 
 def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -349,9 +353,9 @@ def train(
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
     for rows in (batch for epoch in _plan(data, setting, seeds) for batch in epoch):
         inputs, labels = loader.batch(rows)
-        with autocast(device, setting.precision):
+        with devices.autocast(device, setting.precision):
             logits, features = learner(inputs)
-        loss = losses(logits.float(), labels)
+        loss = losses(as_choices(logits.float(), data.train.choices), labels)
         for method in methods.values():
             loss = loss + method.penalty(features.float(), labels, data.n_classes)
         optimizer.zero_grad()

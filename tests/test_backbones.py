@@ -12,8 +12,9 @@ from safetensors import safe_open
 from tiny_models import FAMILIES, LAYERS, SENTENCES, WIDTH
 
 from lib import backbones
-from lib.batches import Encoded, pad
+from lib.batches import Encoded
 from lib.errors import BackboneError
+from lib.loading import Loader
 
 _TWO_LAYERS = [
     "classifier.dense.bias",
@@ -62,7 +63,7 @@ def inputs_of(located, texts=SENTENCES, pairs=None):
         example_ids=np.arange(len(ids)).astype(str),
         pad_id=np.array(tokenizer.pad_token_id),
     )
-    inputs, _ = pad(data, np.arange(len(ids)), torch.device("cpu"))
+    inputs, _ = Loader(data, torch.device("cpu")).batch(np.arange(len(ids)))
     return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 

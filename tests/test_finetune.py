@@ -14,7 +14,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from lib import backbones, batches, evaluation, finetune, runs, training
+from lib import backbones, batches, devices, evaluation, finetune, runs, training
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
 from lib.finetune import Seeds
@@ -213,7 +213,7 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
     """Validation scripted to peak at the second of four looks: the weights are those of then."""
     setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", evals_per_epoch=1)
     data, located = prepared(setting)
-    finetune.make_deterministic()
+    devices.make_deterministic()
     models, news = zip(
         *(backbones.load_classifier(located, 2, seed) for seed in range(n_seeds)), strict=True
     )

@@ -11,6 +11,7 @@ SIZES = {  # train, dev as documented by their sources (amazon and nyt: without 
     "stsb": (5749, 1500),
     "stsb-binary": (5749, 1500),
     "boolq": (9427, 3270),
+    "trec": (5452, 500),
 }
 
 
@@ -35,6 +36,26 @@ def test_privacyqa_is_split_by_question():
     assert sum(map(len, splits.values())) == 10_923
 
 
+def test_headlines_that_repeat_stay_on_one_side():
+    splits = tasks.get("sarcasm").read()
+    sides = [{row["text_a"].lower() for row in splits[name]} for name in ("train", "dev")]
+    assert not sides[0] & sides[1]
+    rows = splits["train"] + splits["dev"]
+    # 28,614 headlines in the package, 13,630 of them sarcastic.
+    assert (len(rows), sum(row["label"] for row in rows)) == (28_614, 13_630)
+
+
+def test_trec_has_the_published_class_sizes():
+    """Li & Roth's training questions: ABBR 86, ENTY 1250, DESC 1162, HUM 1223, LOC 835, NUM 896."""
+    task = tasks.get("trec")
+    counts = np.bincount([row["label"] for row in task.read()["train"]]).tolist()
+    assert dict(zip(task.classes, counts, strict=True)) == {
+        "description": 1162, "entity": 1250, "abbreviation": 86, "human": 1223, "number": 896,
+        "location": 835,
+    }  # fmt: skip
+    assert task.majority == 138 / 500
+
+
 def test_reviews_are_not_torn_apart():
     splits = tasks.get("amazon").read()
     reviews = [{r["example_id"].split("_")[0] for r in splits[n]} for n in ("train", "dev")]
@@ -42,8 +63,10 @@ def test_reviews_are_not_torn_apart():
 
 
 @pytest.mark.parametrize(
-    "name", ["stsb", "stsb-binary", "boolq", "privacyqa", "rotten-tomatoes", "amazon", "nyt"]
-)
+    "name",
+    ["stsb", "stsb-binary", "boolq", "privacyqa", "rotten-tomatoes", "amazon", "nyt", "trec",
+     "sarcasm"],
+)  # fmt: skip
 def test_every_task_has_the_same_columns_and_sound_rows(name):
     task = tasks.get(name)
     for split, rows in task.read().items():

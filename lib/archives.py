@@ -1,0 +1,68 @@
+"""Files taken out of wheels (zip) and source distributions (tar), hostile archives refused."""
+
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tqdm import tqdm
+
+from lib.errors import AssetError
+
+#: An entry: its path in the archive, its size unpacked, whether it is a plain file, how to open it.
+_Entry = tuple[str, int, bool, Callable[[], IO[bytes]]]
+
+
+def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int) -> None:
+    """Extract the listed members into the new folder ``target``; a trailing slash takes a folder.
+
+    Raises ``AssetError`` for a member that is not there, is no plain file or has a path outside the
+    archive, and for members of more than ``limit`` bytes together. What was extracted by then is
+    the caller's to delete.
+    """
+    target.mkdir()
+    total, found = 0, set()
+    entries = _tar_entries if archive.name.endswith(".tar.gz") else _zip_entries
+    for name, size, plain, open_entry in tqdm(
+        entries(archive), desc=f"unpack {archive.name}", unit="file", leave=False
+    ):
+        asked = [m for m in members if name == m or (m.endswith("/") and name.startswith(m))]
+        if not asked:
+            continue
+        found.update(asked)
+        total += size
+        inside = PurePosixPath(name)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise AssetError(f"{archive.name} holds a path outside itself: {name}")
+        if not plain:
+            raise AssetError(f"{archive.name} holds {name} as a link or device, not as a file")
+        if total > limit:
+            raise AssetError(f"{archive.name} would unpack to more than {limit:,} bytes")
+        path = target / inside
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_entry() as source, open(path, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+    if missing := [member for member in members if member not in found]:
+        raise AssetError(f"{archive.name} holds no {', '.join(missing)}")
+
+
+def _zip_entries(path: Path) -> Iterator[_Entry]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield info.filename, info.file_size, True, lambda info=info: archive.open(info)
+
+
+def _tar_entries(path: Path) -> Iterator[_Entry]:
+    """In one pass: going back in a compressed tar file decompresses it from the start."""
+    with tarfile.open(path, "r|gz") as archive:
+        for info in archive:
+            if not info.isdir():
+                yield (
+                    info.name,
+                    info.size,
+                    info.isreg(),
+                    lambda info=info: archive.extractfile(info),
+                )
