@@ -88,7 +88,7 @@ def training_table(group: list[Run]) -> pd.DataFrame:
                 quantity = "gradient_norm" if "gradient" in quantity else quantity
                 rows.append((run, quantity, part or "all", log.index[stretch[-1]], means[column]))
         for part, value in run.record["distance"].items():
-            rows.append((run, "distance", part, run.record["steps"] - 1, value))
+            rows.append((run, "distance", part, len(run.log) - 1, value))
     return pd.DataFrame(
         [
             {
