@@ -21,18 +21,18 @@ N_DRAWS = 20_000
 N_PERMUTATIONS = 9_999
 
 
-def check_grid(scores: np.ndarray, name: str = "scores") -> np.ndarray:
+def check_grid(scores: np.ndarray) -> np.ndarray:
     """Scores (I, J) or (I, J, K) as floats, every cell filled, at least two seeds a stream."""
     scores = np.asarray(scores, float)
     if scores.ndim not in (2, 3) or min(scores.shape) < 2:
         raise ValueError(
-            f"{name} has shape {scores.shape}; expected (I, J) or (I, J, K): init seeds × order "
+            f"scores has shape {scores.shape}; expected (I, J) or (I, J, K): init seeds × order "
             "seeds (× dropout seeds), at least 2 of each"
         )
     if not np.isfinite(scores).all():
         cell = tuple(map(int, np.argwhere(~np.isfinite(scores))[0]))
         raise ValueError(
-            f"{name}{list(cell)} is {scores[cell]}: a crossed design needs every cell. Give a run "
+            f"scores{list(cell)} is {scores[cell]}: a crossed design needs every cell. Give a run "
             "that diverged the score of knowing nothing (lib.crossed does), or leave out its init "
             "seed or its order seed"
         )
@@ -166,7 +166,7 @@ def _jackknife_error(
     return np.sqrt(squares)
 
 
-def seed_dependence(values: np.ndarray, name: str = "values") -> dict[str, float]:
+def seed_dependence(scores: np.ndarray) -> dict[str, float]:
     """p-values of two null hypotheses: the init seed does not matter; the order seed does not.
 
     For init: given the order seed, which init seed met which outcome is chance. Outcomes are
@@ -176,15 +176,15 @@ def seed_dependence(values: np.ndarray, name: str = "values") -> dict[str, float
 
     Parameters
     ----------
-    values : (I, J) or (I, J, K) scores, or failures as 1 and 0; replicates are averaged
+    scores : (I, J) or (I, J, K), or failures as 1 and 0 in their place; replicates are averaged
 
     Returns
     -------
     ``init`` and ``order`` → p of ``N_PERMUTATIONS`` permutations, at least 1/10,000; NaN where
     nothing differs that could be permuted (no run failed, say)
     """
-    values = check_grid(values, name)
-    cells = values.reshape(*values.shape[:2], -1).mean(2)
+    scores = check_grid(scores)
+    cells = scores.reshape(*scores.shape[:2], -1).mean(2)
     return {"init": _permutation_p(cells), "order": _permutation_p(cells.T)}
 
 
