@@ -46,8 +46,9 @@ campaign: run  ## train CONFIG like `make run`, then promote its results to data
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
 
-coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/coverage.csv
+coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/*coverage.csv
 	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)
+	$(PY) -m lib.variance_coverage data/benchmarks/variance_coverage.csv $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

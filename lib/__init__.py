@@ -31,10 +31,15 @@ comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
 planning      how many seeds an estimate needs
 coverage      how often intervals hold the truth, simulated
+crossed       crossed designs in a table of runs: every init seed with every order seed
+variance      which stream of randomness makes runs differ, and what the best of n is worth
+transfer      does a lucky seed transfer to other tasks?
+variance_coverage  how often the intervals of crossed designs hold the truth, simulated
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables
 reading       the same in plain words
 report        the same as a page
 plots         figures, byte-reproducible and with alternative text
+plots_seeds   figures of crossed designs
 """

@@ -17,6 +17,7 @@ pytestmark = [
 
 NOTEBOOKS = [
     "00_index",
+    "11_separate_sources_of_randomness",
     "20_measure_scores_and_predictions",
     "21_measure_representations",
     "22_compare_macro_and_micro",
@@ -39,6 +40,7 @@ def fake_group(setting, *, metric="accuracy", n_classes=2, n_layers=3, diverged=
             vectors = [np.full_like(array, np.nan) for array in vectors]
         record = {
             "setting_id": setting.id, "setting": setting.to_dict(), "seed": seed,
+            "seed_init": seed, "seed_order": seed, "seed_dropout": seed,
             "seed_label": f"seed{seed}", "distance": {"all": 1.0}, "newly_initialised": [],
             "versions": {"python": "3"}, "fingerprint": f"{setting.id}{seed}", "classes": [],
             "warnings": [], "data_sha256": "d", "n_train": 10, "n_eval": n, "device": "cpu",
