@@ -72,7 +72,7 @@ def finetune(
     if isinstance(seeds, Seeds):
         return finetune(setting, [seeds], device=device, data=data, located=located)[0]
     located = located or backbones.locate(setting.backbone)
-    data = data or _prepare(setting, located)
+    data = data or prepare_task(setting, located)
     place = devices.pick(device)
     devices.make_deterministic()
     began = time.perf_counter()
@@ -182,7 +182,8 @@ def _record(
     }
 
 
-def _prepare(setting: Setting, located: backbones.Located) -> Prepared:
+def prepare_task(setting: Setting, located: backbones.Located) -> Prepared:
+    """The setting's task in the backbone's tokens."""
     return prepare(setting, located.sha256, lambda: backbones.load_tokenizer(located))
 
 
@@ -202,7 +203,7 @@ def finetune_seeds(
     Returns the records of all runs, those found included.
     """
     located = backbones.locate(setting.backbone)
-    data = _prepare(setting, located)
+    data = prepare_task(setting, located)
     records = []
     bar = tqdm(total=len(all_seeds), desc=setting.id, unit="run")
     for start in range(0, len(all_seeds), setting.seeds_per_batch):

@@ -28,7 +28,7 @@ def one_thread():
 
 def prepared(setting):
     located = backbones.locate(setting.backbone)
-    return finetune._prepare(setting, located), located
+    return finetune.prepare_task(setting, located), located
 
 
 # --- batches ------------------------------------------------------------------------------------

@@ -347,7 +347,7 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
 def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
     source = backbones.locate(tiny.backbone)
-    data = finetune._prepare(tiny, source)
+    data = finetune.prepare_task(tiny, source)
     found = pretraining.continue_pretraining(
         source, data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
     )
@@ -359,4 +359,4 @@ def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
     assert plain.record["fingerprint"] != moved.record["fingerprint"]
     assert not np.array_equal(plain.first[0], moved.first[0])
-    assert finetune._prepare(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()
+    assert finetune.prepare_task(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()

@@ -116,7 +116,7 @@ def test_dropout_differs_between_seeds_of_a_batch(tiny):
     located = backbones.locate("bert-tiny")
     models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
     stacked = training.Stacked(models)
-    data, _ = finetune._prepare(tiny, located), None
+    data, _ = finetune.prepare_task(tiny, located), None
     inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
     torch.manual_seed(0)
     logits, features = stacked(inputs)
@@ -188,7 +188,7 @@ def test_twenty_steps_equal_trainers(tiny, tmp_path):
     """Same start, same batches, fp32: the losses of transformers' Trainer to 1e-5."""
     setting = dataclasses.replace(tiny, dropout=0.0, epochs=4)
     located = backbones.locate("bert-tiny")
-    data = finetune._prepare(setting, located)
+    data = finetune.prepare_task(setting, located)
     ours = finetune.finetune(setting, Seeds.of(0), data=data, located=located)
     model, _ = backbones.load_classifier(located, 2, Seeds.of(0).stream("init"))
     finetune.layers.set_dropout(model, 0.0)
