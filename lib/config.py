@@ -200,6 +200,7 @@ class Grid:
     name: str
     settings: list[Setting]
     seeds: list[Seeds]
+    crossed: tuple[str, ...]
     seeds_per_job: int
     keep_vectors: bool
     unions: dict[str, list[str]]
@@ -208,6 +209,15 @@ class Grid:
     def groups(self) -> dict[str, list[str]]:
         """Setting ids by group: each setting is one, and each named union."""
         return {setting.id: [setting.id] for setting in self.settings} | self.unions
+
+    @property
+    def has_ladder(self) -> bool:
+        """Whether some settings differ in nothing but the learning rate, at three rates or more."""
+        rest = [
+            tuple((k, str(v)) for k, v in setting.to_dict().items() if k != "learning_rate")
+            for setting in self.settings
+        ]
+        return max(rest.count(one) for one in rest) >= 3
 
     @property
     def shards(self) -> list[list[str]]:
@@ -266,8 +276,8 @@ def load_grid(source: str | Path) -> Grid:
     for key in ("seeds", "grid"):
         if not raw.get(key):
             raise ValueError(f"{path.name}: {key} is missing or empty")
-    if path.stem == "reference":
-        raise ValueError("reference.yaml: the name reference is kept for promoted results")
+    if path.stem.startswith("reference"):
+        raise ValueError(f"{path.name}: names with reference are kept for promoted results")
     names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
     settings = []
     for entry in raw["grid"]:
@@ -304,6 +314,7 @@ def load_grid(source: str | Path) -> Grid:
         name=path.stem,
         settings=settings,
         seeds=all_seeds,
+        crossed=tuple(raw.get("cross", {})),
         seeds_per_job=step,
         keep_vectors=raw.get("keep_vectors", False),
         unions=unions,

@@ -12,18 +12,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
 PUBLISHED = DATA / "reference"
-REFERENCE = DATA / "results" / "reference"
+#: Promoted results: ``reference``, ``reference-ladder``, …
+COMMITTED = DATA / "results"
 
 OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT", ROOT)).resolve()
 CACHE = Path(os.environ.get("COMPENDIUM_CACHE", DATA / "raw")).resolve()
 RUNS = OUTPUT / "data" / "runs"
 
 
+def is_reference(name: str) -> bool:
+    """Whether results of this name are committed: ``reference``, ``reference-<configuration>``."""
+    return name.split("-")[0] == "reference"
+
+
 def results(name: str) -> Path:
-    """Folder of the results of a configuration; ``reference`` is the committed one."""
-    return REFERENCE if name == "reference" else OUTPUT / "data" / "results" / name
+    """Folder of the results of a configuration; those called reference are the committed ones."""
+    return COMMITTED / name if is_reference(name) else OUTPUT / "data" / "results" / name
 
 
 def figures(name: str) -> Path:
-    """Folder of the figures of a configuration; the reference draws into ``figures`` itself."""
-    return ROOT / "figures" if name == "reference" else OUTPUT / "figures" / name
+    """Folder of the figures of a configuration; the references draw into ``figures`` itself."""
+    return ROOT / "figures" if is_reference(name) else OUTPUT / "figures" / name

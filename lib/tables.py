@@ -227,12 +227,13 @@ def read_sample(name: str) -> tuple[np.ndarray, str]:
 
 
 def promote(name: str) -> list[str]:
-    """Copy the results of a configuration into the committed reference; returns the groups.
+    """Copy the results of a configuration into a committed reference; returns the groups.
 
-    Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
+    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``. Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
     first group without failed runs is copied: the reference is to stay small.
     """
     source = paths.results(name)
+    target = "reference" if name == "quick" else f"reference-{name}"
     groups = sorted(path.parent.name for path in source.glob("*/runs.parquet"))
     if not groups:
         raise FileNotFoundError(f"no results in {source}; `make run CONFIG={name}` makes them")
@@ -242,7 +243,7 @@ def promote(name: str) -> list[str]:
         whole = (tables["runs"]["status"] == "ok").all() and not sampled
         sampled |= whole
         sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
-        save_tables("reference", group, tables, sample)
+        save_tables(target, group, tables, sample)
     return groups
 
 
