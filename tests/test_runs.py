@@ -161,10 +161,15 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
             "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
         )
     assert tables.promote("demo") == ["a", "b", "c"]
-    samples = [path.parent.name for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")]
+    samples = [
+        path.parent.name
+        for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
+    ]
     assert samples == ["b"]
     for table in tables.TABLES:
-        pd.testing.assert_frame_equal(tables.read("reference-demo", table), tables.read("demo", table))
+        pd.testing.assert_frame_equal(
+            tables.read("reference-demo", table), tables.read("demo", table)
+        )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
         tables.promote("nothing")
 
