@@ -112,9 +112,10 @@ class Setting:
     warmup : share of the steps over which the rate rises linearly
     weight_decay : of all weights but biases and LayerNorm
     max_grad_norm : gradients are clipped to this global norm; 0 means not at all
-    dropout : probability of all dropouts; −1 means the backbone's own
+    dropout : probability of the backbone's dropouts; −1 means its own
     seeds_per_batch : so many seeds are trained as one program, each with its own initialisation
-        and order; dropout is then drawn for all of them together
+        and order; dropout is then drawn for all of them together, so who is trained together is
+        part of a run's fingerprint
     precision : ``float32``, or ``bfloat16`` autocast
     """
 
@@ -161,14 +162,11 @@ class Setting:
                 raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
         if self.dropout != -1 and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout!r}: give a probability below 1, or -1")
-        if self.seeds_per_batch > 1:
-            if self.optimizer == "adafactor":
-                raise ValueError(
-                    "adafactor looks at whole matrices, so several seeds cannot be one program: "
-                    "set seeds_per_batch = 1"
-                )
-            if reasons := [m.unbatchable for m in methods.values() if m.unbatchable]:
-                raise ValueError(f"seeds_per_batch = {self.seeds_per_batch}: {reasons[0]}")
+        if self.seeds_per_batch > 1 and self.optimizer == "adafactor":
+            raise ValueError(
+                "adafactor looks at whole matrices, so several seeds cannot be one program: "
+                "set seeds_per_batch = 1"
+            )
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
         if self.evals_per_epoch and self.eval_split == "dev":
@@ -303,6 +301,12 @@ def load_grid(source: str | Path) -> Grid:
         raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
     if not ids:
         raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
+    for setting in settings:
+        if len(all_seeds) > step and step % setting.seeds_per_batch:
+            raise ValueError(
+                f"{path.name}: seeds_per_job = {step} is no multiple of seeds_per_batch = "
+                f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
+            )
     unions = raw.get("unions", {})
     for name, members in unions.items():
         for member in members:

@@ -65,6 +65,15 @@ def test_seeds(seeds, message):
         seeds_module.read(seeds)
 
 
+def test_jobs_do_not_cut_batches_of_seeds(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}"))
+    with pytest.raises(ValueError, match="seeds_per_job = 2 is no multiple of seeds_per_batch = 3"):
+        config.load_grid(path)
+    path.write_text(path.read_text().replace("seeds_per_job: 2", "seeds_per_job: 3"))
+    assert len(config.load_grid(path).settings) == 5
+
+
 def test_labels_say_which_streams_are_held():
     found = seeds_module.read([2, "seed3-init0", "seed0-init1-order2-dropout3"])
     assert [(s.seed, s.init, s.order, s.dropout) for s in found] == [

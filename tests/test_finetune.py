@@ -227,13 +227,22 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
 
     seeds = [Seeds.of(seed) for seed in range(n_seeds)]
     cpu = torch.device("cpu")
-    training.train(list(models), setting, data, seeds, cpu, {}, new=news[0], validate=scripted)
+    new = set(news[0])
+    training.train(list(models), setting, data, seeds, cpu, {}, new=new, validate=scripted)
     for model in models:
         end = dict(model.named_parameters())
         assert [
             all(torch.equal(end[name], weight) for name, weight in at.items())
             for at in seen[id(model)]
         ] == [False, True, False, False]
+
+
+def test_looking_at_the_validation_half_leaves_training_alone(tiny):
+    """Dropout included: two looks an epoch change which checkpoint is kept, not the training."""
+    setting = dataclasses.replace(tiny, eval_split="test-half", epochs=2)
+    plain = finetune.finetune(setting, Seeds.of(0))
+    looked = finetune.finetune(dataclasses.replace(setting, evals_per_epoch=2), Seeds.of(0))
+    assert plain.log == looked.log
 
 
 def test_validation_scores_the_validation_half(tiny):
@@ -276,6 +285,23 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path
     assert run.record["status"] == "diverged" and run.record["steps"] == 1
     assert run.record["score"] is None and run.record["accuracy"] is None
     assert np.isnan(run.logits).all() and np.isnan(run.mean).all()
+
+
+@pytest.mark.parametrize("changes", [{}, {"eval_split": "test-half", "evals_per_epoch": 2}])
+def test_a_run_that_diverges_on_the_way_says_the_same_however_closely_it_is_watched(
+    tiny, monkeypatch, changes
+):
+    """Plain gradient descent at a rate of 1 on scores from 0 to 5, without clipping."""
+    setting = dataclasses.replace(
+        tiny, task="stsb", train_rows=160, eval_rows=40, learning_rate=1.0, optimizer="sgd",
+        max_grad_norm=0.0, warmup=0.0, epochs=3, **changes,
+    )  # fmt: skip
+    close = finetune.finetune(setting, Seeds.of(0))
+    assert close.record["status"] == "diverged" and 1 < len(close.log) < 30
+    assert all(math.isnan(far) for far in close.record["distance"].values())
+    together = finetune.finetune(setting, [Seeds.of(0), Seeds.of(1)])
+    assert together[0].record["status"] == "diverged"
+    assert len(together[0].log) == len(close.log) and np.isnan(together[0].mean).all()
 
 
 def test_bfloat16_trains_and_stays_close(tiny):

@@ -1,6 +1,7 @@
 """Several seeds as one program equal the same seeds one at a time; our loop equals Trainer's."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, finetune, measures, runs, training
+from lib import backbones, finetune, layers, measures, runs, training
 from lib.batches import epoch_batches
 from lib.loading import Loader
 from lib.seeds import Seeds
@@ -57,6 +58,32 @@ def assert_equal_runs(alone, together, tolerance=1e-5):
 def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
     """Own initialisation, own order (a smaller last batch too), own clipping, own checkpoint."""
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
+
+
+@pytest.mark.parametrize("method", ["mixout(p=0.3)", "mixout(p=0.3)+reinit"])
+def test_mixout_swaps_in_each_seeds_own_start(tiny, monkeypatch, method):
+    """With the same columns swapped always, alone and stacked agree: also where starts differ."""
+    swapped = torch.rand(600, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(layers.torch, "rand", lambda n, **_: swapped[:n])
+    assert_equal_runs(*both_ways(dataclasses.replace(tiny, method=method)))
+
+
+def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny, tiny_hub, tmp_path):
+    """Decoders often pad with the token that ends texts, here SEP, which is in every text."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny_hub / "llama", tmp_path / "llama")
+    words = AutoTokenizer.from_pretrained(tmp_path / "llama")
+    words.pad_token = words.sep_token
+    words.save_pretrained(tmp_path / "llama")
+    setting = dataclasses.replace(
+        tiny, backbone=str(tmp_path / "llama"), dropout=0.0, optimizer="sgd", learning_rate=0.1
+    )
+    alone, together = both_ways(setting)
+    assert_equal_runs(alone, together)
+    model, _ = backbones.load_classifier(backbones.locate(setting.backbone), 2, 0)
+    words = model.model.embed_tokens
+    assert words.padding_idx is None and model.config.pad_token_id == 102
 
 
 def test_regression_and_three_seeds_of_different_streams(tiny):
@@ -178,6 +205,11 @@ def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):
     finetune.finetune_seeds(setting, SEEDS, store=tmp_path)
     assert (gone.parent / "seed0/run.json").stat().st_mtime_ns == stamp
     assert np.array_equal(runs.load(gone).logits, before["seed1"])
+    # Beside another seed it is another run: dropout is drawn for both.
+    four = finetune.finetune_seeds(setting, [*SEEDS, Seeds.of(3)], store=tmp_path)
+    assert four[2]["batch"] == ["seed2", "seed3"]
+    assert four[2]["fingerprint"] != records[2]["fingerprint"]
+    assert four[0]["fingerprint"] == records[0]["fingerprint"]
     assert dataclasses.replace(setting, seeds_per_batch=1).id != setting.id
 
 
