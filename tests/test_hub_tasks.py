@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import datasets
 import hub_layout
 import numpy as np
 import pytest
@@ -15,20 +14,6 @@ from lib.seeds import Seeds
 
 GLUE = ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
 SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
-
-
-@pytest.fixture(scope="module")
-def layout(tmp_path_factory):
-    return hub_layout.write(tmp_path_factory.mktemp("hub"))
-
-
-@pytest.fixture
-def hub(layout, tmp_path, monkeypatch):
-    """Tasks are read from the invented layout; what ``datasets`` converts goes to a scratch."""
-    monkeypatch.setenv("HUB_DATASETS", str(layout))
-    monkeypatch.delenv("GLUE_DIR", raising=False)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "converted")
-    return layout
 
 
 def texts(rows):
