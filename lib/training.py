@@ -8,6 +8,7 @@ optimiser steps never mix seeds, so each seed takes the steps that it would take
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ class Stacked:
             for name, weight in own[0].items()
             if weight.requires_grad
         }
+        self._spare_padding()
         # What is frozen or constant is mostly the same for all seeds, and then there once.
         self.apart: dict[str, torch.Tensor] = {}
         for kind in ("named_parameters", "named_buffers"):
@@ -115,6 +117,20 @@ class Stacked:
                     continue
                 if not all(torch.equal(value, other[name]) for other in every[1:]):
                     self.apart[name] = torch.stack([other[name].detach() for other in every])
+
+    def _spare_padding(self) -> None:
+        """Give the row of the token that pads no gradient, as a layer of embeddings does. Under
+        vmap torch spares the first seed's only, and in a decoder's texts it can be a real token.
+        """
+
+        def clear(weight: torch.Tensor, row: int) -> None:
+            weight.grad[:, row] = 0
+
+        for name, module in self.model.named_modules():
+            weight = self.trained.get(f"{name}.weight")
+            row = module.padding_idx if isinstance(module, torch.nn.Embedding) else None
+            if weight is not None and row is not None:
+                weight.register_post_accumulate_grad_hook(partial(clear, row=row))
 
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         def one(
