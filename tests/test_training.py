@@ -111,6 +111,28 @@ def test_every_architecture(tiny, tiny_hub, family, method):
     assert_equal_runs(*both_ways(setting, SEEDS[:2]))
 
 
+def test_the_token_that_pads_is_spared_for_every_seed(tiny_hub):
+    """A decoder's padding may be a real token too, as between the texts of a pair. Its embedding
+    gets no gradient, alone or together (torch under vmap: of the first seed only).
+    """
+    located = backbones.locate(str(tiny_hub / "llama"))
+    models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(3)]
+    pad = models[0].config.pad_token_id
+    ids = torch.tensor([[5, 6, pad, 7]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    stacked = training.Stacked(models)
+    many = {name: value.expand(3, 1, 4) for name, value in inputs.items()}
+    logits, _ = stacked(many)
+    training.losses(logits, torch.ones(3, 1, dtype=torch.long)).sum().backward()
+    together = stacked.trained["model.embed_tokens.weight"].grad
+    stacked.close()
+    for model, rows in zip(models, together, strict=True):
+        torch.nn.functional.cross_entropy(model(**inputs).logits, torch.ones(1).long()).backward()
+        alone = model.model.embed_tokens.weight.grad
+        torch.testing.assert_close(rows, alone, atol=1e-5, rtol=1e-4)
+        assert not rows[pad].any() and rows[5].any()
+
+
 def test_the_same_batch_of_seeds_gives_the_same_bytes(tiny):
     one, again = (finetune.finetune(tiny, SEEDS) for _ in range(2))
     assert [run.logits.tobytes() for run in one] == [run.logits.tobytes() for run in again]

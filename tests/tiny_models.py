@@ -1,5 +1,7 @@
 """Randomly initialised models of every supported family, saved as the hub lays them out."""
 
+import shutil
+import string
 from pathlib import Path
 
 import torch
@@ -14,6 +16,8 @@ SENTENCES = [
     "we liked the calm river near the old gate",
     "we feared the wild river under the bridge on the hill",
 ]
+#: So that every word can be spelt, if in many pieces.
+LETTERS = string.ascii_letters + string.digits
 _SPECIAL = {
     "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
@@ -40,7 +44,7 @@ def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
         made = Tokenizer(models.BPE(unk_token=unknown))
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=list(tokens))
-    made.train_from_iterator(SENTENCES, trainer)
+    made.train_from_iterator([*SENTENCES, LETTERS, LETTERS[::-1]], trainer)
     if family == "llama":
         return hf.PreTrainedTokenizerFast(
             tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
@@ -89,3 +93,11 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
     kind(config, **keeps).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def cache_as_hub(folder: Path, cache: Path, name: str, revision: str) -> None:
+    """Put a model folder where the hub's client caches ``org/name`` at a revision."""
+    root = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, root / "snapshots" / revision)
+    (root / "refs").mkdir()
+    (root / "refs/main").write_text(revision)
