@@ -1,7 +1,6 @@
 """Several seeds as one program equal the same seeds one at a time; our loop equals Trainer's."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -68,24 +67,6 @@ def test_mixout_swaps_in_each_seeds_own_start(tiny, monkeypatch, method):
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, method=method)))
 
 
-def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny, tiny_hub, tmp_path):
-    """Decoders often pad with the token that ends texts, here SEP, which is in every text."""
-    from transformers import AutoTokenizer
-
-    shutil.copytree(tiny_hub / "llama", tmp_path / "llama")
-    words = AutoTokenizer.from_pretrained(tmp_path / "llama")
-    words.pad_token = words.sep_token
-    words.save_pretrained(tmp_path / "llama")
-    setting = dataclasses.replace(
-        tiny, backbone=str(tmp_path / "llama"), dropout=0.0, optimizer="sgd", learning_rate=0.1
-    )
-    alone, together = both_ways(setting)
-    assert_equal_runs(alone, together)
-    model, _ = backbones.load_classifier(backbones.locate(setting.backbone), 2, 0)
-    words = model.model.embed_tokens
-    assert words.padding_idx is None and model.config.pad_token_id == 102
-
-
 def test_regression_and_three_seeds_of_different_streams(tiny):
     setting = dataclasses.replace(tiny, task="stsb", train_rows=48, eval_rows=40, dropout=0.0)
     seeds = [Seeds.of(0), Seeds.of(0, init=5), Seeds.of(0, order=7)]
@@ -111,26 +92,26 @@ def test_every_architecture(tiny, tiny_hub, family, method):
     assert_equal_runs(*both_ways(setting, SEEDS[:2]))
 
 
-def test_the_token_that_pads_is_spared_for_every_seed(tiny_hub):
-    """A decoder's padding may be a real token too, as between the texts of a pair. Its embedding
-    gets no gradient, alone or together (torch under vmap: of the first seed only).
+def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
+    """A decoder's padding may be a real token too, as between the texts of a pair. torch gives the
+    embedding of a padding token no gradient, under vmap in the first seed only; here it has one in
+    every seed, the same as alone.
     """
     located = backbones.locate(str(tiny_hub / "llama"))
-    models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(3)]
+    models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(2)]
     pad = models[0].config.pad_token_id
     ids = torch.tensor([[5, 6, pad, 7]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected = []
+    for model in models:
+        model(**inputs).logits.logsumexp(-1).sum().backward()
+        expected.append(model.model.embed_tokens.weight.grad[pad].clone())
+        model.zero_grad()
     stacked = training.Stacked(models)
-    many = {name: value.expand(3, 1, 4) for name, value in inputs.items()}
-    logits, _ = stacked(many)
-    training.losses(logits, torch.ones(3, 1, dtype=torch.long)).sum().backward()
-    together = stacked.trained["model.embed_tokens.weight"].grad
-    stacked.close()
-    for model, rows in zip(models, together, strict=True):
-        torch.nn.functional.cross_entropy(model(**inputs).logits, torch.ones(1).long()).backward()
-        alone = model.model.embed_tokens.weight.grad
-        torch.testing.assert_close(rows, alone, atol=1e-5, rtol=1e-4)
-        assert not rows[pad].any() and rows[5].any()
+    logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
+    logits.logsumexp(-1).sum().backward()
+    found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
+    assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
 
 
 def test_the_same_batch_of_seeds_gives_the_same_bytes(tiny):
