@@ -17,7 +17,7 @@ SENTENCES = [
     "we feared the wild river under the bridge on the hill",
 ]
 #: So that every word can be spelt, if in many pieces.
-LETTERS = string.ascii_letters + string.digits
+LETTERS = string.ascii_lowercase + string.digits
 _SPECIAL = {
     "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
@@ -28,7 +28,8 @@ _SPECIAL = {
 
 
 def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
-    """A real, trained tokeniser with the special tokens of the family.
+    """A real tokeniser with the special tokens of the family, the same in every process: of word
+    pieces from a given list, since training those breaks ties at random, else trained.
 
     That of ``llama`` adds no special token and has none for padding, as decoders' often do.
     """
@@ -36,15 +37,17 @@ def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
     pieces = family in ("bert", "mpnet")
     unknown = "[UNK]" if pieces else "<unk>"
     if pieces:
-        made = Tokenizer(models.WordPiece(unk_token=unknown))
+        words = sorted({word for sentence in SENTENCES for word in sentence.split()} - set(LETTERS))
+        spelt = [*tokens, *LETTERS, *(f"##{letter}" for letter in LETTERS), *words]
+        vocabulary = {piece: i for i, piece in enumerate(spelt)}
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
         made.normalizer = normalizers.BertNormalizer()
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(tokens))
     else:
         made = Tokenizer(models.BPE(unk_token=unknown))
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=list(tokens))
-    made.train_from_iterator([*SENTENCES, LETTERS, LETTERS[::-1]], trainer)
+        made.train_from_iterator([*SENTENCES, LETTERS, LETTERS[::-1]], trainer)
     if family == "llama":
         return hf.PreTrainedTokenizerFast(
             tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
