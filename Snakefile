@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from lib import config as settings
+from lib import grids
 from lib import paths, provenance, runs, tables, tasks
 
-GRID = settings.load_grid(config.get("grid", "quick"))
+GRID = grids.load_grid(config.get("grid", "quick"))
 RESULTS = paths.results(GRID.name)
 FIGURES = paths.figures(GRID.name)
 SETTINGS = {setting.id: setting for setting in GRID.settings}

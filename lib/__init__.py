@@ -4,7 +4,8 @@ One idea a module; the notebooks tell the stories:
 
 paths         where things are
 errors        errors that say what to do
-config        typed settings, strict checks of parameters and grids
+config        typed settings, strict checks of parameters
+grids         configuration files: settings, seeds, studies
 provenance    commit, versions and fingerprints of code
 assets        pinned packages turned into files (archives takes them out, sdists
               fetches a source distribution without building it)

@@ -30,7 +30,8 @@ from lib import (
     training,
 )
 from lib.batches import Prepared, prepare
-from lib.config import Grid, Setting, load_grid
+from lib.config import Setting
+from lib.grids import Grid, load_grid
 from lib.seeds import Seeds
 
 

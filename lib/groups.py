@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from lib import measures, planning, resampling, runs, summary, tables
-from lib.config import load_grid
+from lib.grids import load_grid
 from lib.scoring import decide
 
 POOLINGS = ("first", "mean")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import config
+from lib import config, grids
 from lib import seeds as seeds_module
 from lib.config import Setting
 
@@ -69,9 +69,9 @@ def test_jobs_do_not_cut_batches_of_seeds(tmp_path):
     path = tmp_path / "demo.yaml"
     path.write_text(GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}"))
     with pytest.raises(ValueError, match="seeds_per_job = 2 is no multiple of seeds_per_batch = 3"):
-        config.load_grid(path)
+        grids.load_grid(path)
     path.write_text(path.read_text().replace("seeds_per_job: 2", "seeds_per_job: 3"))
-    assert len(config.load_grid(path).settings) == 5
+    assert len(grids.load_grid(path).settings) == 5
 
 
 def test_labels_say_which_streams_are_held():
@@ -85,14 +85,14 @@ def test_labels_say_which_streams_are_held():
 def test_streams_are_crossed(tmp_path):
     path = tmp_path / "demo.yaml"
     path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {init: [0, 1], order: [0, 5, 7]}"))
-    labels = [label for shard in config.load_grid(path).shards for label in shard]
+    labels = [label for shard in grids.load_grid(path).shards for label in shard]
     assert labels == [
         "seed0", "seed0-order5", "seed0-order7",
         "seed0-init1", "seed0-init1-order5", "seed0-init1-order7",
     ]  # fmt: skip
     path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {inti: [0, 1]}"))
     with pytest.raises(ValueError, match="cross: no stream inti: did you mean init"):
-        config.load_grid(path)
+        grids.load_grid(path)
 
 
 def namespace(code):
@@ -134,7 +134,7 @@ grid:
 def test_a_grid_is_a_product(tmp_path):
     path = tmp_path / "demo.yaml"
     path.write_text(GRID)
-    grid = config.load_grid(path)
+    grid = grids.load_grid(path)
     assert grid.name == "demo" and len(grid.settings) == 5
     assert grid.shards == [["seed0", "seed1"], ["seed2"]]
     assert {s.epochs for s in grid.settings} == {3}
@@ -159,7 +159,7 @@ def test_a_grid_refuses(tmp_path, old, new, message):
     path = tmp_path / "demo.yaml"
     path.write_text(GRID.replace(old, new))
     with pytest.raises(ValueError, match=message):
-        config.load_grid(path)
+        grids.load_grid(path)
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_an_empty_grid_is_refused(tmp_path, text, message):
     path = tmp_path / "demo.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        config.load_grid(path)
+        grids.load_grid(path)
 
 
 def test_the_name_of_the_reference_is_kept(tmp_path):
     path = tmp_path / "reference.yaml"
     path.write_text(GRID)
     with pytest.raises(ValueError, match="kept for promoted results"):
-        config.load_grid(path)
+        grids.load_grid(path)
 
 
 def test_a_cell_may_be_run_twice_in_one_kernel():
@@ -194,7 +194,7 @@ def test_a_cell_may_be_run_twice_in_one_kernel():
 
 def test_unknown_configuration_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean quick"):
-        config.load_grid("quik")
+        grids.load_grid("quik")
 
 
 STUDIES = f"""
@@ -209,7 +209,7 @@ studies:
 def test_a_file_may_hold_several_studies(tmp_path):
     path = tmp_path / "many.yaml"
     path.write_text(STUDIES)
-    one, two = (config.load_grid(path / study) for study in ("one", "two"))
+    one, two = (grids.load_grid(path / study) for study in ("one", "two"))
     assert (one.name, len(one.settings), len(one.seeds)) == ("one", 5, 3)
     assert two.name == "two" and [seeds.seed for seeds in two.seeds] == [7]
     assert [setting.id for setting in two.settings] == [Setting(task="nyt").id]
@@ -230,9 +230,9 @@ def test_a_file_of_studies_refuses(tmp_path, study, old, new, message):
     path = tmp_path / "many.yaml"
     path.write_text(STUDIES.replace(old, new))
     with pytest.raises(ValueError, match=message):
-        config.load_grid(path / study)
+        grids.load_grid(path / study)
 
 
 def test_a_file_of_one_grid_has_no_studies():
     with pytest.raises(ValueError, match="quick.yaml holds one grid, no studies: leave out /two"):
-        config.load_grid("quick/two")
+        grids.load_grid("quick/two")

@@ -10,7 +10,7 @@ import socket
 import pytest
 import yaml
 
-from lib import config, paths, stabilizers
+from lib import config, grids, paths, stabilizers
 
 FILE = paths.ROOT / "config/paper.yaml"
 #: Settings and seeds of each study.
@@ -105,7 +105,7 @@ def no_network(monkeypatch):
 
 @pytest.mark.parametrize("study", SIZES)
 def test_every_grid_is_as_large_as_the_paper_says(no_network, study):
-    grid = config.load_grid(f"paper/{study}")
+    grid = grids.load_grid(f"paper/{study}")
     assert (len(grid.settings), len(grid.seeds)) == SIZES[study] and grid.name == study
     assert len({setting.id for setting in grid.settings}) == len(grid.settings)
 
@@ -149,20 +149,20 @@ def test_no_setting_relies_on_a_default_of_ours(study):
 
 def test_failed_runs_have_the_published_rates():
     rates = {
-        s.backbone: s.learning_rate for s in config.load_grid("paper/du-nguyen-failed").settings
+        s.backbone: s.learning_rate for s in grids.load_grid("paper/du-nguyen-failed").settings
     }
     assert rates == {LARGE[0]: 5e-5, LARGE[1]: 3e-5}
 
 
 def test_mosbachs_recipes_are_their_optimizers_and_epochs():
     default, longer = (
-        {(s.optimizer, s.epochs) for s in config.load_grid(f"paper/mosbach-{name}").settings}
+        {(s.optimizer, s.epochs) for s in grids.load_grid(f"paper/mosbach-{name}").settings}
         for name in ("default", "recommended")
     )
     assert default == {("adamw-no-bias-correction", 3)} and longer == {("adamw", 20)}
 
 
 def test_the_same_tasks_for_both_models_of_bui_and_others():
-    roberta, llama = (config.load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
+    roberta, llama = (grids.load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
     assert {s.task for s in roberta.settings} == {s.task for s in llama.settings}
     assert [s.seed for s in roberta.seeds] == [42, 52, *range(62, 142, 10)]
