@@ -8,8 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import grids
-from lib import paths, provenance, runs, tables, tasks
+from lib import grids, paths, provenance, runs, tables, tasks
 
 GRID = grids.load_grid(config.get("grid", "quick"))
 RESULTS = paths.results(GRID.name)
