@@ -25,11 +25,16 @@ def outcomes(runs: pd.DataFrame) -> pd.Series:
 
 
 def mixed_setting(runs: pd.DataFrame, *, least: int = 2) -> str | None:
-    """The setting with the most even mixture of failed and successful runs, at least ``least`` of
-    each (diverged ones do not count); of equals the first in the table; None if there is none.
+    """The setting of a ladder with the most even mixture of failed and successful runs.
+
+    There are at least ``least`` of each (diverged ones do not count), and the successful runs beat
+    the majority class clearly (``ladder.rate_table``). Of equals the lowest rate; None if there is
+    no such setting.
     """
-    counts = pd.crosstab(runs["setting_id"], outcomes(runs).to_numpy())
-    counts = counts.reindex(runs["setting_id"].unique())
+    vague = ladder.rate_table(runs)["clear"].fillna(True).eq(False)
+    part = runs[~runs["learning_rate"].map(vague)]
+    counts = pd.crosstab(part["setting_id"], outcomes(part).to_numpy())
+    counts = counts.reindex(part["setting_id"].unique())
     fewer = counts.reindex(columns=["successful", "failed"], fill_value=0).min(axis=1)
     return str(fewer.idxmax()) if len(fewer) and fewer.max() >= least else None
 
@@ -76,15 +81,19 @@ def _wide(training: pd.DataFrame, quantity: str, columns: list[str]) -> pd.DataF
     return rows.pivot_table(index=KEYS, columns=columns, values="value", observed=True)
 
 
-def late_gradients(training: pd.DataFrame, *, since: float = 0.5) -> pd.DataFrame:
-    """Gradient norm of each part of each run, geometric mean over training from ``since`` on.
+def mean_gradients(
+    training: pd.DataFrame, *, since: float = 0.5, until: float = 1.0
+) -> pd.DataFrame:
+    """Gradient norm of each part of each run of a setting: the geometric mean over the stretches
+    that end between two shares of training.
 
     Returns
     -------
     a row a run (setting, seed), a column a part; and ``lowest / top layer``, their ratio: 1 if the
     gradient reaches the lowest layer undiminished, near 0 if it vanishes on the way down.
     """
-    rows = training[training["step"] >= since * training["step"].max()]
+    done = (training["step"] + 1) / (training["step"].max() + 1)
+    rows = training[done.between(since, until)]
     rows = rows[rows["quantity"] == "gradient_norm"]
     logs = np.log(rows["value"].clip(lower=FLOOR))
     norms = np.exp(logs.groupby([rows[key] for key in (*KEYS, "part")]).mean()).unstack("part")

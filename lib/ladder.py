@@ -32,7 +32,8 @@ def ladders(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     backbone and task, and as many other fields as it takes to tell the ladders apart. A run that
     is in several groups counts once.
     """
-    fields = [field.name for field in dataclasses.fields(Setting) if field.name != "learning_rate"]
+    fields = [field.name for field in dataclasses.fields(Setting) if field.name in runs]
+    fields.remove("learning_rate")
     single = runs.drop_duplicates(["setting_id", "seed_label"])
     found = [
         part.sort_values(["learning_rate", "seed_label"]).reset_index(drop=True)
