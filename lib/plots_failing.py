@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from lib.ladder import HalfFailure
 from lib.plots import INK, STATUS
@@ -16,6 +17,13 @@ OUTCOMES = {
     "successful": (STATUS["ok"][1], "o", True, "-"),
     "failed": (STATUS["failed"][1], "v", False, "--"),
 }
+
+
+def _plain_log(axis: Axis) -> None:
+    """A log axis with ticks at 1 and 3 of each decade, written as 0.003 and not as 3 × 10⁻³."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def failure_curves(
@@ -40,6 +48,7 @@ def failure_curves(
         ax.plot(fine, halves[name].curve(fine), color=colour, linewidth=0.9)
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=0.8, zorder=0)
     ax.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs", ylim=(-0.03, 1.03))
+    _plain_log(ax.xaxis)
     return ax
 
 
@@ -65,6 +74,7 @@ def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> Axes:
         look = {"marker": marker, "markevery": every, "markersize": 3, "linewidth": 1.0}
         ax.plot(curve["step"] + 1, curve["value"], line, color=colour, label=part, **look)
     ax.set(yscale="log", xlabel="training step", ylabel="gradient norm")
+    _plain_log(ax.yaxis)
     return ax
 
 
@@ -107,5 +117,5 @@ def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> Axes:
         face = colour if filled else "white"
         ax.plot([], [], marker, color=colour, markerfacecolor=face, label=outcome)
     ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
-    ax.set(yscale="log", xlabel="")
+    ax.set(xlabel="", ylim=(0, None))
     return ax
