@@ -5,7 +5,7 @@ SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
 NAME = $(basename $(notdir $(CONFIG)))
-ANALYSIS := $(wildcard notebooks/00_* notebooks/2* notebooks/3* notebooks/5* notebooks/6*)
+ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/5* notebooks/6*)
 
 ifndef PY
 PY := .venv/bin/python
@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
 SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
 
-.PHONY: run test lint format figures campaign bench-measures coverage lock unlock clean help
+.PHONY: run test lint format figures campaign bench-measures bench-finetune coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,11 +40,14 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
-campaign: run  ## train CONFIG like `make run`, then promote its results to data/results/reference
+campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
 	$(PY) -m lib.tables promote $(NAME)
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
+
+bench-finetune: $(READY)  ## ours, seeds as one program, and transformers' Trainer; needs GLUE_DIR or the hub
+	$(PY) tests/bench_finetune.py $(ARGS)
 
 coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/*coverage.csv
 	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)

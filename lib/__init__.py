@@ -13,14 +13,21 @@ tasks         labelled text with fixed columns and splits: the registry
               (wheel_tasks, bigbench_tasks, file_tasks and hub_tasks read them;
               cloze: what an answer to a cloze question earns)
 own_task      the same from a table of your own
-batches       tokens, fixed subsets, padded batches
+batches       tokens, fixed subsets, batches of like lengths
 seeds         the random streams of a run
 conversions   models that come as ONNX, GGUF or in parts, made into folders once
 backbones     pretrained models, under a new head; where their parts are
 objectives    masked words and next words
 pretraining   more of the model's own pretraining, on the task's texts
 scoring       what a single run scores, and its status
-finetune      one run: train, evaluate, record
+devices       where things are computed, and that twice gives the same
+loading       padded batches, cut out on the device
+layers        the layers that stabilizers put into a model
+stabilizers   methods of fine-tuning, by name: mixout, llrd, lora, …
+optimizers    optimisers and schedules, by name
+training      the training loop, for one run or several seeds as one program
+evaluation    what a trained model says, and how far it moved
+finetune      runs: build, train, evaluate, record
 runs          the run store
 tables        tidy tables of results: writing, reading, promoting
 groups        from the runs of a group to its tables

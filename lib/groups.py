@@ -36,7 +36,7 @@ def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def distance_tables(
-    group: list[runs.Run], names: Sequence[str]
+    group: list[runs.Run], names: Sequence[str], device: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Distances of all pairs, and of unrelated pairs, at each layer.
 
@@ -67,7 +67,7 @@ def distance_tables(
             # The chance level stands in the table.
             warnings.simplefilter("ignore", measures.SaturationWarning)
             found, unrelated = measures.distances_and_chance(
-                vectors, names, n_permutations=PERMUTATIONS
+                vectors, names, n_permutations=PERMUTATIONS, device=device
             )
         for name in names:
             where = {"measure": name, "pooling": pooling}
@@ -146,11 +146,17 @@ def measure_table(
     return result
 
 
-def tables_of(group: list[runs.Run], names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """All tables of a group, by the names of ``lib.tables.TABLES``."""
+def tables_of(
+    group: list[runs.Run], names: Sequence[str], device: str | None = None
+) -> dict[str, pd.DataFrame]:
+    """All tables of a group, by the names of ``lib.tables.TABLES``.
+
+    ``device``: where distances of representations are computed, for example ``cuda``, from which
+    only they come back; None is numpy.
+    """
     table = tables.run_table(group)
     logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
-    distances, chance = distance_tables(group, names)
+    distances, chance = distance_tables(group, names, device)
     found = measure_table(table, logits, group[0].labels, distances)
     return {
         "runs": table,
@@ -178,11 +184,17 @@ def main(arguments: list[str] | None = None) -> None:
         description="Measure the groups of a configuration whose runs are trained.",
     )
     parser.add_argument("config", help="name in config/ or path of a .yaml file")
-    grid = load_grid(parser.parse_args(arguments).config)
+    parser.add_argument(
+        "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
+    )
+    options = parser.parse_args(arguments)
+    grid = load_grid(options.config)
     labels = [seeds.label for seeds in grid.seeds]
     for name, members in grid.groups.items():
         group = runs.load_group(members, labels)
-        tables.save_tables(grid.name, name, tables_of(group, MEASURES), sample_vectors(group))
+        tables.save_tables(
+            grid.name, name, tables_of(group, MEASURES, options.device), sample_vectors(group)
+        )
         print(f"{grid.name}/{name}: {len(group)} runs measured")
 
 

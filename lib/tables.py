@@ -229,8 +229,9 @@ def read_sample(name: str) -> tuple[np.ndarray, str]:
 def promote(name: str) -> list[str]:
     """Copy the results of a configuration into a committed reference; returns the groups.
 
-    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``. Groups of the same name are replaced; others stay. Of the layer vectors, only the sample of the
-    first group without failed runs is copied: the reference is to stay small.
+    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``. Groups of the
+    same name are replaced; others stay. Of the layer vectors, only the sample of the first group
+    without failed runs is copied: the reference is to stay small.
     """
     source = paths.results(name)
     target = "reference" if name == "quick" else f"reference-{name}"

@@ -29,6 +29,30 @@ def test_the_committed_benchmark_is_whole():
     assert table.loc[table["comparison"] == "accuracy", "met"].all()
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_fine_tuning_runs(tmp_path):
+    script = str(paths.ROOT / "tests" / "bench_finetune.py")
+    done = run_python(script, "--quick", "--device", "cpu", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(tmp_path / "finetune_cpu.csv")
+    assert len(table) == 4 and (table["seconds"] > 0).all()
+    assert table["mean_score"].between(0.3, 0.7).all(), "two steps teach nothing"
+    # What is 1 at most, and what is counted: real tokens of 2 seeds.
+    assert table["share_of_peak"].between(0, 1).all()
+    tokens = table["seconds"] * table["tokens_per_second"]
+    assert tokens.max() / tokens.min() < 1.1
+
+
+def test_the_committed_benchmark_of_fine_tuning_is_whole_and_scores_agree():
+    table = pd.read_csv(COMMITTED / "finetune_cpu.csv")
+    assert {"bert-tiny", "minilm-l6"} == set(table["backbone"])
+    assert {"float32", "bfloat16"} == set(table["precision"])
+    assert table.groupby(["backbone", "precision"]).size().eq(4).all()
+    for _, part in table.groupby(["backbone", "precision"]):
+        noise = part["sd_score"].max() + (0.25 / 300) ** 0.5
+        assert np.ptp(part["mean_score"]) < 3 * noise, "the ways train equally well"
+
+
 def test_the_committed_coverage_says_that_it_is_simulated_and_how():
     table = pd.read_csv(COMMITTED / "coverage.csv")
     assert table["covered"].between(0, 1).all() and (table["n_groups"] == 500).all()

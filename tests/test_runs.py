@@ -154,17 +154,22 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
 
 def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
+    monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
     for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
         group = [make_run(seed, status=status) for seed in range(3)]
         tables.save_tables(
             "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
         )
     assert tables.promote("demo") == ["a", "b", "c"]
-    samples = [path.parent.name for path in (tmp_path / "reference").glob(f"*/{tables.SAMPLE}")]
+    samples = [
+        path.parent.name
+        for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
+    ]
     assert samples == ["b"]
     for table in tables.TABLES:
-        pd.testing.assert_frame_equal(tables.read("reference", table), tables.read("demo", table))
+        pd.testing.assert_frame_equal(
+            tables.read("reference-demo", table), tables.read("demo", table)
+        )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
         tables.promote("nothing")
 
