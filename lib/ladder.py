@@ -101,6 +101,19 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     return table.assign(clear=clear.mask(table["margin"].isna()))
 
 
+def failures_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """True where a run of a ladder failed: a row a seed, a column a learning rate.
+
+    Only seeds that were trained at every rate, so that ``lib.variance.seed_dependence`` can ask
+    whether the same ones fail everywhere.
+    """
+    wide = runs.assign(failed=failed_runs(runs).astype(float))
+    wide = wide.pivot_table(
+        index="seed_label", columns="learning_rate", values="failed", sort=False
+    )
+    return wide.dropna().astype(bool)
+
+
 @dataclass(frozen=True)
 class HalfFailure:
     """The learning rate at which half of the runs fail, and the curve that says so.
@@ -145,7 +158,8 @@ def half_failure(
 
     The interval of the rate at which half of the runs fail is the set that a likelihood-ratio test
     does not reject, over all slopes ≥ 0. That is defined even where failed and successful runs do
-    not overlap, so that the slope has no finite estimate. Runs are taken as independent.
+    not overlap, so that the slope has no finite estimate. Runs are taken as independent; where the
+    same seeds fail at every rate (``failures_by_seed``), the interval is too narrow.
 
     Parameters
     ----------

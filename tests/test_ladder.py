@@ -104,6 +104,15 @@ def test_regression_has_no_majority():
     assert ladder.rate_table(runs)["clear"].isna().all()
 
 
+def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
+    runs = table_of([0, 1, 3, 4]).drop(index=15)  # the last seed at the highest rate
+    found = ladder.failures_by_seed(runs)
+    assert found.index.tolist() == ["seed0", "seed1", "seed2"] and found.columns.tolist() == RATES
+    assert found.to_numpy().tolist() == [
+        [False, True, True, True], [False, False, True, True], [False, False, True, True]
+    ]  # fmt: skip
+
+
 # The rate at which half of the runs fail.
 
 
