@@ -13,7 +13,7 @@ from lib.runs import Run
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:run 1, layer:UserWarning"),
+    pytest.mark.filterwarnings(r"ignore:run \d, layer:UserWarning"),
 ]
 
 NOTEBOOKS = [
