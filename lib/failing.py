@@ -57,13 +57,12 @@ def gradient_curves(
 
     Returns
     -------
-    a row a part, outcome and step: ``value``, ``low``, ``high`` (resampling runs), ``n_runs``
+    a row a part, outcome (not ``diverged``) and step: ``value``, ``low``, ``high`` (resampling
+    runs), ``n_runs``
     """
     norms = _wide(training, "gradient_norm", ["part", "step"])
     rows = []
     for outcome, part in np.log(norms.clip(lower=FLOOR)).groupby(outcomes(runs)):
-        if outcome == "diverged":
-            continue
         values = part.to_numpy()
         found = resampling.interval(
             lambda weights, values=values: resampling.run_means(values, weights),
@@ -77,7 +76,9 @@ def gradient_curves(
 
 
 def _wide(training: pd.DataFrame, quantity: str, columns: list[str]) -> pd.DataFrame:
+    """A row a run. A run that diverged is left out: its stretches end at other steps."""
     rows = training[training["quantity"] == quantity]
+    rows = rows[rows.groupby(KEYS)["step"].transform("max") == rows["step"].max()]
     return rows.pivot_table(index=KEYS, columns=columns, values="value", observed=True)
 
 
@@ -161,8 +162,8 @@ def entropy(labels: np.ndarray) -> float:
 
 
 def smooth_losses(training: pd.DataFrame, *, window: int = WINDOW) -> pd.DataFrame:
-    """Training loss (nats), a row a run and a column a step: the mean of the last ``window``
-    stretches up to it. The first steps, with fewer behind them, have the mean of those.
+    """Training loss (nats) in a setting, a row a run that did not diverge and a column a step: the
+    mean of the last ``window`` stretches up to it, or of the fewer that there are at the start.
     """
     return _wide(training, "loss", ["step"]).T.rolling(window, min_periods=1).mean().T
 
@@ -170,8 +171,7 @@ def smooth_losses(training: pd.DataFrame, *, window: int = WINDOW) -> pd.DataFra
 def is_flat(losses: pd.DataFrame, knows_nothing: float, *, tolerance: float = 0.1) -> pd.DataFrame:
     """Where a loss is no better than (1 − ``tolerance``) × that of a model that knows nothing.
 
-    A loss above it is flat too: runs at high rates jump about. Where a run has no loss, because it
-    diverged before, the result is False.
+    A loss above it is flat too: runs at high rates jump about.
 
     Parameters
     ----------
