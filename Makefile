@@ -22,7 +22,7 @@ SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CON
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml] [PROFILE=local]
+run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
 	$(SNAKEMAKE) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests

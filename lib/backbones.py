@@ -144,6 +144,17 @@ def family_of(located: Located) -> Family:
     return FAMILIES[kind]
 
 
+def dimensions(located: Located) -> tuple[int, int | None]:
+    """The number of layers, and the longest input in tokens where there is a limit."""
+    family_of(located)
+    config = json.loads((Path(located.path) / "config.json").read_text())
+    longest = config.get("max_position_embeddings")
+    if longest and config["model_type"] in ("roberta", "xlm-roberta", "mpnet"):
+        # Their positions are counted from behind the number of the padding token.
+        longest -= config.get("pad_token_id", 1) + 1
+    return config["num_hidden_layers"], longest
+
+
 def load_tokenizer(located: Located) -> Any:
     """The backbone's own fast tokeniser, with a pad token and with something between two texts.
 
@@ -224,6 +235,11 @@ def load_classifier(
             f"{attention} attention: {error}"
         ) from error
     new = sorted(report["missing_keys"])
+    # Padding is masked and gets no gradient anyway. But where a decoder pads with a token that also
+    # ends or parts texts, that token would never learn; and vmap would freeze it in one seed only.
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
     n_layers = len(layers(model))
     if lost := [name for name in new if depth_of(name, n_layers) <= n_layers]:
         raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}, …")

@@ -112,9 +112,10 @@ class Setting:
     warmup : share of the steps over which the rate rises linearly
     weight_decay : of all weights but biases and LayerNorm
     max_grad_norm : gradients are clipped to this global norm; 0 means not at all
-    dropout : probability of all dropouts; −1 means the backbone's own
+    dropout : probability of the backbone's dropouts; −1 means its own
     seeds_per_batch : so many seeds are trained as one program, each with its own initialisation
-        and order; dropout is then drawn for all of them together
+        and order; dropout is then drawn for all of them together, so who is trained together is
+        part of a run's fingerprint
     precision : ``float32``, or ``bfloat16`` autocast
     """
 
@@ -161,14 +162,11 @@ class Setting:
                 raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
         if self.dropout != -1 and not 0 <= self.dropout < 1:
             raise ValueError(f"dropout = {self.dropout!r}: give a probability below 1, or -1")
-        if self.seeds_per_batch > 1:
-            if self.optimizer == "adafactor":
-                raise ValueError(
-                    "adafactor looks at whole matrices, so several seeds cannot be one program: "
-                    "set seeds_per_batch = 1"
-                )
-            if reasons := [m.unbatchable for m in methods.values() if m.unbatchable]:
-                raise ValueError(f"seeds_per_batch = {self.seeds_per_batch}: {reasons[0]}")
+        if self.seeds_per_batch > 1 and self.optimizer == "adafactor":
+            raise ValueError(
+                "adafactor looks at whole matrices, so several seeds cannot be one program: "
+                "set seeds_per_batch = 1"
+            )
         if self.learning_rate == 0:
             raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
         if self.evals_per_epoch and self.eval_split == "dev":
@@ -242,24 +240,51 @@ def _seeds(path: Path, raw: dict[str, Any]) -> list[Seeds]:
     return seeds.read([one.label for one in seeds.crossed(raw["seeds"], streams)])
 
 
+def _find(source: str | Path) -> tuple[Path, str]:
+    """The file of a configuration and, behind a slash, the study in it (empty: none is named)."""
+    path, study = Path(source), ""
+    if path.suffix != ".yaml" and path.parent.name:
+        path, study = path.parent, path.name
+    if path.suffix != ".yaml":
+        path = paths.ROOT / "config" / f"{path}.yaml"
+    if not path.exists():
+        known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
+        raise ValueError(f"no configuration {path}: {nearest(path.stem, known)}")
+    return path, study
+
+
+def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
+    """File, name and contents of a configuration: of the file, or of one of its studies."""
+    import yaml
+
+    path, study = _find(source)
+    raw = yaml.safe_load(path.read_text())
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
+    if "studies" not in raw:
+        if study:
+            raise ValueError(f"{path.name} holds one grid, no studies: leave out /{study}")
+        return path, path.stem, raw
+    studies = check_type(f"{path.name}: studies", raw["studies"], dict)
+    if len(raw) > 1:
+        raise ValueError(f"{path.name}: beside studies stands {', '.join(set(raw) - {'studies'})}")
+    if study not in studies:
+        asked = f"no study {study}" if study else f"name one study, like {path.stem}/NAME"
+        raise ValueError(f"{path.name}: {asked}: {nearest(study, studies)}")
+    return path, study, check_type(f"{path.name}: {study}", studies[study], dict)
+
+
 def load_grid(source: str | Path) -> Grid:
     """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
 
     ``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one value
     or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds by
     stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
-    """
-    import yaml
 
-    path = Path(source)
-    if path.suffix != ".yaml":
-        path = paths.ROOT / "config" / f"{source}.yaml"
-    if not path.exists():
-        known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
-        raise ValueError(f"no configuration {path}: {nearest(source, known)}")
-    raw = yaml.safe_load(path.read_text())
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
+    A file may hold several grids under ``studies``, each with its own seeds and defaults; one is
+    read by ``<name>/<study>`` and goes by the study's name.
+    """
+    path, grid_name, raw = _read(source)
     kinds = {
         "seeds": list,
         "cross": dict,
@@ -276,7 +301,7 @@ def load_grid(source: str | Path) -> Grid:
     for key in ("seeds", "grid"):
         if not raw.get(key):
             raise ValueError(f"{path.name}: {key} is missing or empty")
-    if path.stem.startswith("reference"):
+    if grid_name.startswith("reference"):
         raise ValueError(f"{path.name}: names with reference are kept for promoted results")
     names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
     settings = []
@@ -303,6 +328,12 @@ def load_grid(source: str | Path) -> Grid:
         raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
     if not ids:
         raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
+    for setting in settings:
+        if len(all_seeds) > step and step % setting.seeds_per_batch:
+            raise ValueError(
+                f"{path.name}: seeds_per_job = {step} is no multiple of seeds_per_batch = "
+                f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
+            )
     unions = raw.get("unions", {})
     for name, members in unions.items():
         for member in members:
@@ -311,7 +342,7 @@ def load_grid(source: str | Path) -> Grid:
                     f"{path.name}: union {name}: no setting {member}: {nearest(member, ids)}"
                 )
     return Grid(
-        name=path.stem,
+        name=grid_name,
         settings=settings,
         seeds=all_seeds,
         crossed=tuple(raw.get("cross", {})),

@@ -2,6 +2,9 @@
 
 import os
 
+# Read by CUDA once, before its first matrix product.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 import torch
 
 
@@ -22,10 +25,11 @@ def make_deterministic() -> None:
 
     CUDA's fused attention kernels are not deterministic in the backward pass; the plain one is.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Else every new tensor is filled first, a debugging aid that takes a twentieth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.enable_flash_sdp(False)
     torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    torch.backends.cuda.matmul.allow_tf32 = False

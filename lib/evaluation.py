@@ -73,26 +73,26 @@ def validate(
     )
 
 
-def pretrained_weights(model: torch.nn.Module, new: list[str]) -> dict[str, torch.Tensor]:
-    """Copies of the weights that the checkpoint had, by name."""
-    return {
-        name: weight.detach().clone()
-        for name, weight in model.named_parameters()
-        if name not in new
-    }
+def copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all weights of a model, by name."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
 def distances(
-    model: torch.nn.Module, start: dict[str, torch.Tensor], n_layers: int
+    model: torch.nn.Module, start: dict[str, torch.Tensor], new: set[str], n_layers: int
 ) -> dict[str, float]:
-    """Euclidean distance from the start: of all pretrained weights, and of each part."""
+    """Euclidean distance from the start: of all pretrained weights, and of each part.
+
+    Weights in ``new`` were not pretrained, or were drawn anew, and do not count.
+    """
     names = training.parts(n_layers)
     squares = dict.fromkeys(names, 0.0)
     # peft keeps the matrix that it updates one level deeper.
     now = {name.replace(".base_layer.", "."): w for name, w in model.named_parameters()}
     for name, before in start.items():
-        if name in now:
-            square = (now[name].detach().double() - before.double()).square().sum().item()
+        if name in now and name not in new:
+            end = now[name].detach().cpu().double()
+            square = (end - before.cpu().double()).square().sum().item()
             squares[names[backbones.depth_of(name, n_layers)]] += square
     return {
         "all": math.sqrt(sum(squares.values())),

@@ -8,6 +8,7 @@ Same setting, seed, machine, versions and thread count give the same bits.
 """
 
 import argparse
+import math
 import os
 import time
 import warnings
@@ -33,28 +34,32 @@ from lib.config import Grid, Setting, load_grid
 from lib.seeds import Seeds
 
 
-def run_fingerprint(setting: Setting, seeds: Seeds, data: str, backbone: str) -> str:
-    """Identity of a run: what it depends on, and the code that makes it."""
+def run_fingerprint(
+    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str
+) -> str:
+    """Identity of a run: what it depends on, and the code that makes it.
+
+    Of several seeds as one program, whose dropout is drawn together, that includes the others.
+    """
     code = provenance.code_fingerprint(provenance.TRAINING_CODE)
-    return provenance.digest(setting.to_dict(), vars(seeds), data, backbone, code)
+    others = [one.label for one in batch] if len(batch) > 1 else []
+    return provenance.digest(setting.to_dict(), vars(seeds), others, data, backbone, code)
 
 
-def _build(
-    setting: Setting, seeds: Seeds, located: backbones.Located, n_outputs: int
-) -> tuple[torch.nn.Module, list[str], dict[str, torch.Tensor]]:
-    """The model to train, the names of its new weights, and its pretrained weights by name."""
-    model, new = backbones.load_classifier(located, n_outputs, seeds.stream("init"))
-    longest = getattr(model.config, "max_position_embeddings", setting.max_length)
-    if setting.max_length > longest:
+def _check(
+    setting: Setting,
+    located: backbones.Located,
+    data: Prepared,
+    methods: dict[str, stabilizers.Method],
+) -> None:
+    """Refuse what cannot be, before anything is trained."""
+    n_layers, longest = backbones.dimensions(located)
+    if longest and setting.max_length > longest:
         raise ValueError(
             f"max_length = {setting.max_length}, but {setting.backbone} takes {longest}"
         )
-    if setting.dropout >= 0:
-        layers.set_dropout(model, setting.dropout)
-    start = evaluation.pretrained_weights(model, new)
-    for method in stabilizers.parse(setting.method).values():
-        method.rebuild(model, new)
-    return model, new, start
+    for method in methods.values():
+        method.check(data.n_classes, data.train.choices, n_layers)
 
 
 def finetune(
@@ -73,19 +78,27 @@ def finetune(
         return finetune(setting, [seeds], device=device, data=data, located=located)[0]
     located = located or backbones.locate(setting.backbone)
     data = data or prepare_task(setting, located)
+    methods = stabilizers.parse(setting.method)
+    _check(setting, located, data, methods)
     place = devices.pick(device)
     devices.make_deterministic()
     began = time.perf_counter()
-    methods = stabilizers.parse(setting.method)
-    begin = located
-    for method in methods.values():
-        method.check(data.n_classes, data.train.choices)
-        begin = method.begin(begin, data.train, setting.precision, place)
-    built = [_build(setting, one, begin, data.n_outputs) for one in seeds]
-    models = [model.to(place) for model, _, _ in built]
-    new = built[0][1]
+    models = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        begin = located
+        for method in methods.values():
+            begin = method.begin(begin, data.train, setting.precision, place)
+        for one in seeds:
+            model, lacking = backbones.load_classifier(begin, data.n_outputs, one.stream("init"))
+            if setting.dropout >= 0:
+                layers.set_dropout(model, setting.dropout)
+            if not models:
+                start = evaluation.copy_weights(model)
+            new = set(lacking)
+            for method in methods.values():
+                method.rebuild(model, new)
+            models.append(model.to(place))
         trained = training.train(
             models,
             setting,
@@ -105,24 +118,27 @@ def finetune(
             )
             for model in models
         ]
-    for run, said in zip(trained, seen, strict=True):
-        if run.diverged:
-            evaluation.spoil(said)
-    messages = sorted({str(warning.message) for warning in caught})
     n_layers = len(backbones.layers(models[0]))
+    distances = [evaluation.distances(model, start, new, n_layers) for model in models]
+    for s, run in enumerate(trained):
+        if run.diverged:
+            evaluation.spoil(seen[s])
+            distances[s] = dict.fromkeys(distances[s], math.nan)
+    messages = sorted({str(warning.message) for warning in caught})
     seconds = (time.perf_counter() - began) / len(seeds)
     return [
         runs.Run(
             record={
                 **_record(setting, one, data, located, trained[s], seen[s].logits, messages),
-                "distance": evaluation.distances(models[s], built[s][2], n_layers),
+                "distance": distances[s],
                 "trained_weights": sum(
-                    w.numel() for w in models[s].parameters() if w.requires_grad
+                    weight.numel() for weight in models[s].parameters() if weight.requires_grad
                 ),
-                "newly_initialised": new,
+                "newly_initialised": sorted(new),
                 "wall_s": round(seconds, 2),
                 "batch": [other.label for other in seeds],
-                "device": torch.cuda.get_device_name() if place.type == "cuda" else "cpu",
+                "device": torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu",
+                "fingerprint": run_fingerprint(setting, one, seeds, data.sha256, located.sha256),
             },
             logits=seen[s].logits,
             labels=data.evaluation.labels,
@@ -178,7 +194,6 @@ def _record(
         "data_sha256": data.sha256,
         "backbone_sha256": located.sha256,
         "backbone_revision": located.revision,
-        "fingerprint": run_fingerprint(setting, seeds, data.sha256, located.sha256),
     }
 
 
@@ -209,7 +224,7 @@ def finetune_seeds(
     for start in range(0, len(all_seeds), setting.seeds_per_batch):
         batch = all_seeds[start : start + setting.seeds_per_batch]
         folders = [runs.folder(setting.id, seeds.label, store) for seeds in batch]
-        marks = [run_fingerprint(setting, one, data.sha256, located.sha256) for one in batch]
+        marks = [run_fingerprint(setting, one, batch, data.sha256, located.sha256) for one in batch]
         found = [
             runs.finished(folder, mark, vectors=vectors)
             for folder, mark in zip(folders, marks, strict=True)

@@ -36,15 +36,13 @@ class Method:
     limits: ClassVar[dict[str, tuple[float, float]]] = {}
     #: Names of methods with which this one makes no sense, and why.
     conflicts: ClassVar[dict[str, str]] = {}
-    #: Why runs with this method cannot be trained as one program; empty if they can.
-    unbatchable: ClassVar[str] = ""
 
     def prescribed(self) -> dict[str, Any]:
         """Values of the setting that belong to the method and replace the setting's own."""
         return {}
 
-    def check(self, n_classes: int, choices: int) -> None:
-        """Raise ``ValueError`` if the method cannot do a task (1 class: regression)."""
+    def check(self, n_classes: int, choices: int, n_layers: int) -> None:
+        """Raise ``ValueError`` if the method cannot do a task (1 class: regression) or a depth."""
 
     def begin(
         self, located: backbones.Located, train: "Encoded", precision: str, device: "torch.device"
@@ -52,10 +50,10 @@ class Method:
         """The checkpoint to start from."""
         return located
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         """Change a freshly loaded model in place, drawing from the ``init`` stream.
 
-        ``new`` names the parameters that the checkpoint lacked.
+        ``new`` names the parameters that were not pretrained; a method adds what it draws anew.
         """
 
     def rate(self, depth: int, n_layers: int) -> float:
@@ -75,8 +73,8 @@ class Method:
         return 0.0
 
     def attach(self, optimizer: "torch.optim.Optimizer", anchors: Anchors) -> None:
-        """Hook into the optimiser. ``anchors()`` gives each decaying weight with its pretrained
-        value; None for those that are new, of the pooler or of the head.
+        """Hook into the optimiser. ``anchors()`` gives each weight that decays, as far as the other
+        methods say, with its pretrained value; None for what is new, and for pooler and head.
         """
 
 
@@ -142,20 +140,25 @@ class Reinit(Method):
     layers: int = 0
     limits: ClassVar = {"layers": (0, 1000)}
 
+    def check(self, n_classes: int, choices: int, n_layers: int) -> None:
+        if self.layers > n_layers:
+            raise ValueError(
+                f"reinit(layers={self.layers}), but the backbone has {n_layers} layers"
+            )
+
     def depth(self, n_layers: int) -> int:
         """How many layers are drawn anew in a model of ``n_layers``."""
-        chosen = self.layers or max(1, round(5 * n_layers / 24))
-        if chosen > n_layers:
-            raise ValueError(f"reinit(layers={chosen}), but the backbone has {n_layers} layers")
-        return chosen
+        return self.layers or max(1, round(5 * n_layers / 24))
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         stack = backbones.layers(model)
         parts = list(stack[len(stack) - self.depth(len(stack)) :])
         if (pooler := backbones.pooler_of(model)) is not None:
             parts.append(pooler)
-        for module in itertools.chain.from_iterable(part.modules() for part in parts):
-            _draw(module, model.config.initializer_range)
+        for part in parts:
+            for module in part.modules():
+                _draw(module, model.config.initializer_range)
+            new |= _names(model, part)
 
 
 def _draw(module: "torch.nn.Module", spread: float) -> None:
@@ -168,6 +171,12 @@ def _draw(module: "torch.nn.Module", spread: float) -> None:
                 weight.normal_(0.0, spread)
             else:
                 weight.fill_(0.0 if name == "bias" else 1.0)
+
+
+def _names(model: "torch.nn.Module", part: "torch.nn.Module") -> set[str]:
+    """The names in a model of the parameters of a part of it."""
+    wanted = {id(weight) for weight in part.parameters()}
+    return {name for name, weight in model.named_parameters() if id(weight) in wanted}
 
 
 @dataclass(frozen=True)
@@ -185,7 +194,7 @@ class Head(Method):
         "lora": "lora trains the encoder",
     }
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         import torch
 
         from lib import layers
@@ -202,8 +211,8 @@ class Head(Method):
             pooler.dense, pooler.activation = torch.nn.Identity(), torch.nn.Identity()
         _, _, output = backbones.output_layer(model)
         _draw(output, model.config.initializer_range)
-        for weight in output.parameters():
-            weight.requires_grad = True
+        output.requires_grad_(True)
+        new |= _names(model, output)
 
 
 @dataclass(frozen=True)
@@ -222,7 +231,7 @@ class Lora(Method):
         "wd_pre": "the weights that it pulls back are frozen",
     }
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
         names = {name.rpartition(".")[2] for name, _ in backbones.layers(model).named_modules()}
@@ -247,13 +256,14 @@ class MhLoss(Method):
     heads: int = 5
     limits: ClassVar = {"heads": (1, 1000)}
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         from lib.layers import MultiHeadLinear
 
         parent, name, output = backbones.output_layer(model)
         shape = (output.in_features, output.out_features)
         several = MultiHeadLinear(self.heads, *shape, model.config.initializer_range)
         setattr(parent, name, several)
+        new |= _names(model, several)
 
 
 @dataclass(frozen=True)
@@ -263,8 +273,9 @@ class Mixout(Method):
     p: float = 0.1
     as_published: bool = False
     limits: ClassVar = {"p": (0, 0.99)}
+    conflicts: ClassVar = {"mhloss": "mixout mixes single linear layers, not several heads"}
 
-    def rebuild(self, model: "torch.nn.Module", new: list[str]) -> None:
+    def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         import torch
 
         from lib import layers
@@ -331,7 +342,7 @@ class Mmr(Method):
     alpha: float = 1.0
     limits: ClassVar = {"alpha": (0.0, 1e6)}
 
-    def check(self, n_classes: int, choices: int) -> None:
+    def check(self, n_classes: int, choices: int, n_layers: int) -> None:
         if n_classes == 1 or choices > 1:
             raise ValueError("mmr parts the features of classes; this task has no classes")
 

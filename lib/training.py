@@ -8,6 +8,7 @@ optimiser steps never mix seeds, so each seed takes the steps that it would take
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,19 @@ def known_inputs(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, An
     return inputs
 
 
+def additive(model: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
+    """What is added to the attention scores, (B, 1, T, T), from a mask (B, T) of 0 and 1.
+
+    transformers makes it too, but asks first whether the mask is all ones, for which a GPU would
+    have to be waited for, and which cannot be asked under vmap.
+    """
+    seen = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+    if backbones.FAMILIES[model.config.model_type].decoder:
+        place = torch.arange(mask.shape[1], device=mask.device)
+        seen = seen & (place <= place[:, None])
+    return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
+
+
 class _Features:
     """Remembers what the output layer of a model was given in the last forward pass."""
 
@@ -71,8 +85,9 @@ class Alone:
 
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = {name: value[0] for name, value in known_inputs(self.model, inputs).items()}
-        logits = self.model(**inputs).logits
-        return logits[None], self.features.take(inputs["attention_mask"])[None]
+        mask = inputs["attention_mask"]
+        logits = self.model(**inputs | {"attention_mask": additive(self.model, mask)}).logits
+        return logits[None], self.features.take(mask)[None]
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor, (tensors, 1)."""
@@ -81,9 +96,6 @@ class Alone:
     def scale(self, grads: list[torch.Tensor], factors: torch.Tensor) -> None:
         """Multiply the gradients of each seed by its factor (1,)."""
         torch._foreach_mul_(grads, factors[0])
-
-    def write_back(self) -> None:
-        """The model already holds its weights."""
 
     def close(self) -> None:
         """Leave the model as an ordinary one."""
@@ -101,11 +113,13 @@ class Stacked:
         self.model.set_attn_implementation("eager")
         self.features = _Features(self.model)
         own = [dict(model.named_parameters()) for model in models]
-        self.trained = {
-            name: torch.stack([weights[name].detach() for weights in own]).requires_grad_()
-            for name, weight in own[0].items()
-            if weight.requires_grad
-        }
+        self.trained: dict[str, torch.Tensor] = {}
+        for name in [name for name, weight in own[0].items() if weight.requires_grad]:
+            stack = torch.stack([weights[name].detach() for weights in own])
+            for s, weights in enumerate(own):
+                # Each model's own weights become a view of the stack: nothing is there twice.
+                weights[name].data = stack[s]
+            self.trained[name] = stack.requires_grad_()
         # What is frozen or constant is mostly the same for all seeds, and then there once.
         self.apart: dict[str, torch.Tensor] = {}
         for kind in ("named_parameters", "named_buffers"):
@@ -121,23 +135,13 @@ class Stacked:
             weights: dict[str, torch.Tensor], inputs: dict[str, torch.Tensor]
         ) -> tuple[torch.Tensor, torch.Tensor]:
             mask = inputs["attention_mask"]
-            arguments = {**inputs, "attention_mask": self._additive(mask)}
+            arguments = {**inputs, "attention_mask": additive(self.model, mask)}
             logits = torch.func.functional_call(self.model, weights, kwargs=arguments).logits
             return logits, self.features.take(mask)
 
         weights = {**self.trained, **self.apart}
         seeds_at_once = torch.func.vmap(one, randomness="different")
         return seeds_at_once(weights, known_inputs(self.model, inputs))
-
-    def _additive(self, mask: torch.Tensor) -> torch.Tensor:
-        """What is added to the attention scores, (B, 1, T, T): whether a mask is all ones cannot be
-        asked under vmap, so it is always given in full.
-        """
-        seen = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
-        if backbones.FAMILIES[self.model.config.model_type].decoder:
-            place = torch.arange(mask.shape[1], device=mask.device)
-            seen = seen & (place <= place[:, None])
-        return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor and seed, (tensors, S)."""
@@ -147,14 +151,6 @@ class Stacked:
         """Multiply the gradients of each seed by its factor (S,)."""
         for grad in grads:
             grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
-
-    @torch.no_grad()
-    def write_back(self) -> None:
-        """Put the weights of each seed into its model."""
-        for s, model in enumerate(self.models):
-            for name, weight in model.named_parameters():
-                if name in self.trained:
-                    weight.copy_(self.trained[name][s])
 
     def close(self) -> None:
         """Leave the models as ordinary ones."""
@@ -205,16 +201,20 @@ def _groups(
 
 
 def _anchors(
-    learner: Alone | Stacked, new: list[str], n_layers: int
+    learner: Alone | Stacked, new: set[str], n_layers: int, others: list[Method]
 ) -> dict[torch.Tensor, torch.Tensor | None]:
-    """Each decaying weight with its pretrained value; None where decay is towards zero."""
+    """Each weight that decays as far as the other methods say, with its pretrained value; None
+    where decay is towards zero.
+    """
     shapes = {name: weight.ndim for name, weight in learner.model.named_parameters()}
     return {
         weight: None
         if backbones.depth_of(name, n_layers) > n_layers or name in new
         else weight.detach().clone()
         for name, weight in learner.trained.items()
-        if shapes[name] >= 2 and not name.endswith("bias")
+        if shapes[name] >= 2
+        and not name.endswith("bias")
+        and all(method.decays(backbones.depth_of(name, n_layers), n_layers) for method in others)
     }
 
 
@@ -290,7 +290,6 @@ class _Best:
 
     def look(self) -> None:
         """Validate all runs."""
-        self.learner.write_back()
         for s, model in enumerate(self.models):
             score = self.validate(model)
             model.train()
@@ -319,7 +318,7 @@ def train(
     device: torch.device,
     methods: dict[str, Method],
     *,
-    new: list[str],
+    new: set[str],
     validate: Callable[[torch.nn.Module], float],
     title: str = "",
 ) -> list[Trained]:
@@ -332,8 +331,9 @@ def train(
     n_layers = len(backbones.layers(models[0]))
     learner = Alone(models) if len(models) == 1 else Stacked(models)
     optimizer = optimizers.make(_groups(learner, setting, methods, n_layers), setting)
-    for method in methods.values():
-        method.attach(optimizer, lambda: _anchors(learner, new, n_layers))
+    for name, method in methods.items():
+        others = [other for key, other in methods.items() if key != name]
+        method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs
     schedule = optimizers.schedule(optimizer, setting, n_steps)
@@ -349,37 +349,39 @@ def train(
         if len(seeds) == 1
         else int(np.random.SeedSequence([s.stream("dropout") for s in seeds]).generate_state(1)[0])
     )
-    learner.model.train()
+    for model in models:
+        model.train()
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
-    for rows in (batch for epoch in _plan(data, setting, seeds) for batch in epoch):
-        inputs, labels = loader.batch(rows)
-        with devices.autocast(device, setting.precision):
-            logits, features = learner(inputs)
-        loss = losses(as_choices(logits.float(), data.train.choices), labels)
-        for method in methods.values():
-            loss = loss + method.penalty(features.float(), labels, data.n_classes)
-        optimizer.zero_grad()
-        loss.sum().backward()
-        grads = [weight.grad for weight in learner.trained.values()]
-        squares = learner.norms(grads).float().square()
-        norm = squares.sum(0).sqrt()
-        by_part = squares.new_zeros(n_layers + 2, len(models)).index_add_(0, depths, squares)
-        if setting.max_grad_norm:
-            learner.scale(grads, (setting.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
-        rate = schedule.get_last_lr()[0] / first_rate * setting.learning_rate
-        book.note(rate, loss.detach(), norm, by_part.sqrt())
-        if book.steps % patience == 0 and not book.any_finite():
-            break
-        optimizer.step()
-        schedule.step()
-        bar.update()
-        if book.steps % patience == 0:
-            bar.set_postfix(loss=f"{loss.mean().item():.3f}", refresh=False)
-        if keeper and book.steps % look_every == 0:
-            keeper.look()
-    bar.close()
-    learner.write_back()
-    learner.close()
+    try:
+        for rows in (batch for epoch in _plan(data, setting, seeds) for batch in epoch):
+            inputs, labels = loader.batch(rows)
+            with devices.autocast(device, setting.precision):
+                logits, features = learner(inputs)
+            loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
+            for method in methods.values():
+                total = total + method.penalty(features.float(), labels, data.n_classes)
+            optimizer.zero_grad()
+            total.sum().backward()
+            grads = [weight.grad for weight in learner.trained.values()]
+            squares = learner.norms(grads).float().square()
+            norm = squares.sum(0).sqrt()
+            by_part = squares.new_zeros(n_layers + 2, len(models)).index_add_(0, depths, squares)
+            if setting.max_grad_norm:
+                learner.scale(grads, (setting.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
+            rate = schedule.get_last_lr()[0] / first_rate * setting.learning_rate
+            book.note(rate, loss.detach(), norm, by_part.sqrt())
+            if book.steps % patience == 0 and not book.any_finite():
+                break
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            if book.steps % patience == 0:
+                bar.set_postfix(loss=f"{loss.mean().item():.3f}", refresh=False)
+            if keeper and book.steps % look_every == 0:
+                keeper.look()
+    finally:
+        bar.close()
+        learner.close()
     if keeper:
         keeper.restore()
     return book.read()

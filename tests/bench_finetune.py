@@ -7,10 +7,12 @@
 Every way trains the same backbone on the same rows for the same number of steps with the same
 seeds, batch size, optimiser and schedule, in the same run on the same machine; the order in which
 examples come is each way's own. Loading the model and evaluating it are left out of the seconds.
-transformers' Trainer runs with its ordinary settings (random batches, padded to their longest), and
-with its own length grouping; on a GPU also as several processes at once. Ways take turns, so that a
-machine that slows down slows all of them. Scores stand beside the seconds: they must agree within
-seed noise. Nothing here is a test: where Trainer is faster the row stays.
+Ours runs with the deterministic kernels that it always uses; transformers' Trainer with ordinary
+settings (random batches padded to their longest, any kernels), with its own length grouping, and on
+a GPU as several processes at once. Ways are warmed up and take turns, each time beginning with
+another, so that a machine that slows down slows all; Trainers at once come last. Scores stand
+beside the seconds, with a verdict on whether they agree within seed noise. Nothing here is a test:
+where Trainer is faster the row stays.
 """
 
 import argparse
@@ -34,12 +36,24 @@ import torch
 from tqdm import tqdm
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-from lib import backbones, devices, evaluation, finetune, paths, provenance, scoring, training
+from lib import (
+    backbones,
+    devices,
+    evaluation,
+    finetune,
+    optimizers,
+    paths,
+    provenance,
+    scoring,
+    training,
+)
 from lib.batches import Prepared
 from lib.config import Setting
 from lib.seeds import Seeds
 
 OURS, TOGETHER = "ours, one at a time", "ours, seeds as one program"
+#: Longest wait for a Trainer process, in seconds: one that ran out of memory never answers.
+WAIT = 1800
 ORDINARY, GROUPED = "Trainer", "Trainer, length grouping"
 
 
@@ -74,14 +88,25 @@ def loaded(job: Job, seed: int) -> torch.nn.Module:
     return model.to(devices.pick(job.device))
 
 
+def deterministic(wanted: bool) -> None:
+    """What ``lib.finetune`` asks of torch, or what torch does unasked."""
+    if wanted:
+        devices.make_deterministic()
+        return
+    torch.use_deterministic_algorithms(False)
+    for switch in ("flash", "mem_efficient", "cudnn"):
+        getattr(torch.backends.cuda, f"enable_{switch}_sdp")(True)
+
+
 def ours(job: Job, seeds: Sequence[int]) -> tuple[float, list[float]]:
     """Seconds of training, and scores, of the seeds as one program (of one: alone)."""
     place = devices.pick(job.device)
+    deterministic(True)
     models = [loaded(job, seed) for seed in seeds]
     streams = [Seeds.of(seed) for seed in seeds]
     began = wait(place)
     training.train(
-        models, job.setting, job.task_rows, streams, place, {}, new=[], validate=lambda _: 0.0
+        models, job.setting, job.task_rows, streams, place, {}, new=set(), validate=lambda _: 0.0
     )
     return wait(place) - began, [score(job, model) for model in models]
 
@@ -102,6 +127,7 @@ def rows_for_trainer(job: Job) -> list[dict]:
 def theirs(job: Job, grouped: bool, seed: int) -> tuple[float, list[float]]:
     """The same for one run of Trainer."""
     setting, place = job.setting, devices.pick(job.device)
+    deterministic(False)
     model = loaded(job, seed)
     rows = rows_for_trainer(job)
     if getattr(model.config, "type_vocab_size", 0) < 2:
@@ -116,6 +142,7 @@ def theirs(job: Job, grouped: bool, seed: int) -> tuple[float, list[float]]:
             warmup_steps=setting.warmup,
             lr_scheduler_type=setting.schedule,
             max_grad_norm=setting.max_grad_norm,
+            adam_epsilon=optimizers.EPSILON,
             train_sampling_strategy="group_by_length" if grouped else "random",
             bf16=setting.precision == "bfloat16",
             use_cpu=place.type == "cpu",
@@ -153,7 +180,9 @@ def concurrent_trainers(job: Job, processes: int) -> tuple[float, list[float]]:
     ]
     for worker in workers:
         worker.start()
-    scores = [score for _ in workers for score in results.get()]
+    scores: list[float] = []
+    for _ in workers:
+        scores += results.get(timeout=WAIT)
     for worker in workers:
         worker.join()
     return time.perf_counter() - began, scores
@@ -189,31 +218,31 @@ def useful_work(job: Job) -> tuple[int, float]:
 def measure(job: Job, processes: Sequence[int]) -> pd.DataFrame:
     """A row a way: seconds of the whole group, tokens a second, share of the peak, scores."""
     place = devices.pick(job.device)
-    alone: dict[str, Callable[[int], tuple[float, list[float]]]] = {
+    size, n = job.setting.seeds_per_batch, len(job.seeds)
+    ways: dict[str, Callable[[int], tuple[float, list[float]]]] = {
         OURS: lambda seed: ours(job, [seed]),
         ORDINARY: partial(theirs, job, False),
         GROUPED: partial(theirs, job, True),
     }
-    seconds = dict.fromkeys([*alone, TOGETHER], 0.0)
+    seconds = dict.fromkeys([*ways, TOGETHER], 0.0)
     scores: dict[str, list[float]] = {name: [] for name in seconds}
-    for one in tqdm(alone.values(), desc="warm up", leave=False):
+    for one in tqdm([*ways.values(), lambda _: ours(job, job.seeds[:size])], "warm up"):
         one(job.seeds[0])
-    for seed in tqdm(job.seeds, desc=f"{job.setting.backbone} {job.setting.precision}"):
-        for name, one in alone.items():
-            took, found = one(seed)
+    order = list(ways)
+    for i, seed in enumerate(tqdm(job.seeds, f"{job.setting.backbone} {job.setting.precision}")):
+        for name in order[i % len(order) :] + order[: i % len(order)]:
+            took, found = ways[name](seed)
             seconds[name] += took
             scores[name] += found
-    size = job.setting.seeds_per_batch
-    for start in range(0, len(job.seeds), size):
-        took, found = ours(job, job.seeds[start : start + size])
-        seconds[TOGETHER] += took
-        scores[TOGETHER] += found
+        if (i + 1) % size == 0 or i + 1 == n:
+            took, found = ours(job, job.seeds[i - i % size : i + 1])
+            seconds[TOGETHER] += took
+            scores[TOGETHER] += found
     for count in processes:
         name = f"{count} Trainers at once, length grouping"
         seconds[name], scores[name] = concurrent_trainers(job, count)
     tokens, work = useful_work(job)
     peak = peak_rate(place, job.setting.precision)
-    n = len(job.seeds)
     return pd.DataFrame(
         [
             {
@@ -256,15 +285,33 @@ def describe(table: pd.DataFrame, device: torch.device) -> str:
         lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         lines += [f"| {' | '.join(map(str, row))} |" for row in part[columns].to_numpy().tolist()]
         lines.append("")
-        slow = part[(part["way"] == ORDINARY) & (part["precision"] == "float32")]["seconds"]
-        fast = part[(part["way"] == OURS) & (part["precision"] == "bfloat16")]["seconds"]
-        if len(slow) and len(fast):
+        took = part.set_index(["way", "precision"])["seconds"]
+        if {"float32", "bfloat16"} <= set(part["precision"]):
+            slow = took[ORDINARY, "float32"]
+            ours_fast, theirs_fast = (slow / took[way, "bfloat16"] for way in (OURS, ORDINARY))
             lines += [
-                f"Ours in bfloat16 against Trainer in float32: {slow.iloc[0] / fast.iloc[0]:.2f} "
-                "times as fast.",
+                f"Against Trainer in float32, ours in bfloat16 is {ours_fast:.2f} times as fast; "
+                f"Trainer's own bfloat16 {theirs_fast:.2f} times.",
                 "",
             ]
+        lines += [verdict(part), ""]
     return "\n".join(lines)
+
+
+def verdict(part: pd.DataFrame) -> str:
+    """Whether the mean scores of the ways lie within three standard errors of each other.
+
+    The error is that of a mean over the seeds, from the largest SD of a way.
+    """
+    words = []
+    for precision, same in part.groupby("precision", sort=False):
+        if not same["sd_score"].notna().all():
+            continue
+        gap = same["mean_score"].max() - same["mean_score"].min()
+        error = same["sd_score"].max() * np.sqrt(2 / same["seeds"].iloc[0])
+        agree = "agree" if gap <= 3 * error else "**do not agree**"
+        words.append(f"in {precision} they {agree} (largest gap {gap:.3f}, its error {error:.3f})")
+    return f"Scores: {'; '.join(words)}." if words else "Scores: one seed says nothing."
 
 
 def _processor() -> str:
@@ -278,7 +325,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", nargs="+", default=["bert-tiny", "minilm-l6"])
     parser.add_argument("--task", default="rte", help="rte (default; needs GLUE_DIR or the hub), …")
-    parser.add_argument("--rows", type=int, default=480)
+    parser.add_argument("--rows", type=int, default=640)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seeds-per-batch", type=int, default=0, help="0: all as one program")

@@ -79,32 +79,29 @@ def environment_of(project: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Randomly initialised models of four architectures, saved as the hub lays them out."""
-    import torch
-    import transformers as hf
+    """A folder of randomly initialised models, one a family, saved as the hub lays them out."""
+    import tiny_models
 
-    from lib import backbones
-
-    root = tmp_path_factory.mktemp("hub")
-    shape = {
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "vocab_size": 30522,
-    }
-    places = {"pad_token_id": 0, "max_position_embeddings": 140}
-    torch.manual_seed(0)
-    models = {
-        "bert": hf.BertForMaskedLM(hf.BertConfig(**shape)),
-        "roberta": hf.RobertaForMaskedLM(hf.RobertaConfig(**shape, **places, type_vocab_size=1)),
-        "mpnet": hf.MPNetForMaskedLM(hf.MPNetConfig(**shape, **places)),
-        "llama": hf.LlamaForCausalLM(
-            hf.LlamaConfig(**shape, num_key_value_heads=1, pad_token_id=0)
-        ),
-    }
-    tokenizer = backbones.load_tokenizer(backbones.locate("bert-tiny"))
-    for name, model in models.items():
-        model.save_pretrained(root / name)
-        tokenizer.save_pretrained(root / name)
+    root = tmp_path_factory.mktemp("models")
+    for family in tiny_models.FAMILIES:
+        tiny_models.save(family, root / family)
     return root
+
+
+@pytest.fixture(scope="session")
+def invented_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GLUE and SuperGLUE of invented rows, in the layout and the schemas of the hub."""
+    import hub_layout
+
+    return hub_layout.write(tmp_path_factory.mktemp("datasets"))
+
+
+@pytest.fixture
+def hub(invented_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tasks are read from the invented layout; what ``datasets`` converts goes to a scratch."""
+    import datasets
+
+    monkeypatch.setenv("HUB_DATASETS", str(invented_datasets))
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "converted")
+    return invented_datasets

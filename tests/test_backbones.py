@@ -268,10 +268,7 @@ def test_a_name_of_nothing_known_is_refused():
 def test_a_hub_id_with_a_revision_resolves_from_the_hubs_cache(folders, tmp_path):
     """Without a network, in a process of its own, for every family."""
     for family, folder in folders.items():
-        root = tmp_path / "hub" / f"models--tiny--{family}"
-        shutil.copytree(folder, root / "snapshots" / REVISION)
-        (root / "refs").mkdir()
-        (root / "refs/main").write_text(REVISION)
+        tiny_models.cache_as_hub(folder, tmp_path / "hub", f"tiny/{family}", REVISION)
     script = (
         "import sys\n"
         "from lib import backbones\n"

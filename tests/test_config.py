@@ -65,6 +65,15 @@ def test_seeds(seeds, message):
         seeds_module.read(seeds)
 
 
+def test_jobs_do_not_cut_batches_of_seeds(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}"))
+    with pytest.raises(ValueError, match="seeds_per_job = 2 is no multiple of seeds_per_batch = 3"):
+        config.load_grid(path)
+    path.write_text(path.read_text().replace("seeds_per_job: 2", "seeds_per_job: 3"))
+    assert len(config.load_grid(path).settings) == 5
+
+
 def test_labels_say_which_streams_are_held():
     found = seeds_module.read([2, "seed3-init0", "seed0-init1-order2-dropout3"])
     assert [(s.seed, s.init, s.order, s.dropout) for s in found] == [
@@ -186,3 +195,44 @@ def test_a_cell_may_be_run_twice_in_one_kernel():
 def test_unknown_configuration_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean quick"):
         config.load_grid("quik")
+
+
+STUDIES = f"""
+studies:
+  one:{GRID.replace(chr(10), chr(10) + "    ")}
+  two:
+    seeds: [7]
+    grid: [{{task: nyt}}]
+"""
+
+
+def test_a_file_may_hold_several_studies(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text(STUDIES)
+    one, two = (config.load_grid(path / study) for study in ("one", "two"))
+    assert (one.name, len(one.settings), len(one.seeds)) == ("one", 5, 3)
+    assert two.name == "two" and [seeds.seed for seeds in two.seeds] == [7]
+    assert [setting.id for setting in two.settings] == [Setting(task="nyt").id]
+
+
+@pytest.mark.parametrize(
+    ("study", "old", "new", "message"),
+    [
+        ("", "two", "two", "many.yaml: name one study, like many/NAME: valid: one, two"),
+        ("tow", "two", "two", "many.yaml: no study tow: did you mean two"),
+        ("two", "studies:", "seeds: [0]\nstudies:", "beside studies stands seeds"),
+        ("two", "seeds: [7]", "seed: [7]", "unknown key seed: did you mean seeds"),
+        ("two", "  two:", "  two: 3\n  rest:", "many.yaml: two = 3 is int, expected dict"),
+        ("reference-2", "two", "reference-2", "kept for promoted results"),
+    ],
+)
+def test_a_file_of_studies_refuses(tmp_path, study, old, new, message):
+    path = tmp_path / "many.yaml"
+    path.write_text(STUDIES.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        config.load_grid(path / study)
+
+
+def test_a_file_of_one_grid_has_no_studies():
+    with pytest.raises(ValueError, match="quick.yaml holds one grid, no studies: leave out /two"):
+        config.load_grid("quick/two")

@@ -2,17 +2,12 @@
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    get_linear_schedule_with_warmup,
-)
+from transformers import get_linear_schedule_with_warmup
 
 from lib import backbones, batches, devices, evaluation, finetune, runs, training
 from lib.batches import Encoded, epoch_batches
@@ -227,13 +222,22 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
 
     seeds = [Seeds.of(seed) for seed in range(n_seeds)]
     cpu = torch.device("cpu")
-    training.train(list(models), setting, data, seeds, cpu, {}, new=news[0], validate=scripted)
+    new = set(news[0])
+    training.train(list(models), setting, data, seeds, cpu, {}, new=new, validate=scripted)
     for model in models:
         end = dict(model.named_parameters())
         assert [
             all(torch.equal(end[name], weight) for name, weight in at.items())
             for at in seen[id(model)]
         ] == [False, True, False, False]
+
+
+def test_looking_at_the_validation_half_leaves_training_alone(tiny):
+    """Dropout included: two looks an epoch change which checkpoint is kept, not the training."""
+    setting = dataclasses.replace(tiny, eval_split="test-half", epochs=2)
+    plain = finetune.finetune(setting, Seeds.of(0))
+    looked = finetune.finetune(dataclasses.replace(setting, evals_per_epoch=2), Seeds.of(0))
+    assert plain.log == looked.log
 
 
 def test_validation_scores_the_validation_half(tiny):
@@ -278,6 +282,23 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path
     assert np.isnan(run.logits).all() and np.isnan(run.mean).all()
 
 
+@pytest.mark.parametrize("changes", [{}, {"eval_split": "test-half", "evals_per_epoch": 2}])
+def test_a_run_that_diverges_on_the_way_says_the_same_however_closely_it_is_watched(
+    tiny, monkeypatch, changes
+):
+    """Plain gradient descent at a rate of 1 on scores from 0 to 5, without clipping."""
+    setting = dataclasses.replace(
+        tiny, task="stsb", train_rows=160, eval_rows=40, learning_rate=1.0, optimizer="sgd",
+        max_grad_norm=0.0, warmup=0.0, epochs=3, **changes,
+    )  # fmt: skip
+    close = finetune.finetune(setting, Seeds.of(0))
+    assert close.record["status"] == "diverged" and 1 < len(close.log) < 30
+    assert all(math.isnan(far) for far in close.record["distance"].values())
+    together = finetune.finetune(setting, [Seeds.of(0), Seeds.of(1)])
+    assert together[0].record["status"] == "diverged"
+    assert len(together[0].log) == len(close.log) and np.isnan(together[0].mean).all()
+
+
 def test_bfloat16_trains_and_stays_close(tiny):
     exact = finetune.finetune(tiny, Seeds.of(0))
     rough = finetune.finetune(dataclasses.replace(tiny, precision="bfloat16"), Seeds.of(0))
@@ -298,53 +319,27 @@ def test_regression_has_one_output_and_no_accuracy():
 # --- backbones ----------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def hub_folders(tmp_path_factory):
-    """Randomly initialised masked language models saved as the hub lays them out."""
-    root = tmp_path_factory.mktemp("hub")
-    shape = {
-        "hidden_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "vocab_size": 30522,
-    }
-    torch.manual_seed(0)
-    models = {
-        "bert": BertForMaskedLM(BertConfig(**shape)),
-        "roberta": RobertaForMaskedLM(
-            RobertaConfig(**shape, type_vocab_size=1, pad_token_id=0, max_position_embeddings=140)
-        ),
-    }
-    tokenizer = backbones.load_tokenizer(backbones.locate("bert-tiny"))
-    for name, model in models.items():
-        model.save_pretrained(root / name)
-        tokenizer.save_pretrained(root / name)
-    return root
-
-
 def test_texts_longer_than_the_backbone_takes_are_refused(tiny):
     with pytest.raises(ValueError, match="max_length = 1024, but bert-tiny takes 512"):
         finetune.finetune(dataclasses.replace(tiny, max_length=1024), Seeds.of(0))
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
-def test_a_local_folder_in_hub_layout_trains(tiny, hub_folders, family):
-    setting = dataclasses.replace(tiny, backbone=str(hub_folders / family), epochs=1)
+def test_a_local_folder_in_hub_layout_trains(tiny, tiny_hub, family):
+    setting = dataclasses.replace(tiny, backbone=str(tiny_hub / family), epochs=1)
     run = finetune.finetune(setting, Seeds.of(0))
     assert run.first.shape == (4, 40, 32)
     assert all("classifier" in n or "pooler" in n for n in run.record["newly_initialised"])
 
 
-def test_a_changed_weight_changes_the_fingerprint(hub_folders, tmp_path):
-    folder = hub_folders / "bert"
+def test_a_changed_weight_changes_the_fingerprint(tiny_hub, tmp_path):
+    folder = shutil.copytree(tiny_hub / "bert", tmp_path / "bert")
     before = backbones.locate(str(folder)).sha256
-    assert backbones.locate(str(folder)).sha256 == before
+    assert before == backbones.locate(str(tiny_hub / "bert")).sha256
     weights = next(folder.glob("*.safetensors"))
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert backbones.locate(str(folder)).sha256 != before
-    weights.write_bytes(content)
 
 
 def test_pickled_weights_are_refused(tmp_path):

@@ -2,33 +2,18 @@
 
 import dataclasses
 
-import datasets
 import hub_layout
 import numpy as np
 import pytest
 from datasets import ClassLabel, Features, Value
 
-from lib import backbones, batches, cloze, finetune, hub_tasks, tasks
+from lib import backbones, batches, cloze, evaluation, finetune, hub_tasks, tasks
 from lib.config import Setting
 from lib.errors import TaskError
 from lib.seeds import Seeds
 
 GLUE = ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
 SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
-
-
-@pytest.fixture(scope="module")
-def layout(tmp_path_factory):
-    return hub_layout.write(tmp_path_factory.mktemp("hub"))
-
-
-@pytest.fixture
-def hub(layout, tmp_path, monkeypatch):
-    """Tasks are read from the invented layout; what ``datasets`` converts goes to a scratch."""
-    monkeypatch.setenv("HUB_DATASETS", str(layout))
-    monkeypatch.delenv("GLUE_DIR", raising=False)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "converted")
-    return layout
 
 
 def texts(rows):
@@ -269,7 +254,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
     assert data.n_outputs == 1 and data.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
-    seen = finetune.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
     tokenizer = backbones.load_tokenizer(located)
     for i, row in enumerate(tasks.get("copa").read()["dev"]):
         for k in range(2):
@@ -293,7 +278,7 @@ def test_further_metrics_are_in_the_record(hub, name):
 
 def test_best_checkpoints_of_grouped_tasks_are_chosen_by_their_metric(hub):
     setting = Setting(
-        task="record", epochs=1, max_length=32, eval_split="test-half", checkpoint="best"
+        task="record", epochs=1, max_length=32, eval_split="test-half", evals_per_epoch=2
     )
     assert finetune.finetune(setting, Seeds.of(0)).record["metric"] == "pick-f1"
 

@@ -198,11 +198,12 @@ def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_pat
     source = located("bert", head=False)
     data = encoded(source)
     once = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
-    twice = pretraining.continue_pretraining(once, data, **RECIPE, cache=tmp_path)
+    longer = RECIPE | {"epochs": 10}
+    twice = pretraining.continue_pretraining(once, data, **longer, cache=tmp_path)
     first, second = (pretraining.read_record(found) for found in (once, twice))
     assert sorted(first["newly_initialised"]) == BERT_HEAD and not second["newly_initialised"]
     assert second["loss_start"] == pytest.approx(first["loss_end"], abs=1e-5)
-    assert second["loss_end"] < first["loss_end"]
+    assert second["loss_end"] < first["loss_end"] - 0.2
 
 
 def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, finetune, measures, runs, training
+from lib import backbones, finetune, layers, measures, runs, training
 from lib.batches import epoch_batches
 from lib.loading import Loader
 from lib.seeds import Seeds
@@ -59,6 +59,14 @@ def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
 
 
+@pytest.mark.parametrize("method", ["mixout(p=0.3)", "mixout(p=0.3)+reinit"])
+def test_mixout_swaps_in_each_seeds_own_start(tiny, monkeypatch, method):
+    """With the same columns swapped always, alone and stacked agree: also where starts differ."""
+    swapped = torch.rand(600, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(layers.torch, "rand", lambda n, **_: swapped[:n])
+    assert_equal_runs(*both_ways(dataclasses.replace(tiny, method=method)))
+
+
 def test_regression_and_three_seeds_of_different_streams(tiny):
     setting = dataclasses.replace(tiny, task="stsb", train_rows=48, eval_rows=40, dropout=0.0)
     seeds = [Seeds.of(0), Seeds.of(0, init=5), Seeds.of(0, order=7)]
@@ -82,6 +90,28 @@ def test_every_architecture(tiny, tiny_hub, family, method):
         tiny, backbone=str(tiny_hub / family), method=method, dropout=0.0, epochs=1
     )
     assert_equal_runs(*both_ways(setting, SEEDS[:2]))
+
+
+def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
+    """A decoder's padding may be a real token too, as between the texts of a pair. torch gives the
+    embedding of a padding token no gradient, under vmap in the first seed only; here it has one in
+    every seed, the same as alone.
+    """
+    located = backbones.locate(str(tiny_hub / "llama"))
+    models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(2)]
+    pad = models[0].config.pad_token_id
+    ids = torch.tensor([[5, 6, pad, 7]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected = []
+    for model in models:
+        model(**inputs).logits.logsumexp(-1).sum().backward()
+        expected.append(model.model.embed_tokens.weight.grad[pad].clone())
+        model.zero_grad()
+    stacked = training.Stacked(models)
+    logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
+    logits.logsumexp(-1).sum().backward()
+    found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
+    assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
 
 
 def test_the_same_batch_of_seeds_gives_the_same_bytes(tiny):
@@ -178,6 +208,11 @@ def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):
     finetune.finetune_seeds(setting, SEEDS, store=tmp_path)
     assert (gone.parent / "seed0/run.json").stat().st_mtime_ns == stamp
     assert np.array_equal(runs.load(gone).logits, before["seed1"])
+    # Beside another seed it is another run: dropout is drawn for both.
+    four = finetune.finetune_seeds(setting, [*SEEDS, Seeds.of(3)], store=tmp_path)
+    assert four[2]["batch"] == ["seed2", "seed3"]
+    assert four[2]["fingerprint"] != records[2]["fingerprint"]
+    assert four[0]["fingerprint"] == records[0]["fingerprint"]
     assert dataclasses.replace(setting, seeds_per_batch=1).id != setting.id
 
 

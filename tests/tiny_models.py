@@ -1,5 +1,7 @@
 """Randomly initialised models of every supported family, saved as the hub lays them out."""
 
+import shutil
+import string
 from pathlib import Path
 
 import torch
@@ -14,6 +16,8 @@ SENTENCES = [
     "we liked the calm river near the old gate",
     "we feared the wild river under the bridge on the hill",
 ]
+#: So that every word can be spelt, if in many pieces.
+LETTERS = string.ascii_lowercase + string.digits
 _SPECIAL = {
     "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
@@ -24,7 +28,8 @@ _SPECIAL = {
 
 
 def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
-    """A real, trained tokeniser with the special tokens of the family.
+    """A real tokeniser with the special tokens of the family, the same in every process: of word
+    pieces from a given list, since training those breaks ties at random, else trained.
 
     That of ``llama`` adds no special token and has none for padding, as decoders' often do.
     """
@@ -32,15 +37,17 @@ def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
     pieces = family in ("bert", "mpnet")
     unknown = "[UNK]" if pieces else "<unk>"
     if pieces:
-        made = Tokenizer(models.WordPiece(unk_token=unknown))
+        words = sorted({word for sentence in SENTENCES for word in sentence.split()} - set(LETTERS))
+        spelt = [*tokens, *LETTERS, *(f"##{letter}" for letter in LETTERS), *words]
+        vocabulary = {piece: i for i, piece in enumerate(spelt)}
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
         made.normalizer = normalizers.BertNormalizer()
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(tokens))
     else:
         made = Tokenizer(models.BPE(unk_token=unknown))
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=list(tokens))
-    made.train_from_iterator(SENTENCES, trainer)
+        made.train_from_iterator([*SENTENCES, LETTERS, LETTERS[::-1]], trainer)
     if family == "llama":
         return hf.PreTrainedTokenizerFast(
             tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
@@ -89,3 +96,11 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
     kind(config, **keeps).save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def cache_as_hub(folder: Path, cache: Path, name: str, revision: str) -> None:
+    """Put a model folder where the hub's client caches ``org/name`` at a revision."""
+    root = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, root / "snapshots" / revision)
+    (root / "refs").mkdir()
+    (root / "refs/main").write_text(revision)
