@@ -43,6 +43,8 @@ crossed       crossed designs in a table of runs: every init seed with every ord
 variance      which stream of randomness makes runs differ, and what the best of n is worth
 transfer      does a lucky seed transfer to other tasks?
 variance_coverage  how often the intervals of crossed designs hold the truth, simulated
+ladder        how often runs fail at each learning rate, and where half of them do
+failing       what the training of failed runs looks like
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables
@@ -50,4 +52,5 @@ reading       the same in plain words
 report        the same as a page
 plots         figures, byte-reproducible and with alternative text
 plots_seeds   figures of crossed designs
+plots_failing  figures of failed runs
 """
