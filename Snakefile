@@ -28,6 +28,8 @@ ANALYSES = {
 }
 if len(GRID.crossed) > 1:
     ANALYSES["11_separate_sources_of_randomness"] = "11_components"
+if GRID.has_ladder:
+    ANALYSES["13_diagnose_failed_runs"] = "13_ladder"
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
 QUIETLY = "> {log} 2>&1"
