@@ -4,7 +4,6 @@
 SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
-NAME = $(basename $(notdir $(CONFIG)))
 ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/5* notebooks/6*)
 
 ifndef PY
@@ -41,7 +40,7 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
 campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
-	$(PY) -m lib.tables promote $(NAME)
+	$(PY) -m lib.tables promote $(CONFIG)
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)

@@ -12,7 +12,9 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ import pandas as pd
 from lib import paths
 from lib.config import Setting
 from lib.errors import nearest
+from lib.grids import load_grid
 from lib.runs import Run
 
 SAMPLE = "sample_vectors.npy"
@@ -226,18 +229,20 @@ def read_sample(name: str) -> tuple[np.ndarray, str]:
     return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
 
 
-def promote(name: str) -> list[str]:
-    """Copy the results of a configuration into a committed reference; returns the groups.
+def promote(name: str, groups: Iterable[str]) -> list[str]:
+    """Copy the results of a configuration into its committed reference; returns the groups.
 
-    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``. Groups of the
-    same name are replaced; others stay. Of the layer vectors, only the sample of the first group
+    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``, which then
+    holds these groups and no others. Of the layer vectors, only the sample of the first group
     without failed runs is copied: the reference is to stay small.
     """
     source = paths.results(name)
     target = "reference" if name == "quick" else f"reference-{name}"
-    groups = sorted(path.parent.name for path in source.glob("*/runs.parquet"))
-    if not groups:
-        raise FileNotFoundError(f"no results in {source}; `make run CONFIG={name}` makes them")
+    groups = sorted(groups)
+    if missing := [group for group in groups if not (source / group / "runs.parquet").exists()]:
+        raise FileNotFoundError(
+            f"no results of {missing[0]} in {source}; `make run CONFIG={name}` makes them"
+        )
     sampled = False
     for group in groups:
         tables = {table: pd.read_parquet(source / group / f"{table}.parquet") for table in TABLES}
@@ -245,13 +250,16 @@ def promote(name: str) -> list[str]:
         sampled |= whole
         sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
         save_tables(target, group, tables, sample)
+    for folder in paths.results(target).iterdir():
+        if folder.is_dir() and folder.name not in groups:
+            shutil.rmtree(folder)
     return groups
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m lib.tables", description="The results store.")
     parser.add_argument("action", choices=["promote"], help="copy results into the reference")
-    parser.add_argument("name", help="name of the configuration whose results are promoted")
-    options = parser.parse_args()
-    for group in promote(options.name):
+    parser.add_argument("config", help="name in config/, or path, of the results' configuration")
+    grid = load_grid(parser.parse_args().config)
+    for group in promote(grid.name, grid.groups):
         print(f"promoted {group}")

@@ -160,7 +160,9 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
         tables.save_tables(
             "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
         )
-    assert tables.promote("demo") == ["a", "b", "c"]
+    (tmp_path / "committed/reference-demo/old").mkdir(parents=True)
+    assert tables.promote("demo", ["b", "a", "c"]) == ["a", "b", "c"]
+    assert not (tmp_path / "committed/reference-demo/old").exists()
     samples = [
         path.parent.name
         for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
@@ -171,7 +173,7 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
             tables.read("reference-demo", table), tables.read("demo", table)
         )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
-        tables.promote("nothing")
+        tables.promote("nothing", ["a"])
 
 
 def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
