@@ -121,6 +121,20 @@ def test_one_more_seed_trains_one_shard_a_setting(engine, edited):
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 
+def test_crossed_streams_are_jobs_and_have_an_analysis_of_their_own(engine, edited):
+    edited(
+        "config/smallest.yaml",
+        "seeds: [0, 1, 2]",
+        "seeds: [0]\ncross: {init: [0, 1], order: [0, 1]}",
+    )
+    assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES, "analyse_11": 1}
+
+
+def test_a_ladder_has_an_analysis_of_its_own(engine, edited):
+    edited("config/smallest.yaml", "2.0e-3]", "2.0e-3, 3.0e-3]")
+    assert engine.planned() == {"finetune": 2, "measure_group": 1, **ANALYSES, "analyse_13": 1}
+
+
 def test_a_changed_plotting_function_retrains_and_measures_nothing(engine, edited):
     edited("lib/plots.py", "alpha=0.18", "alpha=0.28")
     assert engine.planned() == ANALYSES
@@ -132,7 +146,7 @@ def test_a_changed_measure_retrains_nothing(engine, edited):
 
 
 def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
-    edited("lib/finetune.py", '"""Without token types', '"""Without the token types')
+    edited("lib/training.py", '"""Without token types', '"""Without the token types')
     edited("lib/batches.py", "#: Batches are cut", "#: The batches are cut")
     assert engine.planned() == {}
 
