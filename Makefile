@@ -62,7 +62,7 @@ unlock: $(READY)  ## free the engine's lock after a killed `make run`
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
-	  ! -name reference -exec rm -rf {} +
+	  ! -name 'reference*' -exec rm -rf {} +
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
