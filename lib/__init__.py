@@ -14,7 +14,8 @@ tasks         labelled text with fixed columns and splits: the registry
               (wheel_tasks, bigbench_tasks, file_tasks and hub_tasks read them;
               cloze: what an answer to a cloze question earns)
 own_task      the same from a table of your own
-batches       tokens, fixed subsets, batches of like lengths
+batches       tokenised examples, and batches of like lengths
+preparation   from a task to what one setting trains and evaluates on
 seeds         the random streams of a run
 conversions   models that come as ONNX, GGUF or in parts, made into folders once
 backbones     pretrained models, under a new head; where their parts are
@@ -24,9 +25,11 @@ scoring       what a single run scores, and its status
 devices       where things are computed, and that twice gives the same
 loading       padded batches, cut out on the device
 layers        the layers that stabilizers put into a model
-stabilizers   methods of fine-tuning, by name: mixout, llrd, lora, …
+stabilizers   methods of fine-tuning: mixout, llrd, lora, …
+methods       the words in which a setting names them
 optimizers    optimisers and schedules, by name
-training      the training loop, for one run or several seeds as one program
+learners      one model alone, or several seeds as one program
+training      the training loop over either
 evaluation    what a trained model says, and how far it moved
 finetune      runs: build, train, evaluate, record
 runs          the run store

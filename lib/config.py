@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import backbones, provenance, stabilizers, tasks
+from lib import backbones, provenance, tasks
 from lib.errors import nearest
+from lib.methods import canonical, parse_method
 
 _CHOICES = {
     "optimizer": ("adamw", "adamw-no-bias-correction", "sgd", "adafactor"),
@@ -96,7 +97,7 @@ class Setting:
     task : registered name, or the path of a CSV or Parquet file of your own
     text_columns, label_column : the columns of such a file; one text column, or two for pairs
     method : ``standard``, or stabilizers by name with their parameters, joined by ``+``, like
-        ``llrd+mixout(p=0.2)`` (``lib.stabilizers``); values that a method prescribes replace those
+        ``llrd+mixout(p=0.2)`` (``lib.methods``); values that a method prescribes replace those
         given here
     train_rows, subset_seed : a fixed nested subset of the training rows; 0 rows means all
     eval_rows : at most so many evaluation examples, a fixed subset; 0 means all
@@ -142,8 +143,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_type("method", self.method, str)
-        methods = stabilizers.parse(self.method)
-        object.__setattr__(self, "method", stabilizers.canonical(self.method))
+        methods = parse_method(self.method)
+        object.__setattr__(self, "method", canonical(self.method))
         for method in methods.values():
             for name, value in method.prescribed().items():
                 object.__setattr__(self, name, value)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lib import backbones, devices, scoring, training
-from lib.batches import Encoded, Prepared
+from lib import backbones, devices, learners, scoring, training
+from lib.batches import Encoded
 from lib.config import Setting
 from lib.loading import Loader
+from lib.preparation import Prepared
 
 EVAL_BATCH = 64
 
@@ -38,7 +39,7 @@ def evaluate(
     for start in range(0, len(order), EVAL_BATCH):
         inputs, labels = loader.batch(order[start : start + EVAL_BATCH])
         with devices.autocast(device, precision):
-            output = model(**training.known_inputs(model, inputs), output_hidden_states=vectors)
+            output = model(**learners.known_inputs(model, inputs), output_hidden_states=vectors)
         logits.append(output.logits.float().reshape(len(labels), -1))
         if vectors:
             mask = inputs["attention_mask"][..., None].float()

@@ -29,9 +29,10 @@ from lib import (
     stabilizers,
     training,
 )
-from lib.batches import Prepared, prepare
 from lib.config import Setting
 from lib.grids import Grid, load_grid
+from lib.methods import parse_method
+from lib.preparation import Prepared, prepare
 from lib.seeds import Seeds
 
 
@@ -79,7 +80,7 @@ def finetune(
         return finetune(setting, [seeds], device=device, data=data, located=located)[0]
     located = located or backbones.locate(setting.backbone)
     data = data or prepare_task(setting, located)
-    methods = stabilizers.parse(setting.method)
+    methods = parse_method(setting.method)
     _check(setting, located, data, methods)
     place = devices.pick(device)
     devices.make_deterministic()

@@ -47,8 +47,8 @@ from lib import (
     scoring,
     training,
 )
-from lib.batches import Prepared
 from lib.config import Setting
+from lib.preparation import Prepared
 from lib.seeds import Seeds
 
 OURS, TOGETHER = "ours, one at a time", "ours, seeds as one program"

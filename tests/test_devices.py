@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import backbones, devices, finetune, stabilizers, training
+from lib import backbones, devices, finetune, learners, training
+from lib.methods import parse_method
 from lib.seeds import Seeds
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -50,7 +51,7 @@ def test_no_step_waits_for_the_device(
     setting = dataclasses.replace(tiny, method=method, optimizer=optimizer)
     located = backbones.locate(setting.backbone)
     data = finetune.prepare_task(setting, located)
-    methods = stabilizers.parse(setting.method)
+    methods = parse_method(setting.method)
     device, models, new = torch.device("meta"), [], set()
     for seed in range(n_seeds):
         model, _ = backbones.load_classifier(located, 2, seed)
@@ -118,7 +119,7 @@ def test_no_step_on_a_gpu_waits_for_it(tiny):
         located = backbones.locate(tiny.backbone)
         data = finetune.prepare_task(tiny, located)
         models = [backbones.load_classifier(located, 2, s)[0].cuda() for s in range(2)]
-        learner = training.Stacked(models)
+        learner = learners.Stacked(models)
         loader = training.Loader(data.train, torch.device("cuda"))
         inputs, labels = loader.batch(np.arange(32).reshape(2, 16))
         training.losses(learner(inputs)[0], labels).sum().backward()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import get_linear_schedule_with_warmup
 
-from lib import backbones, batches, devices, evaluation, finetune, runs, training
+from lib import backbones, devices, evaluation, finetune, preparation, runs, training
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
 from lib.finetune import Seeds
@@ -117,7 +117,7 @@ def test_tokens_are_made_once(tiny, monkeypatch):
     def never():
         raise AssertionError("tokenised twice")
 
-    again = batches.prepare(tiny, located.sha256, never)
+    again = preparation.prepare(tiny, located.sha256, never)
     assert (again.train.tokens == first.train.tokens).all() and again.sha256 == first.sha256
 
 

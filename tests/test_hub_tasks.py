@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Features, Value
 
-from lib import backbones, batches, cloze, evaluation, finetune, hub_tasks, tasks
+from lib import backbones, cloze, evaluation, finetune, hub_tasks, preparation, tasks
 from lib.config import Setting
 from lib.errors import TaskError
 from lib.seeds import Seeds
@@ -229,7 +229,7 @@ def test_the_digest_is_that_of_the_whole(hub):
 
     for name in ("copa", "record", "stsb"):
         splits = tasks.get(name).read()
-        assert batches.contents_digest(splits) == provenance.digest(splits)
+        assert preparation.contents_digest(splits) == provenance.digest(splits)
 
 
 def test_copa_trains_as_a_choice(hub):

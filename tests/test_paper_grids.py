@@ -10,7 +10,8 @@ import socket
 import pytest
 import yaml
 
-from lib import config, grids, paths, stabilizers
+from lib import config, grids, paths
+from lib.methods import parse_method
 
 FILE = paths.ROOT / "config/paper.yaml"
 #: Settings and seeds of each study.
@@ -141,7 +142,7 @@ def test_no_setting_relies_on_a_default_of_ours(study):
     for entry in raw["grid"]:
         given = raw["defaults"] | entry
         methods = given.get("method", "standard")
-        prescribed = stabilizers.parse(methods).values() if isinstance(methods, str) else ()
+        prescribed = parse_method(methods).values() if isinstance(methods, str) else ()
         for method in prescribed:
             given |= method.prescribed()
         assert decisive - set(given) == set()

@@ -13,12 +13,14 @@ from lib import (
     evaluation,
     finetune,
     layers,
+    learners,
     optimizers,
     pretraining,
     stabilizers,
     training,
 )
 from lib.config import Setting
+from lib.methods import METHODS, canonical, parse_method
 from lib.seeds import Seeds
 
 
@@ -35,7 +37,7 @@ def model(loaded):
 
 def rebuilt(model, text):
     classifier, new = model
-    for method in stabilizers.parse(text).values():
+    for method in parse_method(text).values():
         method.rebuild(classifier, new)
     return classifier
 
@@ -50,11 +52,11 @@ def batch(n=4, length=12):
 
 
 def test_a_method_has_one_spelling():
-    assert stabilizers.canonical("mixout(p=0.1)") == "mixout"
-    assert stabilizers.canonical("mixout(p=0.5)+llrd") == "mixout(p=0.5)+llrd"
-    assert stabilizers.canonical("llrd+reinit(layers=2)") == "reinit(layers=2)+llrd"
-    assert stabilizers.canonical("standard") == "standard" and not stabilizers.parse("standard")
-    assert stabilizers.canonical("mmr(alpha=2)") == "mmr(alpha=2.0)"
+    assert canonical("mixout(p=0.1)") == "mixout"
+    assert canonical("mixout(p=0.5)+llrd") == "mixout(p=0.5)+llrd"
+    assert canonical("llrd+reinit(layers=2)") == "reinit(layers=2)+llrd"
+    assert canonical("standard") == "standard" and not parse_method("standard")
+    assert canonical("mmr(alpha=2)") == "mmr(alpha=2.0)"
     one, other = (Setting(method=m).id for m in ("llrd(factor=0.95)", "llrd"))
     assert one == other != Setting(method="llrd(factor=0.9)").id
 
@@ -153,8 +155,8 @@ def test_mixout_without_mixing_is_standard_without_dropout(tiny):
 
 
 def groups_of(model, setting):
-    learner = training.Alone([model[0]])
-    methods = stabilizers.parse(setting.method)
+    learner = learners.Alone([model[0]])
+    methods = parse_method(setting.method)
     groups = training._groups(learner, setting, methods, len(backbones.layers(model[0])))
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
@@ -210,7 +212,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tiny, monkeypatch,
         finetune.finetune(dataclasses.replace(tiny, **changes), Seeds.of(0))
 
 
-@pytest.mark.parametrize("method", stabilizers.METHODS.values(), ids=lambda m: m.__name__)
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.__name__)
 def test_every_hook_of_a_method_is_one_that_training_calls(method):
     """A misspelt hook would never be called, and the method would silently do nothing."""
     own = {name for name, value in vars(method).items() if callable(value) and name[0] != "_"}
@@ -244,8 +246,8 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     method = "wd_pre(strength=0.5)" + ("+llrd(factor=0.5)" if with_llrd else "")
     setting = dataclasses.replace(tiny, method=method, learning_rate=0.1)
     classifier, new = model
-    learner = training.Alone([classifier])
-    methods = stabilizers.parse(setting.method)
+    learner = learners.Alone([classifier])
+    methods = parse_method(setting.method)
     groups = training._groups(learner, setting, methods, 2)
     assert all(group["weight_decay"] == 0 for group in groups)
     optimizer = optimizers.make(groups, setting)

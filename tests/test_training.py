@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, finetune, layers, measures, runs, training
+from lib import backbones, finetune, layers, learners, measures, runs
 from lib.batches import epoch_batches
 from lib.loading import Loader
 from lib.seeds import Seeds
@@ -107,7 +107,7 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
         model(**inputs).logits.logsumexp(-1).sum().backward()
         expected.append(model.model.embed_tokens.weight.grad[pad].clone())
         model.zero_grad()
-    stacked = training.Stacked(models)
+    stacked = learners.Stacked(models)
     logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
     logits.logsumexp(-1).sum().backward()
     found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
@@ -145,7 +145,7 @@ def test_dropout_differs_between_seeds_of_a_batch(tiny):
     """Equal weights and equal batches: what differs is what dropout silences."""
     located = backbones.locate("bert-tiny")
     models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
-    stacked = training.Stacked(models)
+    stacked = learners.Stacked(models)
     data, _ = finetune.prepare_task(tiny, located), None
     inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
     torch.manual_seed(0)
