@@ -271,7 +271,8 @@ def describe(table: pd.DataFrame, device: torch.device) -> str:
     lines = [
         "# Fine-tuning a group of seeds, beside transformers' Trainer",
         "",
-        f"{name}, {torch.get_num_threads()} thread(s); {versions}. Made by `make bench-finetune`.",
+        f"{name}, {os.cpu_count()} cores of which each way uses {torch.get_num_threads()}, load "
+        f"average {os.getloadavg()[0]:.1f} at the end; {versions}. Made by `make bench-finetune`.",
         "",
         "Seconds are of training the whole group. `tokens_per_second` and `share_of_peak` (of a "
         "large matrix product measured in the same run) count real tokens, not padding. "
