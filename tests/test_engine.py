@@ -146,7 +146,7 @@ def test_a_changed_measure_retrains_nothing(engine, edited):
 
 
 def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
-    edited("lib/training.py", '"""Without token types', '"""Without the token types')
+    edited("lib/learners.py", '"""Without token types', '"""Without the token types')
     edited("lib/batches.py", "#: Batches are cut", "#: The batches are cut")
     assert engine.planned() == {}
 
