@@ -165,14 +165,14 @@ class Constants(NamedTuple):
 
 
 def constants(problem: Quadratics, normalization: str = "N1") -> Constants:
-    """The constants of quadratic problems. ``LinAlgError`` where a minimiser is not unique."""
+    """The constants of quadratic problems; of several minimisers, the one nearest to zero."""
     hessians, centres, start = problem
     n = hessians.shape[1]
     share = shares(n, normalization)
     mean = np.einsum("rn,pnij->prij", share, hessians)
     spectrum = np.linalg.eigvalsh(mean)
     pulled = np.einsum("rn,pnij,pnj->pri", share, hessians, centres)
-    best = np.linalg.solve(mean, pulled[..., None])[..., 0]
+    best = (np.linalg.pinv(mean, 1e-12, hermitian=True) @ pulled[..., None])[..., 0]
     held_out = np.einsum("pnij,pnj->pni", hessians, best[:, 1:] - centres)
     away = np.linalg.norm(start[:, None] - best, axis=-1)
     return Constants(
