@@ -200,8 +200,11 @@ def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> 
     return table
 
 
-def soft_margins(z: Array, regularizations: Sequence[float]) -> pd.DataFrame:
+def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     """The regularised head (hinge, N1) with and without each example: a row a set and λ.
+
+    λ = ``regularization`` is ``relative`` · B²: in other units of the features it is the same
+    problem, with the same directions.
 
     ``parameter_mean``, ``parameter_max``, ``direction_mean``, ``direction_max`` over i, ``norm`` =
     ‖w_S‖, ``gap`` (the largest duality gap), and the bounds S0 (on the norm), S1, S2, S3 (on the
@@ -210,10 +213,11 @@ def soft_margins(z: Array, regularizations: Sequence[float]) -> pd.DataFrame:
     sets = describe(z)
     importance = descent.shares(z.shape[1], "N1")
     parts = []
-    for regularization in regularizations:
-        solved = [_solve_soft(one, regularization, importance) for one in z]
+    for value in relative:
+        table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
+        pairs = zip(z, table["regularization"], strict=True)
+        solved = [_solve_soft(one, strength, importance) for one, strength in pairs]
         weights = np.stack([weights for weights, _ in solved])
-        table = sets.assign(regularization=float(regularization))
         for name, apart in descent.difference(weights)._asdict().items():
             table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1), apart.max(-1)
         table["norm"] = np.linalg.norm(weights[:, 0], axis=-1)
