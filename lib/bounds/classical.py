@@ -203,7 +203,8 @@ def sgd_nonconvex_loss_summed(
     (rates,) = floats(rates)
     _nonconvex(n, lipschitz, smoothness, rates.size, rates)
     growth = 1 + (1 - 1 / n) * smoothness * rates
-    later = np.append(np.cumprod(growth[::-1])[::-1][1:], 1.0)
+    with np.errstate(over="ignore"):
+        later = np.append(np.minimum(np.cumprod(growth[::-1]), 1e200)[::-1][1:], 1.0)
     added = 2 * lipschitz**2 * rates / n * later
     remaining = np.append(np.cumsum(added[::-1])[::-1], 0.0)
     seen = 1 - (1 - 1 / n) ** np.arange(rates.size + 1)

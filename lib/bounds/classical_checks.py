@@ -63,7 +63,7 @@ def _replacements(
     norm = np.sqrt((sample.x**2).sum(-1, keepdims=True))
     opposite = -sample.x / norm * radius[:, None, None]
     turned = rng.random(sample.y.shape) < 0.5
-    y = np.where(turned, sample.y if loss != "cosine" else -sample.y, other.y)
+    y = np.where(turned, sample.y, other.y)
     return Points(np.where(turned[..., None], opposite, other.x), y)
 
 

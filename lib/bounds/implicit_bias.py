@@ -93,7 +93,7 @@ def exponential_flow(*, time: Number, start: Number) -> Any:
     Other components stay where they start. Exact. Grade S, and D: it solves w' = e^{−w}.
     """
     time, start = floats(time, start)
-    require(time >= 0, "t ≥ 0", time=time)
+    require((time >= 0) & np.isfinite(start), "t ≥ 0, a finite start", time=time, start=start)
     return np.log(time + np.exp(start))
 
 

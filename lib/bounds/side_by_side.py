@@ -112,8 +112,9 @@ def _stochastic(
 
 
 def _directions(z: np.ndarray, regularization: float, steps: int) -> list[tuple]:
-    known = dict(n=len(z), radius=1.0, margin=margin.max_margin(z).margin)
-    whole, without = margin.max_margin(z), margin.max_margin_without(z)
+    whole = margin.max_margin(z)
+    without = margin.max_margin_without(z, whole)
+    known = dict(n=len(z), radius=1.0, margin=whole.margin)
     both = np.concatenate([whole.weights[None], without.weights])
     limit = descent.difference(both).direction
     free = descent.head_descent(z[None], 4.0, [steps])
@@ -122,11 +123,10 @@ def _directions(z: np.ndarray, regularization: float, steps: int) -> list[tuple]
         z[None], 1 / (0.25 + regularization), [steps], regularization=regularization
     )
     curved = descent.difference(held.weights[0, 0, 0]).direction
-    unbounded = ("descent, direction", "no bound here", np.nan, "mean", curved)
     return [
         _row("maximum margin, direction, H9", "√2 B/(nγ)", head.mean_rotation(**known), "mean",
              limit),
         _row("descent without λ, direction, H16", "4B/(nγ)",
              head.mean_direction_difference(**known), "mean", turned),
-        _row(*unbounded),
+        _row("descent, direction", "no bound here", np.nan, "mean", curved),
     ]  # fmt: skip
