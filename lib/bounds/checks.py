@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from lib.bounds import descent, head, margin, quadratic
+from lib.bounds.assumptions import require
 from lib.bounds.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
@@ -58,10 +60,10 @@ def full_tuning(
             c.distance_without,
         )
     )
-    # A curvature that is zero but for rounding can be negative; it is no curvature.
-    curved = (mu > 1e-9) & (mu_i > 1e-9)
-    mu, mu_i = np.maximum(mu, 1e-9), np.maximum(mu_i, 1e-9)
-    usual = {"n": n, "smoothness": beta, "rate": eta * (1 - 1e-9)}
+    # Where there is no curvature only T1c applies; harmless values stand in for the others.
+    curved = ((c.curvature > 1e-9) & (c.curvature_without > 1e-9).all(-1))[:, None, None, None]
+    usual = {"n": n, "smoothness": beta, "rate": np.where(curved, eta, 1 / beta)}
+    mu, mu_i = np.where(curved, mu, beta / 2), np.where(curved, mu_i, beta / 2)
     kind = {"normalization": normalization}
     bounds = {
         "T1": quadratic.strongly_convex(
@@ -82,6 +84,7 @@ def full_tuning(
     }  # fmt: skip
     for name, bound in bounds.items():
         yield Comparison(name, moved, np.where(curved, bound, np.nan))
+    usual["rate"] = eta
     plain = quadratic.convex(**usual, **kind, lipschitz=lipschitz, steps=t)
     yield Comparison("T1c", moved, plain)
     shift = quadratic.minimizers(n=n, gradient=G, curvature=mu)
@@ -121,7 +124,7 @@ def local_logistic(
         z, rate, range(times[-1] + 1), start=start[:, None], normalization=normalization,
         regularization=regularization,
     )  # fmt: skip
-    pull = descent.LOSSES["logistic"](np.einsum("tprkd,pnd->tprkn", runs.weights, z))
+    pull = expit(-np.einsum("tprkd,pnd->tprkn", runs.weights, z))
     gradients = regularization * runs.weights[..., None, :] - pull[..., None] * z[:, None, None]
     sizes = np.linalg.norm(gradients[..., 1:, :, :], axis=-1).max((-1, -2))
     lipschitz = np.maximum.accumulate(sizes, 0)[np.array(times) - 1]
@@ -143,11 +146,13 @@ def local_logistic(
 
 
 def limit_heads(z: Array) -> Iterator[Comparison]:
-    """H1–H9 and H7u: maximum-margin heads with and without each example; z (sets, n, d)."""
+    """H1–H9 and H7u: maximum-margin heads with and without each example; z (sets, n, d).
+
+    Raises ``Inapplicable`` if a set is not separable.
+    """
     n = z.shape[1]
     full = margin.max_margin(z)
-    known = np.isfinite(full.margin)
-    z, full = z[known], margin.MaxMargin(*(value[known] for value in full))
+    require(full.margin > 0, "every set is separable", margin=full.margin)
     without = margin.max_margin_without(z, full)
     gamma, dual = full.margin[:, None], full.dual
     moved = np.linalg.norm(full.weights[:, None] - without.weights, axis=-1)
