@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from lib.bounds import classical, generalization, implicit_bias, margin, problems
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.classical_checks import classical as checks
-from lib.bounds.classical_worst import worst_cases
+from lib.bounds.classical_worst import worst_cases, worst_gaps
 from lib.bounds.coupled import (
     LOSSES,
     Loss,
@@ -393,6 +393,32 @@ def test_the_printed_nonconvex_bound_survives_whole_numbers_of_steps():
         assert kept(summed, classical.sgd_nonconvex_loss(steps=steps, scale=scale, **known))
 
 
+def test_bounds_hold_for_one_permutation_an_epoch_too():
+    """Each example is drawn with probability 1/n at each step, which is what the proofs use."""
+    rng, n = np.random.default_rng(12), 4
+    orders = np.array(list(itertools.permutations(range(n))))
+    drawn = np.tile(orders, 2)  # two epochs in the same order
+    rates = rng.uniform(0.2, 1, 2 * n)
+    for trial in range(30):
+        x = problems.directions(rng, 2, n, 3)
+        runs = with_replaced(*(Points(part, np.zeros(n)) for part in x))
+        regularization = 0.0 if trial % 2 else 0.2
+        objective = Objective(LOSSES["logistic"], regularization, 2.0 if regularization else np.inf)
+        smoothness = objective.smoothness(1.0)
+        steps = np.full(2 * n, 1 / smoothness) if regularization else rates * 2 / smoothness
+        *_, last = given_paths(objective, runs, steps, np.zeros(3), drawn)
+        found = differences(objective, last, Points(x[0], np.zeros(n)), np.array(1.0))
+        known = dict(n=n, lipschitz=objective.lipschitz(1.0), smoothness=smoothness)
+        if regularization:
+            bound = classical.sgd_strongly_convex_parameters(
+                curvature=regularization, rate=steps[0], **known
+            )
+        else:
+            bound = classical.sgd_convex_parameters(rates=steps, **known)
+        assert kept(found.parameters, bound)
+        assert kept(found.loss, bound * known["lipschitz"])
+
+
 def test_one_dimensional_linear_loss_attains_the_convex_parameter_bound():
     # f(w; z) = −wz, z_1 = 1 against −1: each draw of example 1 adds 2α; n = 2, α = .1, .2, .3.
     rates = np.array([0.1, 0.2, 0.3])
@@ -651,6 +677,18 @@ def test_probabilities_of_the_gap_bounds_are_exact_for_coins():
                 generalization.leave_one_out_gap_by_hypothesis(hypothesis=0.0, **known),
             ):
                 assert coins.pmf(heads[gap > bound]).sum() <= failure
+
+
+def test_half_of_the_gap_bounds_fails_for_a_single_coin():
+    ratio = {name: gap / bound for name, gap, bound in worst_gaps()}
+    assert max(ratio.values()) <= 1
+    assert ratio.pop("Bousquet–Elisseeff, Lemma 9") == 0.5
+    assert len(ratio) == 5 and min(ratio.values()) > 0.54
+    assert ratio["Bousquet–Elisseeff, Theorem 12, training loss"] > 0.9
+    # As a statement about probabilities: half of Theorem 12 fails far more often than δ.
+    chance, failure = 0.75, 0.2
+    half = generalization.empirical_gap_by_uniform(n=1, highest=1, uniform=0, failure=failure) / 2
+    assert (1 - chance) * (chance > half) > failure
 
 
 # Implicit bias.

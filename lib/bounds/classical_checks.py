@@ -8,6 +8,7 @@ Problems are random and small, labelled simulated wherever they are shown.
 import numpy as np
 
 from lib.bounds import classical as bounds
+from lib.bounds.checks import Comparison
 from lib.bounds.coupled import (
     LOSSES,
     Objective,
@@ -18,14 +19,11 @@ from lib.bounds.coupled import (
 )
 from lib.bounds.minimizers import leave_one_out_logistic
 
-#: (name, measured, bound): arrays of one shape, axis 0 independent problems.
-Check = tuple[str, np.ndarray, np.ndarray]
-
 PROBLEMS = 100
 SETTINGS = 6
 
 
-def classical(rng: np.random.Generator) -> list[Check]:
+def classical(rng: np.random.Generator) -> list[Comparison]:
     """Every inequality of ``lib.bounds.classical``, each on at least 100 problems, 20,000 times."""
     return [
         *expansion(rng),
@@ -108,7 +106,7 @@ def _rates(rng: np.random.Generator, limit: np.ndarray, steps: int) -> np.ndarra
     return limit * share
 
 
-def _flat(checks: dict[str, list[tuple[np.ndarray, np.ndarray]]]) -> list[Check]:
+def _flat(checks: dict[str, list[tuple[np.ndarray, np.ndarray]]]) -> list[Comparison]:
     """Blocks of problems of different sizes as one table a check, filled up with NaN."""
     found = []
     for name, blocks in checks.items():
@@ -121,14 +119,14 @@ def _flat(checks: dict[str, list[tuple[np.ndarray, np.ndarray]]]) -> list[Check]
             )
             for side in zip(*rows, strict=True)
         ]
-        found.append((name, *columns))
+        found.append(Comparison(name, *columns))
     return found
 
 
 # Stochastic gradients: (loss, n, T, d) of each block of problems.
 
 
-def sgd_convex(rng: np.random.Generator) -> list[Check]:
+def sgd_convex(rng: np.random.Generator) -> list[Comparison]:
     """Theorem 3.8 of Hardt et al. at both levels, after every step of every run."""
     checks: dict[str, list] = {"Hardt 3.8, parameters": [], "Hardt 3.8, loss": []}
     for loss, n, steps, d in (
@@ -180,7 +178,7 @@ def _inside(start: np.ndarray, reach: np.ndarray) -> np.ndarray:
     return start * np.minimum(1, reach.min(1, keepdims=True) / np.maximum(norm, 1e-300))
 
 
-def sgd_strongly_convex(rng: np.random.Generator) -> list[Check]:
+def sgd_strongly_convex(rng: np.random.Generator) -> list[Comparison]:
     """Theorem 3.9 of Hardt et al. at both levels, after every step of every run."""
     checks: dict[str, list] = {"Hardt 3.9, parameters": [], "Hardt 3.9, loss": []}
     for loss, n, steps, d in CURVED:
@@ -201,7 +199,7 @@ def sgd_strongly_convex(rng: np.random.Generator) -> list[Check]:
     return _flat(checks)
 
 
-def sgd_decaying(rng: np.random.Generator) -> list[Check]:
+def sgd_decaying(rng: np.random.Generator) -> list[Comparison]:
     """Theorem 3.10 of Hardt et al., α_t = 1/(γt), after every step of every run."""
     checks: dict[str, list] = {"Hardt 3.10, loss": []}
     for loss, n, steps, d in CURVED:
@@ -218,7 +216,7 @@ def sgd_decaying(rng: np.random.Generator) -> list[Check]:
     return _flat(checks)
 
 
-def sgd_nonconvex(rng: np.random.Generator) -> list[Check]:
+def sgd_nonconvex(rng: np.random.Generator) -> list[Comparison]:
     """Theorem 3.12 of Hardt et al., α_t = c/t, after every step of every run."""
     checks: dict[str, list] = {"Hardt 3.12, loss": []}
     for n, steps, d in ((2, 5, 2), (3, 4, 3), (4, 4, 3)):
@@ -241,7 +239,7 @@ def sgd_nonconvex(rng: np.random.Generator) -> list[Check]:
 # One step.
 
 
-def expansion(rng: np.random.Generator, pairs: int = 40) -> list[Check]:
+def expansion(rng: np.random.Generator, pairs: int = 40) -> list[Comparison]:
     """Lemma 3.7 of Hardt et al., ‖G(w) − G(v)‖ against the factor times ‖w − v‖, random pairs."""
     radius = rng.uniform(0.5, 2, PROBLEMS)
     curvature = np.exp(rng.uniform(np.log(0.02), 0, PROBLEMS))
@@ -266,14 +264,14 @@ def expansion(rng: np.random.Generator, pairs: int = 40) -> list[Check]:
         constants = {"rate": rates[..., None], "smoothness": smoothness[:, None, None]}
         if np.ndim(regularization):
             constants["curvature"] = curvature[:, None, None]
-        found.append((name, after, factor(**constants) * before))
+        found.append(Comparison(name, after, factor(**constants) * before))
     return found
 
 
 # Minimisers.
 
 
-def regularized(rng: np.random.Generator) -> list[Check]:
+def regularized(rng: np.random.Generator) -> list[Comparison]:
     """Theorem 22 of Bousquet & Elisseeff on the ℓ2-logistic loss, and the renormalised variant."""
     checks: dict[str, list] = {
         "Bousquet–Elisseeff 22, norm": [],
