@@ -39,12 +39,12 @@ class Difference(NamedTuple):
 
 def difference(weights: Array) -> Difference:
     """Of weights (..., n + 1, d), row 0 against the others. NaN directions where a weight is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # A weight of 0 has no direction: NaN.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         unit = weights / np.linalg.norm(weights, axis=-1, keepdims=True)
-    return Difference(
-        np.linalg.norm(weights[..., 1:, :] - weights[..., :1, :], axis=-1),
-        np.linalg.norm(unit[..., 1:, :] - unit[..., :1, :], axis=-1),
-    )
+        direction = np.linalg.norm(unit[..., 1:, :] - unit[..., :1, :], axis=-1)
+    parameter = np.linalg.norm(weights[..., 1:, :] - weights[..., :1, :], axis=-1)
+    return Difference(parameter, direction)
 
 
 class HeadRuns(NamedTuple):
@@ -194,19 +194,31 @@ def quadratic_descent(
     tracks = rate.shape[-1]
     step = np.broadcast_to(rate, (problems, tracks))[..., None, None]
     w = np.broadcast_to(start[:, None, None], (problems, tracks, n + 1, d)).copy()
-    side_by_side = hessians.transpose(0, 3, 1, 2).reshape(problems, d, n * d)
-    pulled = np.einsum("pnij,pnj->pni", hessians, centres)[:, None, None]
+    bottoms = np.einsum("pnij,pnj->pni", hessians, centres)
+    mean = np.einsum("rn,pnij->prij", share, hessians)[:, None]
+    pull = np.einsum("rn,pni->pri", share, bottoms)[:, None]
+    # ‖H w − b‖² of every example is a quadratic form in w: one product for all runs and examples.
+    forms = np.concatenate(
+        [
+            (hessians @ hessians).reshape(problems, n, d * d),
+            -2 * np.einsum("pnij,pnj->pni", hessians, bottoms),
+            (bottoms**2).sum(-1, keepdims=True),
+        ],
+        -1,
+    ).swapaxes(-1, -2)
     largest = np.zeros((problems, tracks))
     weights, lipschitz = [], []
     for s in range(times[-1] + 1):
         if s in times:
             weights.append(w.copy())
-            lipschitz.append(largest.copy())
-        each = w.reshape(problems, -1, d) @ side_by_side
-        each = each.reshape(problems, tracks, n + 1, n, d) - pulled
-        norms = np.sqrt((each[:, :, 1:] ** 2).sum(-1))
-        largest = np.maximum(largest, norms.max((-1, -2)))
-        w -= step * np.einsum("rn,ptrnd->ptrd", share, each)
+            lipschitz.append(np.sqrt(largest))
+        left_out = w[:, :, 1:].reshape(problems, -1, d)
+        squares = left_out[..., :, None] * left_out[..., None, :]
+        ones = np.ones((*left_out.shape[:2], 1))
+        terms = np.concatenate([squares.reshape(*left_out.shape[:2], d * d), left_out, ones], -1)
+        norms = (terms @ forms).reshape(problems, tracks, -1)
+        largest = np.maximum(largest, norms.max(-1))
+        w -= step * ((mean @ w[..., None])[..., 0] - pull)
     return QuadraticRuns(np.stack(weights), np.stack(lipschitz))
 
 
