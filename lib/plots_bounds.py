@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from lib.plots import INK
 
@@ -68,10 +69,10 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
         colour, line, marker = LOOKS[name]
         ax.plot(x, table[name], color=colour, linestyle=line, marker=marker, label=name)
     ax.set(yscale="log", xlabel=label)
-    if even:
-        ax.set_xticks(x, [f"{value:g}" for value in values])
-    else:
+    if not even:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(x, [f"{value:g}" for value in values])
     return ax
 
 
