@@ -16,6 +16,7 @@ from lib.bounds import (
     margin,
     problems,
     quadratic,
+    tuning,
     verification,
 )
 from lib.bounds.assumptions import Inapplicable, constant_of
@@ -106,7 +107,7 @@ def test_one_bad_entry_of_an_array_is_enough_to_refuse():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="give one of"):
         constant_of("N3")
-    with pytest.raises(ValueError, match="logistic"):
+    with pytest.raises(ValueError, match="logistic, exponential"):
         descent.head_descent(np.ones((1, 2, 1)), 1.0, [1], loss="hinge")
     with pytest.raises(ValueError, match="rising"):
         descent.head_descent(np.ones((1, 2, 1)), 1.0, [5, 1])
@@ -469,7 +470,7 @@ def test_all_runs_together_are_each_run_alone(loss, normalization):
 def test_pieces_and_threads_change_nothing(monkeypatch):
     z = problems.separable(np.random.default_rng(0), 7, 9, 3, 0.1)
     whole = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=1)
-    monkeypatch.setattr(descent, "_BLOCK", 50)
+    monkeypatch.setattr(tuning, "_BLOCK", 50)
     pieces = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=2)
     assert pieces.weights == pytest.approx(whole.weights, rel=1e-13, abs=1e-14)
     one = descent.head_descent(z[:1], [0.5, 2.0], [3, 50], workers=2)
