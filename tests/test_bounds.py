@@ -298,6 +298,17 @@ def test_the_search_finds_what_is_known_to_be_attained():
     assert 0.99 < ratio <= 1 + 1e-9
 
 
+def test_two_examples_at_a_right_angle_attain_the_sharper_mean():
+    """H9′: leaving one of them out turns the head by 45°, and by no bound less."""
+    z = np.array([[[1.0, 1.0], [1.0, -1.0]]])
+    full, without = margin.max_margin(z), margin.max_margin_without(z)
+    unit = full.weights * full.margin[:, None]
+    turned = np.linalg.norm(unit[:, None] - without.weights * without.margin[..., None], axis=-1)
+    known = {"n": 2, "radius": np.sqrt(2), "margin": full.margin[0]}
+    assert turned.mean() == pytest.approx(head.mean_rotation_attained(**known), rel=1e-12)
+    assert head.mean_rotation_attained(**known) < head.mean_rotation(**known)
+
+
 # Counterexamples: without an assumption the inequality fails.
 
 

@@ -5,15 +5,16 @@ import time
 
 import numpy as np
 import pytest
+from classical_worst import worst_cases, worst_gaps
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, optimize, special, stats
 from sklearn.linear_model import LogisticRegression
+from spot_checks import generalization_gaps, setups, spot_checks
 
 from lib.bounds import classical, generalization, implicit_bias, margin, problems
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.classical_checks import classical as checks
-from lib.bounds.classical_worst import worst_cases, worst_gaps
 from lib.bounds.coupled import (
     LOSSES,
     Loss,
@@ -26,7 +27,6 @@ from lib.bounds.coupled import (
 )
 from lib.bounds.minimizers import leave_one_out_logistic, leave_one_out_weights, minimize_logistic
 from lib.bounds.side_by_side import side_by_side
-from lib.bounds.spot_checks import generalization_gaps, setups, spot_checks
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 

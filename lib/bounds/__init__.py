@@ -9,13 +9,17 @@ implicit_bias     gradient descent on separable data: step condition, limits, ra
 margin            maximum-margin and soft-margin classifiers of many sets at once
 minimizers        minimisers of the regularised logistic loss, every leave-one-out set at once
 problems          random problems
-descent           leave-one-out gradient descent, all runs together
+tuning            gradient descent on heads, any runs together
+descent           leave-one-out gradient descent, of heads and of quadratic problems
 coupled           stochastic gradients on samples that differ in one example, the same draws
 checks            bounds against measurements: every comparison that a theorem allows
 classical_checks  the same for the classical bounds, with exact expectations
 verification      all of them on thousands of random problems, in one command
 adversary         search for the problem on which a bound is tightest
-classical_worst   problems on which the classical bounds are attained, or nearly
-spot_checks       larger runs of stochastic gradients, and gaps of the risk
+trends            what one factor does to full fine-tuning, on quadratic problems
+draws             simulated sets of many sizes and gaps
+sweeps            leave-one-out of heads over sizes, margins, steps and rates, as tables
+starts            heads from random starts, several heads averaged, rows removed, as tables
+summaries         such tables in short: means with intervals, tightness, ranks
 side_by_side      every bound of one problem beside what it bounds
 """

@@ -180,6 +180,7 @@ def limit_heads(z: Array) -> Iterator[Comparison]:
         "H6": (turned, head.mean_rotation_of_slack(**of_set)),
         "H8": (gamma * moved, full.margin * head.mean_displacement(**of_set)),
         "H9": (turned, head.mean_rotation(**of_set)),
+        "H9′": (turned, head.mean_rotation_attained(**of_set)),
     }
     for name, (measured, bound) in means.items():
         yield Comparison(name, measured.mean(-1), bound)

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from lib.bounds import tuning
 from lib.bounds.assumptions import constant_of
+from lib.bounds.minimizers import minimize_logistic
 from lib.bounds.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
@@ -197,28 +198,19 @@ def constants(problem: Quadratics, normalization: str = "N1") -> Constants:
 
 
 def logistic_minimizers(
-    z: Array, regularization: npt.ArrayLike, normalization: str = "N1"
+    z: Array, regularization: float, normalization: str = "N1"
 ) -> tuple[Array, Array]:
-    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, by Newton's method.
+    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, and their curvatures.
 
     Each example's loss is ln(1 + e^(−w·z)) + λ/2 ‖w‖², so that under N2 the regulariser shrinks
     with the set. Returns (weights (problems, n + 1, d), Hessian eigenvalues (problems, n + 1, d),
-    ascending). Raises ``ArithmeticError`` where 50 steps do not reach a gradient of 1e-12.
+    ascending).
     """
     z = np.asarray(z, float)
-    problems, n, d = z.shape
-    share = shares(n, normalization)
-    lam = np.broadcast_to(np.asarray(regularization, float), (problems,))[:, None, None]
-    mass = share.sum(-1)[:, None]
-    w = np.zeros((problems, n + 1, d))
-    for _ in range(50):
-        p = expit(-(w @ z.swapaxes(-1, -2)))
-        gradient = lam * mass * w - (share * p) @ z
-        hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
-        hessian = hessian + (lam * mass)[..., None] * np.eye(d)
-        if np.abs(gradient).max() < 1e-12:
-            return w, np.linalg.eigvalsh(hessian)
-        move = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        # Away from the solution a full Newton step can overshoot; one length unit is safe.
-        w = w - move / np.maximum(1, np.linalg.norm(move, axis=-1, keepdims=True) / 2)
-    raise ArithmeticError("Newton's method did not converge: is the regularisation very small?")
+    share = shares(z.shape[1], normalization)
+    strength = regularization * share.sum(-1)
+    w = minimize_logistic(z[:, None], weights=share, regularization=strength)
+    p = expit(-(w @ z.swapaxes(-1, -2)))
+    hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
+    hessian = hessian + strength[:, None, None] * np.eye(z.shape[-1])
+    return w, np.linalg.eigvalsh(hessian)

@@ -30,7 +30,7 @@ LOSSES = {
     "exponential": _Loss(-1.0, np.exp, 0.0, 1.0),
 }
 #: So many margins at once fit into a core's cache.
-_BLOCK = 16_384
+_BLOCK = 65_536
 
 
 class Tuned(NamedTuple):
