@@ -3,6 +3,7 @@
 Every function takes stacked sets z (sets, n, d), z_i = y_i · features_i, and gives one tidy table;
 ``set`` numbers the sets. A bound is NaN where one of its assumptions does not hold. Columns named
 like ``H16`` are the bounds of ``lib.bounds.head``; ``share`` is η / (2/β), β as in ``smoothness``.
+One thread each: the engine runs several jobs side by side.
 """
 
 import math
@@ -61,8 +62,8 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     """The limit of infinitely many steps: ``describe``, and what leaving out each example does.
 
     Adds ``support`` (support vectors), ``displacement_mean`` and ``_max`` (‖ŵ_S − ŵ_{S^i}‖ over i),
-    ``rotation_mean`` and ``_max`` (of the directions), the bounds H1, H5, H6, H8 and H9 on the
-    means, and, with labels (sets, n) of −1 and 1, ``centre_distance`` = ‖c₊ − c₋‖, at least 2γ.
+    ``rotation_mean`` and ``_max`` (of the directions), the bounds H1, H5, H6, H8, H9 and H9′ on
+    the means, and, with labels (sets, n) of −1 and 1, ``centre_distance`` = ‖c₊ − c₋‖, at least 2γ.
     """
     table = describe(z)
     full = max_margin(z)
@@ -84,6 +85,7 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
         "H6": head.mean_rotation_of_slack,
         "H8": head.mean_displacement,
         "H9": head.mean_rotation,
+        "H9′": head.mean_rotation_attained,
     }.items():
         table[name] = bound_column(bound, **known)
     if labels is not None:
@@ -124,6 +126,7 @@ def leave_one_out(
         np.tile(importance, (len(shares), 1)),
         steps=steps,
         loss=loss,
+        workers=1,
     )
     weights = found.weights.reshape(len(steps), len(z), len(shares), runs, -1)
     apart, turned = descent.difference(weights)
