@@ -30,6 +30,7 @@ Bound = npt.NDArray[np.float64]
 def rotation_of_support(*, n: Values, support: Values) -> Bound:
     """H1: (1/n) Σ ‖u_S − u_{S^i}‖ ≤ √2 · n_SV / n; ``support`` = n_SV, the support vectors."""
     n, support = np.asarray(n, float), np.asarray(support, float)
+    require(n >= 2, "n ≥ 2 examples", n=n)
     require((support >= 1) & (support <= n), "1 ≤ support ≤ n", support=support, n=n)
     return np.sqrt(2) * support / n
 
@@ -105,7 +106,9 @@ def mean_rotation_attained(*, n: Values, radius: Values, margin: Values) -> Boun
 
 
 def largest_rate(*, radius: Values, loss: str) -> Bound:
-    """The step condition of H15, H16: 8/B² for the logistic loss, 1/B² for the exponential one."""
+    """The largest step of H15 and H16, 2/β_F: 8/B² for the logistic loss, from any start; 1/B² for
+    the exponential loss, from w_0 = 0 only (its curvature has no bound elsewhere).
+    """
     if loss not in ("logistic", "exponential"):
         raise ValueError(f"loss = {loss!r}: give logistic or exponential")
     B = np.asarray(radius, float)
@@ -118,9 +121,10 @@ def mean_parameter_difference(
 ) -> Bound:
     """H15: (1/n) Σ ‖w_t(S) − w_t(S^i)‖ ≤ cBA_t / n.
 
-    A_t = ``accumulated`` = η Σ_{s<t} (1/n) Σ_i −ℓ'(w_s·z_i) is how much loss was left along the
-    way: it grows with η and t, ever more slowly. Assumes a convex loss that falls with the margin,
-    w_0 = 0 for all runs (or equal starts), and η within ``largest_rate``.
+    A_t = ``accumulated`` = η Σ_{s<t} (1/n) Σ_i −ℓ'(w_s·z_i) is the pull gathered along the way: it
+    grows with η and t, ever more slowly. Assumes a convex loss that falls with the margin, and a
+    step within ``largest_rate``, which is not an argument here and cannot be checked; w_0 = 0 for
+    all runs, or, for the logistic loss, any start that they share.
     """
     n, B, A = (np.asarray(x, float) for x in (n, radius, accumulated))
     require((n >= 2) & (B > 0) & (A >= 0), "n ≥ 2, radius > 0, accumulated ≥ 0", n=n, radius=B)
@@ -146,11 +150,12 @@ def mean_direction_difference(
 ) -> Bound:
     """H16: (1/n) Σ ‖w_t/‖w_t‖ − v_t/‖v_t‖‖ ≤ 2cB / (nγ) for every t ≥ 1: 4B / (nγ) under N1.
 
-    Neither t nor η appears, inside the step condition (``largest_rate``). From the same w_0 ≠ 0 it
-    is 2cBA_t / (n (γA_t − ‖w_0‖)) once γA_t > ‖w_0‖; then ``accumulated`` = A_t is needed.
+    Neither t nor η appears, inside the step condition (``largest_rate``), and w_0 = 0. For the
+    logistic loss and a shared w_0 ≠ 0 it is 2cBA_t / (n (γA_t − ‖w_0‖)) once γA_t > ‖w_0‖; then
+    ``start_norm`` = ‖w_0‖ and ``accumulated`` = A_t are needed.
     """
     n, B, gamma = _separable(n, radius, margin)
-    start = np.asarray(start_norm, float)
+    start = _length("start_norm", start_norm)
     ideal = 2 * constant_of(normalization) * B / (n * gamma)
     if not np.any(start):
         return ideal
@@ -225,9 +230,7 @@ def two_terms(*, n: Values, radius: Values, margin: Values, rate: Values, steps:
 
 def seed_distance(*, start_distance: Values) -> Bound:
     """H17: ‖w_t(w_0) − w_t(w_0')‖ ≤ ‖w_0 − w_0'‖ for all t. Convex smooth loss, η ≤ 2/β_F."""
-    distance = np.asarray(start_distance, float)
-    require(distance >= 0, "start_distance ≥ 0", start_distance=distance)
-    return distance
+    return _length("start_distance", start_distance)
 
 
 def smallest_norm(
@@ -241,7 +244,8 @@ def smallest_norm(
     eta, t = np.asarray(rate, float), np.asarray(steps, float)
     require((eta > 0) & (eta <= 4 / B**2 * (1 + 1e-12)), "0 < rate ≤ 4 / radius²", rate=eta)
     require(t >= 1, "steps ≥ 1", steps=t)
-    U = 1 / t + (np.asarray(start_norm, float) + np.log(t) / gamma) ** 2 / (2 * eta * t)
+    start = _length("start_norm", start_norm)
+    U = 1 / t + (start + np.log(t) / gamma) ** 2 / (2 * eta * t)
     # −ln(e^U − 1) = −U − ln(1 − e^−U), which does not overflow for large U.
     return np.maximum(0.0, (-U - np.log(-np.expm1(-U))) / B)
 
@@ -331,8 +335,15 @@ def _separable(n: Values, radius: Values, margin: Values) -> tuple[Bound, Bound,
 def _margins(margin: Values, margin_without: Values) -> tuple[Bound, Bound]:
     old, new = np.asarray(margin, float), np.asarray(margin_without, float)
     require(old > 0, "margin > 0 (a separable set)", margin=old)
-    require(new >= old * (1 - 1e-9), "margin_without ≥ margin", margin=old, margin_without=new)
+    enough = np.isfinite(new) & (new >= old * (1 - 1e-9))
+    require(enough, "margin_without ≥ margin, finite", margin=old, margin_without=new)
     return old, np.maximum(old, new)
+
+
+def _length(name: str, value: Values) -> Bound:
+    value = np.asarray(value, float)
+    require(np.isfinite(value) & (value >= 0), f"{name} ≥ 0 and finite", **{name: value})
+    return value
 
 
 def _exponential_rate(rate: Values, radius: Bound) -> Bound:

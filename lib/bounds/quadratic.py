@@ -33,7 +33,7 @@ def strongly_convex(
 ) -> Bound:
     """T1: ‖w_t − v_t‖ ≤ (cL / μn) · (1 − (1 − ημ)^t), for every S and every i.
 
-    Assumes gradients of single examples of at most L = ``lipschitz`` along the iterates, Hessians
+    Assumes gradients of single examples of at most L = ``lipschitz`` along the run on S^i, Hessians
     of F_S between μ = ``curvature`` > 0 and β = ``smoothness``, and 0 < η ≤ 2 / (β + μ). Only F_S
     needs curvature. At most min(cηLt / n, cL / μn): the 1/n of more data, the t and η of early
     stopping and small rates, the 1/μ of L2-SP and weight decay.
@@ -88,8 +88,8 @@ def initial_distance(
     Hessian eigenvalues of f(·, z_i) and of F_{S^i} (N2: b_o only enters q); μ, μ_i = ``curvature``,
     ``curvature_without`` of F_S and F_{S^i}; q = max(1 − ημ, 1 − ημ_i, |1 − ηb_o|).
 
-    Assumes quadratic examples, μ > 0, μ_i ≥ 0 and 0 < η ≤ 2 / (β + μ) with β = ``smoothness``
-    at least b_o. Source: derived here (D).
+    Assumes quadratic and convex examples, μ > 0, μ_i ≥ 0 and 0 < η ≤ 2 / (β + μ), where β =
+    ``smoothness`` bounds the Hessians of F_S and of F_{S^i}. Source: derived here (D).
     """
     mu, eta, t = (np.asarray(x, float) for x in (curvature, rate, steps))
     start = _start(n, gradient, sharpness, sharpness_without, distance, normalization)
@@ -125,7 +125,7 @@ def initial_distance_any_time(
     _check_common(n, eta, 1, gradient=G, distance=distance)
     _check_step(eta, smoothness, least)
     require(least > 0, "both curvatures > 0", curvature=least)
-    _check_without(least, sharpness_without, smoothness)
+    _check_without(curvature_without, sharpness_without, smoothness)
     return (G + start) / (n * least)
 
 
@@ -183,6 +183,7 @@ def local_curvature(*, curvature: Values, hessian_lipschitz: Values, reach: Valu
     """
     mu, M, R = (np.asarray(x, float) for x in (curvature, hessian_lipschitz, reach))
     require((M >= 0) & (R >= 0), "hessian_lipschitz ≥ 0 and reach ≥ 0", M=M, R=R)
+    require(np.isfinite(mu), "curvature is finite", curvature=mu)
     local = mu - M * R
     require(local > 0, "curvature − hessian_lipschitz · reach > 0", local_curvature=local)
     return local
@@ -229,8 +230,9 @@ def _start(
 ) -> Bound:
     """(b_i + b_o) D, without b_o under N2, where the other examples keep their weight."""
     others = np.asarray(sharpness_without, float) * (constant_of(normalization) == 2)
-    require(np.asarray(sharpness) >= 0, "sharpness ≥ 0 (a convex example)", sharpness=sharpness)
-    return (np.asarray(sharpness, float) + others) * np.asarray(distance, float)
+    own = np.asarray(sharpness, float)
+    require(np.isfinite(own) & (own >= 0), "sharpness ≥ 0 (a convex example)", sharpness=own)
+    return (own + others) * np.asarray(distance, float)
 
 
 def _check_common(n: Values, rate: Values, steps: Values, **lengths: Values) -> None:
@@ -258,5 +260,7 @@ def _check_without(
 ) -> None:
     low, high = np.asarray(curvature_without, float), np.asarray(sharpness_without, float)
     require(low >= 0, "leave-one-out objectives are convex", curvature_without=low)
+    ordered = low <= high * (1 + 1e-12)
+    require(ordered, "curvature_without ≤ sharpness_without", low=low, high=high)
     limit = np.asarray(smoothness, float) * (1 + 1e-12)
     require(high <= limit, "sharpness_without ≤ smoothness", sharpness_without=high, limit=limit)
