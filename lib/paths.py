@@ -15,8 +15,8 @@ PUBLISHED = DATA / "reference"
 #: Promoted results: ``reference``, ``reference-ladder``, …
 COMMITTED = DATA / "results"
 
-OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT", ROOT)).resolve()
-CACHE = Path(os.environ.get("COMPENDIUM_CACHE", DATA / "raw")).resolve()
+OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT") or ROOT).resolve()
+CACHE = Path(os.environ.get("COMPENDIUM_CACHE") or DATA / "raw").resolve()
 RUNS = OUTPUT / "data" / "runs"
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 NORMALIZATIONS = {"N1": 2.0, "N2": 1.0}
 
 
-class Inapplicable(ValueError):
+class Inapplicable(ValueError):  # noqa: N818 (it names a finding, not a fault)
     """An assumption of a bound does not hold, so that the bound says nothing."""
 
 
