@@ -1,0 +1,212 @@
+"""Search for the problem on which a bound is tightest: many climbers, each changing its problem.
+
+``python -m lib.bounds.adversary`` searches for every theorem and writes the worst problems found;
+``ratios`` recomputes what any of them reaches.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lib import paths
+from lib.bounds import checks
+from lib.bounds.checks import Comparison
+from lib.bounds.problems import Quadratics
+
+Array = npt.NDArray[np.float64]
+WORST = paths.DATA / "benchmarks" / "bounds_worst.json"
+TIMES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Space(NamedTuple):
+    """Problems as flat vectors: how many numbers, and the comparisons of vectors (count, size)."""
+
+    size: int
+    compare: Callable[[Array], Iterator[Comparison]]
+
+
+def _quadratics(vectors: Array, n: int, d: int) -> Quadratics:
+    factors, centres, start = np.split(vectors, [n * d * d, n * d * (d + 1)], axis=-1)
+    factors = factors.reshape(-1, n, d, d)
+    hessians = factors @ factors.swapaxes(-1, -2) + 0.01 * np.eye(d)
+    return Quadratics(hessians, centres.reshape(-1, n, d), start)
+
+
+def _separable(vectors: Array, n: int, d: int) -> Array:
+    """Any separable set, turned so that its plane is the first axis."""
+    z = vectors.reshape(-1, n, d).copy()
+    z[..., 0] = 0.02 + np.abs(z[..., 0])
+    return z / np.linalg.norm(z, axis=-1).max(-1)[:, None, None]
+
+
+def _full(n: int, d: int, normalization: str) -> Space:
+    return Space(
+        n * d * d + n * d + d,
+        lambda v: checks.full_tuning(_quadratics(v, n, d), normalization, times=TIMES),
+    )
+
+
+def _logistic(n: int, normalization: str) -> Space:
+    def compare(v: Array) -> Iterator[Comparison]:
+        z, offset = v[:, :-1].reshape(-1, n, 1), 0.2 * v[:, -1:]
+        return checks.local_logistic(z, 0.05, offset, normalization, times=TIMES[:6])
+
+    return Space(n + 1, compare)
+
+
+def _limit(n: int, d: int) -> Space:
+    return Space(n * d, lambda v: checks.limit_heads(_separable(v, n, d)))
+
+
+def _descent(n: int, d: int, loss: str, normalization: str) -> Space:
+    return Space(
+        n * d,
+        lambda v: checks.descending_heads(_separable(v, n, d), loss, normalization, times=TIMES),
+    )
+
+
+def _started(n: int, d: int) -> Space:
+    def compare(v: Array) -> Iterator[Comparison]:
+        z, start = _separable(v[:, : n * d], n, d), v[:, n * d :].reshape(-1, 2, d)
+        return checks.started_heads(z, start, "N2", times=TIMES)
+
+    return Space(n * d + 2 * d, compare)
+
+
+def _seeds(n: int, d: int) -> Space:
+    def compare(v: Array) -> Iterator[Comparison]:
+        z, start = _separable(v[:, : n * d], n, d), v[:, n * d :].reshape(-1, 3, d)
+        return checks.seeds(z, start, times=(*TIMES, 512))
+
+    return Space(n * d + 3 * d, compare)
+
+
+def _soft(n: int, d: int) -> Space:
+    scales = (0.01, 0.1, 1.0, 10.0)
+    return Space(n * d, lambda v: checks.soft_heads(_separable(v, n, d), scales))
+
+
+#: Where to look for each theorem: small problems suffice for the constants.
+SPACES: dict[str, dict[str, Space]] = {
+    "quadratic": {
+        f"quadratic n={n} d={d} {kind}": _full(n, d, kind)
+        for n, d in ((2, 1), (3, 2))
+        for kind in ("N1", "N2")
+    },
+    "logistic": {f"logistic n=3 {kind}": _logistic(3, kind) for kind in ("N1", "N2")},
+    "limit": {f"limit n={n} d={d}": _limit(n, d) for n, d in ((2, 2), (3, 2), (4, 3), (6, 3))},
+    "descent": {
+        f"{loss} n={n} d=2 {kind}": _descent(n, 2, loss, kind)
+        for n in (2, 4)
+        for loss in ("logistic", "exponential")
+        for kind in ("N1", "N2")
+    },
+    "started": {"started n=3 d=2": _started(3, 2)},
+    "seeds": {"seeds n=2 d=2": _seeds(2, 2)},
+    "soft": {"soft n=2 d=2": _soft(2, 2), "soft n=4 d=2": _soft(4, 2)},
+}
+SPACE_OF = {
+    **dict.fromkeys(("T1", "T1c", "T2", "T2′", "T3", "T4"), "quadratic"),
+    **dict.fromkeys(("T5", "T1 (logistic)"), "logistic"),
+    **dict.fromkeys(("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H7u", "H8", "H9"), "limit"),
+    **dict.fromkeys(
+        ("H11", "H13", "H13 + H9", "H15", "H15a", "H15b", "H15b (norm)", "H16"), "descent"
+    ),
+    "H16 (w_0 ≠ 0)": "started",
+    **dict.fromkeys(("H17", "H18", "H18 (norm)", "H19"), "seeds"),
+    **dict.fromkeys(("S0", "S1", "S2", "S3"), "soft"),
+}
+
+
+def ratios(space: Space, theorem: str, vectors: Array) -> Array:
+    """The largest measured / bound of each problem, (count,); −inf where nothing applies."""
+    best = np.full(len(vectors), -np.inf)
+    for comparison in space.compare(vectors):
+        if comparison.theorem == theorem:
+            measured, bound = np.broadcast_arrays(comparison.measured, comparison.bound)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(bound > 1e-6, measured / bound, np.nan)
+            ratio = np.where(np.isfinite(ratio), ratio, -np.inf).reshape(len(vectors), -1)
+            best = np.maximum(best, ratio.max(-1))
+    return best
+
+
+def climb(
+    space: Space, theorem: str, rng: np.random.Generator, climbers: int = 48, rounds: int = 250
+) -> tuple[float, Array]:
+    """The tightest ratio found and its problem, by random changes that are kept when they help.
+
+    The size of each climber's changes grows by a half on success and shrinks by a tenth otherwise.
+    Now and then the worse half goes on from the better half.
+    """
+    at = rng.normal(size=(climbers, space.size))
+    value = ratios(space, theorem, at)
+    size = np.full((climbers, 1), 0.5)
+    for step in range(rounds):
+        change = rng.normal(size=at.shape) * (rng.random(at.shape) < rng.uniform(0.1, 1))
+        there = at + size * change
+        new = ratios(space, theorem, there)
+        up = new > value
+        at[up], value[up] = there[up], new[up]
+        size = np.clip(size * np.where(up, 1.5, 0.9)[:, None], 1e-6, 10)
+        if step % 25 == 24:
+            order = np.argsort(value)
+            half = climbers // 2
+            at[order[:half]], value[order[:half]] = at[order[half:]], value[order[half:]]
+            size[order[:half]] = 0.3
+    return float(value.max()), at[value.argmax()]
+
+
+def search(theorem: str, seed: int, rounds: int) -> tuple[float, str, Array]:
+    """The best of all spaces in which a theorem can be tried: (ratio, name of space, problem)."""
+    rng = np.random.default_rng([seed, sorted(SPACE_OF).index(theorem)])
+    found = [
+        (*climb(space, theorem, rng, rounds=rounds), name)
+        for name, space in SPACES[SPACE_OF[theorem]].items()
+    ]
+    ratio, vector, name = max(found, key=lambda entry: entry[0])
+    return ratio, name, vector
+
+
+def worst(theorem: str, path: Path = WORST) -> tuple[float, float]:
+    """(ratio as stored, ratio as recomputed) of the worst problem known for a theorem."""
+    entry = json.loads(path.read_text())[theorem]
+    space = SPACES[SPACE_OF[theorem]][entry["space"]]
+    return entry["ratio"], float(ratios(space, theorem, np.array([entry["problem"]]))[0])
+
+
+def table(path: Path = WORST) -> pd.DataFrame:
+    """theorem and the tightest ratio that the search found."""
+    entries = json.loads(path.read_text())
+    return pd.DataFrame({"theorem": list(entries), "found": [e["ratio"] for e in entries.values()]})
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=250, help="changes tried by a climber (250)")
+    parser.add_argument("--seed", type=int, default=0, help="of the search (0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
+    parser.add_argument("--json", type=Path, default=WORST, help="where the worst problems go")
+    arguments = parser.parse_args()
+    entries = {}
+    count = len(SPACE_OF)
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        found = pool.map(search, SPACE_OF, [arguments.seed] * count, [arguments.rounds] * count)
+        for theorem, (ratio, name, vector) in zip(SPACE_OF, found, strict=True):
+            print(f"{theorem:15s} {ratio:.4f}  {name}", flush=True)
+            problem = [float(f"{number:.12g}") for number in vector]
+            entries[theorem] = {"ratio": round(ratio, 6), "space": name, "problem": problem}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Random problems on which bounds are checked. Illustrative data, not measurements of any model."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+class Quadratics(NamedTuple):
+    """Problems whose example j has the loss f_j(w) = ½ (w − a_j)ᵀ H_j (w − a_j), all convex.
+
+    hessians (problems, n, d, d), centres (problems, n, d), start (problems, d): w_0.
+    """
+
+    hessians: Array
+    centres: Array
+    start: Array
+
+
+def directions(rng: np.random.Generator, *shape: int) -> Array:
+    """Uniform on the unit sphere; the last number is the dimension."""
+    x = rng.normal(size=shape)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def separable(
+    rng: np.random.Generator, sets: int, n: int, d: int, gap: float, radius: float = 1.0
+) -> Array:
+    """z (sets, n, d) with a margin of at least ``gap``: two classes told apart by a random plane.
+
+    A plane through 0 at random; features uniform in the ball, drawn again while closer than ``gap``
+    to the plane; z = feature × class. Raises ``ValueError`` unless 0 < gap < radius.
+    """
+    if not 0 < gap < radius:
+        raise ValueError(f"gap = {gap} must be between 0 and the radius {radius}")
+    plane = directions(rng, sets, 1, d)
+    x = np.empty((sets, n, d))
+    left = np.ones((sets, n), bool)
+    while left.any():
+        drawn = directions(rng, int(left.sum()), d)
+        x[left] = drawn * radius * rng.random((len(drawn), 1)) ** (1 / d)
+        left = np.abs((x * plane).sum(-1)) < gap
+    return x * np.sign((x * plane).sum(-1, keepdims=True))
+
+
+def quadratics(
+    rng: np.random.Generator,
+    problems: int,
+    n: int,
+    d: int,
+    smallest: float = 0.0,
+    largest: float = 2.0,
+    *,
+    shared: bool = False,
+    distance: float = 1.0,
+) -> Quadratics:
+    """Quadratic problems with Hessian eigenvalues drawn from [``smallest``, ``largest``].
+
+    Each example has its own eigenvectors, or all of a problem the same (``shared``, eigenvalues
+    too: then the smallest is attained, and the curvature of the mean is as bad as that of each).
+    The start is ``distance`` away from the mean of the centres, in a random direction.
+    """
+    each = 1 if shared else n
+    basis = np.linalg.qr(rng.normal(size=(problems, each, d, d)))[0]
+    values = rng.uniform(smallest, largest, (problems, each, d))
+    if shared and d > 1:
+        values[..., 0], values[..., -1] = smallest, largest
+    hessians = (basis * values[..., None, :]) @ basis.swapaxes(-1, -2)
+    centres = rng.normal(size=(problems, n, d))
+    start = centres.mean(1) + distance * directions(rng, problems, d)
+    return Quadratics(np.repeat(hessians, n // each, 1), centres, start)
+
+
+def turning(n: int, tilt: float = 1.0, margin: float = 0.1) -> Array:
+    """z (1, n, 2) where leaving out one example turns the maximum-margin head by a fixed angle.
+
+    n − 1 examples at margin · (1, tilt) and one at margin · (1, −tilt): with it, the head points to
+    (1, 0), without it to (1, tilt), whatever n is.
+    """
+    z = np.tile(margin * np.array([1.0, tilt]), (1, n, 1))
+    z[0, 0, 1] *= -1
+    return z

@@ -1,0 +1,96 @@
+"""Frozen features: what a pretrained encoder says about the examples of a task, without training.
+
+A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
+"""
+
+import os
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from lib import backbones, evaluation, paths, provenance, tasks
+from lib.config import Setting
+from lib.finetune import prepare_task
+
+POOLINGS = ("first", "mean")
+SCALINGS = ("unit", "centred-unit", "none")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Last-layer vectors of the training rows (n, D) and the evaluation rows (N, D), float64, and
+    their labels (n,), (N,), which are 0 and 1.
+    """
+
+    train: np.ndarray
+    labels: np.ndarray
+    evaluation: np.ndarray
+    evaluation_labels: np.ndarray
+
+
+def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
+    """Features of a task's rows from the backbone of a setting, as it was pretrained.
+
+    Of the setting, backbone, task, row counts, subset seed and ``max_length`` count. ``pooling``:
+    ``first``, the vector at position 0, which the method ``head`` reads; or ``mean`` over the
+    tokens. Raises ``ValueError`` for a task that does not have two classes.
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
+    task = tasks.get(setting.task, setting.text_columns, setting.label_column)
+    if task.n_classes != 2 or task.choices != 1:
+        raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
+    located = backbones.locate(setting.backbone)
+    data = prepare_task(setting, located)
+    key = provenance.digest(
+        located.sha256,
+        data.sha256,
+        [list(part.example_ids) for part in (data.train, data.evaluation)],
+        setting.max_length,
+        provenance.code_fingerprint(("lib/frozen.py", "lib/evaluation.py", "lib/loading.py")),
+    )
+    path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
+    if not path.exists():
+        _make(path.parent, key, setting, located, data)
+    with np.load(path, allow_pickle=False) as stored:
+        return Frozen(**{field.name: stored[field.name] for field in fields(Frozen)})
+
+
+def _make(folder, key, setting, located, data) -> None:
+    """Both poolings at once: the model is what takes the time."""
+    model, _ = backbones.load_classifier(located, data.n_outputs, init_seed=0)
+    cpu = torch.device("cpu")
+    seen = [
+        evaluation.evaluate(model.to(cpu), part, cpu, vectors=True, precision="float32")
+        for part in (data.train, data.evaluation)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    for pooling in POOLINGS:
+        train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in seen)
+        made = Frozen(train, data.train.labels, held, data.evaluation.labels)
+        scratch = folder / f"{key}-{pooling}.{os.getpid()}.tmp.npz"
+        np.savez_compressed(scratch, **vars(made))
+        os.replace(scratch, folder / f"{key}-{pooling}.npz")
+
+
+def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z = y · (features, 1) of the training rows (1, n, D + 1) and of the evaluation rows, and the
+    training labels (1, n), as −1 and 1. The constant 1 is the head's bias.
+
+    ``scaling``: ``unit``, features divided by their norm, so that B² = 2; ``centred-unit``, the
+    mean feature of the evaluation rows (whose labels are not looked at) taken off before; ``none``.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling = {scaling!r}: give one of {', '.join(SCALINGS)}")
+    centre = frozen.evaluation.mean(0) if scaling == "centred-unit" else 0.0
+    parts = []
+    for rows, labels in (
+        (frozen.train - centre, frozen.labels),
+        (frozen.evaluation - centre, frozen.evaluation_labels),
+    ):
+        if scaling != "none":
+            rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+        with_bias = np.concatenate([rows, np.ones((len(rows), 1))], -1)
+        parts.append(with_bias[None] * np.where(labels == 1, 1.0, -1.0)[None, :, None])
+    return parts[0], parts[1], np.where(frozen.labels == 1, 1.0, -1.0)[None]

@@ -1,0 +1,61 @@
+# The jobs that hold the bounds against measurements: `make theory` calls it, beside the Snakefile.
+#
+# As there, content decides what runs again: the parameters of a job and fingerprints of the code.
+# A kind of job is an entry of lib.theory.KINDS; the jobs stand in config/theory.yaml.
+import base64
+import re
+
+import yaml
+
+from lib import paths, provenance, theory
+
+PLAN = theory.load_plan(config.get("plan", "theory"))
+RESULTS = paths.results(PLAN.name)
+PAPERMILL = "python -m papermill -k python3 --no-progress-bar"
+
+
+def parameters(job):
+    """The parameters of a job's notebook as one shell word; YAML, which is how papermill reads."""
+    values = {**job.parameters, "results": PLAN.name, "job": job.name}
+    return "--parameters_base64 " + base64.b64encode(yaml.safe_dump(values).encode()).decode()
+
+
+def tables(job):
+    return [RESULTS / job / f"{table}.parquet" for table in theory.KINDS[KIND_OF[job]].tables]
+
+
+KIND_OF = {job.name: job.kind for job in PLAN.jobs}
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        [tables(job.name) for job in PLAN.jobs],
+
+
+for kind in dict.fromkeys(KIND_OF.values()):
+    spec = theory.KINDS[kind]
+    jobs = {job.name: parameters(job) for job in PLAN.of(kind)}
+
+    rule:
+        name:
+            kind
+        output:
+            [RESULTS / "{job}" / f"{table}.parquet" for table in spec.tables],
+        log:
+            RESULTS / "logs" / "{job}.txt",
+        wildcard_constraints:
+            job="|".join(map(re.escape, jobs)),
+        params:
+            executed=lambda w: RESULTS / "logs" / f"{w.job}.ipynb",
+            notebook=theory.notebook_path(kind),
+            values=lambda w, jobs=jobs: jobs[w.job],
+            code=provenance.digest(
+                provenance.notebook_fingerprint(theory.notebook_path(kind)),
+                provenance.code_fingerprint(spec.code),
+            ),
+        shell:
+            PAPERMILL + " {params.notebook} {params.executed} {params.values} > {log} 2>&1"
