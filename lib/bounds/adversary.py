@@ -164,28 +164,42 @@ def climb(
     return float(value.max()), at[value.argmax()]
 
 
-def search(theorem: str, seed: int, rounds: int) -> tuple[float, str, Array]:
-    """The best of all spaces in which a theorem can be tried: (ratio, name of space, problem)."""
+def search(theorem: str, seed: int, rounds: int) -> dict[str, dict[str, object]]:
+    """The tightest ratio and its problem in every space in which a theorem can be tried."""
     rng = np.random.default_rng([seed, sorted(SPACE_OF).index(theorem)])
-    found = [
-        (*climb(space, theorem, rng, rounds=rounds), name)
-        for name, space in SPACES[SPACE_OF[theorem]].items()
-    ]
-    ratio, vector, name = max(found, key=lambda entry: entry[0])
-    return ratio, name, vector
+    found = {}
+    for name, space in SPACES[SPACE_OF[theorem]].items():
+        ratio, vector = climb(space, theorem, rng, rounds=rounds)
+        if np.isfinite(ratio):
+            problem = [float(f"{number:.12g}") for number in vector]
+            found[name] = {"ratio": round(ratio, 6), "problem": problem}
+    return found
 
 
-def worst(theorem: str, path: Path = WORST) -> tuple[float, float]:
-    """(ratio as stored, ratio as recomputed) of the worst problem known for a theorem."""
-    entry = json.loads(path.read_text())[theorem]
-    space = SPACES[SPACE_OF[theorem]][entry["space"]]
-    return entry["ratio"], float(ratios(space, theorem, np.array([entry["problem"]]))[0])
+def recomputed(theorem: str, path: Path = WORST) -> pd.DataFrame:
+    """Of one theorem: space, ratio as stored, and the ratio that its problem reaches now."""
+    entries = json.loads(path.read_text())[theorem]
+    spaces = SPACES[SPACE_OF[theorem]]
+    return pd.DataFrame(
+        {
+            "space": name,
+            "stored": entry["ratio"],
+            "now": ratios(spaces[name], theorem, np.array([entry["problem"]]))[0],
+        }
+        for name, entry in entries.items()
+    )
 
 
 def table(path: Path = WORST) -> pd.DataFrame:
-    """theorem and the tightest ratio that the search found."""
-    entries = json.loads(path.read_text())
-    return pd.DataFrame({"theorem": list(entries), "found": [e["ratio"] for e in entries.values()]})
+    """theorem, and the tightest ratio that the search found in any space, under N1 and N2."""
+    rows = []
+    for theorem, entries in json.loads(path.read_text()).items():
+        row = {"theorem": theorem, "found": max(entry["ratio"] for entry in entries.values())}
+        for kind in ("N1", "N2"):
+            under = [entry["ratio"] for name, entry in entries.items() if name.endswith(kind)]
+            row[kind] = max(under, default=np.nan)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -200,12 +214,15 @@ def main() -> None:
     count = len(SPACE_OF)
     with ProcessPoolExecutor(arguments.workers) as pool:
         found = pool.map(search, SPACE_OF, [arguments.seed] * count, [arguments.rounds] * count)
-        for theorem, (ratio, name, vector) in zip(SPACE_OF, found, strict=True):
-            print(f"{theorem:15s} {ratio:.4f}  {name}", flush=True)
-            problem = [float(f"{number:.12g}") for number in vector]
-            entries[theorem] = {"ratio": round(ratio, 6), "space": name, "problem": problem}
+        for theorem, spaces in zip(SPACE_OF, found, strict=True):
+            entries[theorem] = spaces
+            name, entry = max(spaces.items(), key=lambda item: item[1]["ratio"])
+            print(f"{theorem:15s} {entry['ratio']:.4f}  {name}", flush=True)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    arguments.json.write_text(
+        json.dumps(entries, ensure_ascii=False, separators=(",", ":")).replace('},"', '},\n"')
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from lib.bounds import descent, head, margin, quadratic
 from lib.bounds.assumptions import require
@@ -123,7 +124,7 @@ def local_logistic(
         z, rate, range(times[-1] + 1), start=start[:, None], normalization=normalization,
         regularization=regularization,
     )  # fmt: skip
-    pull = descent.LOSSES["logistic"](np.einsum("tprkd,pnd->tprkn", runs.weights, z))
+    pull = expit(-np.einsum("tprkd,pnd->tprkn", runs.weights, z))
     gradients = regularization * runs.weights[..., None, :] - pull[..., None] * z[:, None, None]
     sizes = np.linalg.norm(gradients[..., 1:, :, :], axis=-1).max((-1, -2))
     lipschitz = np.maximum.accumulate(sizes, 0)[np.array(times) - 1]

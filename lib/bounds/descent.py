@@ -5,7 +5,9 @@ Arrays are ordered (problems, tracks, rows, …). A track is a learning rate, a 
 is the run on S and row 1 + i the run on S^i. No step loops over examples.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -53,11 +55,22 @@ class HeadRuns(NamedTuple):
     accumulated: Array
 
 
-#: −ℓ' as a function of the margin w·z.
-LOSSES: dict[str, Callable[[Array], Array]] = {
-    "logistic": lambda margin: expit(-margin),
-    "exponential": lambda margin: np.exp(-margin),
+class _Loss(NamedTuple):
+    """−ℓ'(m) = offset + factor · function(scale · m): the cheapest way that numpy has."""
+
+    scale: float
+    function: Callable[..., Array]
+    offset: float
+    factor: float
+
+
+#: 1 / (1 + e^m) = ½ − ½ tanh(m / 2), and e^(−m), of the margin m = w·z.
+LOSSES = {
+    "logistic": _Loss(0.5, np.tanh, 0.5, -0.5),
+    "exponential": _Loss(-1.0, np.exp, 0.0, 1.0),
 }
+#: So many margins at once are worth a thread of their own, and still fit into its cache.
+_BLOCK = 16_384
 
 
 def head_descent(
@@ -70,6 +83,7 @@ def head_descent(
     start: npt.ArrayLike = 0.0,
     regularization: float = 0.0,
     rows: str = "all",
+    workers: int | None = None,
 ) -> HeadRuns:
     """Gradient descent of linear heads on z (problems, n, d), all leave-one-out runs together.
 
@@ -81,6 +95,7 @@ def head_descent(
     start : w_0, broadcast to (problems, tracks, d); the same for S and all S^i
     regularization : λ; each example's loss has the term λ/2 ‖w‖²
     rows : ``all``, or ``whole`` for the run on S only
+    workers : threads; as many as there are cores by default
     """
     z, rate, start = np.asarray(z, float), np.asarray(rate, float), np.asarray(start, float)
     if loss not in LOSSES:
@@ -88,26 +103,76 @@ def head_descent(
     if list(times) != sorted(set(times)) or times[0] < 0:
         raise ValueError(f"times = {times!r}: give rising step counts")
     problems, n, d = z.shape
-    share = shares(n, normalization, rows=rows)
+    left = np.full(n + 1, n - 1.0 if constant_of(normalization) == 2 else n)
+    left[0] = n
+    count = 1 if rows == "whole" else n + 1
     tracks = np.broadcast_shapes(np.atleast_1d(rate).shape[-1:], start.shape[-2:-1], (1,))[0]
     step = np.broadcast_to(rate, (problems, tracks))[..., None, None]
-    w = np.broadcast_to(
-        start if start.ndim < 2 else start[..., None, :], (problems, tracks, len(share), d)
-    ).copy()
-    total = np.zeros((problems, tracks, len(share)))
-    held = 1 - step * regularization * share.sum(-1)[:, None]
-    kept_weights, kept_totals = [], []
+    first = start if start.ndim < 2 else start[..., None, :]
+    first = np.broadcast_to(first, (problems, tracks, 1, d))
+    weights = np.empty((len(times), problems, tracks, count, d))
+    accumulated = np.empty(weights.shape[:-1])
+    pieces = -(-problems * tracks * count * n // _BLOCK)
+    # Runs know nothing of each other: cut them by problem, or a single problem by rows.
+    if problems > 1:
+        blocks = [(p, np.arange(count)) for p in np.array_split(np.arange(problems), pieces)]
+    else:
+        blocks = [(np.arange(1), r) for r in np.array_split(np.arange(count), min(pieces, count))]
+
+    def run(block: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> None:
+        p, r = (slice(index[0], index[-1] + 1) for index in block if len(index))
+        out = (weights[:, p, :, r], accumulated[:, p, :, r])
+        _descend(z[p], step[p], first[p], block[1], left, times, LOSSES[loss], regularization, out)
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        list(pool.map(run, [block for block in blocks if len(block[0]) and len(block[1])]))
+    return HeadRuns(weights, accumulated)
+
+
+def _descend(
+    z: Array,
+    step: Array,
+    start: Array,
+    rows: npt.NDArray[np.intp],
+    left: Array,
+    times: Sequence[int],
+    loss: _Loss,
+    regularization: float,
+    out: tuple[Array, Array],
+) -> None:
+    """The runs of some rows from the first step to the last, into ``out``."""
+    problems, n, d = z.shape
+    tracks = step.shape[1]
+    w = np.repeat(start, len(rows), 2)
+    total = np.zeros(w.shape[:-1])
+    scaled = np.ascontiguousarray(z.swapaxes(-1, -2)) * loss.scale
+    # A column of ones beside z sums −ℓ' along the way.
+    wide = np.concatenate([z, np.ones((problems, n, 1))], -1)
+    offset = loss.offset * wide.sum(1)[:, None]
+    margins = np.empty((problems, tracks * len(rows), n))
+    without = np.flatnonzero(rows)
+    example = rows[without] - 1
+    examples = wide[:, None, example]
+    share = np.ones(len(rows)) / left[rows]
+    size = np.where(rows == 0, n, n - 1) * share
+    held = 1 - step * regularization * size[:, None]
+    share = (step * share[:, None]).reshape(problems, tracks, len(rows), 1)
+    per_row = margins.reshape(problems, tracks, len(rows), n)
+    kept = 0
     for s in range(times[-1] + 1):
-        if s in times:
-            kept_weights.append(w.copy())
-            kept_totals.append(total.copy())
-        flat = w.reshape(problems, -1, d)
-        pull = LOSSES[loss](flat @ z.swapaxes(-1, -2)).reshape(problems, tracks, len(share), n)
+        if s == times[kept]:
+            out[0][kept], out[1][kept] = w, total
+            kept += 1
+        np.matmul(w.reshape(problems, -1, d), scaled, out=margins)
+        loss.function(margins, out=margins)
+        pull = ((margins @ wide) * loss.factor + offset).reshape(problems, tracks, len(rows), d + 1)
+        own = loss.offset + loss.factor * per_row[:, :, without, example]
+        pull[:, :, without] -= own[..., None] * examples
         pull *= share
-        w *= held
-        w += step * (pull.reshape(problems, -1, n) @ z).reshape(w.shape)
-        total += step[..., 0] * pull.sum(-1)
-    return HeadRuns(np.stack(kept_weights), np.stack(kept_totals))
+        if regularization:
+            w *= held
+        w += pull[..., :d]
+        total += pull[..., d]
 
 
 class QuadraticRuns(NamedTuple):
