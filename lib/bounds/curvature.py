@@ -98,19 +98,34 @@ def extremes(
         if not torch.isfinite(new).all():
             raise ValueError(f"product {step} is not finite")
         diagonal.append((new * basis[-1]).sum(1).numpy())
-        for _ in range(2):
-            known = torch.stack(basis, 1)
-            new = new - torch.einsum("rkp,rk->rp", known, torch.einsum("rkp,rp->rk", known, new))
-        length = torch.linalg.vector_norm(new, dim=1)
-        beside.append(length.numpy())
+        new, length = _apart(new, basis)
+        scale = np.maximum(
+            np.abs(np.stack(diagonal)).max(0), np.stack([*beside, diagonal[-1]]).max(0)
+        )
+        # A row whose Krylov space is exhausted goes on from a random vector, uncoupled.
+        over = length <= 1e-12 * torch.from_numpy(scale)
+        beside.append(torch.where(over, 0.0, length).numpy())
         found = _ritz(np.stack(diagonal, 1), np.stack(beside, 1), step)
         wanted = {"both": found[2:4], "low": found[2:3], "high": found[3:4]}[ends]
         if (np.max(wanted, 0) <= tolerance * found.norm).all():
             break
-        # A row whose Krylov space is exhausted has nothing to add: its next vector is zero.
-        alive = (length > 1e-12 * torch.from_numpy(np.maximum(found.norm, 1e-300)))[:, None]
-        basis.append(torch.where(alive, new / length.clamp(min=1e-300)[:, None], 0.0))
+        if over.any():
+            other, reach = _apart(
+                torch.randn(shape, generator=generator, dtype=torch.float64), basis
+            )
+            new = torch.where(over[:, None], other, new)
+            length = torch.where(over, reach, length)
+        basis.append(new / length[:, None])
     return found
+
+
+def _apart(vectors: torch.Tensor, basis: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (R, P) less their part in the span of the basis of each row, and their lengths."""
+    known = torch.stack(basis, 1)
+    for _ in range(2):
+        inside = torch.einsum("rkp,rp->rk", known, vectors)
+        vectors = vectors - torch.einsum("rkp,rk->rp", known, inside)
+    return vectors, torch.linalg.vector_norm(vectors, dim=1)
 
 
 def _ritz(diagonal: np.ndarray, beside: np.ndarray, steps: int) -> Extremes:

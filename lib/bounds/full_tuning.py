@@ -9,7 +9,6 @@ assumption fails, there is no bound; the reason is recorded instead.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd

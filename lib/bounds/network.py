@@ -73,6 +73,21 @@ class TextLosses:
         return torch.func.vmap(self._one)(weights, chosen, self.labels[rows])
 
 
+def short_rows(data: Encoded, n: int, *, longest: int, seed: int = 0) -> np.ndarray:
+    """(n,) rows of at most ``longest`` tokens, classes in turn; a larger n adds to a smaller one.
+
+    Raises ``ValueError`` where there are too few.
+    """
+    rng = np.random.default_rng(seed)
+    short = rng.permutation(np.flatnonzero(data.lengths <= longest))
+    classes = [short[data.labels[short] == label] for label in np.unique(data.labels)]
+    each = -(-n // len(classes))
+    if min(map(len, classes)) < each:
+        sizes = [len(rows) for rows in classes]
+        raise ValueError(f"n = {n}, but rows of at most {longest} tokens are {sizes} by class")
+    return np.stack([rows[:each] for rows in classes], 1).ravel()[:n]
+
+
 def _keep(embedding: torch.nn.Embedding, rows: torch.Tensor) -> None:
     """Cut an embedding down to some of its rows, in place."""
     embedding.weight = torch.nn.Parameter(embedding.weight.detach()[rows])

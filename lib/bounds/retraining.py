@@ -55,7 +55,7 @@ class Retraining:
         return self.regularization * (weights - self.anchor.to(weights.dtype))
 
     def held_out(self, weights: torch.Tensor) -> torch.Tensor:
-        """(R, P) mean gradient of the losses that each run leaves out, at its own weights (R, P)."""
+        """(R, P) mean gradient of the losses that a run leaves out, at its own weights (R, P)."""
         weights = weights.detach().requires_grad_()
         values = self.losses(weights, torch.from_numpy(self.left_out)).mean(1)
         return torch.autograd.grad(values.sum(), weights)[0]
@@ -129,7 +129,7 @@ def minimize(
     curvature: float,
     smoothness: float,
     tolerance: float = 1e-4,
-    steps: int = 200,
+    steps: int = 80,
 ) -> Minimizers:
     """Minimisers by Nesterov's accelerated descent for curvature μ and smoothness β.
 
