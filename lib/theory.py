@@ -64,6 +64,11 @@ KINDS = {
         ("full_tuning", "full_constants"),
         (*_FULL, *provenance.TRAINING_CODE),
     ),
+    "tuned": Kind(
+        "46_look_into_stabilized_runs",
+        ("geometry", "removal_runs", "removal_spread"),
+        (*_BOUNDS, "lib/tuned.py", "lib/resampling.py", *provenance.TRAINING_CODE),
+    ),
 }
 #: Parameters that the engine sets itself.
 _GIVEN = ("results", "job")
