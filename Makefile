@@ -4,7 +4,8 @@
 SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
-ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/5* notebooks/6*)
+PLAN ?= theory
+ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/40_* notebooks/41_* notebooks/42_* notebooks/5* notebooks/6*)
 
 ifndef PY
 PY := .venv/bin/python
@@ -15,8 +16,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
 SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
+THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run test lint format figures campaign bench-measures bench-finetune coverage lock unlock clean help
+.PHONY: run test lint format figures campaign theory theory-campaign bench-measures bench-finetune coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +43,12 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 
 campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
 	$(PY) -m lib.tables promote $(CONFIG)
+
+theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
+	$(THEORY) $(ARGS)
+
+theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
+	$(PY) -m lib.theory promote $(PLAN)
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)

@@ -48,6 +48,9 @@ transfer      does a lucky seed transfer to other tasks?
 variance_coverage  how often the intervals of crossed designs hold the truth, simulated
 ladder        how often runs fail at each learning rate, and where half of them do
 failing       what the training of failed runs looks like
+bounds        stability bounds: statements, solvers, problems, sweeps
+frozen        features of a pretrained encoder, for linear heads
+theory        jobs that hold the bounds against measurements, and their tables
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables
