@@ -1,0 +1,111 @@
+"""Figures of theory beside measurements on real runs, in the style of ``lib.plots``."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lib.plots import INK, PALE, STATUS
+from lib.plots_seeds import LOOKS
+
+#: Bounds of full fine-tuning: line styles.
+_LINES = {"T1": "--", "T2": ":", "T4": "-.", "T5": (0, (1, 1))}
+
+
+def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
+    """Mean distance between runs with and without an example, step by step, and bounds on it.
+
+    ``rows`` are those of one case and rate of ``lib.bounds.full_tuning.compare``. Points: measured,
+    the bar reaching up to the largest over the examples. A bound that does not apply is not drawn.
+    """
+    colour = STATUS["ok"][1]
+    measured = rows[rows["theorem"] == "T1"].sort_values("steps")
+    ax.vlines(
+        measured["steps"], measured["measured_mean"], measured["measured_max"],
+        colors=colour, linewidth=1.0,
+    )  # fmt: skip
+    ax.plot(measured["steps"], measured["measured_mean"], "o", color=colour, label="measured")
+    for theorem in theorems:
+        part = rows[(rows["theorem"] == theorem) & rows["bound_mean"].notna()].sort_values("steps")
+        if len(part):
+            ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
+                    label=f"bound {theorem}")  # fmt: skip
+    ax.set(xlabel="step", yscale="log")
+    return ax
+
+
+def power_law(
+    ax: Axes, x: np.ndarray, measured: np.ndarray, bound: np.ndarray, *, exponent: float
+) -> Axes:
+    """Measured values and bounds against x on log axes; a pale line of the predicted slope."""
+    x = np.asarray(x, float)
+    ax.plot(x, measured, "o-", color=STATUS["ok"][1], label="measured")
+    ax.plot(x, bound, "s--", color=INK, markerfacecolor="white", label="bound T3")
+    line = measured[0] * (x / x[0]) ** exponent
+    ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
+    ax.set(xscale="log", yscale="log")
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.minorticks_off()
+    return ax
+
+
+def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
+    """Distance between runs at some steps against the distance from the start to the minimiser.
+
+    ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
+    """
+    for (colour, marker), (steps, part) in zip(
+        itertools.cycle(LOOKS), rows.groupby("steps"), strict=False
+    ):
+        part = part.sort_values("distance")
+        look = {"color": colour, "marker": marker, "label": f"step {steps}"}
+        ax.plot(part["distance"], part["measured_mean"], **look)
+    ax.set(ylim=(0, None), xlabel="distance from start to minimiser")
+    return ax
+
+
+def head_curve(ax: Axes, table: pd.DataFrame) -> Axes:
+    """SD over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
+
+    ``table`` has ``heads, sd, low, high, learning_rate``; a colour and marker a learning rate.
+    """
+    groups = list(table.groupby("learning_rate"))
+    shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
+    for (colour, marker), shift, (rate, part) in zip(
+        itertools.cycle(LOOKS), shifts, groups, strict=False
+    ):
+        part = part.sort_values("heads")
+        heads = part["heads"].to_numpy(float)
+        ax.vlines(heads * shift, part["low"], part["high"], colors=colour, linewidth=1.0)
+        ax.plot(heads * shift, part["sd"], marker, color=colour, label=f"learning rate {rate:g}")
+        law = part["sd"].iloc[0] * (heads / heads[0]) ** -0.5
+        ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
+    ax.set(xscale="log", yscale="log", xlabel="heads", ylabel="SD of the score over seeds")
+    heads = sorted(table["heads"].unique())
+    ax.set_xticks(heads, [f"{value:g}" for value in heads])
+    ax.minorticks_off()
+    return ax
+
+
+def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
+    """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
+    diamond where the theory predicts a size.
+
+    ``table`` is ``lib.predictions.table_of`` of claims with the same null.
+    """
+    for place, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
+        colour = STATUS["ok"][1] if row["verdict"].startswith("direction") else STATUS["failed"][1]
+        ax.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
+        face = colour if row["verdict"].startswith("direction") else "white"
+        ax.plot(row["measured"], place, "o", color=colour, markerfacecolor=face)
+        if np.isfinite(row["predicted"]):
+            ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
+    ax.axvline(null, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+    labels = [f"{row.quantity}" for row in table.itertuples()]
+    ax.set_yticks(range(len(table)), labels[::-1])
+    ax.set(xscale="log", xlabel="measured ratio", ylim=(-0.6, len(table) - 0.4))
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax
