@@ -96,6 +96,15 @@ def test_it_stops_when_the_wanted_end_is_good_enough():
     assert one.high[0] == pytest.approx(50, rel=1e-6) and one.steps < 10 < both.steps
 
 
+def test_the_norm_is_that_of_the_end_of_larger_magnitude():
+    rng = np.random.default_rng(7)
+    up, down = np.append(rng.uniform(0, 1, 59), 9.0), np.append(rng.uniform(0, 1, 59), -7.0)
+    matrices = [symmetric(rng, 60, up), symmetric(rng, 60, down)]
+    found = curvature.extremes(products_of(matrices), (2, 60), steps=60, ends="norm")
+    assert found.norm == pytest.approx([9, 7], rel=1e-5) and found.steps < 10
+    assert found.norm == pytest.approx([np.linalg.norm(m, 2) for m in matrices], rel=1e-5)
+
+
 def test_without_reorthogonalisation_copies_would_come_back():
     """300 steps on a matrix of size 80: the residual stays at rounding, and no value leaves it."""
     rng = np.random.default_rng(5)
@@ -116,7 +125,7 @@ def test_a_matrix_with_few_distinct_eigenvalues_is_exhausted_beside_one_that_is_
 
 
 def test_wrong_ends_and_products_that_are_not_finite_are_errors():
-    with pytest.raises(ValueError, match="give both, low or high"):
+    with pytest.raises(ValueError, match="give both, low, high or norm"):
         curvature.extremes(products_of([np.eye(3)]), (1, 3), ends="top")
     with pytest.raises(ValueError, match="product 1 is not finite"):
         curvature.extremes(lambda v: v / 0, (1, 3))

@@ -82,12 +82,13 @@ def extremes(
     shape : (R, P)
     steps : at most so many products
     tolerance : stop when the residuals of the wanted ends are at most this share of the norm
-    ends : ``both``, ``low`` or ``high``: which ends have to be that good before it stops
+    ends : ``both``, ``low``, ``high`` or ``norm``: which ends have to be that good before it
+        stops; ``norm`` is the one of larger magnitude, matrix by matrix
 
     Raises ``ValueError`` for a product that is not finite, and for unknown ``ends``.
     """
-    if ends not in ("both", "low", "high"):
-        raise ValueError(f"ends = {ends!r}: give both, low or high")
+    if ends not in ("both", "low", "high", "norm"):
+        raise ValueError(f"ends = {ends!r}: give both, low, high or norm")
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(shape, generator=generator, dtype=torch.float64)
     basis = [vector / torch.linalg.vector_norm(vector, dim=1, keepdim=True)]
@@ -106,8 +107,7 @@ def extremes(
         over = length <= 1e-12 * torch.from_numpy(scale)
         beside.append(torch.where(over, 0.0, length).numpy())
         found = _ritz(np.stack(diagonal, 1), np.stack(beside, 1), step)
-        wanted = {"both": found[2:4], "low": found[2:3], "high": found[3:4]}[ends]
-        if (np.max(wanted, 0) <= tolerance * found.norm).all():
+        if (_error(found, ends) <= tolerance * found.norm).all():
             break
         if over.any():
             other, reach = _apart(
@@ -117,6 +117,13 @@ def extremes(
             length = torch.where(over, reach, length)
         basis.append(new / length[:, None])
     return found
+
+
+def _error(found: Extremes, ends: str) -> np.ndarray:
+    """(R,) the larger error of the wanted ends."""
+    if ends == "norm":
+        return np.where(-found.low > found.high, found.low_error, found.high_error)
+    return np.max({"both": found[2:4], "low": found[2:3], "high": found[3:4]}[ends], 0)
 
 
 def _apart(vectors: torch.Tensor, basis: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -128,7 +128,7 @@ def minimize(
     *,
     curvature: float,
     smoothness: float,
-    tolerance: float = 1e-4,
+    tolerance: float = 3e-4,
     steps: int = 80,
 ) -> Minimizers:
     """Minimisers by Nesterov's accelerated descent for curvature μ and smoothness β.

@@ -76,7 +76,7 @@ def study(
     origin: Origin,
     left_out: np.ndarray,
     *,
-    few: int = 3,
+    few: int = 2,
     search: int = 80,
     precision: torch.dtype = torch.float32,
     known: Found | None = None,
@@ -99,7 +99,7 @@ def study(
         require(low > 0, "curvature > 0 at the start", curvature=low)
         if known is None:
             minimizers = minimize(
-                problem, begin, curvature=low / 2, smoothness=1.5 * high, steps=search
+                problem, begin, curvature=low / 2, smoothness=2.5 * high, steps=search
             )
             constants = full_tuning.estimate(problem, begin, minimizers, origin.spectrum, few)
         else:
