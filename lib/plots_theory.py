@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,18 +36,20 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
     return ax
 
 
-def power_law(
-    ax: Axes, x: np.ndarray, measured: np.ndarray, bound: np.ndarray, *, exponent: float
-) -> Axes:
-    """Measured values and bounds against x on log axes; a pale line of the predicted slope."""
-    x = np.asarray(x, float)
+def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
+    """Measured values and bounds against n on log axes; a pale line of the predicted slope.
+
+    ``table`` has ``n, measured_mean, bound_mean``, by rising n.
+    """
+    x = table["n"].to_numpy(float)
+    measured = table["measured_mean"].to_numpy()
     ax.plot(x, measured, "o-", color=STATUS["ok"][1], label="measured")
-    ax.plot(x, bound, "s--", color=INK, markerfacecolor="white", label="bound T3")
+    ax.plot(x, table["bound_mean"], "s--", color=INK, markerfacecolor="white", label="bound T3")
     line = measured[0] * (x / x[0]) ** exponent
     ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(x, [f"{value:g}" for value in x])
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     return ax
 
 
@@ -65,10 +68,11 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
     return ax
 
 
-def head_curve(ax: Axes, table: pd.DataFrame) -> Axes:
-    """SD over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
+def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
+    """A spread over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
 
-    ``table`` has ``heads, sd, low, high, learning_rate``; a colour and marker a learning rate.
+    ``table`` has ``heads``, ``learning_rate``, and ``quantity`` (such as ``sd``) with its ends,
+    ``sd_low`` and ``sd_high``; a colour and marker a learning rate.
     """
     groups = list(table.groupby("learning_rate"))
     shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
@@ -77,15 +81,17 @@ def head_curve(ax: Axes, table: pd.DataFrame) -> Axes:
     ):
         part = part.sort_values("heads")
         heads = part["heads"].to_numpy(float)
-        ax.vlines(heads * shift, part["low"], part["high"], colors=colour, linewidth=1.0)
-        ax.plot(heads * shift, part["sd"], marker, color=colour, label=f"learning rate {rate:g}")
-        law = part["sd"].iloc[0] * (heads / heads[0]) ** -0.5
+        ax.vlines(heads * shift, part[f"{quantity}_low"], part[f"{quantity}_high"], colors=colour)
+        ax.plot(
+            heads * shift, part[quantity], marker, color=colour, label=f"learning rate {rate:g}"
+        )
+        law = part[quantity].iloc[0] * (heads / heads[0]) ** -0.5
         ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
     ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
-    ax.set(xscale="log", yscale="log", xlabel="heads", ylabel="SD of the score over seeds")
+    ax.set(xscale="log", yscale="log", xlabel="heads")
     heads = sorted(table["heads"].unique())
     ax.set_xticks(heads, [f"{value:g}" for value in heads])
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     return ax
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from lib import comparison
-from lib.resampling import check_level, sd_interval
+from lib import comparison, measures, tables
+from lib.resampling import check_level, instability, pair_means, sd_interval
 
 
 class Measured(NamedTuple):
@@ -45,6 +45,26 @@ def spread_ratio(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 
     """SD of the second scores over that of the first (``lib.comparison.spread_ratio``)."""
     found = comparison.spread_ratio(np.asarray(first), np.asarray(second), level=level)
     return Measured(found.value, found.low, found.high, min(found.n_runs))
+
+
+def disagreement_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Measured:
+    """Mean distance between runs of the second group over that of the first, seeds shared.
+
+    ``first``, ``second`` are (S, S) distances of runs in the same order of seeds; seeds are
+    resampled in both at once. NaN where a group's runs do not differ.
+    """
+    kernels = [np.asarray(distances, float) for distances in (first, second)]
+
+    def log_mean(kernel: np.ndarray) -> comparison.Statistic:
+        def statistic(weights: np.ndarray) -> np.ndarray:
+            mean = pair_means(kernel, weights)
+            return np.log(np.where(mean > 0, mean, np.nan))
+
+        return statistic
+
+    sizes = len(kernels[0]), len(kernels[1])
+    found = comparison.difference(*map(log_mean, kernels), sizes, paired=True, level=level)
+    return Measured(*np.exp(found[:3]).tolist(), min(sizes))
 
 
 def exponent(x: npt.ArrayLike, y: npt.ArrayLike, *, level: float = 0.95) -> Measured:
@@ -123,22 +143,47 @@ def by_seed(runs: pd.DataFrame, column: str) -> pd.DataFrame:
     return runs.pivot(index="seed", columns="method", values=column).astype(float)
 
 
-def method_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """A row a learning rate and method: runs, failed ones, mean score, its SD with interval (of
-    normal scores), mean distance from the start weights.
+def disagreements(results: str) -> dict[tuple[float, str], np.ndarray]:
+    """(S, S) pairwise disagreement of the runs of each learning rate and method, by seed."""
+    found = {}
+    for group, part in tables.read(results, "runs").groupby("group"):
+        order = np.argsort(part["seed"].to_numpy())
+        predictions = tables.outputs(results, str(group)).predictions[order]
+        first = part.iloc[0]
+        key = float(first["learning_rate"]), str(first["method"])
+        found[key] = measures.pairwise_disagreement(predictions)
+    return found
+
+
+def method_table(
+    runs: pd.DataFrame, apart: dict[tuple[float, str], np.ndarray], *, level: float = 0.95
+) -> pd.DataFrame:
+    """A row a learning rate and method.
+
+    Columns: ``runs``, of these ``failed``; mean ``score`` and ``distance`` from the start weights;
+    ``sd`` of the scores with its interval for normal scores, ``sd_low``, ``sd_high``; mean pairwise
+    ``disagreement`` with ``disagreement_low``, ``disagreement_high``.
+
+    Parameters
+    ----------
+    runs : the run table of a configuration
+    apart : ``disagreements`` of the same configuration
     """
     rows = {}
     for key, part in runs.groupby(["learning_rate", "method"], sort=False):
         scores = part["score"].astype(float).dropna().to_numpy()
-        sd = sd_interval(scores, level=level)
+        spreads = {
+            "sd": sd_interval(scores, level=level),
+            "disagreement": instability(apart[key], level=level),
+        }
         rows[key] = {
             "runs": len(part),
             "failed": int((part["status"] != "ok").sum()),
             "score": scores.mean(),
-            "sd": sd.value,
-            "low": sd.low,
-            "high": sd.high,
             "distance": part["distance"].astype(float).mean(),
         }
+        for name, found in spreads.items():
+            ends = {f"{name}_low": found.low, f"{name}_high": found.high}
+            rows[key] |= {name: found.value, **ends}
     index = ["learning_rate", "method"]
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lib import predictions
+from lib import measures, predictions, tables
 from lib.predictions import Claim, Measured
 
 
@@ -19,6 +19,32 @@ def test_the_geometric_ratio_by_hand():
     assert np.isnan(few.value) and few.n == 2
     with pytest.raises(ValueError, match="paired"):
         predictions.geometric_ratio(first, second[:2])
+
+
+def test_the_disagreement_ratio_by_hand():
+    rng = np.random.default_rng(0)
+    first = measures.pairwise_disagreement(rng.integers(0, 2, (8, 40)))
+    found = predictions.disagreement_ratio(first, first / 2)
+    assert found[:3] == pytest.approx((0.5, 0.5, 0.5)) and found.n == 8
+    second = measures.pairwise_disagreement(np.tile(rng.integers(0, 2, (1, 40)), (8, 1)))
+    assert np.isnan(predictions.disagreement_ratio(first, second).value)
+    other = measures.pairwise_disagreement(rng.random((8, 40)) < 0.2)
+    found = predictions.disagreement_ratio(first, other)
+    upper = np.triu_indices(8, 1)
+    assert found.value == pytest.approx(other[upper].mean() / first[upper].mean())
+    assert found.low < found.value < found.high < 1
+
+
+def test_disagreements_of_the_reference_are_those_of_its_measures():
+    found = predictions.disagreements("reference-stabilizers")
+    table = tables.read("reference-stabilizers", "runs").groupby(["learning_rate", "method"])
+    assert set(found) == set(table.groups)
+    measured = tables.read("reference-stabilizers", "measures")
+    chosen = measured[measured["measure"].eq("disagreement") & measured["subset"].eq("all")]
+    values = chosen.set_index("group")["value"]
+    for key, part in table:
+        upper = found[key][np.triu_indices(10, 1)]
+        assert upper.mean() == pytest.approx(values[part["group"].iloc[0]])
 
 
 def test_the_exponent_of_a_power_law_is_exact_and_that_of_statsmodels_else():
@@ -70,6 +96,7 @@ def test_tables_of_runs_by_hand():
     )  # fmt: skip
     wide = predictions.by_seed(runs, "score")
     assert wide.loc[1, "standard"] == 0.7 and wide.columns.tolist() == ["mmr", "standard"]
-    row = predictions.method_table(runs).loc[(1e-3, "standard")]
-    assert row[["runs", "failed"]].tolist() == [2, 1]
+    apart = {(1e-3, method): np.array([[0, 0.3], [0.3, 0]]) for method in ("standard", "mmr")}
+    row = predictions.method_table(runs, apart).loc[(1e-3, "standard")]
+    assert row[["runs", "failed"]].tolist() == [2, 1] and row["disagreement"] == 0.3
     assert row[["score", "sd", "distance"]].tolist() == pytest.approx([0.6, 0.2 / 2**0.5, 3])
