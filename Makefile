@@ -18,7 +18,8 @@ export OMP_NUM_THREADS ?= 1
 SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run test lint format figures campaign theory theory-campaign bench-measures bench-finetune coverage lock unlock clean help
+.PHONY: run test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+	bench-finetune bench-bounds coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +53,15 @@ theory-campaign: theory  ## like `make theory`, then promote the results to data
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
+
+bench-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
+	$(PY) tests/bench_bounds.py $(ARGS)
+
+bounds: $(READY)  ## hold every stability bound against measurements, millions of times, in under a minute
+	$(PY) -m lib.bounds.verification --csv data/benchmarks/bounds_verified.csv $(ARGS)
+
+bounds-worst: $(READY)  ## search for the problems on which the bounds are tightest, about 5 minutes
+	$(PY) -m lib.bounds.adversary $(ARGS)
 
 bench-finetune: $(READY)  ## ours, seeds as one program, and transformers' Trainer; needs GLUE_DIR or the hub
 	$(PY) tests/bench_finetune.py $(ARGS)

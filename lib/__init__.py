@@ -59,4 +59,5 @@ report        the same as a page
 plots         figures, byte-reproducible and with alternative text
 plots_seeds   figures of crossed designs
 plots_failing  figures of failed runs
+plots_bounds  figures of stability bounds
 """

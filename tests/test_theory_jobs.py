@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import frozen, paths, theory
+from lib import backbones, finetune, frozen, paths, theory
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
@@ -68,7 +69,7 @@ def test_descent_of_many_runs_is_that_of_each_alone(shape, loss):
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
 @pytest.mark.parametrize("n", [5, 12])
-def test_descent_agrees_with_the_verified_one_of_leave_one_out(n, normalization):
+def test_leave_one_out_runs_are_that_descent_with_its_shares(n, normalization):
     z = separable(np.random.default_rng(1), 3, n, 4, 0.1)
     shares = np.tile(descent.shares(n, normalization), (2, 1))
     rates = np.repeat([[1.0, 4.0]] * 3, n + 1, 1)
@@ -82,7 +83,7 @@ def test_descent_agrees_with_the_verified_one_of_leave_one_out(n, normalization)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": [5, 1]}, "increasing"),
+        ({"steps": [5, 1]}, "rising"),
         ({"steps": [0, 1]}, "from 1"),
         ({"loss": "hinge"}, "hinge"),
     ],
@@ -179,8 +180,10 @@ def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_o
 
 
 def test_soft_margins_agree_with_liblinear(small, monkeypatch):
-    z, lam = small[:1, :20], 0.05
-    table = sweeps.soft_margins(z, [lam])
+    z = small[:1, :20]
+    lam = 0.05 * max(np.linalg.norm(row) for row in z[0]) ** 2
+    table = sweeps.soft_margins(z, [0.05])
+    assert table["regularization"].tolist() == pytest.approx([lam])
 
     def solve(rows):
         model = LinearSVC(
@@ -195,7 +198,16 @@ def test_soft_margins_agree_with_liblinear(small, monkeypatch):
     assert table["parameter_mean"][0] == pytest.approx(np.mean(moved), rel=1e-2, abs=1e-4)
     assert table["parameter_max"][0] == pytest.approx(max(moved), rel=1e-2)
     monkeypatch.setattr(sweeps, "_AT_A_TIME", 100)
-    pd.testing.assert_frame_equal(sweeps.soft_margins(z, [lam]), table, rtol=1e-6)
+    pd.testing.assert_frame_equal(sweeps.soft_margins(z, [0.05]), table, rtol=1e-6)
+
+
+def test_soft_margins_do_not_depend_on_the_unit_of_the_features(small):
+    one, ten = (sweeps.soft_margins(scale * small[:, :8], [0.01]) for scale in (1, 10))
+    for column in ("direction_mean", "direction_max"):
+        np.testing.assert_allclose(ten[column], one[column], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(10 * ten["parameter_max"], one["parameter_max"], rtol=1e-4)
+    for bound in ("S1", "S2", "S3"):
+        np.testing.assert_allclose(10 * ten[bound], one[bound])
 
 
 def test_seeds_are_those_of_a_plain_loop(small):
@@ -416,11 +428,20 @@ def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
         frozen.signed(made, "centred")
 
 
-def test_frozen_features_are_nested_and_made_once(own_file, monkeypatch):
+def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, monkeypatch):
     setting = Setting(task=str(own_file), max_length=16, train_rows=20, eval_rows=10)
     made = frozen.frozen_features(setting, pooling="first")
     assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
     assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
+    located = backbones.locate(setting.backbone)
+    rows = finetune.prepare_task(setting, located).evaluation
+    model, _ = backbones.load_classifier(located, 2, init_seed=1)
+    with torch.no_grad():
+        ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]
+        states = backbones.encoder(model.eval())(ids).last_hidden_state[0].double().numpy()
+    np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
+    mean = frozen.frozen_features(setting, pooling="mean").evaluation[3]
+    np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
     fewer = frozen.frozen_features(
         Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
     )

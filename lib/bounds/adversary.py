@@ -115,7 +115,7 @@ SPACES: dict[str, dict[str, Space]] = {
 SPACE_OF = {
     **dict.fromkeys(("T1", "T1c", "T2", "T2′", "T3", "T4"), "quadratic"),
     **dict.fromkeys(("T5", "T1 (logistic)"), "logistic"),
-    **dict.fromkeys(("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H7u", "H8", "H9"), "limit"),
+    **dict.fromkeys(("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H7u", "H8", "H9", "H9′"), "limit"),
     **dict.fromkeys(
         ("H11", "H13", "H13 + H9", "H15", "H15a", "H15b", "H15b (norm)", "H16"), "descent"
     ),
@@ -209,15 +209,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the search (0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--json", type=Path, default=WORST, help="where the worst problems go")
+    parser.add_argument("--only", nargs="+", choices=list(SPACE_OF), help="these theorems only")
     arguments = parser.parse_args()
-    entries = {}
-    count = len(SPACE_OF)
+    entries = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    chosen = arguments.only or list(SPACE_OF)
+    count = len(chosen)
     with ProcessPoolExecutor(arguments.workers) as pool:
-        found = pool.map(search, SPACE_OF, [arguments.seed] * count, [arguments.rounds] * count)
-        for theorem, spaces in zip(SPACE_OF, found, strict=True):
+        found = pool.map(search, chosen, [arguments.seed] * count, [arguments.rounds] * count)
+        for theorem, spaces in zip(chosen, found, strict=True):
             entries[theorem] = spaces
             name, entry = max(spaces.items(), key=lambda item: item[1]["ratio"])
             print(f"{theorem:15s} {entry['ratio']:.4f}  {name}", flush=True)
+    entries = {theorem: entries[theorem] for theorem in SPACE_OF if theorem in entries}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(
         json.dumps(entries, ensure_ascii=False, separators=(",", ":")).replace('},"', '},\n"')

@@ -180,6 +180,7 @@ def limit_heads(z: Array) -> Iterator[Comparison]:
         "H6": (turned, head.mean_rotation_of_slack(**of_set)),
         "H8": (gamma * moved, full.margin * head.mean_displacement(**of_set)),
         "H9": (turned, head.mean_rotation(**of_set)),
+        "H9′": (turned, head.mean_rotation_attained(**of_set)),
     }
     for name, (measured, bound) in means.items():
         yield Comparison(name, measured.mean(-1), bound)
@@ -197,7 +198,8 @@ def descending_heads(
     # Axes: problems, times, rates, rows (the whole set, then each leave-one-out set).
     radius = np.linalg.norm(z, axis=-1).max(-1)[:, None, None]
     full = margin.max_margin(z)
-    gammas = np.concatenate([full.margin[:, None], margin.max_margin_without(z, full).margin], 1)
+    without = margin.max_margin_without(z, full)
+    gammas = np.concatenate([full.margin[:, None], without.margin], 1)
     gamma = full.margin[:, None, None]
     rate = head.largest_rate(radius=radius[:, 0], loss=loss) * np.array(fractions)
     runs = descent.head_descent(z, rate, times, loss=loss, normalization=normalization)
@@ -237,9 +239,7 @@ def descending_heads(
         yield Comparison("H15b (norm)", norm[..., 0], bound[0])
         yield Comparison("H15b", apart.parameter.mean(-1), bound[1])
     if loss == "exponential":
-        limits = np.concatenate(
-            [full.weights[:, None], margin.max_margin_without(z, full).weights], 1
-        )
+        limits = np.concatenate([full.weights[:, None], without.weights], 1)
         aims = (limits * gammas[..., None])[:, None, None]
         error = np.linalg.norm(weights / norm[..., None] - aims, axis=-1)
         of_rows |= {"n": n, "rate": eta[..., None]}

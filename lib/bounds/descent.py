@@ -5,16 +5,16 @@ Arrays are ordered (problems, tracks, rows, …). A track is a learning rate, a 
 is the run on S and row 1 + i the run on S^i. No step loops over examples.
 """
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from lib.bounds import tuning
 from lib.bounds.assumptions import constant_of
+from lib.bounds.minimizers import minimize_logistic
 from lib.bounds.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
@@ -39,12 +39,12 @@ class Difference(NamedTuple):
 
 def difference(weights: Array) -> Difference:
     """Of weights (..., n + 1, d), row 0 against the others. NaN directions where a weight is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # A weight of 0 has no direction: NaN.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         unit = weights / np.linalg.norm(weights, axis=-1, keepdims=True)
-    return Difference(
-        np.linalg.norm(weights[..., 1:, :] - weights[..., :1, :], axis=-1),
-        np.linalg.norm(unit[..., 1:, :] - unit[..., :1, :], axis=-1),
-    )
+        direction = np.linalg.norm(unit[..., 1:, :] - unit[..., :1, :], axis=-1)
+    parameter = np.linalg.norm(weights[..., 1:, :] - weights[..., :1, :], axis=-1)
+    return Difference(parameter, direction)
 
 
 class HeadRuns(NamedTuple):
@@ -53,24 +53,6 @@ class HeadRuns(NamedTuple):
 
     weights: Array
     accumulated: Array
-
-
-class _Loss(NamedTuple):
-    """−ℓ'(m) = offset + factor · function(scale · m): the cheapest way that numpy has."""
-
-    scale: float
-    function: Callable[..., Array]
-    offset: float
-    factor: float
-
-
-#: 1 / (1 + e^m) = ½ − ½ tanh(m / 2), and e^(−m), of the margin m = w·z.
-LOSSES = {
-    "logistic": _Loss(0.5, np.tanh, 0.5, -0.5),
-    "exponential": _Loss(-1.0, np.exp, 0.0, 1.0),
-}
-#: So many margins at once are worth a thread of their own, and still fit into its cache.
-_BLOCK = 16_384
 
 
 def head_descent(
@@ -98,81 +80,31 @@ def head_descent(
     workers : threads; as many as there are cores by default
     """
     z, rate, start = np.asarray(z, float), np.asarray(rate, float), np.asarray(start, float)
-    if loss not in LOSSES:
-        raise ValueError(f"loss = {loss!r}: give one of {list(LOSSES)}")
-    if list(times) != sorted(set(times)) or times[0] < 0:
+    times = list(times)
+    if not times or times != sorted(set(times)) or times[0] < 0:
         raise ValueError(f"times = {times!r}: give rising step counts")
     problems, n, d = z.shape
-    left = np.full(n + 1, n - 1.0 if constant_of(normalization) == 2 else n)
-    left[0] = n
-    count = 1 if rows == "whole" else n + 1
+    share = shares(n, normalization, rows=rows)
     tracks = np.broadcast_shapes(np.atleast_1d(rate).shape[-1:], start.shape[-2:-1], (1,))[0]
-    step = np.broadcast_to(rate, (problems, tracks))[..., None, None]
+    shape = (problems, tracks, len(share))
     first = start if start.ndim < 2 else start[..., None, :]
-    first = np.broadcast_to(first, (problems, tracks, 1, d))
-    weights = np.empty((len(times), problems, tracks, count, d))
-    accumulated = np.empty(weights.shape[:-1])
-    pieces = -(-problems * tracks * count * n // _BLOCK)
-    # Runs know nothing of each other: cut them by problem, or a single problem by rows.
-    if problems > 1:
-        blocks = [(p, np.arange(count)) for p in np.array_split(np.arange(problems), pieces)]
-    else:
-        blocks = [(np.arange(1), r) for r in np.array_split(np.arange(count), min(pieces, count))]
-
-    def run(block: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]) -> None:
-        p, r = (slice(index[0], index[-1] + 1) for index in block if len(index))
-        out = (weights[:, p, :, r], accumulated[:, p, :, r])
-        _descend(z[p], step[p], first[p], block[1], left, times, LOSSES[loss], regularization, out)
-
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        list(pool.map(run, [block for block in blocks if len(block[0]) and len(block[1])]))
-    return HeadRuns(weights, accumulated)
-
-
-def _descend(
-    z: Array,
-    step: Array,
-    start: Array,
-    rows: npt.NDArray[np.intp],
-    left: Array,
-    times: Sequence[int],
-    loss: _Loss,
-    regularization: float,
-    out: tuple[Array, Array],
-) -> None:
-    """The runs of some rows from the first step to the last, into ``out``."""
-    problems, n, d = z.shape
-    tracks = step.shape[1]
-    w = np.repeat(start, len(rows), 2)
-    total = np.zeros(w.shape[:-1])
-    scaled = np.ascontiguousarray(z.swapaxes(-1, -2)) * loss.scale
-    # A column of ones beside z sums −ℓ' along the way.
-    wide = np.concatenate([z, np.ones((problems, n, 1))], -1)
-    offset = loss.offset * wide.sum(1)[:, None]
-    margins = np.empty((problems, tracks * len(rows), n))
-    without = np.flatnonzero(rows)
-    example = rows[without] - 1
-    examples = wide[:, None, example]
-    share = np.ones(len(rows)) / left[rows]
-    size = np.where(rows == 0, n, n - 1) * share
-    held = 1 - step * regularization * size[:, None]
-    share = (step * share[:, None]).reshape(problems, tracks, len(rows), 1)
-    per_row = margins.reshape(problems, tracks, len(rows), n)
-    kept = 0
-    for s in range(times[-1] + 1):
-        if s == times[kept]:
-            out[0][kept], out[1][kept] = w, total
-            kept += 1
-        np.matmul(w.reshape(problems, -1, d), scaled, out=margins)
-        loss.function(margins, out=margins)
-        pull = ((margins @ wide) * loss.factor + offset).reshape(problems, tracks, len(rows), d + 1)
-        own = loss.offset + loss.factor * per_row[:, :, without, example]
-        pull[:, :, without] -= own[..., None] * examples
-        pull *= share
-        if regularization:
-            w *= held
-        w += pull[..., :d]
-        total += pull[..., d]
+    first = np.broadcast_to(first, (*shape, d)).reshape(problems, -1, d)
+    rates = np.broadcast_to(np.broadcast_to(rate, shape[:2])[..., None], shape)
+    runs = tuning.descend(
+        z,
+        first,
+        rates.reshape(problems, -1),
+        np.tile(share, (tracks, 1)),
+        steps=[time for time in times if time] or [1],
+        loss=loss,
+        regularization=regularization,
+        workers=workers,
+    )
+    weights, accumulated = runs
+    if times[0] == 0:
+        weights = np.concatenate([first[None], weights])[: len(times)]
+        accumulated = np.concatenate([np.zeros((1, *first.shape[:2])), accumulated])[: len(times)]
+    return HeadRuns(weights.reshape(-1, *shape, d), accumulated.reshape(-1, *shape))
 
 
 class QuadraticRuns(NamedTuple):
@@ -194,19 +126,31 @@ def quadratic_descent(
     tracks = rate.shape[-1]
     step = np.broadcast_to(rate, (problems, tracks))[..., None, None]
     w = np.broadcast_to(start[:, None, None], (problems, tracks, n + 1, d)).copy()
-    side_by_side = hessians.transpose(0, 3, 1, 2).reshape(problems, d, n * d)
-    pulled = np.einsum("pnij,pnj->pni", hessians, centres)[:, None, None]
+    bottoms = np.einsum("pnij,pnj->pni", hessians, centres)
+    mean = np.einsum("rn,pnij->prij", share, hessians)[:, None]
+    pull = np.einsum("rn,pni->pri", share, bottoms)[:, None]
+    # ‖H w − b‖² of every example is a quadratic form in w: one product for all runs and examples.
+    forms = np.concatenate(
+        [
+            (hessians @ hessians).reshape(problems, n, d * d),
+            -2 * np.einsum("pnij,pnj->pni", hessians, bottoms),
+            (bottoms**2).sum(-1, keepdims=True),
+        ],
+        -1,
+    ).swapaxes(-1, -2)
     largest = np.zeros((problems, tracks))
     weights, lipschitz = [], []
     for s in range(times[-1] + 1):
         if s in times:
             weights.append(w.copy())
-            lipschitz.append(largest.copy())
-        each = w.reshape(problems, -1, d) @ side_by_side
-        each = each.reshape(problems, tracks, n + 1, n, d) - pulled
-        norms = np.sqrt((each[:, :, 1:] ** 2).sum(-1))
-        largest = np.maximum(largest, norms.max((-1, -2)))
-        w -= step * np.einsum("rn,ptrnd->ptrd", share, each)
+            lipschitz.append(np.sqrt(largest))
+        left_out = w[:, :, 1:].reshape(problems, -1, d)
+        squares = left_out[..., :, None] * left_out[..., None, :]
+        ones = np.ones((*left_out.shape[:2], 1))
+        terms = np.concatenate([squares.reshape(*left_out.shape[:2], d * d), left_out, ones], -1)
+        norms = (terms @ forms).reshape(problems, tracks, -1)
+        largest = np.maximum(largest, norms.max(-1))
+        w -= step * ((mean @ w[..., None])[..., 0] - pull)
     return QuadraticRuns(np.stack(weights), np.stack(lipschitz))
 
 
@@ -254,28 +198,19 @@ def constants(problem: Quadratics, normalization: str = "N1") -> Constants:
 
 
 def logistic_minimizers(
-    z: Array, regularization: npt.ArrayLike, normalization: str = "N1"
+    z: Array, regularization: float, normalization: str = "N1"
 ) -> tuple[Array, Array]:
-    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, by Newton's method.
+    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, and their curvatures.
 
     Each example's loss is ln(1 + e^(−w·z)) + λ/2 ‖w‖², so that under N2 the regulariser shrinks
     with the set. Returns (weights (problems, n + 1, d), Hessian eigenvalues (problems, n + 1, d),
-    ascending). Raises ``ArithmeticError`` where 50 steps do not reach a gradient of 1e-12.
+    ascending).
     """
     z = np.asarray(z, float)
-    problems, n, d = z.shape
-    share = shares(n, normalization)
-    lam = np.broadcast_to(np.asarray(regularization, float), (problems,))[:, None, None]
-    mass = share.sum(-1)[:, None]
-    w = np.zeros((problems, n + 1, d))
-    for _ in range(50):
-        p = expit(-(w @ z.swapaxes(-1, -2)))
-        gradient = lam * mass * w - (share * p) @ z
-        hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
-        hessian = hessian + (lam * mass)[..., None] * np.eye(d)
-        if np.abs(gradient).max() < 1e-12:
-            return w, np.linalg.eigvalsh(hessian)
-        move = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        # Away from the solution a full Newton step can overshoot; one length unit is safe.
-        w = w - move / np.maximum(1, np.linalg.norm(move, axis=-1, keepdims=True) / 2)
-    raise ArithmeticError("Newton's method did not converge: is the regularisation very small?")
+    share = shares(z.shape[1], normalization)
+    strength = regularization * share.sum(-1)
+    w = minimize_logistic(z[:, None], weights=share, regularization=strength)
+    p = expit(-(w @ z.swapaxes(-1, -2)))
+    hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
+    hessian = hessian + strength[:, None, None] * np.eye(z.shape[-1])
+    return w, np.linalg.eigvalsh(hessian)

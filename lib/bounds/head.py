@@ -91,6 +91,16 @@ def mean_rotation(*, n: Values, radius: Values, margin: Values) -> Bound:
     return np.sqrt(2) * B / (n * gamma)
 
 
+def mean_rotation_attained(*, n: Values, radius: Values, margin: Values) -> Bound:
+    """H9′: (1/n) Σ ‖u_S − u_{S^i}‖ ≤ (B / nγ) √(2 / (1 + γ/B)): sharper than H9, and attained.
+
+    A turn by θ is sin θ / cos(θ/2) long; sin θ ≤ γ ‖Δ_i‖ as in H7u, and H3 with γ' ≤ B keeps θ
+    from a right angle: cos θ ≥ γ/B. Two examples at a right angle attain it.
+    """
+    n, B, gamma = _separable(n, radius, margin)
+    return B / (n * gamma) * np.sqrt(2 / (1 + gamma / B))
+
+
 # --- After t steps: gradient descent on the mean loss of a head without regulariser --------------
 
 

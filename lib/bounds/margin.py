@@ -229,7 +229,8 @@ def _box(rows: Array, c: Array) -> Array:
     """min ½ ‖Σ a_i rows_i‖² − c·a over 0 ≤ a ≤ 1: Mehrotra's predictor and corrector."""
     half, weight = np.full(c.shape, 0.5), np.repeat(c.max(-1, keepdims=True), c.shape[1], 1)
     everything = _Interior(half, half.copy(), weight, weight.copy())
-    result, busy = np.zeros(c.shape), np.arange(len(c))
+    result, busy, best = np.zeros(c.shape), np.arange(len(c)), np.full(len(c), np.inf)
+    total = np.maximum(c.sum(-1), 1e-300)
     for _ in range(100):
         at = _Interior(*(value[busy] for value in everything))
         absent = c[busy] == 0
@@ -237,14 +238,18 @@ def _box(rows: Array, c: Array) -> Array:
         slope = np.einsum("snd,sd->sn", rows[busy], pull) - c[busy]
         off = np.where(absent, 0.0, slope - at.low + at.high)
         gap = np.where(absent, 0.0, at.low * at.a + at.high * at.room).sum(-1, keepdims=True)
-        result[busy] = np.where(absent, 0.0, at.a)
         # What the multipliers that follow from a alone leave: the primal minus the dual value.
         true_gap = np.where(
             absent, 0.0, np.maximum(slope, 0) * at.a + np.maximum(-slope, 0) * at.room
-        )
-        left = true_gap.sum(-1) > 1e-12 * c[busy].sum(-1)
+        ).sum(-1)
+        better = true_gap < best[busy]
+        result[busy[better]] = np.where(absent, 0.0, at.a)[better]
+        best[busy[better]] = true_gap[better]
+        # Beyond this the steps are rounding.
+        inside = np.minimum(at.a, at.room).min(-1) > 1e-14
+        left = (best[busy] > 1e-12 * total[busy]) & inside
         if not left.any():
-            return result
+            break
         at, off, gap = _Interior(*(value[left] for value in at)), off[left], gap[left]
         busy, absent = busy[left], absent[left]
         zero = np.zeros_like(off)
@@ -259,7 +264,9 @@ def _box(rows: Array, c: Array) -> Array:
         k = _longest(at, by)
         for value, now, change in zip(everything, at, by, strict=True):
             value[busy] = now + k * change
-    raise ArithmeticError(f"{len(busy)} of {len(c)} sets did not converge")
+    if (best > 1e-8 * total).any():
+        raise ArithmeticError(f"{(best > 1e-8 * total).sum()} of {len(c)} sets did not converge")
+    return result
 
 
 def _newton(
@@ -294,6 +301,13 @@ def _low_rank_solve(rows: Array, diagonal: Array, right: Array) -> Array:
     scaled = rows / diagonal[..., None]
     inner = rows.swapaxes(-1, -2) @ scaled
     inner[:, np.arange(d), np.arange(d)] += 1
-    first = right / diagonal
-    middle = np.linalg.solve(inner, np.einsum("snd,sn->sd", rows, first)[..., None])[..., 0]
-    return first - np.einsum("snd,sd->sn", scaled, middle)
+
+    def solve(right: Array) -> Array:
+        first = right / diagonal
+        middle = np.linalg.solve(inner, np.einsum("snd,sn->sd", rows, first)[..., None])[..., 0]
+        return first - np.einsum("snd,sd->sn", scaled, middle)
+
+    # The formula of Woodbury loses digits where the diagonal is uneven; refining restores them.
+    x = solve(right)
+    off = right - diagonal * x - np.einsum("snd,sd->sn", rows, np.einsum("snd,sn->sd", rows, x))
+    return x + solve(off)

@@ -58,19 +58,19 @@ def quadratics(
 ) -> Quadratics:
     """Quadratic problems with Hessian eigenvalues drawn from [``smallest``, ``largest``].
 
-    Each example has its own eigenvectors, or all of a problem the same (``shared``, eigenvalues
-    too: then the smallest is attained, and the curvature of the mean is as bad as that of each).
-    The start is ``distance`` away from the mean of the centres, in a random direction.
+    Each example has its own eigenvectors and eigenvalues. ``shared``: those of a problem have all
+    the same eigenvectors, and ``smallest`` along the first, so that it is the curvature of their
+    mean as well: badly conditioned problems. The start is ``distance`` away from the mean of the
+    centres, in a random direction.
     """
-    each = 1 if shared else n
-    basis = np.linalg.qr(rng.normal(size=(problems, each, d, d)))[0]
-    values = rng.uniform(smallest, largest, (problems, each, d))
-    if shared and d > 1:
-        values[..., 0], values[..., -1] = smallest, largest
+    basis = np.linalg.qr(rng.normal(size=(problems, 1 if shared else n, d, d)))[0]
+    values = rng.uniform(smallest, largest, (problems, n, d))
+    if shared:
+        values[..., 0] = smallest
     hessians = (basis * values[..., None, :]) @ basis.swapaxes(-1, -2)
     centres = rng.normal(size=(problems, n, d))
     start = centres.mean(1) + distance * directions(rng, problems, d)
-    return Quadratics(np.repeat(hessians, n // each, 1), centres, start)
+    return Quadratics(hessians, centres, start)
 
 
 def turning(n: int, tilt: float = 1.0, margin: float = 0.1) -> Array:

@@ -72,6 +72,7 @@ def _several(
         np.tile(importance, (len(shares), 1)),
         steps=steps,
         loss=loss,
+        workers=1,
     ).weights.reshape(len(steps), sets, len(shares), count // heads, heads, d)
     weights = found.mean(-2)
     whole, left = weights[..., :runs, :], weights[..., runs:, :]
@@ -194,6 +195,7 @@ def removal(
             np.tile(importance, (len(shares), 1)),
             steps=steps,
             loss=loss,
+            workers=1,
         )
         table = sweeps.grid(described, rates, shares, steps)
         table["source"], table["runs"], table["removed"] = source, runs, removed

@@ -3,6 +3,7 @@
 Every function takes stacked sets z (sets, n, d), z_i = y_i · features_i, and gives one tidy table;
 ``set`` numbers the sets. A bound is NaN where one of its assumptions does not hold. Columns named
 like ``H16`` are the bounds of ``lib.bounds.head``; ``share`` is η / (2/β), β as in ``smoothness``.
+One thread each: the engine runs several jobs side by side.
 """
 
 import math
@@ -61,8 +62,8 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     """The limit of infinitely many steps: ``describe``, and what leaving out each example does.
 
     Adds ``support`` (support vectors), ``displacement_mean`` and ``_max`` (‖ŵ_S − ŵ_{S^i}‖ over i),
-    ``rotation_mean`` and ``_max`` (of the directions), the bounds H1, H5, H6, H8 and H9 on the
-    means, and, with labels (sets, n) of −1 and 1, ``centre_distance`` = ‖c₊ − c₋‖, at least 2γ.
+    ``rotation_mean`` and ``_max`` (of the directions), the bounds H1, H5, H6, H8, H9 and H9′ on
+    the means, and, with labels (sets, n) of −1 and 1, ``centre_distance`` = ‖c₊ − c₋‖, at least 2γ.
     """
     table = describe(z)
     full = max_margin(z)
@@ -84,6 +85,7 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
         "H6": head.mean_rotation_of_slack,
         "H8": head.mean_displacement,
         "H9": head.mean_rotation,
+        "H9′": head.mean_rotation_attained,
     }.items():
         table[name] = bound_column(bound, **known)
     if labels is not None:
@@ -124,6 +126,7 @@ def leave_one_out(
         np.tile(importance, (len(shares), 1)),
         steps=steps,
         loss=loss,
+        workers=1,
     )
     weights = found.weights.reshape(len(steps), len(z), len(shares), runs, -1)
     apart, turned = descent.difference(weights)
@@ -200,8 +203,11 @@ def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> 
     return table
 
 
-def soft_margins(z: Array, regularizations: Sequence[float]) -> pd.DataFrame:
+def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     """The regularised head (hinge, N1) with and without each example: a row a set and λ.
+
+    λ = ``regularization`` is ``relative`` · B²: in other units of the features it is the same
+    problem, with the same directions.
 
     ``parameter_mean``, ``parameter_max``, ``direction_mean``, ``direction_max`` over i, ``norm`` =
     ‖w_S‖, ``gap`` (the largest duality gap), and the bounds S0 (on the norm), S1, S2, S3 (on the
@@ -210,10 +216,11 @@ def soft_margins(z: Array, regularizations: Sequence[float]) -> pd.DataFrame:
     sets = describe(z)
     importance = descent.shares(z.shape[1], "N1")
     parts = []
-    for regularization in regularizations:
-        solved = [_solve_soft(one, regularization, importance) for one in z]
+    for value in relative:
+        table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
+        pairs = zip(z, table["regularization"], strict=True)
+        solved = [_solve_soft(one, strength, importance) for one, strength in pairs]
         weights = np.stack([weights for weights, _ in solved])
-        table = sets.assign(regularization=float(regularization))
         for name, apart in descent.difference(weights)._asdict().items():
             table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1), apart.max(-1)
         table["norm"] = np.linalg.norm(weights[:, 0], axis=-1)
