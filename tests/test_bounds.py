@@ -422,6 +422,61 @@ def test_beyond_the_step_condition_heads_part():
     assert (moved > inside).any()
 
 
+def direction_error(runs, z):
+    """How far the whole run's directions are from the maximum-margin one, (times,)."""
+    full = margin.max_margin(z)
+    w = runs.weights[:, 0, 0, 0]
+    aim = full.weights[0] * full.margin[0]
+    return np.linalg.norm(w / np.linalg.norm(w, axis=-1, keepdims=True) - aim, axis=-1)
+
+
+def test_beyond_its_step_condition_the_exponential_loss_flies_off():
+    """H11 assumes η ≤ 1/B²: at 300/B² the second step goes far in a wrong direction."""
+    z = np.array([[[1.0, 0.02], [-0.95, 0.02]]])
+    gamma = margin.max_margin(z).margin[0]
+    runs = descent.head_descent(z, 300.0, [2], loss="exponential", rows="whole")
+    norm = np.linalg.norm(runs.weights[0, 0, 0, 0])
+    formula = np.sqrt(2 * (np.log(2) + 300.0) / (gamma * norm))
+    assert direction_error(runs, z)[0] > 2 * formula
+
+
+def test_far_starts_break_the_bounds_on_the_bias_from_zero():
+    """H11 and H13 assume w_0 = 0: a start far in the wrong direction keeps its direction."""
+    z = np.array([[[1.0, 0.1], [1.0, -0.1]]])
+    start = np.array([[[-5.0, 40.0]]])
+    runs = descent.head_descent(z, 0.9, [1], loss="exponential", start=start, rows="whole")
+    norm = np.linalg.norm(runs.weights[0, 0, 0, 0])
+    known = {"n": 2, "radius": 1.01, "margin": margin.max_margin(z).margin[0], "rate": 0.9}
+    assert direction_error(runs, z)[0] > head.direction_error_of_norm(**known, norm=norm)
+
+
+def test_a_quadratic_model_of_a_loss_that_is_not_quadratic_can_be_wrong():
+    """T2 with constants of the optimum: far away the logistic loss is flatter than they say."""
+    z = np.array([[[3.0], [-3.0], [3.0], [-3.0], [0.5]]])
+    best, spectrum = descent.logistic_minimizers(z, 0.01, "N2")
+    start = best[:, :1] + 6.0
+    runs = descent.head_descent(
+        z, 0.2, [399], start=start, normalization="N2", regularization=0.01
+    )  # fmt: skip
+    moved = descent.difference(runs.weights[0, 0, 0]).parameter
+    i = int(moved.argmax())
+    pull = 1 / (1 + np.exp(z[0, i, 0] * best[0, 1 + i, 0]))
+    formula = quadratic.initial_distance(
+        n=5,
+        gradient=abs(0.01 * best[0, 1 + i, 0] - pull * z[0, i, 0]),
+        curvature=spectrum[0, 0, 0],
+        curvature_without=spectrum[0, 1 + i, 0],
+        sharpness=2.3,
+        sharpness_without=2.3,
+        distance=6.0,
+        smoothness=2.3,
+        rate=0.2,
+        steps=399,
+        normalization="N2",
+    )
+    assert moved[i] > formula
+
+
 def test_from_another_start_the_bound_for_zero_fails():
     """H16 for w_0 = 0 says 2B/(nγ) under N2. From a start that points the wrong way, all runs
     without an example cross zero later than the whole run, and point the other way meanwhile.
