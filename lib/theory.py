@@ -30,6 +30,7 @@ _BOUNDS = tuple(
 )  # fmt: skip
 
 
+_MARGINS = tuple(f"lib/bounds/{name}.py" for name in ("assumptions", "head", "margin", "sweeps"))
 _FULL = tuple(
     f"lib/bounds/{name}.py"
     for name in (
@@ -67,7 +68,7 @@ KINDS = {
     "tuned": Kind(
         "46_look_into_stabilized_runs",
         ("geometry", "removal_runs", "removal_spread"),
-        (*_BOUNDS, "lib/tuned.py", "lib/resampling.py", *provenance.TRAINING_CODE),
+        (*_MARGINS, "lib/tuned.py", "lib/resampling.py", *provenance.TRAINING_CODE),
     ),
 }
 #: Parameters that the engine sets itself.
