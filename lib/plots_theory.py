@@ -6,12 +6,28 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 
 from lib.plots import INK, PALE, STATUS
 from lib.plots_seeds import LOOKS
 
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":", "T4": "-.", "T5": (0, (1, 1))}
+
+
+#: Verdicts (``lib.predictions``) as they are drawn: colour, marker, filled.
+_VERDICTS = {
+    "direction": (STATUS["ok"][1], "o", True),
+    "opposite": (STATUS["failed"][1], "v", False),
+    "undecided": ("#777777", "o", False),
+}
+
+
+def _plain_log(axis: Axis) -> None:
+    """A log axis with ticks at 1, 2 and 5 of each decade, written out."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
@@ -33,6 +49,9 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
             ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
                     label=f"bound {theorem}")  # fmt: skip
     ax.set(xlabel="step", yscale="log")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * 4)  # room for a legend
+    _plain_log(ax.yaxis)
     return ax
 
 
@@ -48,6 +67,7 @@ def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
     line = measured[0] * (x / x[0]) ** exponent
     ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
     ax.set(xscale="log", yscale="log")
+    _plain_log(ax.yaxis)
     ax.set_xticks(x, [f"{value:g}" for value in x])
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     return ax
@@ -89,6 +109,7 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
         ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
     ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
     ax.set(xscale="log", yscale="log", xlabel="heads")
+    _plain_log(ax.yaxis)
     heads = sorted(table["heads"].unique())
     ax.set_xticks(heads, [f"{value:g}" for value in heads])
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
@@ -102,16 +123,23 @@ def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
     ``table`` is ``lib.predictions.table_of`` of claims with the same null.
     """
     for place, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
-        colour = STATUS["ok"][1] if row["verdict"].startswith("direction") else STATUS["failed"][1]
+        kind = row["verdict"].split()[0]
+        colour, marker, filled = _VERDICTS.get(kind, _VERDICTS["undecided"])
         ax.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
-        face = colour if row["verdict"].startswith("direction") else "white"
-        ax.plot(row["measured"], place, "o", color=colour, markerfacecolor=face)
+        face = colour if filled else "white"
+        ax.plot(row["measured"], place, marker, color=colour, markerfacecolor=face)
         if np.isfinite(row["predicted"]):
             ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
+    for kind, (colour, marker, filled) in _VERDICTS.items():
+        label = {"undecided": "undecided, or no effect seen"}.get(kind, kind)
+        face = colour if filled else "white"
+        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=label)
+    if table["predicted"].notna().any():
+        ax.plot([], [], "D", color=INK, markerfacecolor="none", markersize=5, label="predicted")
     ax.axvline(null, color=INK, linestyle=":", linewidth=0.8, zorder=0)
-    labels = [f"{row.quantity}" for row in table.itertuples()]
-    ax.set_yticks(range(len(table)), labels[::-1])
+    ax.set_yticks(range(len(table)), list(table["quantity"])[::-1])
     ax.set(xscale="log", xlabel="measured ratio", ylim=(-0.6, len(table) - 0.4))
+    _plain_log(ax.xaxis)
     ax.grid(axis="x", linewidth=0.4, color="#dddddd")
     ax.set_axisbelow(True)
     return ax
