@@ -15,7 +15,7 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import backbones, finetune, frozen, paths, theory
+from lib import backbones, finetune, frozen, paths, resampling, theory
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
@@ -380,6 +380,13 @@ def test_tightness_counts_violations_and_vacuous_bounds():
     assert found.loc["T1c", "violated"] == 0 and found.loc["H15b", "compared"] == 0
 
 
+def test_limits_of_an_sd_are_those_of_its_scores():
+    scores = np.random.default_rng(0).normal(size=(2, 9))
+    low, high = summaries.sd_limits(scores.std(1, ddof=1), 9)
+    for i, one in enumerate(scores):
+        assert (low[i], high[i]) == pytest.approx(resampling.sd_interval(one)[1:3])
+
+
 def test_rank_correlation_is_spearmans_with_an_interval_that_holds_it():
     rng = np.random.default_rng(0)
     a = rng.normal(size=200)
@@ -466,6 +473,20 @@ def test_the_committed_plan_names_parameters_that_exist():
     jobs = {job.name for job in plan.jobs}
     for pattern in summaries.earlier()["jobs"].unique():
         assert any(re.fullmatch(pattern, name) for name in jobs), pattern
+
+
+def test_the_reference_holds_every_job_and_violates_no_bound():
+    plan = theory.load_plan("theory")
+    for kind in ("synthetic", "heads"):
+        jobs = [job.name for job in plan.of(kind)]
+        for table in theory.KINDS[kind].tables:
+            found = theory.read("reference-theory", table, jobs)
+            assert set(found["job"]) == set(jobs)
+            if table in summaries.BOUNDED:
+                bounds = summaries.tightness(found, table).set_index("bound")
+                assert bounds["violated"].sum() == 0 and bounds["largest"].max() <= 1
+    margins = theory.read("reference-theory", "margins")
+    assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
 
 
 def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
