@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers as hf
 
+from lib import theory
 from lib.batches import Encoded
 from lib.bounds import full_tuning, network, quadratic, retraining_study
 from lib.bounds.assumptions import Inapplicable
@@ -313,3 +314,22 @@ def test_short_rows_are_balanced_and_nested(bert):
     assert sorted(more) == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="rows of at most 4 tokens are"):
         network.short_rows(data, 4, longest=4)
+
+
+# The committed measurements.
+
+
+def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
+    plan = theory.load_plan("theory")
+    for kind in ("full", "tuned"):
+        names = [job.name for job in plan.of(kind)]
+        for table in theory.KINDS[kind].tables:
+            assert set(theory.read("reference-theory", table, names)["job"]) == set(names)
+    rows = theory.read("reference-theory", "full_tuning")
+    bound = rows["reason"] == ""
+    assert rows["bound_mean"].notna().equals(bound) and (rows["comparisons"] > 0).equals(bound)
+    assert rows["violations"].sum() == 0 and rows["comparisons"].sum() > 20_000
+    assert (rows.loc[rows["rate_factor"] > 1, "theorem"][bound] == "T3").all()
+    constants = theory.read("reference-theory", "full_constants")
+    failing = constants.loc[constants["curvature"] <= 0, "job"]
+    assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()
