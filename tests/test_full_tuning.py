@@ -219,6 +219,17 @@ def test_the_start_moves_along_the_line_to_the_minimiser():
     assert [distances[0.5], distances[-1.0]] == pytest.approx([whole / 2, 2 * whole], rel=1e-5)
 
 
+def test_fitting_is_the_full_run_alone():
+    losses = QuadraticLosses(np.random.default_rng(9))
+    problem = problem_of(losses)
+    how = {"rate": 0.1, "steps": 12}
+    fitted = retraining_study.fit(losses, problem.anchor, 0.3, **how)
+    whole = descend(problem, problem.anchor, **how).weights[0]
+    assert fitted.dtype == torch.float64 and torch.allclose(fitted, whole, atol=1e-5)
+    none = retraining_study.fit(losses, problem.anchor, 0.3, rate=0.1, steps=0)
+    assert torch.allclose(none, problem.anchor, atol=1e-6)
+
+
 def test_bounds_are_those_of_the_formulas_by_hand():
     losses = QuadraticLosses(np.random.default_rng(8))
     found = study_of(losses, case_of(rates=(0.5,), steps=3))
