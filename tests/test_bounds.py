@@ -537,6 +537,7 @@ def test_pieces_and_threads_change_nothing(monkeypatch):
     z = problems.separable(np.random.default_rng(0), 7, 9, 3, 0.1)
     whole = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=1)
     monkeypatch.setattr(tuning, "_BLOCK", 50)
+    monkeypatch.setattr(tuning, "_LEAST", 50)
     pieces = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=2)
     assert pieces.weights == pytest.approx(whole.weights, rel=1e-13, abs=1e-14)
     one = descent.head_descent(z[:1], [0.5, 2.0], [3, 50], workers=2)

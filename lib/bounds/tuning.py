@@ -16,21 +16,29 @@ Array = npt.NDArray[np.float64]
 
 
 class _Loss(NamedTuple):
-    """−ℓ'(m) = offset + factor · function(scale · m), the cheapest way that numpy has."""
+    """``pull(scale · m, moves)`` puts moves · (−ℓ'(m)) in the place of scaled margins m = w·z."""
 
     scale: float
-    function: Callable[..., Array]
-    offset: float
-    factor: float
+    pull: Callable[[Array, Array], None]
 
 
-#: 1 / (1 + e^m) = ½ − ½ tanh(m / 2), and e^(−m), of the margin m = w·z.
-LOSSES = {
-    "logistic": _Loss(0.5, np.tanh, 0.5, -0.5),
-    "exponential": _Loss(-1.0, np.exp, 0.0, 1.0),
-}
-#: So many margins at once fit into a core's cache.
-_BLOCK = 65_536
+def _logistic(margins: Array, moves: Array) -> None:
+    """moves / (1 + e^m); e^m may overflow to infinity, where the quotient is 0 as it should be."""
+    with np.errstate(over="ignore"):
+        np.exp(margins, out=margins)
+    margins += 1
+    np.divide(moves, margins, out=margins)
+
+
+def _exponential(margins: Array, moves: Array) -> None:
+    """moves · e^(−m), of −m."""
+    np.exp(margins, out=margins)
+    margins *= moves
+
+
+LOSSES = {"logistic": _Loss(1.0, _logistic), "exponential": _Loss(-1.0, _exponential)}
+#: So many margins at once fit into a core's cache, and fewer are not worth a thread.
+_BLOCK, _LEAST = 65_536, 8_192
 
 
 class Tuned(NamedTuple):
@@ -75,19 +83,21 @@ def descend(
     weights = np.empty((len(steps), *starts.shape))
     accumulated = np.empty(weights.shape[:-1])
     form = _by_margins if n < 2 * d else _by_weights
-    # Runs know nothing of each other, so they are cut into blocks that fit into the cache.
-    width = min(runs, max(1, _BLOCK // n))
-    depth = max(1, _BLOCK // (n * width))
+    # Runs know nothing of each other: they are cut into blocks, enough of them for all threads.
+    workers = workers or os.cpu_count() or 1
+    block = min(_BLOCK, max(_LEAST, -(-sets * runs * n // workers)))
+    width = min(runs, max(1, -(-block // n)))
+    depth = max(1, block // (n * width))
 
     def run(first: int, begin: int) -> None:
-        block = (slice(first, first + depth), slice(begin, begin + width))
-        moves = rates[block][..., None] * importance[block[1]]
+        part = (slice(first, first + depth), slice(begin, begin + width))
+        moves = rates[part][..., None] * importance[part[1]]
         shrink = 1 - regularization * moves.sum(-1, keepdims=True)
-        out = (weights[:, *block], accumulated[:, *block])
-        form(z[block[0]], starts[block], moves, shrink, steps, LOSSES[loss], out)
+        out = (weights[:, *part], accumulated[:, *part])
+        form(z[part[0]], starts[part], moves, shrink, steps, LOSSES[loss], out)
 
     corners = [(s, r) for s in range(0, sets, depth) for r in range(0, runs, width)]
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         list(pool.map(run, *zip(*corners, strict=True)))
     return Tuned(weights, accumulated)
 
@@ -105,16 +115,13 @@ def _by_weights(
     scaled = np.ascontiguousarray(z.swapaxes(-1, -2)) * loss.scale
     # A column of ones beside z sums η Σ c_i p_i along the way.
     wide = np.concatenate([z, np.ones((*z.shape[:2], 1))], -1)
-    steady, moves = (loss.offset * moves) @ wide, loss.factor * moves
     weights, margins = starts.copy(), np.empty(moves.shape)
     total = np.zeros(margins.shape[:2])
     place = 0
     for step in range(1, steps[-1] + 1):
         np.matmul(weights, scaled, out=margins)
-        loss.function(margins, out=margins)
-        margins *= moves
+        loss.pull(margins, moves)
         added = margins @ wide
-        added += steady
         weights *= shrink
         weights += added[..., :-1]
         total += added[..., -1]
@@ -134,21 +141,19 @@ def _by_margins(
 ) -> None:
     """The same through the margins: w = kept · w_0 + Σ gained_i z_i, where λ shrinks both."""
     transposed = np.ascontiguousarray(z.swapaxes(-1, -2))
-    pull = (z @ transposed) * loss.scale
-    steady, moves = loss.offset * moves, loss.factor * moves
+    gram = (z @ transposed) * loss.scale
     margins = (starts @ transposed) * loss.scale
     added, gained = np.empty_like(margins), np.zeros_like(margins)
     kept, total = np.ones_like(shrink), np.zeros(margins.shape[:2])
     place = 0
     for step in range(1, steps[-1] + 1):
-        loss.function(margins, out=added)
-        added *= moves
-        added += steady
+        added[...] = margins
+        loss.pull(added, moves)
         total += added.sum(-1)
         gained *= shrink
         gained += added
         margins *= shrink
-        margins += added @ pull
+        margins += added @ gram
         kept = kept * shrink
         if step == steps[place]:
             out[0][place], out[1][place] = kept * starts + gained @ z, total
