@@ -50,6 +50,8 @@ ladder        how often runs fail at each learning rate, and where half of them 
 failing       what the training of failed runs looks like
 bounds        stability bounds: statements, solvers, problems, sweeps
 frozen        features of a pretrained encoder, for linear heads
+tuned         fine-tuned models: their features; runs on fewer rows
+predictions   what a theory says of a quantity, and what came about
 theory        jobs that hold the bounds against measurements, and their tables
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
@@ -60,4 +62,5 @@ plots         figures, byte-reproducible and with alternative text
 plots_seeds   figures of crossed designs
 plots_failing  figures of failed runs
 plots_bounds  figures of stability bounds
+plots_theory  figures of theory beside real runs
 """

@@ -30,6 +30,16 @@ _BOUNDS = tuple(
 )  # fmt: skip
 
 
+_MARGINS = tuple(f"lib/bounds/{name}.py" for name in ("assumptions", "head", "margin", "sweeps"))
+_FULL = tuple(
+    f"lib/bounds/{name}.py"
+    for name in (
+        "assumptions", "quadratic", "curvature", "network", "retraining", "full_tuning",
+        "retraining_study",
+    )
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of job: its notebook, the tables that it writes, and the code that decides them."""
@@ -49,6 +59,16 @@ KINDS = {
         "44_tune_real_heads",
         ("margins", "leave_one_out", "soft_margin", "seeds", "removal"),
         (*_BOUNDS, "lib/frozen.py", *provenance.TRAINING_CODE),
+    ),
+    "full": Kind(
+        "45_retrain_without_examples",
+        ("full_tuning", "full_constants"),
+        (*_FULL, *provenance.TRAINING_CODE),
+    ),
+    "tuned": Kind(
+        "46_look_into_stabilized_runs",
+        ("geometry", "removal_runs", "removal_spread"),
+        (*_MARGINS, "lib/tuned.py", "lib/resampling.py", *provenance.TRAINING_CODE),
     ),
 }
 #: Parameters that the engine sets itself.

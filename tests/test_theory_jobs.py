@@ -583,6 +583,28 @@ def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch)
 
 
 @pytest.mark.slow
+def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
+    done = execute(
+        "45_retrain_without_examples.ipynb", tmp_path, task=str(own_file), examples=4, longest=20,
+        steps=2, regularizations=[20.0], rates=[1.0, 3.0],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = execute(
+        "46_look_into_stabilized_runs.ipynb", tmp_path, task=str(own_file), train_rows=40,
+        eval_rows=20, epochs=1, margin_rows=20, runs=3, methods=["standard"],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    for kind in ("full", "tuned"):
+        for table in theory.KINDS[kind].tables:
+            assert len(theory.read("by-hand", table, [kind])) > 0
+    found = theory.read("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
+    assert (
+        found[1.0] > found[3.0] and theory.read("by-hand", "full_tuning")["violations"].eq(0).all()
+    )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("notebook", "parameters", "message"),
     [
@@ -593,6 +615,8 @@ def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch)
         ("44_tune_real_heads.ipynb", {"train_rows": 2.5}, "expected int"),
         ("44_tune_real_heads.ipynb", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
         ("44_tune_real_heads.ipynb", {"results": "reference"}, "by promoting"),
+        ("45_retrain_without_examples.ipynb", {"results": "reference-theory"}, "by promoting"),
+        ("46_look_into_stabilized_runs.ipynb", {"methods": ["mrm"]}, "did you mean mmr"),
     ],
 )
 def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, message):

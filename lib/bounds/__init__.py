@@ -22,9 +22,9 @@ sweeps            leave-one-out of heads over sizes, margins, steps and rates, a
 starts            heads from random starts, several heads averaged, rows removed, as tables
 summaries         such tables in short: means with intervals, tightness, ranks
 side_by_side      every bound of one problem beside what it bounds
-tuning            linear heads from any starts, on any rows, many runs at once
-draws             separable sets drawn for sweeps
-sweeps            what leaving out an example does, beside the bounds: tables
-starts            the same of random starts, several heads and removed rows
-summaries         the sweeps in short: means over sets, tightness, ranks
+curvature         Hessian-vector products of a real loss, ends of its spectrum by Lanczos
+network           a real classifier as losses over one vector of weights
+retraining        gradient descent on all examples and without some, side by side
+full_tuning       the bounds of full fine-tuning with constants estimated from a network
+retraining_study  one case of it: constants, runs at several rates, bounds beside them
 """

@@ -1,0 +1,145 @@
+"""Figures of theory beside measurements on real runs, in the style of ``lib.plots``."""
+
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+
+from lib.plots import INK, PALE, STATUS
+from lib.plots_seeds import LOOKS
+
+#: Bounds of full fine-tuning: line styles.
+_LINES = {"T1": "--", "T2": ":", "T4": "-.", "T5": (0, (1, 1))}
+
+
+#: Verdicts (``lib.predictions``) as they are drawn: colour, marker, filled.
+_VERDICTS = {
+    "direction": (STATUS["ok"][1], "o", True),
+    "opposite": (STATUS["failed"][1], "v", False),
+    "undecided": ("#777777", "o", False),
+}
+
+
+def _plain_log(axis: Axis) -> None:
+    """A log axis with ticks at 1, 2 and 5 of each decade, written out."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
+    """Mean distance between runs with and without an example, step by step, and bounds on it.
+
+    ``rows`` are those of one case and rate of ``lib.bounds.full_tuning.compare``. Points: measured,
+    the bar reaching up to the largest over the examples. A bound that does not apply is not drawn.
+    """
+    colour = STATUS["ok"][1]
+    measured = rows[rows["theorem"] == "T1"].sort_values("steps")
+    ax.vlines(
+        measured["steps"], measured["measured_mean"], measured["measured_max"],
+        colors=colour, linewidth=1.0,
+    )  # fmt: skip
+    ax.plot(measured["steps"], measured["measured_mean"], "o", color=colour, label="measured")
+    for theorem in theorems:
+        part = rows[(rows["theorem"] == theorem) & rows["bound_mean"].notna()].sort_values("steps")
+        if len(part):
+            ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
+                    label=f"bound {theorem}")  # fmt: skip
+    ax.set(xlabel="step", yscale="log")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * 4)  # room for a legend
+    _plain_log(ax.yaxis)
+    return ax
+
+
+def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
+    """Measured values and bounds against n on log axes; a pale line of the predicted slope.
+
+    ``table`` has ``n, measured_mean, bound_mean``, by rising n.
+    """
+    x = table["n"].to_numpy(float)
+    measured = table["measured_mean"].to_numpy()
+    ax.plot(x, measured, "o-", color=STATUS["ok"][1], label="measured")
+    ax.plot(x, table["bound_mean"], "s--", color=INK, markerfacecolor="white", label="bound T3")
+    line = measured[0] * (x / x[0]) ** exponent
+    ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
+    ax.set(xscale="log", yscale="log")
+    _plain_log(ax.yaxis)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    return ax
+
+
+def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
+    """Distance between runs at some steps against the distance from the start to the minimiser.
+
+    ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
+    """
+    for (colour, marker), (steps, part) in zip(
+        itertools.cycle(LOOKS), rows.groupby("steps"), strict=False
+    ):
+        part = part.sort_values("distance")
+        look = {"color": colour, "marker": marker, "label": f"step {steps}"}
+        ax.plot(part["distance"], part["measured_mean"], **look)
+    ax.set(ylim=(0, None), xlabel="distance from start to minimiser")
+    return ax
+
+
+def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
+    """A spread over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
+
+    ``table`` has ``heads``, ``learning_rate``, and ``quantity`` (such as ``sd``) with its ends,
+    ``sd_low`` and ``sd_high``; a colour and marker a learning rate.
+    """
+    groups = list(table.groupby("learning_rate"))
+    shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
+    for (colour, marker), shift, (rate, part) in zip(
+        itertools.cycle(LOOKS), shifts, groups, strict=False
+    ):
+        part = part.sort_values("heads")
+        heads = part["heads"].to_numpy(float)
+        ax.vlines(heads * shift, part[f"{quantity}_low"], part[f"{quantity}_high"], colors=colour)
+        ax.plot(
+            heads * shift, part[quantity], marker, color=colour, label=f"learning rate {rate:g}"
+        )
+        law = part[quantity].iloc[0] * (heads / heads[0]) ** -0.5
+        ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
+    ax.set(xscale="log", yscale="log", xlabel="heads")
+    _plain_log(ax.yaxis)
+    heads = sorted(table["heads"].unique())
+    ax.set_xticks(heads, [f"{value:g}" for value in heads])
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    return ax
+
+
+def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
+    """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
+    diamond where the theory predicts a size.
+
+    ``table`` is ``lib.predictions.table_of`` of claims with the same null.
+    """
+    for place, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
+        kind = row["verdict"].split()[0]
+        colour, marker, filled = _VERDICTS.get(kind, _VERDICTS["undecided"])
+        ax.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
+        face = colour if filled else "white"
+        ax.plot(row["measured"], place, marker, color=colour, markerfacecolor=face)
+        if np.isfinite(row["predicted"]):
+            ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
+    for kind, (colour, marker, filled) in _VERDICTS.items():
+        label = {"undecided": "undecided, or no effect seen"}.get(kind, kind)
+        face = colour if filled else "white"
+        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=label)
+    if table["predicted"].notna().any():
+        ax.plot([], [], "D", color=INK, markerfacecolor="none", markersize=5, label="predicted")
+    ax.axvline(null, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(table)), list(table["quantity"])[::-1])
+    ax.set(xscale="log", xlabel="measured ratio", ylim=(-0.6, len(table) - 0.4))
+    _plain_log(ax.xaxis)
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax

@@ -1,0 +1,113 @@
+"""Fine-tuned models themselves, where a run's record is not enough: their weights and features.
+
+``lib.finetune`` returns what a run said and drops its weights. Here the same training returns the
+models, for the few experiments that look inside.
+"""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import backbones, devices, measures, resampling, training
+from lib.backbones import Located
+from lib.batches import Encoded
+from lib.bounds import sweeps
+from lib.config import Setting
+from lib.learners import Alone
+from lib.loading import Loader
+from lib.methods import parse_method
+from lib.preparation import Prepared
+from lib.runs import Run
+from lib.seeds import Seeds
+
+
+def models_of(
+    setting: Setting, seeds: list[Seeds], data: Prepared, located: Located, *, trained: bool = True
+) -> list[torch.nn.Module]:
+    """The models of a setting, a seed each, on the CPU and in evaluation mode.
+
+    ``trained = False``: as they are before the first step, with the head of the seed. Each model
+    is trained alone and has the weights of the run that ``lib.finetune.finetune`` makes of the
+    same setting and seed. Raises ``ValueError`` for settings that choose checkpoints or that
+    change the backbone's dropout, which this does not do.
+    """
+    if setting.evals_per_epoch or setting.dropout >= 0:
+        raise ValueError("evals_per_epoch and dropout have to be those of the default")
+    devices.make_deterministic()
+    place, methods, models = torch.device("cpu"), parse_method(setting.method), []
+    begin = located
+    for method in methods.values():
+        begin = method.begin(begin, data.train, setting.precision, place)
+    for one in seeds:
+        model, lacking = backbones.load_classifier(begin, data.n_outputs, one.stream("init"))
+        new = set(lacking)
+        for method in methods.values():
+            method.rebuild(model, new)
+        if trained:
+            training.train(
+                [model], setting, data, [one], place, methods,
+                new=new, validate=lambda _: 0.0, title=f"{setting.method} {one.label}",
+            )  # fmt: skip
+        models.append(model.eval())
+    return models
+
+
+@torch.no_grad()
+def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
+    """(N, D) float64: what the output layer of a model is given for each example."""
+    learner, loader = Alone([model]), Loader(data, torch.device("cpu"))
+    found = []
+    for start in range(0, len(data), batch_size):
+        inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))
+        found.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
+    learner.close()
+    return torch.cat(found).double().numpy()
+
+
+def margins_of(features: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """``lib.bounds.sweeps.margins`` of the features (S, n, D) of S models, a row a model.
+
+    ``labels`` (n,) are 0 and 1. A constant 1, the head's bias, is appended; nothing is rescaled,
+    because the scale of the features is part of what the methods change.
+    """
+    signs = np.where(labels == 1, 1.0, -1.0)
+    bias = np.ones((*features.shape[:2], 1))
+    z = np.concatenate([features, bias], -1) * signs[:, None]
+    return sweeps.margins(z, np.tile(signs, (len(z), 1)))
+
+
+def without_rows(data: Prepared, share: float, rng: np.random.Generator) -> Prepared:
+    """The task with a random ``share`` of its training rows removed, the others in their order."""
+    n = len(data.train)
+    kept = np.sort(rng.permutation(n)[round(share * n) :])
+    return dataclasses.replace(data, train=data.train.take(kept))
+
+
+def run_rows(made: list[Run]) -> pd.DataFrame:
+    """Score and status of runs, a row a run; runs that diverged have no score."""
+    names = ("seed", "status", "score", "accuracy", "majority", "final_loss")
+    rows = [{name: run.record[name] for name in names} for run in made]
+    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in made])
+
+
+def spreads_of(made: list[Run], *, level: float = 0.95) -> dict[str, float]:
+    """How much runs on the same evaluation rows differ: SD of the scores (interval for normal
+    scores) and mean pairwise disagreement of the predictions (interval from resampling runs).
+
+    Runs that diverged are left out and counted: ``runs`` are those that are used.
+    """
+    whole = [run for run in made if run.record["status"] != "diverged"]
+    scores = np.array([run.record["score"] for run in whole], float)
+    predictions = np.stack([run.logits.argmax(-1) for run in whole])
+    sd = resampling.sd_interval(scores, level=level)
+    apart = measures.instability(measures.pairwise_disagreement(predictions), level=level)
+    return {
+        "runs": len(whole),
+        "diverged": len(made) - len(whole),
+        "failed": sum(run.record["status"] != "ok" for run in whole),
+        "score_mean": scores.mean(),
+        **dict(zip(("sd", "sd_low", "sd_high"), sd[:3], strict=True)),
+        **dict(zip(("disagreement", "low", "high"), apart[:3], strict=True)),
+    }

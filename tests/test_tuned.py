@@ -1,0 +1,96 @@
+"""Fine-tuned models and their features; runs on fewer rows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lib import backbones, finetune, tuned
+from lib.bounds import margin
+from lib.seeds import Seeds
+
+
+@pytest.fixture(scope="module")
+def located():
+    return backbones.locate("bert-tiny")
+
+
+@pytest.fixture
+def data(tiny, located):
+    return finetune.prepare_task(tiny, located)
+
+
+def logits_of(model, data):
+    """What a model says of the evaluation rows, from its features and its output layer."""
+    features = torch.from_numpy(tuned.features_of(model, data.evaluation)).float()
+    _, _, output = backbones.output_layer(model)
+    with torch.no_grad():
+        return output(features).numpy()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["standard", "mmr(alpha=10.0)", "mhloss(heads=3)"])
+def test_models_are_those_of_the_runs(tiny, located, data, method):
+    setting = dataclasses.replace(tiny, method=method)
+    seeds = [Seeds.of(0), Seeds.of(1)]
+    models = tuned.models_of(setting, seeds, data, located)
+    for seed, model in zip(seeds, models, strict=True):
+        run = finetune.finetune(setting, seed, data=data, located=located)
+        said = logits_of(model, data)
+        said = said.mean(1) if said.ndim == 3 else said
+        assert said == pytest.approx(run.logits, abs=1e-4)
+
+
+def test_before_training_only_the_new_weights_differ(tiny, located, data):
+    first, second = tuned.models_of(tiny, [Seeds.of(0), Seeds.of(1)], data, located, trained=False)
+    _, new = backbones.load_classifier(located, data.n_outputs, 0)
+    other = dict(second.named_parameters())
+    differ = {n for n, w in first.named_parameters() if not torch.equal(w, other[n])}
+    assert differ and differ <= set(new)
+
+
+def test_settings_that_choose_checkpoints_are_refused(tiny, located, data):
+    setting = dataclasses.replace(tiny, evals_per_epoch=1, eval_split="test-half")
+    with pytest.raises(ValueError, match="have to be those of the default"):
+        tuned.models_of(setting, [Seeds.of(0)], data, located)
+
+
+def test_margins_by_hand():
+    """Points at ±1 on a line: γ is 1, B² is 2 with the bias, the centres are 2 apart."""
+    features = np.array([[[1.0, 0], [1, 0], [-1, 0], [-1, 0]]])
+    labels = np.array([1, 1, 0, 0])
+    row = tuned.margins_of(features, labels).iloc[0]
+    assert row[["margin", "centre_distance"]].tolist() == pytest.approx([1, 2])
+    assert row["radius"] == pytest.approx(np.sqrt(2)) and row["separable"]
+    signed = np.concatenate([features, np.ones((1, 4, 1))], -1) * (2 * labels - 1)[:, None]
+    assert row["margin"] == pytest.approx(margin.max_margin(signed).margin[0])
+
+
+def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(data):
+    n = len(data.train)
+    parts = [tuned.without_rows(data, 0.1, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    ids = [part.train.example_ids.tolist() for part in parts]
+    whole = data.train.example_ids.tolist()
+    assert [len(each) for each in ids] == [n - round(0.1 * n)] * 3
+    assert ids[0] == ids[1] != ids[2]
+    for each in ids:
+        kept = set(each)
+        assert each == [one for one in whole if one in kept]
+    assert parts[0].evaluation is data.evaluation
+
+
+@pytest.mark.slow
+def test_spreads_count_runs_and_measure_disagreement(tiny, located, data):
+    made = [finetune.finetune(tiny, Seeds.of(s), data=data, located=located) for s in range(3)]
+    rows = tuned.run_rows(made)
+    assert rows["seed"].tolist() == [0, 1, 2] and (rows["distance"] > 0).all()
+    diverged = dataclasses.replace(
+        made[0], record={**made[0].record, "status": "diverged", "score": None}
+    )
+    found = tuned.spreads_of([*made, diverged])
+    assert (found["runs"], found["diverged"]) == (3, 1)
+    assert found["sd"] == pytest.approx(rows["score"].std(ddof=1))
+    said = np.stack([run.logits.argmax(-1) for run in made])
+    pairs = [(said[a] != said[b]).mean() for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert found["disagreement"] == pytest.approx(np.mean(pairs))
