@@ -76,7 +76,7 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
     return ax
 
 
-def separating_plane(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
+def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
     """A set z (n, 2) and heads as arrows from the origin, each of unit length."""
     z = np.asarray(z)
     ax.plot(*z.T, "o", color=MEASURED, markersize=3)
@@ -90,5 +90,5 @@ def separating_plane(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.Array
     ax.axhline(0, color=INK, linewidth=0.4)
     ax.axvline(0, color=INK, linewidth=0.4)
     ax.set_aspect("equal")
-    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
     return ax

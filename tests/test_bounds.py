@@ -31,7 +31,7 @@ T4 = {**{k: v for k, v in T2.items() if k != "sharpness"}, "distance_without": 3
 SET = {"n": 30, "radius": 1.0, "margin": 0.2}
 GOING = {**SET, "rate": 0.9, "steps": 100}
 
-#: Every function with values that it accepts, and values that break one assumption each.
+#: Functions with values that they accept, and values that break one assumption each.
 REFUSALS = [
     (quadratic.strongly_convex, FULL, {"n": 1}),
     (quadratic.strongly_convex, FULL, {"lipschitz": -1.0}),
@@ -83,6 +83,25 @@ REFUSALS = [
     (head.smallest_norm,
      {"radius": 1.0, "margin": 0.2, "rate": 1.0, "steps": 9999, "start_norm": 1.0}, {"rate": 5.0}),
     (head.averaged_variance, {"variance": 1.0, "heads": 4}, {"heads": 0.5}),
+    (head.smallest_norm,
+     {"radius": 1.0, "margin": 0.2, "rate": 1.0, "steps": 9999, "start_norm": 1.0},
+     {"start_norm": -1.0}),
+    (head.mean_rotation_attained, SET, {"margin": 0.0}),
+    (head.mean_direction_difference, {**SET, "start_norm": 1.0, "accumulated": 9.0},
+     {"start_norm": -1.0}),
+    (head.logistic_norm, {k: v for k, v in GOING.items() if k != "n"}, {"rate": 4.1}),
+    (head.largest_rate, {"radius": 1.0, "loss": "logistic"}, {"radius": 0.0}),
+    (head.seed_direction,
+     {"radius": 1.0, "margin": 0.2, "rate": 1.0, "steps": 10, "start_norms": (1.0, 1.0),
+      "start_distance": 1.0}, {"start_norms": (1.0, np.nan)}),
+    (head.recollected, {**SET, "regularization": 0.1}, {"margin": 0.0}),
+    (quadratic.recollected,
+     {"n": 9, "lipschitz": 1, "curvature": 1, "distance": 1, "exponent": 0.5}, {"curvature": 0}),
+    (quadratic.initial_distance, {**T2, "steps": 7}, {"sharpness_without": 0.05}),
+    (quadratic.initial_distance, {**T2, "steps": 7}, {"sharpness": np.inf}),
+    (head.rotation_of_support, {"n": 30, "support": 1}, {"n": 1}),
+    (head.displacement_of_margins, {"margin": 0.2, "margin_without": 0.3},
+     {"margin_without": np.inf}),
     (head.soft_norm, {"margin": 0.2}, {"margin": 0.0}),
     (head.soft_by_slack, {**SET, "regularization": 0.1}, {"regularization": 0.0}),
     (head.soft_by_radius, {"n": 30, "radius": 1.0, "regularization": 0.1}, {"radius": 0.0}),
@@ -264,6 +283,9 @@ def test_a_wrong_bound_would_be_caught():
     assert row == {
         "theorem": "X", "comparisons": 2, "problems": 1, "violations": 1, "ratio": 2 / 1.5
     }  # fmt: skip
+    endless = np.array([[np.inf, 1.0, np.nan]])
+    row = verification.tally(checks.Comparison("X", endless, np.ones((1, 3))))
+    assert (row["comparisons"], row["violations"]) == (2, 1)
     halved = [
         verification.tally(c._replace(bound=c.bound / 2))["violations"]
         for c in verification.limits(np.random.default_rng(0))
@@ -273,20 +295,29 @@ def test_a_wrong_bound_would_be_caught():
 
 # Tightness: problems that a search found.
 
-FOUND = adversary.table().set_index("theorem").found
-TIGHT = [theorem for theorem, ratio in FOUND.items() if ratio > 0.5]
+#: What the search reached, at least, where that is more than half of the bound.
+TIGHT = {
+    **dict.fromkeys(["T1", "T1c", "T2", "T2′", "T3", "T4", "T5", "T1 (logistic)"], 0.999),
+    **dict.fromkeys(["H1", "H2", "H3", "H4", "H7", "H7u", "H8", "H9′"], 0.99),
+    **dict.fromkeys(["H15", "H15a", "H17", "H19", "S0", "S2"], 0.99),
+    "H5": 0.70, "H6": 0.58, "H9": 0.76, "H11": 0.5, "H15b (norm)": 0.54, "H16": 0.54,
+    "H18": 0.56, "H18 (norm)": 0.57, "S1": 0.53,
+}  # fmt: skip
+#: Where no problem was found that reaches half of the bound.
+LOOSE = {"H13", "H13 + H9", "H15b", "H16 (w_0 ≠ 0)", "S3"}
 
 
 def test_the_search_covers_every_theorem():
-    assert set(FOUND.index) == set(adversary.SPACE_OF)
-    assert (FOUND <= 1 + 1e-6).all()
+    assert TIGHT.keys() | LOOSE == set(adversary.SPACE_OF)
+    for theorem in LOOSE:
+        assert adversary.recomputed(theorem).now.max() < 0.5
 
 
 @pytest.mark.parametrize("theorem", TIGHT)
 def test_half_of_the_constant_would_be_wrong(theorem):
     """On the problem that is stored, more than half of the bound is reached."""
     again = adversary.recomputed(theorem)
-    assert again.now.max() > 0.5
+    assert max(0.5, TIGHT[theorem]) < again.now.max() < 1 + 1e-6
     assert again.now.to_numpy() == pytest.approx(again.stored.to_numpy(), rel=1e-4, abs=1e-4)
 
 
@@ -340,13 +371,13 @@ def test_without_convexity_t1c_fails():
 
 def test_gradients_at_the_optimum_alone_do_not_bound_the_way_there():
     """L must bound gradients along the iterates: T1 with L of the optimum fails, T2 holds."""
-    problem = one_dimensional([2, 0.1, 0.1], [0, 0, 0], 10.0)
-    moved, _ = moved_and_lipschitz(problem, 0.2, 5)
-    at_optimum = 1e-6
-    bound = quadratic.strongly_convex(
-        n=3, lipschitz=at_optimum, curvature=2.2 / 3, smoothness=2.2 / 3, rate=0.2, steps=5
-    )
-    assert moved[0] > bound
+    problem = one_dimensional([2, 0.1, 0.1], [0.3, 0, 0], 10.0)
+    moved, along = moved_and_lipschitz(problem, 0.2, 5)
+    known = {"n": 3, "curvature": 2.2 / 3, "smoothness": 2.2 / 3, "rate": 0.2, "steps": 5}
+    at_optimum = descent.constants(problem).gradient.max()
+    assert 0.5 < at_optimum < along / 10
+    assert moved[0] > quadratic.strongly_convex(**known, lipschitz=at_optimum)
+    assert moved[0] <= quadratic.strongly_convex(**known, lipschitz=along)
     holds(checks.full_tuning(problem, "N1"))
 
 
@@ -399,27 +430,56 @@ def test_only_the_average_over_examples_shrinks(n):
     full, without = margin.max_margin(z), margin.max_margin_without(z)
     unit = full.weights * full.margin[:, None]
     turned = np.linalg.norm(unit[:, None] - without.weights * without.margin[..., None], axis=-1)[0]
+    bound = head.mean_rotation(
+        n=n, radius=np.linalg.norm(z[0], axis=-1).max(), margin=full.margin[0]
+    )
     assert turned.max() == pytest.approx(2 * np.sin(np.pi / 8), rel=1e-9)
-    assert turned.mean() <= head.mean_rotation(n=n, radius=0.15, margin=full.margin[0])
-    if n >= 100:
-        assert turned.max() > head.mean_rotation(n=n, radius=0.15, margin=full.margin[0])
+    assert turned.mean() <= bound < turned.max()
 
 
-def test_beyond_the_step_condition_heads_part():
-    """H17, H15 and H16 assume η ≤ 2/β_F: at 100 times that, all three fail."""
+def test_the_direction_can_part_with_more_steps():
+    """That directions meet with more steps is usual, and no law: on ``turning`` sets they part."""
+    runs = descent.head_descent(problems.turning(40), 4 / 0.02, [1, 10, 100, 1000])
+    turned = descent.difference(runs.weights[:, 0, 0]).direction.mean(-1)
+    assert (np.diff(turned) > 0).all()
+
+
+def test_beyond_the_step_condition_two_seeds_part():
+    """H17 assumes η ≤ 2/β_F: at 100 times that, descent drives two starts apart."""
     z = np.array([[[1.0, 0.02], [-0.95, 0.02]]])
     radius = np.linalg.norm(z, axis=-1).max()
     rate = 100 * head.largest_rate(radius=radius, loss="logistic")
     starts = np.array([[[0.001, 0.0], [-0.001, 0.0]]])
     runs = descent.head_descent(z, rate, [1, 2, 3], start=starts, rows="whole").weights[:, 0, :, 0]
     assert np.linalg.norm(runs[:, 0] - runs[:, 1], axis=-1).max() > 1.5 * 0.002
-    runs = descent.head_descent(z, rate, range(1, 40), normalization="N2")
-    moved = descent.difference(runs.weights[:, 0, 0]).parameter.mean(-1)
-    gentle = descent.head_descent(z, rate / 100, range(1, 40), normalization="N2")
-    inside = head.mean_parameter_difference(
-        n=2, radius=radius, accumulated=gentle.accumulated[:, 0, 0, 0], normalization="N2"
+
+
+def test_equal_starts_other_than_zero_are_not_enough_for_the_exponential_loss():
+    """H15 needs w_0 = 0 there: elsewhere its curvature has no bound, so 1/B² is too long."""
+    z = np.array([[[-0.513, 0.843], [0.929, -0.349], [-0.207, 0.512]]])
+    rate = 1 / (z**2).sum(-1).max()
+    start = np.array([[[-0.314, -2.891]]])
+    runs = descent.head_descent(z, rate, [3], loss="exponential", start=start)
+    moved = descent.difference(runs.weights[0, 0, 0]).parameter.mean()
+    formula = head.mean_parameter_difference(
+        n=3, radius=rate**-0.5, accumulated=runs.accumulated[0, 0, 0, 0]
     )
-    assert (moved > inside).any()
+    assert moved > 2 * formula
+
+
+def test_with_an_example_that_is_not_convex_t2_fails():
+    """Sharpness must bound the example's Hessian from both sides: −5 is not less than 0.1."""
+    hessians = np.array([[np.diag([0.1, -5.0]), np.diag([1, 5.1]), np.diag([1, 5.1])]])
+    problem = Quadratics(hessians, np.zeros((1, 3, 2)), np.array([[0.0, 10.0]]))
+    moved, _ = moved_and_lipschitz(problem, 0.1, 1, "N2")
+    c = descent.constants(problem, "N2")
+    formula = quadratic.initial_distance(
+        n=3, gradient=c.gradient[0, 0], curvature=c.curvature[0], smoothness=c.smoothness[0],
+        curvature_without=c.curvature_without[0, 0], sharpness=c.sharpness[0, 0],
+        sharpness_without=c.sharpness_without[0, 0], distance=c.distance_without[0, 0], rate=0.1,
+        steps=1, normalization="N2",
+    )  # fmt: skip
+    assert moved[0] > 10 * formula
 
 
 def direction_error(runs, z):

@@ -209,16 +209,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the search (0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--json", type=Path, default=WORST, help="where the worst problems go")
-    parser.add_argument("--only", nargs="+", choices=list(SPACE_OF), help="these theorems only")
+    parser.add_argument("--only", nargs="+", metavar="THEOREM", help="some, such as T1 or H9'")
     arguments = parser.parse_args()
+    if arguments.workers < 1 or arguments.seed < 0 or arguments.rounds < 1:
+        parser.error("--workers and --rounds are at least 1, --seed at least 0")
     entries = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-    chosen = arguments.only or list(SPACE_OF)
+    chosen = [name.replace("'", "′") for name in arguments.only or SPACE_OF]
+    if unknown := set(chosen) - set(SPACE_OF):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SPACE_OF)}")
     count = len(chosen)
     with ProcessPoolExecutor(arguments.workers) as pool:
         found = pool.map(search, chosen, [arguments.seed] * count, [arguments.rounds] * count)
         for theorem, spaces in zip(chosen, found, strict=True):
-            entries[theorem] = spaces
-            name, entry = max(spaces.items(), key=lambda item: item[1]["ratio"])
+            # A search that found less than an earlier one does not replace it.
+            old = entries.setdefault(theorem, {})
+            for name, entry in spaces.items():
+                if name not in old or entry["ratio"] > old[name]["ratio"]:
+                    old[name] = entry
+            name, entry = max(old.items(), key=lambda item: item[1]["ratio"])
             print(f"{theorem:15s} {entry['ratio']:.4f}  {name}", flush=True)
     entries = {theorem: entries[theorem] for theorem in SPACE_OF if theorem in entries}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

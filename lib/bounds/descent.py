@@ -47,6 +47,13 @@ def difference(weights: Array) -> Difference:
     return Difference(parameter, direction)
 
 
+def _rising(times: Sequence[int]) -> list[int]:
+    times = list(times)
+    if not times or times != sorted(set(times)) or times[0] < 0:
+        raise ValueError(f"times = {times!r}: give rising step counts")
+    return times
+
+
 class HeadRuns(NamedTuple):
     """weights (times, problems, tracks, n + 1, d) and accumulated (times, problems, tracks, n + 1):
     A_t = η Σ_{s<t} Σ_i share_i · (−ℓ'(w_s·z_i)), the loss left along the way (H15)."""
@@ -80,9 +87,7 @@ def head_descent(
     workers : threads; as many as there are cores by default
     """
     z, rate, start = np.asarray(z, float), np.asarray(rate, float), np.asarray(start, float)
-    times = list(times)
-    if not times or times != sorted(set(times)) or times[0] < 0:
-        raise ValueError(f"times = {times!r}: give rising step counts")
+    times = _rising(times)
     problems, n, d = z.shape
     share = shares(n, normalization, rows=rows)
     tracks = np.broadcast_shapes(np.atleast_1d(rate).shape[-1:], start.shape[-2:-1], (1,))[0]
@@ -118,14 +123,20 @@ class QuadraticRuns(NamedTuple):
 def quadratic_descent(
     problem: Quadratics, rate: npt.ArrayLike, times: Sequence[int], normalization: str = "N1"
 ) -> QuadraticRuns:
-    """Gradient descent on quadratic problems; rate (problems, tracks) or (tracks,)."""
+    """Gradient descent on quadratic problems; rate (problems, tracks) or (tracks,).
+
+    ``times`` as in ``head_descent``.
+    """
+    times = _rising(times)
     hessians, centres, start = problem
     problems, n, d, _ = hessians.shape
+    # Seen from the start, so that a far origin costs no digits.
+    centres = centres - start[:, None]
     share = shares(n, normalization)
     rate = np.atleast_1d(np.asarray(rate, float))
     tracks = rate.shape[-1]
     step = np.broadcast_to(rate, (problems, tracks))[..., None, None]
-    w = np.broadcast_to(start[:, None, None], (problems, tracks, n + 1, d)).copy()
+    w = np.zeros((problems, tracks, n + 1, d))
     bottoms = np.einsum("pnij,pnj->pni", hessians, centres)
     mean = np.einsum("rn,pnij->prij", share, hessians)[:, None]
     pull = np.einsum("rn,pni->pri", share, bottoms)[:, None]
@@ -142,7 +153,7 @@ def quadratic_descent(
     weights, lipschitz = [], []
     for s in range(times[-1] + 1):
         if s in times:
-            weights.append(w.copy())
+            weights.append(w + start[:, None, None])
             lipschitz.append(np.sqrt(largest))
         left_out = w[:, :, 1:].reshape(problems, -1, d)
         squares = left_out[..., :, None] * left_out[..., None, :]

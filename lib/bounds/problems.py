@@ -31,17 +31,22 @@ def separable(
     """z (sets, n, d) with a margin of at least ``gap``: two classes told apart by a random plane.
 
     A plane through 0 at random; features uniform in the ball, drawn again while closer than ``gap``
-    to the plane; z = feature × class. Raises ``ValueError`` unless 0 < gap < radius.
+    to the plane; z = feature × class. Raises ``ValueError`` unless 0 < gap < radius, and where
+    hardly any of the ball is that far from a plane, as in many dimensions.
     """
     if not 0 < gap < radius:
         raise ValueError(f"gap = {gap} must be between 0 and the radius {radius}")
     plane = directions(rng, sets, 1, d)
     x = np.empty((sets, n, d))
     left = np.ones((sets, n), bool)
-    while left.any():
+    for _ in range(1000):
         drawn = directions(rng, int(left.sum()), d)
         x[left] = drawn * radius * rng.random((len(drawn), 1)) ** (1 / d)
         left = np.abs((x * plane).sum(-1)) < gap
+        if not left.any():
+            break
+    else:
+        raise ValueError(f"gap = {gap} is too large for {d} dimensions: hardly any point is so far")
     return x * np.sign((x * plane).sum(-1, keepdims=True))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.bounds import descent, head, sweeps
-from lib.bounds.tuning import Array, descend, directions, pair_distances
+from lib.bounds.tuning import Array, descend, pair_distances, unit_vectors
 
 REDUCTIONS = ("sum", "mean")
 
@@ -83,7 +83,7 @@ def _several(
     for name, values in _spreads(whole, held_out).items():
         table[name] = values.reshape(-1)
     if fresh:
-        turned = directions(left) - directions(whole)[..., np.arange(n) % runs, :]
+        turned = unit_vectors(left) - unit_vectors(whole)[..., np.arange(n) % runs, :]
         table["fresh_direction"] = np.linalg.norm(turned, axis=-1).mean(-1).reshape(-1)
     own = starts[:, : runs * heads].reshape(sets, runs, heads, d)
     return _with_seed_bounds(table, own, len(steps), len(shares), loss)
@@ -91,13 +91,13 @@ def _several(
 
 def _spreads(weights: Array, held_out: Array) -> dict[str, Array]:
     """How far runs (..., sets, rates, runs, d) are apart, by name, each (..., sets, rates)."""
-    turned = directions(weights)
+    turned = unit_vectors(weights)
     right = np.einsum("...srkd,smd->...srkm", weights, held_out) > 0
     accuracy = right.mean(-1)
     # Two runs disagree where one is right and the other is not: shares p of right runs, exactly.
     share, runs = right.mean(-2), right.shape[-2]
     disagreement = (2 * share * (1 - share)).mean(-1) * runs / (runs - 1)
-    middle = directions(weights.mean(-2, keepdims=True))
+    middle = unit_vectors(weights.mean(-2, keepdims=True))
     return {
         "variance": weights.var(-2, ddof=1).sum(-1),
         "parameter": pair_distances(weights).mean(-1),

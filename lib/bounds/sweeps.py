@@ -2,7 +2,8 @@
 
 Every function takes stacked sets z (sets, n, d), z_i = y_i · features_i, and gives one tidy table;
 ``set`` numbers the sets. A bound is NaN where one of its assumptions does not hold. Columns named
-like ``H16`` are the bounds of ``lib.bounds.head``; ``share`` is η / (2/β), β as in ``smoothness``.
+like ``H16`` are the bounds of ``lib.bounds.head``; ``share`` is the rate as a share of
+``head.largest_rate``, 2/β.
 One thread each: the engine runs several jobs side by side.
 """
 
@@ -14,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.bounds import descent, head, quadratic, tuning
+from lib.bounds import descent, head, quadratic
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.margin import max_margin, max_margin_without, soft_margin
-from lib.bounds.tuning import Array, descend, directions
+from lib.bounds.tuning import Array, descend, unit_vectors
 
 #: Soft-margin problems solved at a time, in numbers (sets · n · d): a tenth of a gigabyte.
 _AT_A_TIME = 1.2e7
@@ -72,7 +73,7 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     moved = np.full(z.shape[:2], np.nan)
     turned = moved.copy()
     moved[separable] = np.linalg.norm(left.weights - full.weights[separable, None], axis=-1)
-    ends = directions(left.weights) - directions(full.weights[separable, None])
+    ends = unit_vectors(left.weights) - unit_vectors(full.weights[separable, None])
     turned[separable] = np.linalg.norm(ends, axis=-1)
     support = (full.dual > 0).sum(-1)
     table["support"] = np.where(separable, support, np.nan)
@@ -145,7 +146,7 @@ def rates_of(sets: pd.DataFrame, shares: Sequence[float], loss: str) -> Array:
     """(sets, rates) η = share · 2/β."""
     if not len(shares) or min(shares) <= 0:
         raise ValueError(f"shares = {list(shares)}: give positive shares of 2/β")
-    return np.outer(2 / tuning.smoothness(sets["radius"], loss), shares)
+    return np.outer(head.largest_rate(radius=sets["radius"], loss=loss), shares)
 
 
 def grid(
@@ -196,7 +197,7 @@ def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> 
         where=logistic,
         n=table["n"],
         lipschitz=table["radius"],
-        smoothness=tuning.smoothness(table["radius"], loss),
+        smoothness=2 / head.largest_rate(radius=table["radius"], loss=loss),
         normalization=normalization,
         **path,
     )

@@ -43,6 +43,8 @@ def measure(
     ``factors`` replace those of ``BASE``. Dimension 5, Hessian eigenvalues of the examples between
     0.02 and 2; ``shared``: the same eigenvectors for all, and 0.02 as the curvature of the mean.
     """
+    if unknown := set(factors) - set(BASE):
+        raise ValueError(f"{', '.join(sorted(unknown))}: give some of {', '.join(BASE)}")
     at = {**BASE, **factors}
     n, steps = int(at["n"]), int(at["steps"])
     drawn = problems.quadratics(rng, sets, n, 5, 0.02, shared=shared, distance=0.0)

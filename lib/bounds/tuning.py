@@ -160,12 +160,7 @@ def _by_margins(
             place += 1
 
 
-def smoothness(radius: npt.ArrayLike, loss: str) -> Array:
-    """β of the mean loss along the way from 0: B²/4, and 2B² for the exponential loss."""
-    return np.asarray(radius, float) ** 2 * (0.25 if loss == "logistic" else 2.0)
-
-
-def directions(weights: Array) -> Array:
+def unit_vectors(weights: Array) -> Array:
     """Weights divided by their norm; NaN where that is 0."""
     norm = np.linalg.norm(weights, axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):

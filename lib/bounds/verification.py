@@ -24,25 +24,23 @@ RELATIVE, ABSOLUTE = 1e-9, 1e-12
 def tally(comparison: Comparison) -> dict[str, object]:
     """One row: theorem, comparisons, problems, violations, ratio (largest measured / bound).
 
-    What is NaN on either side is not compared. The ratio looks only at bounds above 1e-8, below
-    which rounding decides.
+    What is NaN on either side is not compared, nor a bound that is infinite; a measured value that
+    is infinite is a violation. The ratio looks only at bounds above 1e-8, below which rounding
+    decides.
     """
     shape = np.broadcast_shapes(comparison.measured.shape, comparison.bound.shape)
-    compared, above, ratio = 0, 0, 0.0
-    applied = np.zeros(shape[0], bool)
+    ratio = 0.0
     measured, bound = (np.broadcast_to(x, shape) for x in comparison[1:])
-    known = np.isfinite(measured) & np.isfinite(bound)
-    compared += int(known.sum())
-    applied |= known.reshape(len(known), -1).any(-1)
-    above += int((measured[known] > bound[known] * (1 + RELATIVE) + ABSOLUTE).sum())
+    known = ~np.isnan(measured) & np.isfinite(bound)
+    above = measured[known] > bound[known] * (1 + RELATIVE) + ABSOLUTE
     large = known & (bound > 1e-8)
     if large.any():
         ratio = float((measured[large] / bound[large]).max())
     return {
         "theorem": comparison.theorem,
-        "comparisons": compared,
-        "problems": int(applied.sum()),
-        "violations": above,
+        "comparisons": int(known.sum()),
+        "problems": int(known.reshape(len(known), -1).any(-1).sum()),
+        "violations": int(above.sum()),
         "ratio": ratio,
     }
 
@@ -153,6 +151,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     parser.add_argument("--csv", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
+    if arguments.workers < 1 or arguments.seed < 0:
+        parser.error("--workers is at least 1, --seed at least 0")
     began = time.perf_counter()
     table = verify_all(arguments.seed, arguments.workers)
     print(table.to_string(index=False, float_format="{:.3f}".format))
