@@ -24,8 +24,7 @@ class _Loss(NamedTuple):
 
 def _logistic(margins: Array, moves: Array) -> None:
     """moves / (1 + e^m); e^m may overflow to infinity, where the quotient is 0 as it should be."""
-    with np.errstate(over="ignore"):
-        np.exp(margins, out=margins)
+    np.exp(margins, out=margins)
     margins += 1
     np.divide(moves, margins, out=margins)
 
@@ -94,7 +93,8 @@ def descend(
         moves = rates[part][..., None] * importance[part[1]]
         shrink = 1 - regularization * moves.sum(-1, keepdims=True)
         out = (weights[:, *part], accumulated[:, *part])
-        form(z[part[0]], starts[part], moves, shrink, steps, LOSSES[loss], out)
+        with np.errstate(over="ignore"):
+            form(z[part[0]], starts[part], moves, shrink, steps, LOSSES[loss], out)
 
     corners = [(s, r) for s in range(0, sets, depth) for r in range(0, runs, width)]
     with ThreadPoolExecutor(workers) as pool:
@@ -115,16 +115,19 @@ def _by_weights(
     scaled = np.ascontiguousarray(z.swapaxes(-1, -2)) * loss.scale
     # A column of ones beside z sums η Σ c_i p_i along the way.
     wide = np.concatenate([z, np.ones((*z.shape[:2], 1))], -1)
-    weights, margins = starts.copy(), np.empty(moves.shape)
-    total = np.zeros(margins.shape[:2])
+    margins, added = np.empty(moves.shape), np.empty((*moves.shape[:2], wide.shape[-1]))
+    # Weights and the sum of what was added, side by side: one addition a step for both.
+    state = np.concatenate([starts, np.zeros((*starts.shape[:2], 1))], -1)
+    weights, total = state[..., :-1], state[..., -1]
+    free = bool((shrink == 1).all())
     place = 0
     for step in range(1, steps[-1] + 1):
         np.matmul(weights, scaled, out=margins)
         loss.pull(margins, moves)
-        added = margins @ wide
-        weights *= shrink
-        weights += added[..., :-1]
-        total += added[..., -1]
+        np.matmul(margins, wide, out=added)
+        if not free:
+            weights *= shrink
+        state += added
         if step == steps[place]:
             out[0][place], out[1][place] = weights, total
             place += 1
