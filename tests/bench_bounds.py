@@ -139,7 +139,8 @@ def main() -> None:
     assert (table["largest_difference"] < 1e-9).all(), "the ways do not agree"
     arguments.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(arguments.out / "bounds.csv", index=False, float_format="%.4g")
-    ratios = table.pivot(index=["task", "way"], columns="n", values="faster_than_loop").map("{:.3g}".format)
+    ratios = table.pivot(index=["task", "way"], columns="n", values="faster_than_loop")
+    ratios = ratios.map("{:.3g}".format)
     head = ["task", "way", *[f"n = {n}" for n in ratios.columns]]
     lines = [
         head,
