@@ -131,7 +131,7 @@ def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
         if np.isfinite(row["predicted"]):
             ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
     for kind, (colour, marker, filled) in _VERDICTS.items():
-        label = {"undecided": "undecided, or no effect seen"}.get(kind, kind)
+        label = {"undecided": "undecided, or not the predicted size"}.get(kind, kind)
         face = colour if filled else "white"
         ax.plot([], [], marker, color=colour, markerfacecolor=face, label=label)
     if table["predicted"].notna().any():

@@ -90,7 +90,8 @@ def verdict(found: Measured, *, predicted: float, null: float, sign: int = 0) ->
     ``direction and size``: the interval excludes the null on the predicted side and holds the
     predicted value. ``direction``: the first only. ``opposite``: it excludes the null on the other
     side. ``undecided``: it holds the null, and the predicted value too, or no value was predicted.
-    ``no effect seen``: it holds the null and not the predicted value. ``not measured``: NaN.
+    ``not the predicted size``: it holds the null and not the predicted value.
+    ``not measured``: NaN.
     """
     if np.isnan([found.low, found.high]).any():
         return "not measured"
@@ -99,7 +100,7 @@ def verdict(found: Measured, *, predicted: float, null: float, sign: int = 0) ->
         raise ValueError(f"predicted = {predicted}, null = {null}, sign = {sign}: no direction")
     fits = np.isfinite(predicted) and found.low <= predicted <= found.high
     if found.low <= null <= found.high:
-        return "undecided" if fits or not np.isfinite(predicted) else "no effect seen"
+        return "undecided" if fits or not np.isfinite(predicted) else "not the predicted size"
     if (found.low > null) != (side > 0):
         return "opposite"
     return "direction and size" if fits else "direction"

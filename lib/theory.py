@@ -30,7 +30,9 @@ _BOUNDS = tuple(
 )  # fmt: skip
 
 
-_MARGINS = tuple(f"lib/bounds/{name}.py" for name in ("assumptions", "head", "margin", "sweeps"))
+_MARGINS = tuple(
+    f"lib/bounds/{name}.py" for name in ("assumptions", "head", "margin", "sweeps", "tuning")
+)
 _FULL = tuple(
     f"lib/bounds/{name}.py"
     for name in (
@@ -68,7 +70,13 @@ KINDS = {
     "tuned": Kind(
         "46_look_into_stabilized_runs",
         ("geometry", "removal_runs", "removal_spread"),
-        (*_MARGINS, "lib/tuned.py", "lib/resampling.py", *provenance.TRAINING_CODE),
+        (
+            *_MARGINS,
+            "lib/tuned.py",
+            "lib/resampling.py",
+            "lib/measures/prediction.py",
+            *provenance.TRAINING_CODE,
+        ),
     ),
 }
 #: Parameters that the engine sets itself.

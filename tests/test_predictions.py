@@ -66,7 +66,7 @@ def test_the_exponent_of_a_power_law_is_exact_and_that_of_statsmodels_else():
     [
         ((0.2, 0.5), 0.3, 0, "direction and size"),
         ((0.6, 0.9), 0.3, 0, "direction"),
-        ((0.6, 1.2), 0.3, 0, "no effect seen"),
+        ((0.6, 1.2), 0.3, 0, "not the predicted size"),
         ((0.2, 1.2), 0.3, 0, "undecided"),
         ((1.1, 1.2), 0.3, 0, "opposite"),
         ((1.1, 1.2), np.nan, 1, "direction"),

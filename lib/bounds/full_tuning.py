@@ -8,7 +8,7 @@ assumption fails, there is no bound; the reason is recorded instead.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,8 @@ def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tens
     found = curvature.extremes(
         lambda v: both[0](v) - both[1](v), (1, len(here)), steps=30, tolerance=0.02
     )
-    return float(found.norm[0] / torch.linalg.vector_norm(here.double() - there.double()))
+    ends = np.abs([found.low - found.low_error, found.high + found.high_error])
+    return float(ends.max() / torch.linalg.vector_norm(here.double() - there.double()))
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,20 @@ def estimate(
     )
 
 
-Bound = Callable[[float], np.ndarray | float]
+def seen_from(
+    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Constants
+) -> Constants:
+    """The constants widened by what the Hessian of F_S is at another start (P,)."""
+    low, high = bounded(spectrum(problem, start.double()[None], [0]))
+    end = minimizers.weights[0].double()
+    far = not torch.allclose(start.double(), end, atol=1e-6)
+    moving = change_of_hessian(problem, start.double(), end) if far else 0.0
+    return replace(
+        known,
+        curvature=min(known.curvature, problem.regularization + low),
+        smoothness=max(known.smoothness, problem.regularization + high),
+        hessian_lipschitz=max(known.hessian_lipschitz, moving),
+    )
 
 
 def bounds(
@@ -159,6 +173,7 @@ def bounds(
         )
 
     def at_minimizers() -> dict[str, np.ndarray | float | int]:
+        require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
         off = minimizers.residual.max() / known.curvature
         require(
             off <= RESIDUAL * minimizers.apart.mean(), "minimisers are found", residual_over_mu=off

@@ -89,7 +89,8 @@ def study(
     few : of so many objectives without examples the Hessian is looked at
     search : steps in which the minimisers have to be found
     precision : of the runs; curvature is always in float64
-    known : a result of the same objectives, whose constants and minimisers are taken over
+    known : a result of the same objectives, whose constants and minimisers are taken over; at a
+        start that is moved the Hessian is looked at again, and the constants are widened
     """
     problem = Retraining(losses, left_out, origin.anchor, case.regularization, case.normalization)
     begin = origin.weights.to(precision)
@@ -104,7 +105,9 @@ def study(
             constants = full_tuning.estimate(problem, begin, minimizers, origin.spectrum, few)
         else:
             minimizers, constants = known.minimizers, known.constants
-        begin = begin + case.start_factor * (minimizers.weights[0] - begin)
+        if case.start_factor:
+            begin = begin + case.start_factor * (minimizers.weights[0] - begin)
+            constants = full_tuning.seen_from(problem, begin, minimizers, constants)
         low, high = constants.curvature, constants.smoothness
     except Inapplicable as error:
         failing = str(error)
