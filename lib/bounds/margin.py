@@ -17,8 +17,8 @@ class MaxMargin(NamedTuple):
     """The smallest w with w·z_i ≥ 1 for all i.
 
     weights (..., d), dual (..., n) with w = Σ α_i z_i, margin (...,) = 1/‖w‖, and violation (...,):
-    the largest 1 − w·z_i, of the size of rounding. NaN where a set is not separable (with a margin
-    of more than 1e-7 of its radius).
+    the largest 1 − w·z_i, of the size of rounding times B/γ. NaN where a set is not separable (with
+    a margin of more than 1e-7 of its radius).
     """
 
     weights: Array
@@ -115,7 +115,7 @@ def _non_negative_least_squares(
         # can take turns for ever, with nothing left to gain.
         idle[busy] = np.where(length < shortest[busy] * (1 - 1e-13), 0, idle[busy] + 1)
         shortest[busy] = np.minimum(shortest[busy], length)
-        better = (gain[np.arange(len(busy)), best] > 1e-10 * length) & apart[busy]
+        better = (gain[np.arange(len(busy)), best] > 1e-12 * length) & apart[busy]
         better &= idle[busy] < 5
         busy, best = busy[better], best[better]
         if not len(busy):
