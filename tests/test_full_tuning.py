@@ -344,3 +344,25 @@ def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     constants = theory.read("reference-theory", "full_constants")
     failing = constants.loc[constants["curvature"] <= 0, "job"]
     assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()
+
+
+class WavyLosses(QuadraticLosses):
+    """The same, plus waves: curvature that changes from place to place."""
+
+    def __call__(self, weights, rows=None):
+        return super().__call__(weights, rows) + torch.cos(weights).sum(1, keepdim=True)
+
+
+def test_another_start_widens_the_constants_where_the_loss_is_not_quadratic():
+    losses, anchor = WavyLosses(np.random.default_rng(4)), torch.full((SIZE,), 0.1).double()
+    origin = retraining_study.origin_of(losses, anchor)
+    case = retraining_study.Case(regularization=5.0, steps=3)
+    left_out = np.arange(N)[:, None]
+    here = retraining_study.study(losses, case, origin, left_out, precision=torch.float64)
+    moved = dataclasses.replace(case, start_factor=-40.0)
+    there = retraining_study.study(
+        losses, moved, origin, left_out, precision=torch.float64, known=here
+    )
+    assert here.constants.smoothness < there.constants.smoothness
+    assert there.constants.curvature <= here.constants.curvature
+    assert there.summary.smoothness.iloc[0] == there.constants.smoothness
