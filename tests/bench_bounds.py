@@ -102,17 +102,17 @@ def rows_of(n: int, rng: np.random.Generator) -> list[dict[str, object]]:
     """All ways at one size; every result is compared with that of the plain loop."""
     z = problems.separable(rng, 1, n, 10, 0.1)[0]
     problem = problems.quadratics(rng, 1, n, 5, 0.1)
-    loop, weights = timed(lambda: loop_of_heads(z), 3)
+    loop, weights = timed(lambda: loop_of_heads(z), 5)
     found = [("heads", "plain loop", loop, 0.0)]
     for workers in (1, 2):
-        seconds, result = timed(lambda w=workers: batched_heads(z, w), 7)
+        seconds, result = timed(lambda w=workers: batched_heads(z, w), 25)
         found.append(("heads", f"batched, {workers} thread(s)", seconds, result - weights))
     seconds, result = timed(lambda: torch_heads(z), 1)
     scaled = seconds * (n + 1) / TORCH_RUNS
     found.append(("heads", "loop of torch's SGD (scaled)", scaled, result - weights[:TORCH_RUNS]))
     loop_q, weights = timed(lambda: loop_of_quadratics(problem), 2)
     found.append(("quadratics", "plain loop", loop_q, 0.0))
-    seconds, result = timed(lambda: batched_quadratics(problem), 5)
+    seconds, result = timed(lambda: batched_quadratics(problem), 10)
     found.append(("quadratics", "batched, 1 thread(s)", seconds, result - weights))
     return [
         {
