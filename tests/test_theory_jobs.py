@@ -15,7 +15,7 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import backbones, finetune, frozen, paths, resampling, theory
+from lib import backbones, finetune, frozen, paths, theory
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
@@ -378,13 +378,6 @@ def test_tightness_counts_violations_and_vacuous_bounds():
     assert found.loc["H16", ["compared", "sets", "violated", "vacuous"]].tolist() == [3, 2, 1, 1]
     assert found.loc["H16", "largest"] == pytest.approx(1.25)
     assert found.loc["T1c", "violated"] == 0 and found.loc["H15b", "compared"] == 0
-
-
-def test_limits_of_an_sd_are_those_of_its_scores():
-    scores = np.random.default_rng(0).normal(size=(2, 9))
-    low, high = summaries.sd_limits(scores.std(1, ddof=1), 9)
-    for i, one in enumerate(scores):
-        assert (low[i], high[i]) == pytest.approx(resampling.sd_interval(one)[1:3])
 
 
 def test_rank_correlation_is_spearmans_with_an_interval_that_holds_it():

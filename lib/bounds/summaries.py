@@ -100,18 +100,6 @@ def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def sd_limits(
-    sd: np.ndarray, runs: np.ndarray, *, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high of the SD of ``runs`` normal scores (chi-square), from their sample SD alone:
-    ``lib.resampling.sd_interval`` where the scores are no longer at hand. Broadcasts.
-    """
-    resampling.check_level(level)
-    free, tail = np.asarray(runs, float) - 1, (1 - level) / 2
-    sd = np.asarray(sd, float)
-    return tuple(sd * np.sqrt(free / stats.chi2.ppf(share, free)) for share in (1 - tail, tail))
-
-
 def rank_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Interval:
     """Spearman's ρ over data sets, with an interval from resampling sets (ranks kept)."""
     a, b = np.asarray(a, float), np.asarray(b, float)
