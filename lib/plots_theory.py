@@ -12,7 +12,7 @@ from lib.plots import INK, PALE, STATUS
 from lib.plots_seeds import LOOKS
 
 #: Bounds of full fine-tuning: line styles.
-_LINES = {"T1": "--", "T2": ":", "T4": "-.", "T5": (0, (1, 1))}
+_LINES = {"T1": "--", "T2": ":"}
 
 
 #: Verdicts (``lib.predictions``) as they are drawn: colour, marker, filled.

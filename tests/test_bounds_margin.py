@@ -59,12 +59,14 @@ def test_optimality_is_certified(raw, gap):
     z[:, 0] = gap + np.abs(z[:, 0])
     found = margin.max_margin(z)
     reached = z @ found.weights
-    assert found.violation < 1e-11 / gap
+    assert found.violation < 1e-10
     assert (found.dual >= 0).all()
     assert found.dual @ z == pytest.approx(found.weights, rel=1e-9, abs=1e-12)
     assert found.dual @ (reached - 1) == pytest.approx(0, abs=1e-9 / gap**2)
     assert found.dual.sum() == pytest.approx(1 / found.margin**2, rel=1e-9)
-    assert found.margin >= gap * (1 - 1e-10)
+    # Rounding, times the square of how thin the margin is for the radius.
+    rounding = 1e-12 + 1e-15 * (z**2).sum(-1).max() / gap**2
+    assert found.margin >= gap * (1 - rounding)
 
 
 def test_sets_that_no_plane_separates_are_nan_and_leave_the_others_alone():

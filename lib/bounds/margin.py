@@ -157,14 +157,16 @@ def _gather(rows: Array, passive: Mask) -> tuple[npt.NDArray[np.intp], Mask, Arr
 
 
 def _solve(rows: Array, real: Mask, right: Array) -> Array:
-    """x with (rows rowsᵀ) x = right on the real places, with one step of refinement."""
+    """x with (rows rowsᵀ) x = right on the real places, refined twice."""
     gram = rows @ rows.swapaxes(-1, -2)
-    # Nearly equal rows make it singular: a ridge of the size of rounding, refined away elsewhere.
+    # Nearly equal rows make it singular: a ridge of the size of rounding, which refining removes.
     ridge = 1e-15 * np.trace(gram, axis1=-2, axis2=-1)[:, None]
     gram[:, np.arange(gram.shape[-1]), np.arange(gram.shape[-1])] += np.where(real, ridge, 1.0)
     x = np.linalg.solve(gram, right[..., None])[..., 0]
-    off = right - np.einsum("ske,se->sk", rows, np.einsum("ske,sk->se", rows, x))
-    return x + np.where(real, np.linalg.solve(gram, off[..., None])[..., 0], 0.0)
+    for _ in range(2):
+        off = right - np.einsum("ske,se->sk", rows, np.einsum("ske,sk->se", rows, x))
+        x = x + np.where(real, np.linalg.solve(gram, off[..., None])[..., 0], 0.0)
+    return x
 
 
 def _least_squares(columns: Array, passive: Mask) -> Array:
