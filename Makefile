@@ -15,17 +15,26 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
-SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
+SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE)
+# `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
+DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
+SHARDS = $(if $(SEEDS_PER_JOB),seeds_per_job=$(SEEDS_PER_JOB))
+# `make campaign` is about config/campaign.yaml unless CONFIG is given.
+CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
+CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
-	$(SNAKEMAKE) $(ARGS)
+	+$(SNAKEMAKE) --config grid=$(CONFIG) $(SHARDS) $(ARGS) $(DRY)
+
+status: $(READY)  ## runs done, failed and missing of each setting, and the time left: make status [CONFIG=…]
+	$(PY) -m lib.progress $(CAMPAIGN) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -42,8 +51,16 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
-campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
-	$(PY) -m lib.tables promote $(CONFIG)
+campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
+ifdef BUNDLE
+	+COMPENDIUM_BUNDLE=$(BUNDLE) $(PY) -m lib.campaign $(CAMPAIGN) --device $(CAMPAIGN_DEVICE) $(ARGS) $(DRY)
+else
+	+$(SNAKEMAKE) --config grid=$(CAMPAIGN) campaign=1 device=$(CAMPAIGN_DEVICE) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
+	$(PY) -m lib.reference prune $(CAMPAIGN)
+endif
+
+bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
+	$(PY) -m lib.bundle pack $(CAMPAIGN) $(BUNDLE) $(ARGS)
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
 	$(THEORY) $(ARGS)
@@ -76,7 +93,7 @@ lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin:
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
 unlock: $(READY)  ## free the engine's lock after a killed `make run`
-	$(SNAKEMAKE) --unlock
+	$(SNAKEMAKE) --config grid=$(CONFIG) --unlock
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \

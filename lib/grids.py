@@ -38,6 +38,17 @@ class Grid:
         ]
         return max(rest.count(one) for one in rest) >= 3
 
+    def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
+        """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""
+        try:
+            number, of = (int(word) for word in which.split("/"))
+        except ValueError:
+            raise ValueError(f"part = {which!r}: write 1/3 for the first of three") from None
+        if not 1 <= number <= of:
+            raise ValueError(f"part = {which!r}: count from 1 to {of}")
+        jobs = [(setting, seeds.read(shard)) for setting in self.settings for shard in self.shards]
+        return jobs[number - 1 :: of]
+
     @property
     def shards(self) -> list[list[str]]:
         """The labels of the seeds, in jobs of ``seeds_per_job``."""
@@ -74,14 +85,21 @@ def _find(source: str | Path) -> tuple[Path, str]:
     return path, study
 
 
-def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
-    """File, name and contents of a configuration: of the file, or of one of its studies."""
+def _mapping(path: Path) -> dict[str, Any]:
     import yaml
 
-    path, study = _find(source)
     raw = yaml.safe_load(path.read_text())
     if not isinstance(raw, dict):
         raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
+    return raw
+
+
+def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
+    """File, name and contents of a configuration: of the file, or of one of its studies."""
+    path, study = _find(source)
+    raw = _mapping(path)
+    if "configurations" in raw:
+        raise ValueError(f"{path.name} lists configurations; name one of them")
     if "studies" not in raw:
         if study:
             raise ValueError(f"{path.name} holds one grid, no studies: leave out /{study}")
@@ -93,6 +111,30 @@ def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
         asked = f"no study {study}" if study else f"name one study, like {path.stem}/NAME"
         raise ValueError(f"{path.name}: {asked}: {nearest(study, studies)}")
     return path, study, check_type(f"{path.name}: {study}", studies[study], dict)
+
+
+def load_grids(source: str | Path) -> list[Grid]:
+    """The grids of a configuration: its only one, all of its studies, or those that it names.
+
+    A file with the key ``configurations`` is a list of others, in the order in which to run them.
+    Names are names of results, so no two grids may share one.
+    """
+    path, study = _find(source)
+    raw = _mapping(path)
+    if "configurations" in raw:
+        if study or len(raw) > 1:
+            raise ValueError(f"{path.name} lists configurations and holds nothing else")
+        listed = check_type(f"{path.name}: configurations", raw["configurations"], list[str])
+        found = [grid for name in listed for grid in load_grids(name)]
+    elif "studies" in raw and not study:
+        studies = check_type(f"{path.name}: studies", raw["studies"], dict)
+        found = [load_grid(path.parent / path.stem / name) for name in studies]
+    else:
+        found = [load_grid(source)]
+    names = [grid.name for grid in found]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path.name}: two grids are called {', '.join(repeated)}")
+    return found
 
 
 def load_grid(source: str | Path) -> Grid:

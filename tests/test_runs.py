@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import groups, measures, paths, runs, tables
+from lib import groups, measures, paths, reference, runs, tables
 from lib.config import Setting
 from lib.runs import Run
 
@@ -146,7 +146,7 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     group = [make_run(seed) for seed in range(3)]
     for run in group:
         runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    runs.drop_vectors([tmp_path / "demo/seed0_to_seed2.json"])
+    runs.drop_vectors("demo", tmp_path)
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
         groups.tables_of(left, ["cka"])
@@ -160,9 +160,8 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
         tables.save_tables(
             "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
         )
-    (tmp_path / "committed/reference-demo/old").mkdir(parents=True)
-    assert tables.promote("demo", ["b", "a", "c"]) == ["a", "b", "c"]
-    assert not (tmp_path / "committed/reference-demo/old").exists()
+    for name in ("a", "b", "c"):
+        assert reference.promote("demo", name) == tmp_path / "committed/reference-demo" / name
     samples = [
         path.parent.name
         for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
@@ -173,7 +172,7 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
             tables.read("reference-demo", table), tables.read("demo", table)
         )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
-        tables.promote("nothing", ["a"])
+        reference.promote("nothing", "a")
 
 
 def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
