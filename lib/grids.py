@@ -24,6 +24,17 @@ class Grid:
     keep_vectors: bool
     unions: dict[str, list[str]]
 
+    def __post_init__(self) -> None:
+        step = self.seeds_per_job
+        if step < 1:
+            raise ValueError(f"seeds_per_job = {step}; expected at least 1")
+        for setting in self.settings:
+            if len(self.seeds) > step and step % setting.seeds_per_batch:
+                raise ValueError(
+                    f"seeds_per_job = {step} is no multiple of seeds_per_batch = "
+                    f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
+                )
+
     @property
     def groups(self) -> dict[str, list[str]]:
         """Setting ids by group: each setting is one, and each named union."""
@@ -88,7 +99,7 @@ def _find(source: str | Path) -> tuple[Path, str]:
 def _mapping(path: Path) -> dict[str, Any]:
     import yaml
 
-    raw = yaml.safe_load(path.read_text())
+    raw = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if not isinstance(raw, dict):
         raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
     return raw
@@ -186,17 +197,8 @@ def load_grid(source: str | Path) -> Grid:
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(f"{path.name}: settings appear twice: {repeated}")
     all_seeds = _seeds(path, raw)
-    step = raw.get("seeds_per_job", len(all_seeds))
-    if step < 1:
-        raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
     if not ids:
         raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
-    for setting in settings:
-        if len(all_seeds) > step and step % setting.seeds_per_batch:
-            raise ValueError(
-                f"{path.name}: seeds_per_job = {step} is no multiple of seeds_per_batch = "
-                f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
-            )
     unions = raw.get("unions", {})
     for name, members in unions.items():
         for member in members:
@@ -204,12 +206,15 @@ def load_grid(source: str | Path) -> Grid:
                 raise ValueError(
                     f"{path.name}: union {name}: no setting {member}: {nearest(member, ids)}"
                 )
-    return Grid(
-        name=grid_name,
-        settings=settings,
-        seeds=all_seeds,
-        crossed=tuple(raw.get("cross", {})),
-        seeds_per_job=step,
-        keep_vectors=raw.get("keep_vectors", False),
-        unions=unions,
-    )
+    try:
+        return Grid(
+            name=grid_name,
+            settings=settings,
+            seeds=all_seeds,
+            crossed=tuple(raw.get("cross", {})),
+            seeds_per_job=raw.get("seeds_per_job", len(all_seeds)),
+            keep_vectors=raw.get("keep_vectors", False),
+            unions=unions,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None

@@ -3,6 +3,7 @@
 Kept apart from it so that the Snakefile holds rules and nothing else, and that this can be tested.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,20 +29,17 @@ class Plan:
     Parameters
     ----------
     grids : by name
+    settings : by id
     groups : by grid and group, the settings of each group that is to be made
     markers : by grid and setting, the files that say that a shard of its seeds is trained
     shards : by marker, the labels of its seeds
     """
 
     grids: dict[str, Grid]
+    settings: dict[str, Setting]
     groups: dict[str, dict[str, list[str]]]
     markers: dict[tuple[str, str], list[Path]]
     shards: dict[Path, list[str]]
-
-    @property
-    def settings(self) -> dict[str, Setting]:
-        """All settings by id."""
-        return {setting.id: setting for grid in self.grids.values() for setting in grid.settings}
 
     def origins(self, grid: str, group: str) -> list[str]:
         """What decides the runs of a group; once it changes, the group is measured again."""
@@ -98,23 +96,28 @@ class Plan:
         ]
 
 
-def load(configuration: str, *, campaign: bool = False) -> Plan:
+def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | None = None) -> Plan:
     """The jobs of a configuration; of a ``campaign``, only of groups that the reference lacks.
 
-    Brings the markers of its shards up to date first, so that runs that are there are not planned.
+    ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
+    decides nothing about them. Brings the markers of the shards up to date first, so that runs
+    that are there are not planned.
     """
-    grids = {grid.name: grid for grid in load_grids(configuration)}
+    found = load_grids(configuration)
+    if seeds_per_job is not None:
+        found = [dataclasses.replace(grid, seeds_per_job=seeds_per_job) for grid in found]
+    grids = {grid.name: grid for grid in found}
+    settings = {setting.id: setting for grid in found for setting in grid.settings}
     groups, markers, shards = {}, {}, {}
     for name, grid in grids.items():
         held = progress.referenced(grid) if campaign else {}
         groups[name] = {g: members for g, members in grid.groups.items() if g not in held}
-        settings = {setting.id: setting for setting in grid.settings}
         for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
             markers[name, setting_id] = [
                 progress.settle(settings[setting_id], shard) for shard in grid.shards
             ]
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
-    plan = Plan(grids, groups, markers, shards)
+    plan = Plan(grids, settings, groups, markers, shards)
     for path in plan.promotions() if campaign else ():
         path.unlink(missing_ok=True)
     return plan

@@ -138,15 +138,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def library_fingerprint() -> str:
-    """Digest of all code in ``lib``, blind to comments, docstrings and layout."""
-    files = sorted(path.relative_to(paths.ROOT) for path in (paths.ROOT / "lib").rglob("*.py"))
-    return code_fingerprint(tuple(map(str, files)))
+def library_sha256() -> str:
+    """Digest of the files of ``lib`` as they are."""
+    files = sorted((paths.ROOT / "lib").rglob("*.py"))
+    return digest(*((str(path.relative_to(paths.ROOT)), file_sha256(path)) for path in files))
 
 
 def machine() -> dict[str, str]:
     """What a result was computed on and by, beyond what decides it: processor, system, code."""
-    return {"processor": _processor(), "system": platform.system(), "lib": library_fingerprint()}
+    return {"processor": _processor(), "system": platform.system(), "lib": library_sha256()}
 
 
 def _processor() -> str:
