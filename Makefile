@@ -24,7 +24,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run status bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds coverage lock unlock clean help
 
 help:  ## show this list
@@ -59,11 +59,14 @@ else
 	$(PY) -m lib.reference prune $(CAMPAIGN)
 endif
 
+verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
+	$(PY) -m lib.verify $(ARGS)
+
 bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
 	$(PY) -m lib.bundle pack $(CAMPAIGN) $(BUNDLE) $(ARGS)
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
-	$(THEORY) $(ARGS)
+	+$(THEORY) $(ARGS) $(DRY)
 
 theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
 	$(PY) -m lib.theory promote $(PLAN)
@@ -101,7 +104,12 @@ clean:  ## delete runs, results and figures of all configurations but the refere
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
+ifdef BUNDLE
+	python3 -m venv --system-site-packages .venv
+	$(PY) -m pip install -q --no-index --no-deps $(BUNDLE)/wheels/*.whl
+else
 	python3 -m venv .venv
 	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \
 	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt -e .; fi
+endif
 	touch $@

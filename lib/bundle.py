@@ -7,8 +7,7 @@ text), the unpacked backbones and, if asked, the wheels of the packages that tra
     prepared/<key>.npz   the arrays of one setting's data, and what describes them
     cache/               unpacked backbones, as ``lib.assets`` lays them out
     wheels/              for ``pip install --no-index --find-links``
-    contents.json        sha256 of every file but the wheels, whose package index pins are checked
-                         by pip
+    contents.json        sha256 of every file but the wheels
 """
 
 import argparse
@@ -17,11 +16,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tqdm import tqdm
 
 from lib import assets, backbones, paths, pretrained, provenance, tasks
@@ -31,7 +34,7 @@ from lib.errors import AssetError
 from lib.grids import load_grids
 from lib.preparation import Prepared, prepare
 
-#: What training and measuring import; the versions are those of constraints.txt.
+#: What training and measuring import.
 PACKAGES = (
     "torch", "transformers", "peft", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn",
     "pyyaml", "threadpoolctl", "statsmodels", "tqdm", "onnx", "gguf",
@@ -163,11 +166,39 @@ def check(root: Path) -> int:
     return len(contents)
 
 
-def download_wheels(root: Path) -> None:
-    """Put the wheels of what training needs, as pinned, into the folder; for this platform."""
-    command = [sys.executable, "-m", "pip", "download", "--only-binary=:all:", *PACKAGES]
-    command += ["--constraint", str(paths.ROOT / "constraints.txt"), "--dest", str(root / "wheels")]
-    subprocess.run([*command, "--disable-pip-version-check"], check=True)
+def requirements(without: Iterable[str] = ()) -> list[str]:
+    """``name==version`` of what training needs and what that needs in turn, as installed here.
+
+    ``without``: packages that the other machine has, which are left out with all that only they
+    need: ``torch`` brings gigabytes.
+    """
+    left_out = {canonicalize_name(name) for name in without}
+    found: dict[str, str] = {}
+    open_names = list(PACKAGES)
+    while open_names:
+        name = canonicalize_name(open_names.pop())
+        if name in found or name in left_out:
+            continue
+        found[name] = metadata.version(name).partition("+")[0]
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                open_names.append(needed.name)
+    return sorted(f"{name}=={version}" for name, version in found.items())
+
+
+def download_wheels(root: Path, without: Iterable[str] = (), python: str = "") -> None:
+    """Put the wheels of ``requirements`` into the folder.
+
+    They are for this platform, or for Linux on x86-64 with the Python of version ``python``.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--dest", str(root / "wheels")]
+    if python:
+        command += ["--python-version", python, "--implementation", "cp"]
+        command += [f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)]
+        command += ["--platform=manylinux2014_x86_64"]
+    subprocess.run([*command, *requirements(without)], check=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -180,13 +211,17 @@ def main(arguments: list[str] | None = None) -> None:
     packing.add_argument("config", help="name in config/ or path of a .yaml file")
     packing.add_argument("folder", type=Path)
     packing.add_argument("--wheels", action="store_true", help="also the packages' wheels")
+    packing.add_argument(
+        "--without", nargs="+", default=[], metavar="PACKAGE", help="that the other machine has"
+    )
+    packing.add_argument("--python", default="", help="of the other machine, like 3.12")
     checking = actions.add_parser("check", help="compare every file with its sha256")
     checking.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     if options.action == "pack":
         pack(options.config, options.folder)
         if options.wheels:
-            download_wheels(options.folder)
+            download_wheels(options.folder, options.without, options.python)
     print(f"{options.folder}: {check(options.folder)} files as packed")
 
 

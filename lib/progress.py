@@ -176,6 +176,8 @@ def report(table: pd.DataFrame, cores: int, *, only_missing: bool = False) -> st
 
 def _duration(seconds: float) -> str:
     minutes = seconds / 60
+    if minutes < 1:
+        return "under a minute"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
