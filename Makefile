@@ -24,7 +24,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
@@ -40,6 +40,11 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+
+test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
+	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
 
 lint: $(READY)  ## check the code style
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .

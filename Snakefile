@@ -13,8 +13,12 @@ import yaml
 from lib import jobs, paths, provenance
 
 CAMPAIGN = bool(config.get("campaign"))
+# On a cluster every job reads this file again, on its node, and then plans nothing.
 PLAN = jobs.load(
-    config.get("grid", "quick"), campaign=CAMPAIGN, seeds_per_job=config.get("seeds_per_job")
+    config.get("grid", "quick"),
+    campaign=CAMPAIGN,
+    seeds_per_job=config.get("seeds_per_job"),
+    planning=workflow.is_main_process,
 )
 RESULTS = paths.OUTPUT / "data/results/{grid}"
 FIGURES = paths.OUTPUT / "figures/{grid}"
@@ -39,6 +43,14 @@ def code(notebook, *files):
         provenance.notebook_fingerprint(paths.ROOT / "notebooks" / f"{notebook}.ipynb"),
         provenance.code_fingerprint(files),
     )
+
+
+def growing(amount):
+    """A resource of which a job gets more each time that it is tried again.
+
+    Only a cluster counts minutes and memory; a job that ran out of them loses no finished run.
+    """
+    return lambda wildcards, attempt: amount * attempt
 
 
 wildcard_constraints:
@@ -73,6 +85,8 @@ rule finetune:
         ),
     resources:
         gpu=1,
+        runtime=growing(240),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/10_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
 
@@ -94,6 +108,9 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
         runs=lambda w: PLAN.origins(w.grid, w.group),
+    resources:
+        runtime=growing(60),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/12_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
 
@@ -136,5 +153,8 @@ for notebook, figure in jobs.ANALYSES.items():
             source=notebook,
             notebook=lambda w: parameters(results=w.grid),
             code=code(notebook, "lib/plots.py"),
+        resources:
+            runtime=30,
+            mem_mb=4000,
         shell:
             PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY
