@@ -15,8 +15,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
-SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
-THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
+# A value of a variable as one word for the shell, whatever it holds.
+quoted = '$(subst ','\'',$(1))'
+# A profile is a folder here; the engine would look for it in places that nobody has.
+profile = $(if $(wildcard profiles/$(PROFILE)/config.yaml),profiles/$(PROFILE),$(error \
+  PROFILE=$(PROFILE): there is no such profile; valid: $(notdir $(wildcard profiles/*))))
+SNAKEMAKE = $(PY) -m snakemake --profile $(call quoted,$(profile)) --config $(call quoted,grid=$(CONFIG))
+THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
 .PHONY: run test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds coverage lock unlock clean help
@@ -43,13 +48,13 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
 campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
-	$(PY) -m lib.tables promote $(CONFIG)
+	$(PY) -m lib.tables promote $(call quoted,$(CONFIG))
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
 	$(THEORY) $(ARGS)
 
 theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
-	$(PY) -m lib.theory promote $(PLAN)
+	$(PY) -m lib.theory promote $(call quoted,$(PLAN))
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)

@@ -4,13 +4,17 @@
 # Content decides what runs again, never a file's age: parameters and fingerprints of the code
 # (comments and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
+import sys
 from pathlib import Path
 
 import yaml
 
 from lib import grids, paths, provenance, runs, tables, tasks
 
-GRID = grids.load_grid(config.get("grid", "quick"))
+try:
+    GRID = grids.load_grid(str(config.get("grid", "quick")))
+except ValueError as error:
+    sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.results(GRID.name)
 FIGURES = paths.figures(GRID.name)
 SETTINGS = {setting.id: setting for setting in GRID.settings}
@@ -32,7 +36,7 @@ if GRID.has_ladder:
     ANALYSES["13_diagnose_failed_runs"] = "13_ladder"
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
-QUIETLY = "> {log} 2>&1"
+QUIETLY = "> {log:q} 2>&1"
 
 # A shard counts as done while its runs are there and are the ones that it made.
 for markers in MARKERS.values():
@@ -93,7 +97,7 @@ rule finetune:
     resources:
         gpu=1,
     shell:
-        PAPERMILL + "/10_finetune.ipynb {params.executed} {params.notebook} " + QUIETLY
+        PAPERMILL + "/10_finetune.ipynb {params.executed:q} {params.notebook} " + QUIETLY
 
 
 rule measure_group:
@@ -113,7 +117,7 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
     shell:
-        PAPERMILL + "/12_measure_group.ipynb {params.executed} {params.notebook} " + QUIETLY
+        PAPERMILL + "/12_measure_group.ipynb {params.executed:q} {params.notebook} " + QUIETLY
 
 
 # Layer vectors are a thousand times larger than all else. They go when every group is measured;
@@ -145,4 +149,4 @@ for notebook, figure in ANALYSES.items():
             notebook=parameters(results=GRID.name),
             code=code(notebook, "lib/plots.py"),
         shell:
-            PAPERMILL + "/{params.source}.ipynb {params.executed} {params.notebook} " + QUIETLY
+            PAPERMILL + "/{params.source}.ipynb {params.executed:q} {params.notebook} " + QUIETLY

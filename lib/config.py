@@ -175,6 +175,9 @@ class Setting:
             )
         tasks.check_name(self.task)
         backbones.check_name(self.backbone)
+        if Path(self.backbone).is_dir() and self.backbone not in backbones.BACKBONES:
+            # Before its tokeniser is read: transformers would ask whether to run code of its own.
+            backbones.family_of(backbones.Located(self.backbone, None, ""))
 
     @property
     def id(self) -> str:

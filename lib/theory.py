@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib import paths, provenance, tables
+from lib import grids, paths, provenance, tables
 from lib.config import check_type
 from lib.errors import nearest
 
@@ -128,8 +128,6 @@ def load_plan(source: str | Path) -> Plan:
     Top level: kinds. Of each kind, ``defaults`` holds parameters shared by its jobs, ``jobs`` the
     jobs by name, each with the parameters that are its own (or nothing).
     """
-    import yaml
-
     path = Path(source)
     if path.suffix != ".yaml":
         path = paths.ROOT / "config" / f"{path}.yaml"
@@ -138,7 +136,8 @@ def load_plan(source: str | Path) -> Plan:
         raise ValueError(f"no configuration {path}: {nearest(path.stem, known)}")
     if path.stem.startswith("reference"):
         raise ValueError(f"{path.name}: names with reference are kept for promoted results")
-    raw = check_type(path.name, yaml.safe_load(path.read_text()), dict)
+    grids.check_name(f"{path.name}: a configuration called", path.stem)
+    raw = grids.mapping(path, "kinds of jobs")
     jobs = [job for kind, entry in raw.items() for job in _jobs(path.name, kind, entry)]
     if not jobs:
         raise ValueError(f"{path.name}: there is no job in it")
@@ -163,6 +162,7 @@ def _jobs(file: str, kind: str, entry: Any) -> list[Job]:
 def _job(file: str, kind: str, name: str, parameters: dict[str, Any]) -> Job:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
         raise ValueError(f"{file}: job {name!r}: use letters, digits, dots and hyphens")
+    grids.check_name(f"{file}: job", name)
     declared = declared_parameters(kind)
     own = [parameter for parameter in declared if parameter not in _GIVEN]
     checked = {}
