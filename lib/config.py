@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import backbones, provenance, tasks
+from lib import pretrained, provenance, tasks
 from lib.errors import nearest
 from lib.methods import canonical, parse_method
 
@@ -174,10 +174,7 @@ class Setting:
                 'development set; measuring on all of it would leak. Set eval_split = "test-half".'
             )
         tasks.check_name(self.task)
-        backbones.check_name(self.backbone)
-        if Path(self.backbone).is_dir() and self.backbone not in backbones.BACKBONES:
-            # Before its tokeniser is read: transformers would ask whether to run code of its own.
-            backbones.family_of(backbones.Located(self.backbone, None, ""))
+        pretrained.check_name(self.backbone)
 
     @property
     def id(self) -> str:
