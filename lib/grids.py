@@ -30,7 +30,7 @@ class Grid:
     unions: dict[str, list[str]]
 
     def __post_init__(self) -> None:
-        step = self.seeds_per_job
+        step = check_type("seeds_per_job", self.seeds_per_job, int)
         if step < 1:
             raise ValueError(f"seeds_per_job = {step}; expected at least 1")
         for setting in self.settings:

@@ -4,11 +4,13 @@ Kept apart from it so that the Snakefile holds rules and nothing else, and that 
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from lib import paths, progress, runs, tables
 from lib.config import Setting
+from lib.errors import nearest
 from lib.grids import Grid, load_grids
 
 #: Analysis notebooks and the figure that each draws last.
@@ -94,6 +96,16 @@ class Plan:
             for group, members in found.items()
             if setting_id in members
         ]
+
+
+def device_option(device: str | None) -> str:
+    """What papermill is told about the device, as a part of a shell command; nothing for None."""
+    if device is None:
+        return ""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        known = ("auto", "cpu", "cuda", "cuda:1")
+        raise ValueError(f"device = {device!r} is unknown: {nearest(device, known)}")
+    return f" -p device {device}"
 
 
 def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | None = None) -> Plan:

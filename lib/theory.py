@@ -19,7 +19,7 @@ import pandas as pd
 
 from lib import grids, paths, provenance, tables
 from lib.config import check_type
-from lib.errors import nearest
+from lib.errors import argument, nearest
 
 _BOUNDS = tuple(
     f"lib/bounds/{name}.py"
@@ -221,6 +221,12 @@ def promote(plan: Plan) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m lib.theory", description="Theory jobs.")
     parser.add_argument("action", choices=["promote"], help="copy results into the reference")
-    parser.add_argument("config", nargs="?", default="theory", help="name in config/, or path")
+    parser.add_argument(
+        "config",
+        type=argument(load_plan),
+        nargs="?",
+        default="theory",
+        help="name in config/, or path",
+    )
     for job in promote(load_plan(parser.parse_args().config)):
         print(f"promoted {job}")
