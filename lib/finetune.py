@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from lib import bundle, provenance, runs
 from lib.config import Setting
-from lib.experiment import finetune
 from lib.errors import argument
+from lib.experiment import finetune
 from lib.grids import load_grids
 from lib.seeds import Seeds
 
