@@ -30,7 +30,7 @@ CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
 .PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
-	bench-finetune bench-bounds coverage lock unlock clean help
+	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -79,8 +79,14 @@ theory-campaign: theory  ## like `make theory`, then promote the results to data
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
 
-bench-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
+bench-bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
+	$(PY) tests/bench_engine.py $(ARGS)
+
+bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
 	$(PY) tests/bench_bounds.py $(ARGS)
+
+bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
+	$(PY) tests/bench_engine.py $(ARGS)
 
 bounds: $(READY)  ## hold every stability bound against measurements, millions of times, in under a minute
 	$(PY) -m lib.bounds.verification --csv data/benchmarks/bounds_verified.csv $(ARGS)

@@ -10,7 +10,7 @@ import argparse
 import torch
 from tqdm import tqdm
 
-from lib import bundle, finetune, groups, paths, progress, reference, runs, tables
+from lib import bundle, devices, finetune, groups, paths, progress, reference, runs, tables
 from lib.errors import argument
 from lib.grids import Grid, load_grids
 
@@ -36,7 +36,7 @@ def run_group(grid: Grid, group: str, device: str) -> None:
         finetune.finetune_seeds(settings[member], grid.seeds, device=device)
     labels = [seeds.label for seeds in grid.seeds]
     found = runs.load_group(members, labels)
-    place = str(finetune.devices.pick(device))
+    place = str(devices.pick(device))
     made = groups.tables_of(found, groups.MEASURES, None if place == "cpu" else place)
     tables.save_tables(grid.name, group, made, groups.sample_vectors(found))
     reference.promote(grid.name, group)

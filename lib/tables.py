@@ -12,6 +12,7 @@ import dataclasses
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,28 +123,49 @@ def save_tables(
             frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
-        (fresh / MADE).write_text(json.dumps(_made_by(), indent=1) + "\n")
+        (fresh / MADE).write_text(json.dumps(_made_by(tables), indent=1) + "\n")
         if target.exists():
             os.replace(target, Path(scratch) / "stale")
         os.replace(fresh, target)
     return target
 
 
-def _made_by() -> dict[str, object]:
+def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
     codes = {"distance_code": provenance.DISTANCE_CODE, "measure_code": provenance.MEASURE_CODE}
-    return provenance.made_by() | {
-        name: provenance.code_fingerprint(files) for name, files in codes.items()
-    }
+    found = {name: provenance.code_fingerprint(files) for name, files in codes.items()}
+    if "runs" in tables and "code" in tables["runs"]:
+        found["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
+    return provenance.made_by() | found
+
+
+class MixedCodeWarning(UserWarning):
+    """Groups that were trained or measured by different code are looked at together."""
+
+
+def _warn_if_mixed(root: Path) -> None:
+    made = [json.loads(path.read_text()) for path in sorted(root.glob(f"*/{MADE}"))]
+    for name in ("training_code", "distance_code", "measure_code"):
+        if len(found := {one[name] for one in made if name in one}) > 1:
+            warnings.warn(
+                f"the groups of {root.name} are of {len(found)} versions of the {name}: "
+                f"`make run` or `make campaign` makes the older ones again",
+                MixedCodeWarning,
+                stacklevel=3,
+            )
 
 
 def read(name: str, table: str) -> pd.DataFrame:
-    """One table of a configuration's results, all groups together, with a column ``group``."""
+    """One table of a configuration's results, all groups together, with a column ``group``.
+
+    Warns (``MixedCodeWarning``) if the groups were made by different code.
+    """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
     root = paths.results(name)
     files = sorted(root.glob(f"*/{table}.parquet"))
     if not files:
         raise FileNotFoundError(f"no results in {root}; `make run CONFIG={name}` makes them")
+    _warn_if_mixed(root)
     frames = [pd.read_parquet(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         frame.insert(0, "group", file.parent.name)

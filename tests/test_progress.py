@@ -1,5 +1,6 @@
 """What counts as done: records that say that a run was made as it would be made now."""
 
+import ast
 import dataclasses
 import json
 
@@ -8,7 +9,19 @@ import pandas as pd
 import pytest
 from test_runs import make_run
 
-from lib import assets, grids, jobs, paths, pretrained, progress, provenance, runs
+from lib import (
+    assets,
+    file_tasks,
+    grids,
+    jobs,
+    paths,
+    preparation,
+    pretrained,
+    progress,
+    provenance,
+    runs,
+    tasks,
+)
 from lib.config import Setting
 from lib.seeds import Seeds, read
 
@@ -219,3 +232,53 @@ def test_the_pins_of_backbones_are_those_that_runs_record():
     assert pretrained.pinned_sha256("org/name") is None
     known = [pretrained.pinned_sha256(name) for name in pretrained.BACKBONES]
     assert len(set(known)) == len(known) and np.all([known])
+
+
+#: What training imports and why a change there makes no run stale.
+DECIDES_NOTHING = {
+    "readers, whose rows are hashed": {
+        "rows", "tasks", "wheel_tasks", "bigbench_tasks", "file_tasks", "hub_tasks", "cloze",
+        "own_task", "reading",
+    },
+    "weights, whose files are hashed": {
+        "pretrained", "assets", "archives", "sdists", "conversions",
+    },
+    "settings, which are hashed value by value": {"config"},
+    "places, records, messages": {"paths", "runs", "provenance", "errors"},
+}  # fmt: skip
+
+
+def imported(module, seen):
+    """Names of the modules of ``lib`` that a module imports, directly or not."""
+    tree = ast.parse((paths.ROOT / f"lib/{module}.py").read_text())
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
+            names = [node.module.split(".")[1]]
+        for name in names:
+            if name not in seen and (paths.ROOT / f"lib/{name}.py").exists():
+                seen.add(name)
+                imported(name, seen)
+    return seen
+
+
+def test_every_module_that_training_imports_is_fingerprinted_or_decides_nothing():
+    reached = imported("experiment", {"experiment"})
+    fingerprinted = {name[len("lib/") : -len(".py")] for name in provenance.TRAINING_CODE}
+    exempt = set().union(*DECIDES_NOTHING.values())
+    assert not fingerprinted & exempt
+    assert reached - fingerprinted - exempt == set(), "decide whether these decide what a run is"
+    assert fingerprinted <= reached, "fingerprinted, and not used"
+
+
+def test_the_data_of_the_committed_runs_read_the_same_now():
+    """Readers are not in the fingerprint of training: what they read is, by its contents."""
+    tables = [pd.read_parquet(path) for path in sorted(paths.COMMITTED.glob("*/*/runs.parquet"))]
+    table = pd.concat(tables).drop_duplicates(["task", "max_length", "backbone"])
+    for row in table.to_dict("records"):
+        if row["task"] in tasks.TASKS and not file_tasks.in_glue_files(row["task"]):
+            task = tasks.get(row["task"])
+            contents = preparation.contents_digest(task.read())
+            assert preparation.data_digest(task, contents) == row["data_sha256"], row["task"]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -150,6 +151,22 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
         groups.tables_of(left, ["cka"])
+
+
+def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    group = [make_run(seed) for seed in range(3)]
+    for name, code in {"a": "old", "b": "new"}.items():
+        for run in group:
+            run.record["code"] = code
+        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+    with pytest.warns(tables.MixedCodeWarning, match="2 versions of the training_code"):
+        tables.read("demo", "runs")
+    made = tmp_path / "data/results/demo/a/made.json"
+    made.write_text(made.read_text().replace('"old"', '"new"'))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tables.MixedCodeWarning)
+        tables.read("demo", "measures")
 
 
 def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
@@ -332,7 +349,12 @@ def test_the_command_line_helps():
     for module, word in {
         "lib.finetune": "CONFIG",
         "lib.groups": "CONFIG",
-        "lib.tables": "promote",
+        "lib.reference": "promote",
+        "lib.progress": "CONFIG",
+        "lib.campaign": "CONFIG",
+        "lib.bundle": "pack",
+        "lib.runs": "drop",
+        "lib.verify": "sample",
         "lib.report": "PATH",
         "lib.coverage": "OUT",
     }.items():
