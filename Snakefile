@@ -7,27 +7,31 @@
 # as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
 # and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
+import sys
 
 import yaml
 
 from lib import jobs, paths, provenance
 
 CAMPAIGN = bool(config.get("campaign"))
-# On a cluster every job reads this file again, on its node, and then plans nothing.
-PLAN = jobs.load(
-    config.get("grid", "quick"),
-    campaign=CAMPAIGN,
-    seeds_per_job=config.get("seeds_per_job"),
-    planning=workflow.is_main_process,
-)
+try:
+    PLAN = jobs.load(
+        str(config.get("grid", "quick")),
+        campaign=CAMPAIGN,
+        seeds_per_job=config.get("seeds_per_job"),
+        # On a cluster every job reads this file again, on its node, and then plans nothing.
+        planning=workflow.is_main_process,
+    )
+    # Where to compute is no parameter of a result, so another device makes no job run again.
+    DEVICE = jobs.device_option(config.get("device"))
+except ValueError as error:
+    sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.OUTPUT / "data/results/{grid}"
 FIGURES = paths.OUTPUT / "figures/{grid}"
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
 QUIETLY = " > {log:q} 2>&1"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
-# Where to compute is no parameter of a result, so another device makes no job run again.
-DEVICE = f" -p device {config['device']}" if config.get("device") else ""
 
 
 def parameters(**values):

@@ -4,11 +4,13 @@ Kept apart from it so that the Snakefile holds rules and nothing else, and that 
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import paths, progress, runs, tables
+from lib import declared, paths, progress, runs, tables
 from lib.config import Setting
+from lib.errors import nearest
 from lib.grids import Grid, load_grids
 
 #: Analysis notebooks and the figure that each draws last.
@@ -96,6 +98,26 @@ class Plan:
         ]
 
 
+def device_option(device: str | None) -> str:
+    """What papermill is told about the device, as a part of a shell command; nothing for None."""
+    if device is None:
+        return ""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        known = ("auto", "cpu", "cuda", "cuda:1")
+        raise ValueError(f"device = {device!r} is unknown: {nearest(device, known)}")
+    return f" -p device {device}"
+
+
+def _check_notebooks(plan: Plan) -> None:
+    """Every job's parameters are declared by its notebook, with their types."""
+    for setting in plan.settings.values():
+        declared.check("10_finetune", {**setting.to_dict(), "seeds": [], "device": ""})
+    measured = {"results": "", "group": "", "setting_ids": [], "seeds": []}
+    declared.check("12_measure_group", measured)
+    for notebook in ANALYSES:
+        declared.check(notebook, {"results": ""})
+
+
 def load(
     configuration: str,
     *,
@@ -128,6 +150,7 @@ def load(
             ]
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
     plan = Plan(grids, settings, groups, markers, shards)
+    _check_notebooks(plan)
     for path in plan.promotions() if campaign and planning else ():
         path.unlink(missing_ok=True)
     return plan
