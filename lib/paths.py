@@ -1,9 +1,11 @@
 """Where things are. Absolute, from this file: a notebook finds them from any working directory.
 
-Two environment variables redirect what is written, never what is committed:
+Environment variables redirect what is written and fetched, never what is committed:
 
 COMPENDIUM_CACHE   downloads and tokenised data (default ``data/raw``); can be shared by checkouts
 COMPENDIUM_OUTPUT  runs, results and figures (default: this checkout); tests point it elsewhere
+COMPENDIUM_BUNDLE  a folder made by ``lib.bundle`` for a machine without network; its ``cache`` then
+                   takes the place of ``data/raw``
 """
 
 import os
@@ -16,13 +18,21 @@ PUBLISHED = DATA / "reference"
 COMMITTED = DATA / "results"
 
 OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT") or ROOT).resolve()
-CACHE = Path(os.environ.get("COMPENDIUM_CACHE") or DATA / "raw").resolve()
+BUNDLE = Path(os.environ["COMPENDIUM_BUNDLE"]) if os.environ.get("COMPENDIUM_BUNDLE") else None
+CACHE = Path(
+    os.environ.get("COMPENDIUM_CACHE") or (BUNDLE / "cache" if BUNDLE else DATA / "raw")
+).resolve()
 RUNS = OUTPUT / "data" / "runs"
 
 
 def is_reference(name: str) -> bool:
     """Whether results of this name are committed: ``reference``, ``reference-<configuration>``."""
     return name.split("-")[0] == "reference"
+
+
+def reference_of(name: str) -> str:
+    """Name of the committed results of a configuration; those of ``quick`` are ``reference``."""
+    return "reference" if name == "quick" else f"reference-{name}"
 
 
 def results(name: str) -> Path:

@@ -74,9 +74,15 @@ def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any
         n_classes=task.n_classes,
         metric=task.metric,
         classes=task.classes,
-        sha256=data,
+        sha256=data_digest(task, data),
         other_metrics=task.other_metrics,
     )
+
+
+def data_digest(task: tasks.Task, contents: str) -> str:
+    """Identity of a task: its contents, and what is made of its labels."""
+    told = (task.n_classes, task.metric, task.classes, task.other_metrics)
+    return provenance.digest(contents, *told)
 
 
 def contents_digest(splits: Splits) -> str:

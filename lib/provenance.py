@@ -1,6 +1,7 @@
 """What made a result: commit, versions, device, and fingerprints of the code that ran."""
 
 import ast
+import functools
 import hashlib
 import json
 import os
@@ -14,20 +15,12 @@ from lib import paths
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
 
-#: The modules whose code decides what a trained run looks like. A change of any of them, comments
-#: and docstrings aside, makes finished runs stale; a change anywhere else retrains nothing.
+#: The modules whose code decides what a trained run looks like, given its data and its pretrained
+#: weights, which are identified by their contents. A change of any of them, comments and docstrings
+#: aside, makes finished runs stale; a change anywhere else retrains nothing.
 TRAINING_CODE = (
-    "lib/rows.py",
-    "lib/tasks.py",
-    "lib/wheel_tasks.py",
-    "lib/bigbench_tasks.py",
-    "lib/file_tasks.py",
-    "lib/hub_tasks.py",
-    "lib/cloze.py",
-    "lib/own_task.py",
     "lib/batches.py",
     "lib/preparation.py",
-    "lib/conversions.py",
     "lib/backbones.py",
     "lib/objectives.py",
     "lib/pretraining.py",
@@ -41,17 +34,22 @@ TRAINING_CODE = (
     "lib/learners.py",
     "lib/training.py",
     "lib/evaluation.py",
-    "lib/finetune.py",
+    "lib/experiment.py",
     "lib/scoring.py",
 )
-#: The same for the tables that are computed from runs.
+#: The same for the distances between layer vectors, which cannot be computed again once the vectors
+#: are deleted.
+DISTANCE_CODE = (
+    "lib/measures/factors.py",
+    "lib/measures/pairs.py",
+    "lib/measures/representation.py",
+)
+#: The same for all tables that are computed from runs.
 MEASURE_CODE = (
     "lib/scoring.py",
-    "lib/measures/factors.py",
+    *DISTANCE_CODE,
     "lib/measures/performance.py",
-    "lib/measures/pairs.py",
     "lib/measures/prediction.py",
-    "lib/measures/representation.py",
     "lib/resampling.py",
     "lib/summary.py",
     "lib/planning.py",
@@ -72,6 +70,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@functools.cache
 def _without_prose(source: str) -> str:
     """The code as a syntax tree without docstrings and imports; parsing drops comments."""
     tree = ast.parse(source)
@@ -139,15 +138,53 @@ def versions() -> dict[str, str]:
     return found
 
 
-def colophon(**parameters: object) -> None:
-    """Print what made this notebook; the last cell of each notebook calls it."""
+def library_sha256() -> str:
+    """Digest of the files of ``lib`` as they are."""
+    files = sorted((paths.ROOT / "lib").rglob("*.py"))
+    return digest(*((str(path.relative_to(paths.ROOT)), file_sha256(path)) for path in files))
+
+
+def machine() -> dict[str, str]:
+    """What a result was computed on and by, beyond what decides it: processor, system, code."""
+    return {"processor": _processor(), "system": platform.system(), "lib": library_sha256()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def made_by() -> dict[str, object]:
+    """Commit, uncommitted changes, versions, processor, system and the code of ``lib``."""
     head, dirty = commit()
-    print(f"commit {head}{' + uncommitted changes' if dirty else ''}")
+    return {"commit": head, "dirty": dirty, "versions": versions(), **machine()}
+
+
+def results_sha256(name: str) -> str:
+    """Digest of the files of committed results, by name and contents."""
+    root = paths.results(name)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return digest(*((path.relative_to(root).as_posix(), file_sha256(path)) for path in files))
+
+
+def colophon(**parameters: object) -> None:
+    """Print what made this notebook; the last cell of each notebook calls it.
+
+    Beside committed results named in the parameters stands the digest of their files.
+    """
+    head, dirty = commit()
+    here = machine()
+    print(f"commit {head}{' + uncommitted changes' if dirty else ''}, lib {here['lib']}")
     print(" · ".join(f"{name} {version}" for name, version in versions().items()))
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"{platform.system()} {platform.machine()}, BLAS threads: {threads}")
+    print(f"{here['system']} {platform.machine()}, {here['processor']}, BLAS threads: {threads}")
     for name, value in parameters.items():
-        print(f"  {name} = {value!r}")
+        read = name.endswith("results") and isinstance(value, str) and paths.is_reference(value)
+        print(f"  {name} = {value!r}{f', files {results_sha256(value)}' if read else ''}")
 
 
 def clean_notebook(path: Path) -> None:

@@ -4,20 +4,27 @@ A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary
 last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
 """
 
+import argparse
 import csv
+import fcntl
 import json
 import math
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib import paths
+from lib import paths, provenance
+from lib.config import Setting
+from lib.seeds import Seeds
+
+_HEX = "[0-9a-f]"
 
 
 @dataclass
@@ -38,6 +45,39 @@ class Run:
 def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
     """Where the run of a setting and a seed lives."""
     return Path(store or paths.RUNS) / setting_id / seed_label
+
+
+def fingerprint(
+    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str
+) -> str:
+    """Identity of a run: what it depends on, and the code that makes it.
+
+    Of several seeds as one program, whose dropout is drawn together, that includes the others.
+    """
+    code = provenance.code_fingerprint(provenance.TRAINING_CODE)
+    others = [one.label for one in batch] if len(batch) > 1 else []
+    return provenance.digest(setting.to_dict(), vars(seeds), others, data, backbone, code)
+
+
+@contextmanager
+def claimed(target: Path) -> Iterator[None]:
+    """Hold a run while it is made. Whoever wants to make the same one waits, and then finds it.
+
+    The lock ends with its process, however that ends, so a run is never held by the dead; what a
+    dead process left half-written beside the run is deleted. On a file system without locks two
+    processes may make the same run; both then move the same files into place.
+    """
+    locks = target.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with open(locks / target.name, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:
+            yield
+            return
+        for left in target.parent.glob(f".{target.name}-{_HEX * 32}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
 
 
 def _finite(value: Any) -> Any:
@@ -118,6 +158,11 @@ def load_group(
         for label in seed_labels
     ]
     first = group[0]
+    if len({run.record.get("code") for run in group}) > 1:
+        raise ValueError(
+            f"the runs of {first.record['setting_id']} were trained by different versions of the "
+            "code: `make run` trains the older ones again"
+        )
     for run in group[1:]:
         same = [
             np.array_equal(run.example_ids, first.example_ids),
@@ -146,17 +191,18 @@ def name_of(run: Run) -> str:
     return f"{run.record['setting_id']} seed {run.record['seed']}"
 
 
-def drop_vectors(markers: Iterable[Path]) -> None:
-    """Delete the layer vectors of shards whose runs are measured; logits and records stay.
+def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> None:
+    """Delete the layer vectors of a setting whose runs are measured; logits and records stay.
 
     The markers go first: whoever needs the vectors again finds the shards unfinished, and
     training the runs again gives the same bits.
     """
-    for path in markers:
+    place = Path(store or paths.RUNS) / setting_id
+    for path in place.glob("*_to_*.json"):
         path.unlink(missing_ok=True)
-        for name in ("first", "mean"):
-            for file in path.parent.glob(f"seed*/{name}.npy"):
-                file.unlink()
+    for name in ("first", "mean"):
+        for file in place.glob(f"seed*/{name}.npy"):
+            file.unlink(missing_ok=True)
 
 
 def marker(setting_id: str, seed_labels: list[str]) -> Path:
@@ -174,10 +220,10 @@ def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     return path
 
 
-def drop_stale_marker(path: Path) -> None:
-    """Delete a marker whose runs are gone or replaced by others, so that its job runs again."""
-    if not path.exists():
-        return
-    content = json.loads(path.read_text())
-    if not all(finished(path.parent / label, mark) for label, mark in content.items()):
-        path.unlink()
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m lib.runs", description="The run store.")
+    parser.add_argument("action", choices=["drop"], help="delete layer vectors that are measured")
+    parser.add_argument("setting", help="id of the setting, a folder of data/runs")
+    setting = parser.parse_args().setting
+    drop_vectors(setting)
+    print(f"layer vectors of {setting} were deleted")

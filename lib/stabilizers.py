@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lib import backbones
+from lib import backbones, pretrained
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,8 @@ class Method:
         """Raise ``ValueError`` if the method cannot do a task (1 class: regression) or a depth."""
 
     def begin(
-        self, located: backbones.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> backbones.Located:
+        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> pretrained.Located:
         """The checkpoint to start from."""
         return located
 
@@ -118,8 +118,8 @@ class Surt(Method):
     }
 
     def begin(
-        self, located: backbones.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> backbones.Located:
+        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> pretrained.Located:
         from lib import pretraining
 
         return pretraining.continue_pretraining(

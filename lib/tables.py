@@ -8,26 +8,25 @@ distances    a row a pair of runs, layer, pooling and measure: the upper triangl
 measures     a row a measure (layer, pooling, subset of runs): value with interval
 """
 
-import argparse
 import dataclasses
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterable
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib import paths
+from lib import paths, provenance
 from lib.config import Setting
 from lib.errors import nearest
-from lib.grids import load_grid
 from lib.runs import Run
 
 SAMPLE = "sample_vectors.npy"
+#: What made the tables of a group: commit, versions, machine, fingerprints of the code.
+MADE = "made.json"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
@@ -41,6 +40,7 @@ def run_table(group: list[Run]) -> pd.DataFrame:
         setting = record.pop("setting")
         distance = record.pop("distance")
         versions = record.pop("versions")
+        sources = record.pop("sources", {})
         others = record.pop("other_scores", {})
         record["newly_initialised"] = " ".join(record["newly_initialised"])
         rows.append(
@@ -51,6 +51,7 @@ def run_table(group: list[Run]) -> pd.DataFrame:
                 "distance": distance["all"],
                 "other_scores": json.dumps(others),
                 "versions": json.dumps(versions),
+                "sources": json.dumps(sources),
             }
         )
     return pd.DataFrame(rows)
@@ -122,20 +123,49 @@ def save_tables(
             frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
+        (fresh / MADE).write_text(json.dumps(_made_by(tables), indent=1) + "\n")
         if target.exists():
             os.replace(target, Path(scratch) / "stale")
         os.replace(fresh, target)
     return target
 
 
+def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
+    codes = {"distance_code": provenance.DISTANCE_CODE, "measure_code": provenance.MEASURE_CODE}
+    found = {name: provenance.code_fingerprint(files) for name, files in codes.items()}
+    if "runs" in tables and "code" in tables["runs"]:
+        found["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
+    return provenance.made_by() | found
+
+
+class MixedCodeWarning(UserWarning):
+    """Groups that were trained or measured by different code are looked at together."""
+
+
+def _warn_if_mixed(root: Path) -> None:
+    made = [json.loads(path.read_text()) for path in sorted(root.glob(f"*/{MADE}"))]
+    for name in ("training_code", "distance_code", "measure_code"):
+        if len(found := {one[name] for one in made if name in one}) > 1:
+            warnings.warn(
+                f"the groups of {root.name} are of {len(found)} versions of the {name}: "
+                f"`make run` or `make campaign` makes the older ones again",
+                MixedCodeWarning,
+                stacklevel=3,
+            )
+
+
 def read(name: str, table: str) -> pd.DataFrame:
-    """One table of a configuration's results, all groups together, with a column ``group``."""
+    """One table of a configuration's results, all groups together, with a column ``group``.
+
+    Warns (``MixedCodeWarning``) if the groups were made by different code.
+    """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
     root = paths.results(name)
     files = sorted(root.glob(f"*/{table}.parquet"))
     if not files:
         raise FileNotFoundError(f"no results in {root}; `make run CONFIG={name}` makes them")
+    _warn_if_mixed(root)
     frames = [pd.read_parquet(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         frame.insert(0, "group", file.parent.name)
@@ -227,39 +257,3 @@ def read_sample(name: str) -> tuple[np.ndarray, str]:
     if not found:
         raise FileNotFoundError(f"no {SAMPLE} in {paths.results(name)}")
     return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
-
-
-def promote(name: str, groups: Iterable[str]) -> list[str]:
-    """Copy the results of a configuration into its committed reference; returns the groups.
-
-    Those of ``quick`` become ``reference``, those of any other ``reference-<name>``, which then
-    holds these groups and no others. Of the layer vectors, only the sample of the first group
-    without failed runs is copied: the reference is to stay small.
-    """
-    source = paths.results(name)
-    target = "reference" if name == "quick" else f"reference-{name}"
-    groups = sorted(groups)
-    if missing := [group for group in groups if not (source / group / "runs.parquet").exists()]:
-        raise FileNotFoundError(
-            f"no results of {missing[0]} in {source}; `make run CONFIG={name}` makes them"
-        )
-    sampled = False
-    for group in groups:
-        tables = {table: pd.read_parquet(source / group / f"{table}.parquet") for table in TABLES}
-        whole = (tables["runs"]["status"] == "ok").all() and not sampled
-        sampled |= whole
-        sample = np.load(source / group / SAMPLE, allow_pickle=False) if whole else None
-        save_tables(target, group, tables, sample)
-    for folder in paths.results(target).iterdir():
-        if folder.is_dir() and folder.name not in groups:
-            shutil.rmtree(folder)
-    return groups
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m lib.tables", description="The results store.")
-    parser.add_argument("action", choices=["promote"], help="copy results into the reference")
-    parser.add_argument("config", help="name in config/, or path, of the results' configuration")
-    grid = load_grid(parser.parse_args().config)
-    for group in promote(grid.name, grid.groups):
-        print(f"promoted {group}")

@@ -40,9 +40,10 @@ from lib import (
     backbones,
     devices,
     evaluation,
-    finetune,
+    experiment,
     optimizers,
     paths,
+    pretrained,
     provenance,
     scoring,
     training,
@@ -65,7 +66,7 @@ class Job:
     seeds: tuple[int, ...]
     device: str
     task_rows: Prepared
-    located: backbones.Located
+    located: pretrained.Located
 
 
 def wait(device: torch.device) -> float:
@@ -358,8 +359,8 @@ def main() -> None:
                 precision=precision,
                 seeds_per_batch=options.seeds_per_batch or options.seeds,
             )
-            located = backbones.locate(backbone)
-            data = finetune.prepare_task(setting, located)
+            located = pretrained.locate(backbone)
+            data = experiment.prepare_task(setting, located)
             job = Job(setting, tuple(range(options.seeds)), options.device, data, located)
             tables.append(measure(job, processes))
             table = pd.concat(tables, ignore_index=True)

@@ -11,7 +11,7 @@ from conftest import run_python
 from safetensors import safe_open
 from tiny_models import FAMILIES, LAYERS, SENTENCES, WIDTH
 
-from lib import backbones
+from lib import backbones, pretrained
 from lib.batches import Encoded
 from lib.errors import BackboneError
 from lib.loading import Loader
@@ -48,7 +48,7 @@ def family(request):
 
 @pytest.fixture
 def located(folders, family):
-    return backbones.locate(str(folders[family]))
+    return pretrained.locate(str(folders[family]))
 
 
 def inputs_of(located, texts=SENTENCES, pairs=None):
@@ -103,7 +103,7 @@ def test_padding_does_not_change_the_answer(located):
 
 
 def test_the_last_word_counts_for_a_decoder(folders):
-    located = backbones.locate(str(folders["llama"]))
+    located = pretrained.locate(str(folders["llama"]))
     model, _ = backbones.load_classifier(located, 2, 0)
     texts = [SENTENCES[0], SENTENCES[0].replace("north", "mill"), SENTENCES[3]]
     first, other, _ = logits_of(model, inputs_of(located, texts))
@@ -122,7 +122,9 @@ def test_attention_implementations_agree(located, family, attention):
 
 def test_an_attention_that_does_not_exist_is_named(folders):
     with pytest.raises(BackboneError, match="with no_such attention"):
-        backbones.load_classifier(backbones.locate(str(folders["bert"])), 2, 0, attention="no_such")
+        backbones.load_classifier(
+            pretrained.locate(str(folders["bert"])), 2, 0, attention="no_such"
+        )
 
 
 def test_other_architectures_are_named_with_what_is_supported(folders, tmp_path):
@@ -130,7 +132,7 @@ def test_other_architectures_are_named_with_what_is_supported(folders, tmp_path)
     config = json.loads((tmp_path / "other/config.json").read_text())
     (tmp_path / "other/config.json").write_text(json.dumps({**config, "model_type": "t5"}))
     with pytest.raises(BackboneError, match="architecture 't5'; supported: bert, roberta"):
-        backbones.load_classifier(backbones.locate(str(tmp_path / "other")), 2, 0)
+        backbones.load_classifier(pretrained.locate(str(tmp_path / "other")), 2, 0)
 
 
 def test_a_checkpoint_without_a_layer_is_refused(folders, tmp_path):
@@ -139,14 +141,14 @@ def test_a_checkpoint_without_a_layer_is_refused(folders, tmp_path):
     config = json.loads((tmp_path / "deep/config.json").read_text())
     (tmp_path / "deep/config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
     with pytest.raises(BackboneError, match=r"lacks pretrained weights: bert.encoder.layer.3"):
-        backbones.load_classifier(backbones.locate(str(tmp_path / "deep")), 2, 0)
+        backbones.load_classifier(pretrained.locate(str(tmp_path / "deep")), 2, 0)
 
 
 # --- tokenisers ---------------------------------------------------------------------------------
 
 
 def test_a_decoder_gets_padding_that_is_in_its_vocabulary(folders):
-    located = backbones.locate(str(folders["llama"]))
+    located = pretrained.locate(str(folders["llama"]))
     assert "pad_token" not in json.loads((folders["llama"] / "tokenizer_config.json").read_text())
     tokenizer = backbones.load_tokenizer(located)
     assert tokenizer.pad_token == "</s>"
@@ -172,7 +174,7 @@ def test_a_tokeniser_without_any_spare_token_is_refused(folders, tmp_path):
     config = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in config.items() if not k.endswith("_token")}))
     with pytest.raises(BackboneError, match="set pad_token in its tokenizer_config.json"):
-        backbones.load_tokenizer(backbones.locate(str(tmp_path / "bare")))
+        backbones.load_tokenizer(pretrained.locate(str(tmp_path / "bare")))
 
 
 # --- parts --------------------------------------------------------------------------------------
@@ -271,10 +273,10 @@ def test_a_hub_id_with_a_revision_resolves_from_the_hubs_cache(folders, tmp_path
         tiny_models.cache_as_hub(folder, tmp_path / "hub", f"tiny/{family}", REVISION)
     script = (
         "import sys\n"
-        "from lib import backbones\n"
+        "from lib import backbones, pretrained\n"
         "for family in sys.argv[2:]:\n"
         "    for name in (f'tiny/{family}@{sys.argv[1]}', f'tiny/{family}'):\n"
-        "        located = backbones.locate(name)\n"
+        "        located = pretrained.locate(name)\n"
         "        assert located.revision == sys.argv[1], located\n"
         "    model, new = backbones.load_classifier(located, 2, 0)\n"
         "    print(family, located.sha256, *new)\n"
@@ -282,15 +284,15 @@ def test_a_hub_id_with_a_revision_resolves_from_the_hubs_cache(folders, tmp_path
     done = run_python("-c", script, REVISION, *FAMILIES, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr[-2000:]
     for line, family in zip(done.stdout.splitlines(), FAMILIES, strict=True):
-        here = backbones.locate(str(folders[family])).sha256
+        here = pretrained.locate(str(folders[family])).sha256
         assert line.split() == [family, here, *NEW[family]]
 
 
 def test_an_unknown_hub_id_offline_is_a_quick_clear_error(tmp_path):
     script = (
-        "import time; from lib import backbones; from lib.errors import BackboneError\n"
+        "import time; from lib import pretrained; from lib.errors import BackboneError\n"
         "began = time.perf_counter()\n"
-        "try: backbones.locate('tiny/none@abc')\n"
+        "try: pretrained.locate('tiny/none@abc')\n"
         "except BackboneError as error: print(error)\n"
         "assert time.perf_counter() - began < 10\n"
     )

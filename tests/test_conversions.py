@@ -14,7 +14,7 @@ from conftest import copy_project, environment_of
 from safetensors import safe_open
 from transformers import AutoModel
 
-from lib import assets, backbones, conversions, paths
+from lib import assets, backbones, conversions, paths, pretrained
 from lib.errors import AssetError
 
 SENTENCES = ["The soup was warm, and the boat patient.", "We feared the river."]
@@ -50,7 +50,7 @@ def test_minilm_l3_computes_what_its_onnx_graph_computes(graph_file):
     from onnx import helper, load
     from onnx.reference import ReferenceEvaluator
 
-    located = backbones.locate("minilm-l3")
+    located = pretrained.locate("minilm-l3")
     batch = backbones.load_tokenizer(located)(SENTENCES, padding=True, return_tensors="np")
     model = load(graph_file)
     last = next(
@@ -70,7 +70,7 @@ def test_minilm_l3_computes_what_its_onnx_graph_computes(graph_file):
 
 
 def test_minilm_l3_lacks_the_pooler_only():
-    model, new = backbones.load_classifier(backbones.locate("minilm-l3"), 3, 0)
+    model, new = backbones.load_classifier(pretrained.locate("minilm-l3"), 3, 0)
     assert new == [
         "bert.pooler.dense.bias",
         "bert.pooler.dense.weight",
@@ -133,7 +133,7 @@ def test_parts_that_do_not_fit_are_refused(parts, tmp_path, fault):
 
 @needs("mpnet-base")
 def test_mpnet_base_reads_like_a_sentence_encoder():
-    located = backbones.locate("mpnet-base")
+    located = pretrained.locate("mpnet-base")
     model, new = backbones.load_classifier(located, 2, 0)
     assert all(name.startswith("classifier") for name in new)
     texts = ["A boat crosses the river.", "The ship goes over the water.", "The soup is too salty."]
@@ -171,7 +171,7 @@ def test_smollm2_continues_a_sentence():
     """A model of scrambled weights would not know the capital."""
     from transformers import AutoModelForCausalLM
 
-    located = backbones.locate("smollm2-135m")
+    located = pretrained.locate("smollm2-135m")
     tokenizer = backbones.load_tokenizer(located)
     assert tokenizer.pad_token_id == 2 and tokenizer.padding_side == "right"
     model = AutoModelForCausalLM.from_pretrained(located.path).eval()

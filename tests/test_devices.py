@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import backbones, devices, finetune, learners, training
+from lib import backbones, devices, experiment, finetune, learners, pretrained, training
 from lib.methods import parse_method
 from lib.seeds import Seeds
 
@@ -49,8 +49,8 @@ def test_no_step_waits_for_the_device(
     tiny, without_values, monkeypatch, method, optimizer, n_seeds
 ):
     setting = dataclasses.replace(tiny, method=method, optimizer=optimizer)
-    located = backbones.locate(setting.backbone)
-    data = finetune.prepare_task(setting, located)
+    located = pretrained.locate(setting.backbone)
+    data = experiment.prepare_task(setting, located)
     methods = parse_method(setting.method)
     device, models, new = torch.device("meta"), [], set()
     for seed in range(n_seeds):
@@ -69,8 +69,8 @@ def test_no_step_waits_for_the_device(
 def test_the_device_without_values_tells_on_who_waits(tiny, without_values, monkeypatch):
     """The same with a loop that looks at each loss: the test above can fail."""
     monkeypatch.setattr(training, "STEPS_BETWEEN_LOOKS", 1)
-    located = backbones.locate(tiny.backbone)
-    data = finetune.prepare_task(tiny, located)
+    located = pretrained.locate(tiny.backbone)
+    data = experiment.prepare_task(tiny, located)
     model = backbones.load_classifier(located, 2, 0)[0].to("meta")
     with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
         training.train(
@@ -116,8 +116,8 @@ def test_seeds_as_one_program_on_a_gpu(tiny, method):
 def test_no_step_on_a_gpu_waits_for_it(tiny):
     torch.cuda.set_sync_debug_mode("error")
     try:
-        located = backbones.locate(tiny.backbone)
-        data = finetune.prepare_task(tiny, located)
+        located = pretrained.locate(tiny.backbone)
+        data = experiment.prepare_task(tiny, located)
         models = [backbones.load_classifier(located, 2, s)[0].cuda() for s in range(2)]
         learner = learners.Stacked(models)
         loader = training.Loader(data.train, torch.device("cuda"))

@@ -10,7 +10,17 @@ import pytest
 import torch
 from transformers import get_linear_schedule_with_warmup
 
-from lib import backbones, devices, evaluation, finetune, preparation, runs, training
+from lib import (
+    backbones,
+    devices,
+    evaluation,
+    experiment,
+    finetune,
+    preparation,
+    pretrained,
+    runs,
+    training,
+)
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
 from lib.finetune import Seeds
@@ -23,8 +33,8 @@ def one_thread():
 
 
 def prepared(setting):
-    located = backbones.locate(setting.backbone)
-    return finetune.prepare_task(setting, located), located
+    located = pretrained.locate(setting.backbone)
+    return experiment.prepare_task(setting, located), located
 
 
 # --- batches ------------------------------------------------------------------------------------
@@ -349,21 +359,21 @@ def test_a_local_folder_in_hub_layout_trains(tiny, tiny_hub, family):
 
 def test_a_changed_weight_changes_the_fingerprint(tiny_hub, tmp_path):
     folder = shutil.copytree(tiny_hub / "bert", tmp_path / "bert")
-    before = backbones.locate(str(folder)).sha256
-    assert before == backbones.locate(str(tiny_hub / "bert")).sha256
+    before = pretrained.locate(str(folder)).sha256
+    assert before == pretrained.locate(str(tiny_hub / "bert")).sha256
     weights = next(folder.glob("*.safetensors"))
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert backbones.locate(str(folder)).sha256 != before
+    assert pretrained.locate(str(folder)).sha256 != before
 
 
 def test_pickled_weights_are_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(BackboneError, match="holds no .safetensors"):
-        backbones.locate(str(tmp_path))
+        pretrained.locate(str(tmp_path))
 
 
 def test_a_hub_id_without_network_says_what_works_instead():
     with pytest.raises(BackboneError, match="one that comes with this compendium"):
-        backbones.locate("nobody/no-such-model")
+        pretrained.locate("nobody/no-such-model")

@@ -11,7 +11,16 @@ import torch
 from conftest import run_python
 from tiny_models import LAYERS, WIDTH
 
-from lib import backbones, evaluation, finetune, hub_tasks, paths, tasks
+from lib import (
+    backbones,
+    evaluation,
+    experiment,
+    finetune,
+    hub_tasks,
+    paths,
+    pretrained,
+    tasks,
+)
 from lib.config import Setting
 from lib.seeds import Seeds
 
@@ -77,8 +86,8 @@ def test_a_step_and_an_evaluation(hub, tiny_hub, family, task):
 @pytest.mark.parametrize("task", ["copa", "multirc"])
 def test_a_batch_says_what_each_sequence_says_alone(hub, tiny_hub, family, task):
     """Candidates of a choice, and paragraphs with answers: no padding, no neighbour matters."""
-    located = backbones.locate(str(tiny_hub / family))
-    data = finetune.prepare_task(one_step(tiny_hub, family, task), located)
+    located = pretrained.locate(str(tiny_hub / family))
+    data = experiment.prepare_task(one_step(tiny_hub, family, task), located)
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
     seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Features, Value
 
-from lib import backbones, cloze, evaluation, finetune, hub_tasks, preparation, tasks
+from lib import (
+    backbones,
+    cloze,
+    evaluation,
+    experiment,
+    finetune,
+    hub_tasks,
+    preparation,
+    pretrained,
+    tasks,
+)
 from lib.config import Setting
 from lib.errors import TaskError
 from lib.seeds import Seeds
@@ -201,11 +211,11 @@ def test_without_network_the_message_says_what_to_set(monkeypatch):
 
 
 def test_whole_questions_are_evaluated_and_no_more_rows_than_asked(hub):
-    located = backbones.locate("bert-tiny")
+    located = pretrained.locate("bert-tiny")
     seen = []
     for rows in (0, 5, 7, 12):
         setting = Setting(task="record", eval_rows=rows, max_length=32)
-        data = finetune.prepare_task(setting, located).evaluation
+        data = experiment.prepare_task(setting, located).evaluation
         ids = [str(name).rpartition("-")[0] for name in data.example_ids]
         seen.append(set(ids))
         everything = tasks.get("record").read()["dev"]
@@ -214,12 +224,12 @@ def test_whole_questions_are_evaluated_and_no_more_rows_than_asked(hub):
         assert len(data) <= (rows or 99) and len(data.groups) == len(data.credit) == len(data)
     assert len(seen[0]) == 6 and seen[1] < seen[2] < seen[3] < seen[0]
     with pytest.raises(ValueError, match="eval_rows = 1, but the first question of record has"):
-        finetune.prepare_task(Setting(task="record", eval_rows=1), located)
+        experiment.prepare_task(Setting(task="record", eval_rows=1), located)
 
 
 def test_the_halves_of_dev_share_no_question(hub):
     setting = Setting(task="multirc", eval_split="test-half", eval_rows=0, max_length=32)
-    data = finetune.prepare_task(setting, backbones.locate("bert-tiny"))
+    data = experiment.prepare_task(setting, pretrained.locate("bert-tiny"))
     groups = [set(part.groups.tolist()) for part in (data.validation, data.evaluation)]
     assert not groups[0] & groups[1] and len(groups[0] | groups[1]) == 2
 
@@ -249,8 +259,8 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
     """Batched and padded logits and vectors equal those of every candidate on its own."""
     import torch
 
-    located = backbones.locate("bert-tiny")
-    data = finetune.prepare_task(Setting(task="copa", max_length=32), located)
+    located = pretrained.locate("bert-tiny")
+    data = experiment.prepare_task(Setting(task="copa", max_length=32), located)
     assert data.n_outputs == 1 and data.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
@@ -284,8 +294,8 @@ def test_best_checkpoints_of_grouped_tasks_are_chosen_by_their_metric(hub):
 
 
 def test_grouped_tasks_train_on_single_rows(hub):
-    located = backbones.locate("bert-tiny")
+    located = pretrained.locate("bert-tiny")
     setting = Setting(task="record", train_rows=4, max_length=32)
-    some = finetune.prepare_task(setting, located).train
-    more = finetune.prepare_task(dataclasses.replace(setting, train_rows=9), located).train
+    some = experiment.prepare_task(setting, located).train
+    more = experiment.prepare_task(dataclasses.replace(setting, train_rows=9), located).train
     assert len(some) == 4 and set(some.example_ids) < set(more.example_ids)

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from tiny_models import LAYERS, SENTENCES
 
-from lib import backbones, finetune, pretraining
+from lib import backbones, experiment, finetune, pretrained, pretraining
 from lib.batches import Encoded
 from lib.errors import BackboneError
 from lib.objectives import Objective, corrupt
@@ -55,7 +55,7 @@ def located(root):
         key = f"{family}-{head}-{pooler}"
         if key not in made:
             folder = tiny_models.save(family, root / key, head=head, pooler=pooler)
-            made[key] = backbones.locate(str(folder))
+            made[key] = pretrained.locate(str(folder))
         return made[key]
 
     return make
@@ -210,7 +210,7 @@ def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
     tiny_models.save("bert", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
-    source = backbones.locate(str(tmp_path))
+    source = pretrained.locate(str(tmp_path))
     with pytest.raises(BackboneError, match="lacks pretrained weights: bert.encoder.layer.3"):
         pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path / "c")
 
@@ -347,8 +347,8 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
 
 def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
-    source = backbones.locate(tiny.backbone)
-    data = finetune.prepare_task(tiny, source)
+    source = pretrained.locate(tiny.backbone)
+    data = experiment.prepare_task(tiny, source)
     found = pretraining.continue_pretraining(
         source, data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
     )
@@ -360,4 +360,4 @@ def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
     assert plain.record["fingerprint"] != moved.record["fingerprint"]
     assert not np.array_equal(plain.first[0], moved.first[0])
-    assert finetune.prepare_task(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()
+    assert experiment.prepare_task(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()

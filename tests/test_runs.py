@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import groups, measures, paths, runs, tables
+from lib import groups, measures, paths, reference, runs, tables
 from lib.config import Setting
 from lib.runs import Run
 
@@ -146,10 +147,26 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     group = [make_run(seed) for seed in range(3)]
     for run in group:
         runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    runs.drop_vectors([tmp_path / "demo/seed0_to_seed2.json"])
+    runs.drop_vectors("demo", tmp_path)
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
         groups.tables_of(left, ["cka"])
+
+
+def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    group = [make_run(seed) for seed in range(3)]
+    for name, code in {"a": "old", "b": "new"}.items():
+        for run in group:
+            run.record["code"] = code
+        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+    with pytest.warns(tables.MixedCodeWarning, match="2 versions of the training_code"):
+        tables.read("demo", "runs")
+    made = tmp_path / "data/results/demo/a/made.json"
+    made.write_text(made.read_text().replace('"old"', '"new"'))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tables.MixedCodeWarning)
+        tables.read("demo", "measures")
 
 
 def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
@@ -160,9 +177,8 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
         tables.save_tables(
             "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
         )
-    (tmp_path / "committed/reference-demo/old").mkdir(parents=True)
-    assert tables.promote("demo", ["b", "a", "c"]) == ["a", "b", "c"]
-    assert not (tmp_path / "committed/reference-demo/old").exists()
+    for name in ("a", "b", "c"):
+        assert reference.promote("demo", name) == tmp_path / "committed/reference-demo" / name
     samples = [
         path.parent.name
         for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
@@ -173,20 +189,46 @@ def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
             tables.read("reference-demo", table), tables.read("demo", table)
         )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
-        tables.promote("nothing", ["a"])
+        reference.promote("nothing", "a")
 
 
-def test_a_marker_falls_with_its_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "RUNS", tmp_path)
-    group = [make_run(seed) for seed in range(2)]
-    for run in group:
-        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    marker = runs.write_marker("demo", [run.record for run in group])
-    runs.drop_stale_marker(marker)
-    assert marker.exists()
-    (tmp_path / "demo/seed1/run.json").unlink()
-    runs.drop_stale_marker(marker)
-    assert not marker.exists()
+def test_two_processes_never_make_the_same_run_at_once(tmp_path):
+    """The second waits for the first, even if the first is killed while it holds the run."""
+    script = (
+        "import sys, time; from pathlib import Path; from lib import runs\n"
+        "with runs.claimed(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(float(sys.argv[2]))\n"
+    )
+    target = str(tmp_path / "demo/seed0")
+    command = [sys.executable, "-c", script, target]
+    first = subprocess.Popen([*command, "60"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "held\n"
+    second = subprocess.Popen([*command, "0"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+    other = subprocess.run([*command[:-1], str(tmp_path / "demo/seed1"), "0"], cwd=paths.ROOT)
+    assert other.returncode == 0, "another run is free"
+    assert second.poll() is None, "the same run is not"
+    first.kill()
+    assert second.communicate(timeout=30)[0] == "held\n"
+    first.wait()
+
+
+def test_what_a_killed_process_left_beside_a_run_is_deleted_with_the_next_claim(tmp_path):
+    left = tmp_path / f"demo/.seed1-{'0' * 32}"
+    other = tmp_path / f"demo/.seed1-init0-{'0' * 32}"
+    for folder in (left, other):
+        folder.mkdir(parents=True)
+        (folder / "logits.npy").write_bytes(b"half")
+    with runs.claimed(tmp_path / "demo/seed1"):
+        assert not left.exists() and other.exists()
+
+
+def test_runs_of_different_code_are_never_compared(tmp_path):
+    for seed, code in enumerate(["old", "new"]):
+        run = make_run(seed)
+        run.record["code"] = code
+        runs.save(run, tmp_path / f"demo/seed{seed}")
+    with pytest.raises(ValueError, match="different versions of the code"):
+        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
 
 
 #: Start of a script in whose process the named packages cannot be imported.
@@ -307,7 +349,12 @@ def test_the_command_line_helps():
     for module, word in {
         "lib.finetune": "CONFIG",
         "lib.groups": "CONFIG",
-        "lib.tables": "promote",
+        "lib.reference": "promote",
+        "lib.progress": "CONFIG",
+        "lib.campaign": "CONFIG",
+        "lib.bundle": "pack",
+        "lib.runs": "drop",
+        "lib.verify": "sample",
         "lib.report": "PATH",
         "lib.coverage": "OUT",
     }.items():

@@ -15,6 +15,7 @@ from lib import (
     layers,
     learners,
     optimizers,
+    pretrained,
     pretraining,
     stabilizers,
     training,
@@ -27,7 +28,7 @@ from lib.seeds import Seeds
 @pytest.fixture(scope="module")
 def loaded():
     torch.set_num_threads(1)
-    return backbones.load_classifier(backbones.locate("bert-tiny"), 2, 0)
+    return backbones.load_classifier(pretrained.locate("bert-tiny"), 2, 0)
 
 
 @pytest.fixture
@@ -507,9 +508,9 @@ def test_methods_compose(tiny, method):
 
 def test_heads_are_trained_beside_adapters_also_where_a_checkpoint_had_a_head(tiny, tmp_path):
     """A saved classifier has nothing new; what mhloss puts in its place is new all the same."""
-    model, _ = backbones.load_classifier(backbones.locate("bert-tiny"), 2, 0)
+    model, _ = backbones.load_classifier(pretrained.locate("bert-tiny"), 2, 0)
     model.save_pretrained(tmp_path)
-    backbones.load_tokenizer(backbones.locate("bert-tiny")).save_pretrained(tmp_path)
+    backbones.load_tokenizer(pretrained.locate("bert-tiny")).save_pretrained(tmp_path)
     setting = dataclasses.replace(tiny, backbone=str(tmp_path), method="mhloss+lora")
     run = finetune.finetune(setting, Seeds.of(0))
     assert run.record["newly_initialised"] == ["classifier.bias", "classifier.weight"]

@@ -15,7 +15,7 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import backbones, finetune, frozen, paths, theory
+from lib import backbones, experiment, frozen, paths, pretrained, theory
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
@@ -433,8 +433,8 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
     made = frozen.frozen_features(setting, pooling="first")
     assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
     assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
-    located = backbones.locate(setting.backbone)
-    rows = finetune.prepare_task(setting, located).evaluation
+    located = pretrained.locate(setting.backbone)
+    rows = experiment.prepare_task(setting, located).evaluation
     model, _ = backbones.load_classifier(located, 2, init_seed=1)
     with torch.no_grad():
         ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]

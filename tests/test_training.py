@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, finetune, layers, learners, measures, runs
+from lib import backbones, experiment, finetune, layers, learners, measures, pretrained, runs
 from lib.batches import epoch_batches
 from lib.loading import Loader
 from lib.seeds import Seeds
@@ -97,7 +97,7 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
     embedding of a padding token no gradient, under vmap in the first seed only; here it has one in
     every seed, the same as alone.
     """
-    located = backbones.locate(str(tiny_hub / "llama"))
+    located = pretrained.locate(str(tiny_hub / "llama"))
     models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(2)]
     pad = models[0].config.pad_token_id
     ids = torch.tensor([[5, 6, pad, 7]])
@@ -143,10 +143,10 @@ def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
 
 def test_dropout_differs_between_seeds_of_a_batch(tiny):
     """Equal weights and equal batches: what differs is what dropout silences."""
-    located = backbones.locate("bert-tiny")
+    located = pretrained.locate("bert-tiny")
     models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
     stacked = learners.Stacked(models)
-    data, _ = finetune.prepare_task(tiny, located), None
+    data, _ = experiment.prepare_task(tiny, located), None
     inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
     torch.manual_seed(0)
     logits, features = stacked(inputs)
@@ -222,11 +222,11 @@ def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):
 def test_twenty_steps_equal_trainers(tiny, tmp_path):
     """Same start, same batches, fp32: the losses of transformers' Trainer to 1e-5."""
     setting = dataclasses.replace(tiny, dropout=0.0, epochs=4)
-    located = backbones.locate("bert-tiny")
-    data = finetune.prepare_task(setting, located)
+    located = pretrained.locate("bert-tiny")
+    data = experiment.prepare_task(setting, located)
     ours = finetune.finetune(setting, Seeds.of(0), data=data, located=located)
     model, _ = backbones.load_classifier(located, 2, Seeds.of(0).stream("init"))
-    finetune.layers.set_dropout(model, 0.0)
+    layers.set_dropout(model, 0.0)
     loader = Loader(data.train, torch.device("cpu"))
     rng = np.random.default_rng(Seeds.of(0).stream("order"))
     batches = [rows for _ in range(4) for rows in epoch_batches(data.train.lengths, 16, rng)]

