@@ -74,10 +74,7 @@ theory-campaign: theory  ## like `make theory`, then promote the results to data
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
 
-bench-bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
-	$(PY) tests/bench_engine.py $(ARGS)
-
-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
+bench-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
 	$(PY) tests/bench_bounds.py $(ARGS)
 
 bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
