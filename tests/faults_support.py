@@ -6,17 +6,22 @@ A batch has an output folder of its own, which also tells its processes from all
 import contextlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 import psutil
 from conftest import copy_project, environment_of
+
+from lib import provenance
 
 #: Two settings of four seeds in jobs of two: four jobs, of which two run at a time.
 GRID = """
@@ -28,9 +33,12 @@ grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 """
 #: What may differ between two trainings of the same run: when, where and from which checkout.
-CIRCUMSTANCES = ("wall_s", "commit", "dirty")
-#: Figures are left out: what is at stake here is training and measuring.
-TRAIN_AND_MEASURE = "--until measure_group"
+CIRCUMSTANCES = ("wall_s", "commit", "dirty", "processor", "system")
+#: Seconds after which a command hangs; several times what it takes on a busy machine.
+PATIENCE = 900
+
+
+Found = TypeVar("Found")
 
 
 class Call:
@@ -38,7 +46,8 @@ class Call:
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str], log: Path):
         self.log = log
-        self.began = time.monotonic()
+        self.ended = 0.0
+        self.began = self.marked = time.monotonic()
         with open(log, "w") as stream:
             self.process = subprocess.Popen(
                 command,
@@ -49,7 +58,7 @@ class Call:
                 start_new_session=True,
             )
 
-    def wait(self, timeout: float = 300) -> "Call":
+    def wait(self, timeout: float = PATIENCE) -> "Call":
         """Wait for the end of the command; one that hangs is killed and fails the test."""
         try:
             self.process.wait(timeout)
@@ -57,19 +66,39 @@ class Call:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             raise
-        self.seconds = time.monotonic() - self.began
+        self.ended = self.ended or time.monotonic()
         return self
 
+    def mark(self) -> None:
+        """From here on counts ``since``: the fault has struck."""
+        self.marked = time.monotonic()
+
     @property
-    def failed(self) -> bool:
-        return self.wait().process.returncode != 0
+    def seconds(self) -> float:
+        """From the start of the command to its end."""
+        return self.ended - self.began
+
+    @property
+    def since(self) -> float:
+        """From the mark to the end of the command."""
+        return self.ended - self.marked
+
+    def succeed(self) -> "Call":
+        """Wait for the end, which has to be a good one."""
+        assert self.wait().process.returncode == 0, self.said[-5000:]
+        return self
+
+    def fail(self) -> str:
+        """Wait for the end, which has to be a bad one; what the command has said."""
+        assert self.wait().process.returncode != 0, self.said[-5000:]
+        return self.said
 
     @property
     def said(self) -> str:
         """What the command has printed so far, wrapped lines included."""
         return self.log.read_text(errors="replace")
 
-    def until(self, condition: Callable[[], object], timeout: float = 120) -> object:
+    def until(self, condition: Callable[[], Found], timeout: float = PATIENCE) -> Found:
         """Wait for something to be true while the command runs; what it was."""
         limit = time.monotonic() + timeout
         while not (found := condition()):
@@ -83,30 +112,46 @@ class Batch:
     """A grid in a copy of the project, with its output folder and its commands."""
 
     def __init__(
-        self, folder: Path, own_file: Path, grid: str = GRID, *, output: Path | None = None
+        self,
+        folder: Path,
+        own_file: Path,
+        grid: str = GRID,
+        *,
+        output: Path | None = None,
+        files: dict[str, str] | None = None,
     ) -> None:
+        """``files``: what else lies in the project, by name."""
         self.folder = folder
         self.project = copy_project(folder / "project")
         shutil.copy(own_file, self.project / "days.csv")
-        (self.project / "config/faulty.yaml").write_text(grid)
+        for name, text in ({"config/faulty.yaml": grid} | (files or {})).items():
+            (self.project / name).write_text(text)
         self.output = output or folder / "output"
         self.calls = 0
 
     def start(
-        self, *arguments: str, target: str = "run", prefix: tuple[str, ...] = (), **changed: str
+        self,
+        *arguments: str,
+        target: str = "run",
+        figures: bool = False,
+        prefix: tuple[str, ...] = (),
+        **changed: str,
     ) -> Call:
-        """Start ``make run`` (or another target); ``prefix`` is a command that runs it."""
-        self.calls += 1
-        command = [*prefix, "make", target, f"PY={sys.executable}", "CONFIG=faulty"]
-        words = " ".join((TRAIN_AND_MEASURE, *arguments) if target == "run" else arguments)
-        return self._started([*command, f"ARGS={words}"], changed)
+        """Start ``make run`` (or another target), up to the tables or up to the figures.
 
-    def start_bare(self, **changed: str) -> Call:
-        """Start the training without the engine: ``python -m lib.finetune``."""
-        self.calls += 1
-        return self._started([sys.executable, "-m", "lib.finetune", "faulty"], changed)
+        ``prefix`` is a command that runs it; the others are variables of its environment.
+        """
+        command = [*prefix, "make", target, f"PY={sys.executable}", "CONFIG=faulty"]
+        if target == "run" and not figures:
+            arguments = ("--until measure_group", *arguments)
+        return self._started([*command, f"ARGS={' '.join(arguments)}"], changed)
+
+    def start_bare(self, module: str = "lib.finetune", **changed: str) -> Call:
+        """Start the training, or another step, without the engine: ``python -m lib.finetune``."""
+        return self._started([sys.executable, "-m", module, "faulty"], changed)
 
     def _started(self, command: list[str], changed: dict[str, str]) -> Call:
+        self.calls += 1
         environment = {
             **environment_of(self.project),
             "COMPENDIUM_OUTPUT": str(self.output),
@@ -114,11 +159,9 @@ class Batch:
         }
         return Call(command, self.project, environment, self.folder / f"call{self.calls}.txt")
 
-    def run(self, *arguments: str, **changed: str) -> Call:
+    def run(self, *arguments: str, **options: Any) -> Call:
         """``make run`` to its end, which has to be a good one."""
-        done = self.start(*arguments, **changed).wait()
-        assert not done.failed, done.said[-5000:]
-        return done
+        return self.start(*arguments, **options).succeed()
 
     @property
     def finished(self) -> dict[str, int]:
@@ -148,16 +191,23 @@ class Batch:
     def training_kernel(self) -> psutil.Process | None:
         """The kernel of a job that has finished its first run and is at its second, if any is."""
         for kernel in self.kernels():
-            with contextlib.suppress(psutil.Error):
-                notebook = next(w for w in _words(kernel.parent()) if w.endswith(".log.ipynb"))
-                setting, shard = Path(notebook).parts[-2:]
-                first, last = shard.removesuffix(".log.ipynb").split("_to_")
-                done = self.finished
-                if f"{setting}/{first}" in done and f"{setting}/{last}" not in done:
-                    return kernel
+            setting, _, shard = self.notebook_of(kernel).removesuffix(".log.ipynb").partition("/")
+            first, _, last = shard.partition("_to_")
+            done = self.finished
+            if f"{setting}/{first}" in done and f"{setting}/{last}" not in done:
+                return kernel
         return None
 
-    def quiet(self, timeout: float = 120) -> None:
+    @staticmethod
+    def notebook_of(kernel: psutil.Process) -> str:
+        """``<setting>/<shard>.log.ipynb`` of a kernel that trains; empty if it is gone."""
+        with contextlib.suppress(psutil.Error):
+            for word in kernel.parent().cmdline():
+                if word.endswith(".log.ipynb"):
+                    return "/".join(Path(word).parts[-2:])
+        return ""
+
+    def quiet(self, timeout: float = PATIENCE) -> None:
         """Wait until nothing works for this batch any more."""
         limit = time.monotonic() + timeout
         while left := list(self.processes()):
@@ -181,6 +231,28 @@ class Batch:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
+    def check(self, calm: Path, kept: dict[str, int], *, only: str = "") -> None:
+        """Nothing finished was made again, nothing is missing or different, nothing is left over.
+
+        ``calm`` is the output of the same batch without a fault, ``kept`` the runs that were
+        finished when the fault struck.
+        """
+        after = self.finished
+        assert {name: after.get(name) for name in kept} == kept, "finished runs were made again"
+        assert differences(self.output, calm, only=only) == []
+        self.quiet()
+        assert self.left_behind() == []
+
+
+def undisturbed(
+    folder: Path, own_file: Path, grid: str = GRID, files: dict[str, str] | None = None
+) -> Path:
+    """The output of a grid to which nothing happens, made without the engine."""
+    batch = Batch(folder, own_file, grid, files=files)
+    for module in ("lib.finetune", "lib.groups"):
+        batch.start_bare(module).succeed()
+    return batch.output
+
 
 def _words(process: psutil.Process) -> list[str]:
     with contextlib.suppress(psutil.Error):
@@ -190,6 +262,40 @@ def _words(process: psutil.Process) -> list[str]:
 
 def _is_kernel(process: psutil.Process) -> bool:
     return any("ipykernel" in word for word in _words(process))
+
+
+class Book:
+    """What became of the runs in each fault, a line a fault."""
+
+    HEADER = ("fault", "what happened", "finished before", "of these lost", "seconds to the end")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, ...]] = []
+
+    def note(self, fault: str, happened: str, kept: dict[str, int], seconds: float) -> None:
+        """Note a fault that was survived: ``Batch.check`` has seen that no run was lost."""
+        self.rows.append((fault, happened, str(len(kept)), "0", f"{seconds:.0f}"))
+        print(f"\n{fault}: {len(kept)} runs kept, 0 lost, {seconds:.0f} s to the end: {happened}")
+
+    def write(self, path: Path) -> None:
+        """The table, as Markdown, with the machine it was made on."""
+        versions = provenance.versions()
+        of = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers"))
+        lines = [
+            "# Faults, injected for real",
+            "",
+            "Made by `make test-faults`. Each fault strikes a batch of at most 16 small runs. Then "
+            "the same command finishes it, and all arrays, training logs and tables are the "
+            "bytes of an undisturbed batch.",
+            "",
+            f"{os.cpu_count()} cores, {platform.system()} {platform.release()}; {of}, "
+            f"snakemake {metadata.version('snakemake')}, papermill {metadata.version('papermill')}."
+            " Seconds count from the repair to the end of the command, whose start alone takes "
+            "a few.",
+            "",
+            *(f"| {' | '.join(row)} |" for row in (self.HEADER, ["---"] * 5, *self.rows)),
+        ]
+        path.write_text("\n".join(lines) + "\n")
 
 
 def differences(one: Path, other: Path, *, only: str = "") -> list[str]:
@@ -280,7 +386,11 @@ def _new_control_group() -> tuple[Path, bool]:
         (Path(place) / group.lstrip("/"), kind == "cgroup2")
         for _, place, kind, options, *_ in mounts
         for _, controllers, group in own
-        if (kind == "cgroup" and "memory" in options.split(",") and "memory" in controllers.split(","))
+        if (
+            kind == "cgroup"
+            and "memory" in options.split(",")
+            and "memory" in controllers.split(",")
+        )
         or (kind == "cgroup2" and not controllers)
     ]
     problems = ["no control groups are mounted"]
