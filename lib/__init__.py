@@ -18,6 +18,7 @@ batches       tokenised examples, and batches of like lengths
 preparation   from a task to what one setting trains and evaluates on
 seeds         the random streams of a run
 conversions   models that come as ONNX, GGUF or in parts, made into folders once
+pretrained    where pretrained models are, and what identifies them
 backbones     pretrained models, under a new head; where their parts are
 objectives    masked words and next words
 pretraining   more of the model's own pretraining, on the task's texts
@@ -31,9 +32,16 @@ optimizers    optimisers and schedules, by name
 learners      one model alone, or several seeds as one program
 training      the training loop over either
 evaluation    what a trained model says, and how far it moved
-finetune      runs: build, train, evaluate, record
+experiment    one run: build, train, evaluate, record
+finetune      all runs that are missing: trained and saved, each once
 runs          the run store
-tables        tidy tables of results: writing, reading, promoting
+progress      what is done of a configuration, and what is missing
+jobs          what the Snakefile asks before it plans
+campaign      the same without Snakemake, for a machine that lacks it
+bundle        a folder that takes a campaign to a machine without network
+reference     the committed results: promoted a group at a time
+verify        committed runs made again, and compared
+tables        tidy tables of results: writing and reading
 groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
 resampling    what S runs can support: intervals from resampling runs, and the jackknife

@@ -48,6 +48,9 @@ def finetune_seeds(
                 for folder, mark in zip(folders, marks, strict=True)
             ]
             if None in found:
+                # Slow to import, so only here; and before the run, which records its warnings.
+                import transformers.optimization  # noqa: F401
+
                 made = finetune(setting, batch, device=device, data=data, located=located)
                 for s, record in enumerate(found):
                     if record is None:
