@@ -24,7 +24,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
 
-.PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test test-faults lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
@@ -40,6 +40,9 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+
+test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
+	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)
 
 lint: $(READY)  ## check the code style
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -7,6 +7,7 @@
 # as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
 # and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
+import sys
 
 import yaml
 
@@ -51,6 +52,11 @@ localrules:
     all,
     drop_vectors,
     promote,
+
+
+# A job on a full disk cannot write down why it failed.
+onerror:
+    print(paths.space_left(), file=sys.stderr)
 
 
 rule all:

@@ -21,6 +21,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from lib import paths
 from lib.config import Setting
 
+pytest.register_assert_rewrite("faults_support")
+
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
 BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]
 PLACES = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
@@ -130,10 +132,10 @@ def calm(tmp_path_factory: pytest.TempPathFactory, own_file: Path) -> Callable[.
 
     outputs: dict[str, Path] = {}
 
-    def output_of(grid: str = GRID, files: dict[str, str] | None = None) -> Path:
+    def output_of(grid: str = GRID, files: dict[str, str] | None = None, **options: Any) -> Path:
         if grid not in outputs:
             folder = tmp_path_factory.mktemp("calm")
-            outputs[grid] = undisturbed(folder, own_file, grid, files)
+            outputs[grid] = undisturbed(folder, own_file, grid, files, **options)
         return outputs[grid]
 
     return output_of

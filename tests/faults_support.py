@@ -98,13 +98,13 @@ class Call:
         """What the command has printed so far, wrapped lines included."""
         return self.log.read_text(errors="replace")
 
-    def until(self, condition: Callable[[], Found], timeout: float = PATIENCE) -> Found:
+    def until(self, condition: Callable[[], Found], *, pause: float = 0.01) -> Found:
         """Wait for something to be true while the command runs; what it was."""
-        limit = time.monotonic() + timeout
+        limit = time.monotonic() + PATIENCE
         while not (found := condition()):
             assert self.process.poll() is None, f"the command ended too early:\n{self.said[-3000:]}"
             assert time.monotonic() < limit, f"waited in vain:\n{self.said[-3000:]}"
-            time.sleep(0.01)
+            time.sleep(pause)
         return found
 
 
@@ -245,12 +245,18 @@ class Batch:
 
 
 def undisturbed(
-    folder: Path, own_file: Path, grid: str = GRID, files: dict[str, str] | None = None
+    folder: Path,
+    own_file: Path,
+    grid: str = GRID,
+    files: dict[str, str] | None = None,
+    *,
+    measured: bool = True,
 ) -> Path:
     """The output of a grid to which nothing happens, made without the engine."""
     batch = Batch(folder, own_file, grid, files=files)
-    for module in ("lib.finetune", "lib.groups"):
-        batch.start_bare(module).succeed()
+    batch.start_bare().succeed()
+    if measured:
+        batch.start_bare("lib.groups").succeed()
     return batch.output
 
 

@@ -117,3 +117,35 @@ def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm, book):
         "two trainings of one store, one killed", "the other makes all runs", kept,
         calls[1].seconds,
     )  # fmt: skip
+
+
+#: Enough examples that writing a run takes a while.
+WIDE = """
+seeds: [0, 1, 2, 3, 4, 5]
+keep_vectors: true
+defaults: {task: wide.csv, epochs: 1, max_length: 32, train_rows: 32, eval_rows: 0}
+grid: [{learning_rate: 1.0e-3}]
+"""
+
+
+@pytest.mark.quick
+def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch, calm, book):
+    places = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
+    lines = [
+        f"the {'warm' if i % 2 else 'cold'} soup {places[i % 5]} on day {i},{i % 2},"
+        f"{'train' if i < 32 else 'dev'}"
+        for i in range(3000)
+    ]
+    files = {"wide.csv": "\n".join(["text,label,split", *lines]) + "\n"}
+    batch = new_batch(WIDE, files=files)
+    call = batch.start_bare()
+    half = call.until(
+        lambda: batch.finished and list(batch.output.glob("data/runs/*/.seed*-*")), pause=0
+    )
+    call.process.kill()
+    call.fail()
+    kept = batch.finished
+    assert half[0].exists() and half[0].name[1:].split("-")[0] not in str(kept)
+    again = batch.start_bare().succeed()
+    batch.check(calm(WIDE, files, measured=False), kept)
+    book.note("killed while it wrote a run", "half a run, deleted by the next", kept, again.seconds)
