@@ -69,6 +69,11 @@ localrules:
     promote,
 
 
+# A job on a full disk cannot write down why it failed.
+onerror:
+    print(paths.space_left(), file=sys.stderr)
+
+
 rule all:
     input:
         PLAN.all_tables(),
