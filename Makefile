@@ -29,7 +29,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help
 
 help:  ## show this list
@@ -45,6 +45,14 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+
+test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
+	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)
+
+test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
+	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
 
 lint: $(READY)  ## check the code style
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .

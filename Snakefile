@@ -19,6 +19,8 @@ try:
         str(config.get("grid", "quick")),
         campaign=CAMPAIGN,
         seeds_per_job=config.get("seeds_per_job"),
+        # On a cluster every job reads this file again, on its node, and then plans nothing.
+        planning=workflow.is_main_process,
     )
     # Where to compute is no parameter of a result, so another device makes no job run again.
     DEVICE = jobs.device_option(config.get("device"))
@@ -47,6 +49,14 @@ def code(notebook, *files):
     )
 
 
+def growing(amount):
+    """A resource of which a job gets more each time that it is tried again.
+
+    Only a cluster counts minutes and memory; a job that ran out of them loses no finished run.
+    """
+    return lambda wildcards, attempt: amount * attempt
+
+
 wildcard_constraints:
     grid=r"[^/]+",
     group=r"[^/]+",
@@ -57,6 +67,11 @@ localrules:
     all,
     drop_vectors,
     promote,
+
+
+# A job on a full disk cannot write down why it failed.
+onerror:
+    print(paths.space_left(), file=sys.stderr)
 
 
 rule all:
@@ -79,6 +94,8 @@ rule finetune:
         ),
     resources:
         gpu=1,
+        runtime=growing(240),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/10_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
 
@@ -100,6 +117,9 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
         runs=lambda w: PLAN.origins(w.grid, w.group),
+    resources:
+        runtime=growing(60),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/12_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
 
@@ -142,5 +162,8 @@ for notebook, figure in jobs.ANALYSES.items():
             source=notebook,
             notebook=lambda w: parameters(results=w.grid),
             code=code(notebook, "lib/plots.py"),
+        resources:
+            runtime=30,
+            mem_mb=4000,
         shell:
             PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY

@@ -61,5 +61,8 @@ for kind in dict.fromkeys(KIND_OF.values()):
                 provenance.notebook_fingerprint(theory.notebook_path(kind)),
                 provenance.code_fingerprint(spec.code),
             ),
+        resources:
+            runtime=60,
+            mem_mb=8000,
         shell:
             PAPERMILL + " {params.notebook:q} {params.executed:q} {params.values} > {log:q} 2>&1"

@@ -118,12 +118,19 @@ def _check_notebooks(plan: Plan) -> None:
         declared.check(notebook, {"results": ""})
 
 
-def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | None = None) -> Plan:
+def load(
+    configuration: str,
+    *,
+    campaign: bool = False,
+    seeds_per_job: int | None = None,
+    planning: bool = True,
+) -> Plan:
     """The jobs of a configuration; of a ``campaign``, only of groups that the reference lacks.
 
     ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
     decides nothing about them. Brings the markers of the shards up to date first, so that runs
-    that are there are not planned.
+    that are there are not planned. A job that reads the plan only to be run (``planning`` false)
+    leaves these files alone: another process goes by them.
     """
     found = load_grids(configuration)
     if seeds_per_job is not None:
@@ -132,15 +139,18 @@ def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | Non
     settings = {setting.id: setting for grid in found for setting in grid.settings}
     groups, markers, shards = {}, {}, {}
     for name, grid in grids.items():
-        held = progress.referenced(grid) if campaign else {}
+        held = progress.referenced(grid) if campaign and planning else {}
         groups[name] = {g: members for g, members in grid.groups.items() if g not in held}
         for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
             markers[name, setting_id] = [
-                progress.settle(settings[setting_id], shard) for shard in grid.shards
+                progress.settle(settings[setting_id], shard)
+                if planning
+                else runs.marker(setting_id, shard)
+                for shard in grid.shards
             ]
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
     plan = Plan(grids, settings, groups, markers, shards)
     _check_notebooks(plan)
-    for path in plan.promotions() if campaign else ():
+    for path in plan.promotions() if campaign and planning else ():
         path.unlink(missing_ok=True)
     return plan
