@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-from lib import paths, tables
+from lib import paths
 from lib.config import Setting
 from lib.grids import Grid
 from lib.sizes import shape_of
@@ -46,15 +46,17 @@ def bfloat16_gain(folder: Path | None = None) -> float:
     return float(seconds["float32"] / seconds["bfloat16"])
 
 
-def committed(grids: list[Grid]) -> pd.DataFrame:
-    """A row a setting whose runs are committed: ``configuration``, ``setting``, ``runs``,
-    ``seconds`` (mean of a run, as its record has it), ``device`` and ``work``.
+def committed(grids: list[Grid], folder: Path | None = None) -> pd.DataFrame:
+    """A row a setting whose runs were timed: ``configuration``, ``setting``, ``runs``, ``seconds``
+    (mean of a run), ``device`` and ``work``.
+
+    From ``run_times.csv``, and not from the committed runs' own records, whose times are those of
+    whatever else the machine did when they were last made.
     """
+    times = pd.read_csv((folder or paths.DATA / "benchmarks") / "run_times.csv")
     rows = []
     for grid in grids:
-        if not any(paths.results(paths.reference_of(grid.name)).glob("*/runs.parquet")):
-            continue
-        table = tables.read(paths.reference_of(grid.name), "runs").drop_duplicates("fingerprint")
+        table = times[times["results"] == paths.reference_of(grid.name)]
         for setting in grid.settings:
             runs = table[table["setting_id"] == setting.id]
             if len(runs):
