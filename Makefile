@@ -29,8 +29,8 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
-	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
+.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+
+test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
+	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)
 
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
 	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
@@ -102,6 +105,9 @@ bench-finetune: $(READY)  ## ours, seeds as one program, and transformers' Train
 coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/*coverage.csv
 	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)
 	$(PY) -m lib.variance_coverage data/benchmarks/variance_coverage.csv $(ARGS)
+
+costs: $(READY)  ## what a configuration would take, before it is run: make costs CONFIG=paper; without, the page
+	$(PY) -m lib.costs $(if $(filter command environment,$(firstword $(origin CONFIG))),$(call quoted,$(CONFIG)),--page data/benchmarks) $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

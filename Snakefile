@@ -69,6 +69,11 @@ localrules:
     promote,
 
 
+# A job on a full disk cannot write down why it failed.
+onerror:
+    print(paths.space_left(), file=sys.stderr)
+
+
 rule all:
     input:
         PLAN.all_tables(),
@@ -87,6 +92,7 @@ rule finetune:
             **PLAN.settings[w.setting].to_dict(),
             seeds=PLAN.shards[paths.RUNS / w.setting / f"{w.shard}.json"],
         ),
+    priority: lambda w: PLAN.worth(w.setting)
     resources:
         gpu=1,
         runtime=growing(240),
@@ -112,6 +118,8 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
         runs=lambda w: PLAN.origins(w.grid, w.group),
+    # What is trained is measured and promoted before anything else is trained.
+    priority: len(PLAN.settings) + 1
     resources:
         runtime=growing(60),
         mem_mb=growing(16000),
@@ -126,6 +134,7 @@ rule drop_vectors:
         lambda w: PLAN.measures_of(w.setting),
     output:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
+    priority: len(PLAN.settings) + 2
     shell:
         "python -m lib.runs drop {wildcards.setting:q} > {output:q}"
 
@@ -137,6 +146,7 @@ rule promote:
         RESULTS / "promoted" / "{group}.txt",
     params:
         commit="--commit" if config.get("commit") else "",
+    priority: len(PLAN.settings) + 2
     shell:
         "python -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
 

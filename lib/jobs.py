@@ -43,6 +43,10 @@ class Plan:
     markers: dict[tuple[str, str], list[Path]]
     shards: dict[Path, list[str]]
 
+    def worth(self, setting_id: str) -> int:
+        """The larger, the earlier a setting stands in the configuration, and is trained."""
+        return len(self.settings) - list(self.settings).index(setting_id)
+
     def origins(self, grid: str, group: str) -> list[str]:
         """What decides the runs of a group; once it changes, the group is measured again."""
         return [progress.origin(self.settings[member]) for member in self.groups[grid][group]]

@@ -9,6 +9,7 @@ COMPENDIUM_BUNDLE  a folder made by ``lib.bundle`` for a machine without network
 """
 
 import os
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,3 +44,13 @@ def results(name: str) -> Path:
 def figures(name: str) -> Path:
     """Folder of the figures of a configuration; the references draw into ``figures`` itself."""
     return ROOT / "figures" if is_reference(name) else OUTPUT / "figures" / name
+
+
+def space_left() -> str:
+    """A sentence on the room left for output if it is short (below 1 GiB), else nothing.
+
+    For the end of a failed command: what a job had to say goes to the disk that may be full.
+    """
+    place = next(path for path in (OUTPUT, *OUTPUT.parents) if path.exists())
+    free = shutil.disk_usage(place).free // 2**20
+    return f"only {free} MiB are free in {OUTPUT}" if free < 1024 else ""

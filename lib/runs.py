@@ -215,8 +215,12 @@ def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     path = marker(setting_id, [record["seed_label"] for record in records])
     content = {record["seed_label"]: record["fingerprint"] for record in records}
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    scratch.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(scratch, path)
+    try:
+        scratch.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(scratch, path)
+    finally:
+        # On a full disk.
+        scratch.unlink(missing_ok=True)
     return path
 
 

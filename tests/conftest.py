@@ -5,9 +5,14 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    import faults_support
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
@@ -15,6 +20,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from lib import paths
 from lib.config import Setting
+
+pytest.register_assert_rewrite("faults_support")
 
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
 BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]
@@ -105,3 +112,46 @@ def hub(invented_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("GLUE_DIR", raising=False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "converted")
     return invented_datasets
+
+
+@pytest.fixture(scope="session")
+def book() -> Iterator["faults_support.Book"]:
+    """What the fault tests found, written to the file that FAULTS_TABLE names."""
+    from faults_support import Book
+
+    book = Book()
+    yield book
+    if os.environ.get("FAULTS_TABLE"):
+        book.write(Path(os.environ["FAULTS_TABLE"]))
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory, own_file: Path) -> Callable[..., Path]:
+    """The output of a batch of the fault tests without a fault; each grid is run once."""
+    from faults_support import GRID, undisturbed
+
+    outputs: dict[str, Path] = {}
+
+    def output_of(grid: str = GRID, files: dict[str, str] | None = None, **options: Any) -> Path:
+        if grid not in outputs:
+            folder = tmp_path_factory.mktemp("calm")
+            outputs[grid] = undisturbed(folder, own_file, grid, files, **options)
+        return outputs[grid]
+
+    return output_of
+
+
+@pytest.fixture
+def new_batch(tmp_path: Path, own_file: Path) -> Iterator[Callable[..., "faults_support.Batch"]]:
+    """Make batches for the fault tests; what they leave running is ended with the test."""
+    from faults_support import Batch
+
+    made: list[Batch] = []
+
+    def make(*arguments: Any, **options: Any) -> Batch:
+        made.append(Batch(tmp_path / f"batch{len(made)}", own_file, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for batch in made:
+        batch.kill_all()
