@@ -33,7 +33,7 @@ grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 """
 #: What may differ between two trainings of the same run: when, where and from which checkout.
-CIRCUMSTANCES = ("wall_s", "commit", "dirty", "processor", "system")
+CIRCUMSTANCES = ("wall_s", "commit", "dirty", "lib", "processor", "system")
 #: Seconds after which a command hangs; several times what it takes on a busy machine.
 PATIENCE = 900
 
@@ -56,6 +56,8 @@ class Call:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Who starts the tests in the background may have told them to ignore it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait(self, timeout: float = PATIENCE) -> "Call":
@@ -329,7 +331,7 @@ def _results(root: Path, only: str) -> dict[str, Path]:
 
 
 def _content(file: Path) -> object:
-    if file.name == "run.json":
+    if file.suffix == ".json":
         record = json.loads(file.read_text())
         return {name: value for name, value in record.items() if name not in CIRCUMSTANCES}
     if file.name == "runs.parquet":
