@@ -15,26 +15,31 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
-SNAKEMAKE = $(PY) -m snakemake --profile profiles/$(PROFILE)
+# A value of a variable as one word for the shell, whatever it holds.
+quoted = '$(subst ','\'',$(1))'
+# A profile is a folder here; the engine would look for it in places that nobody has.
+profile = $(if $(wildcard profiles/$(PROFILE)/config.yaml),profiles/$(PROFILE),$(error \
+  PROFILE=$(PROFILE): there is no such profile; valid: $(notdir $(wildcard profiles/*))))
+SNAKEMAKE = $(PY) -m snakemake --profile $(call quoted,$(profile))
 # `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
 DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
-SHARDS = $(if $(SEEDS_PER_JOB),seeds_per_job=$(SEEDS_PER_JOB))
+SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
-THEORY = $(PY) -m snakemake -s theory.smk --profile profiles/$(PROFILE) --config plan=$(PLAN)
+THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test test-faults lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
-	+$(SNAKEMAKE) --config grid=$(CONFIG) $(SHARDS) $(ARGS) $(DRY)
+	+$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
 status: $(READY)  ## runs done, failed and missing of each setting, and the time left: make status [CONFIG=…]
-	$(PY) -m lib.progress $(CAMPAIGN) $(ARGS)
+	$(PY) -m lib.progress $(call quoted,$(CAMPAIGN)) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -43,6 +48,11 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 
 test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
 	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)
+
+test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
+	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
 
 lint: $(READY)  ## check the code style
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -56,23 +66,23 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 
 campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
 ifdef BUNDLE
-	+COMPENDIUM_BUNDLE=$(BUNDLE) $(PY) -m lib.campaign $(CAMPAIGN) --device $(CAMPAIGN_DEVICE) $(ARGS) $(DRY)
+	+COMPENDIUM_BUNDLE=$(call quoted,$(BUNDLE)) $(PY) -m lib.campaign $(call quoted,$(CAMPAIGN)) --device $(call quoted,$(CAMPAIGN_DEVICE)) $(ARGS) $(DRY)
 else
-	+$(SNAKEMAKE) --config grid=$(CAMPAIGN) campaign=1 device=$(CAMPAIGN_DEVICE) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
-	$(PY) -m lib.reference prune $(CAMPAIGN)
+	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
+	$(PY) -m lib.reference prune $(call quoted,$(CAMPAIGN))
 endif
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m lib.verify $(ARGS)
 
 bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
-	$(PY) -m lib.bundle pack $(CAMPAIGN) $(BUNDLE) $(ARGS)
+	$(PY) -m lib.bundle pack $(call quoted,$(CAMPAIGN)) $(call quoted,$(BUNDLE)) $(ARGS)
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
 	+$(THEORY) $(ARGS) $(DRY)
 
 theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
-	$(PY) -m lib.theory promote $(PLAN)
+	$(PY) -m lib.theory promote $(call quoted,$(PLAN))
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)
@@ -102,7 +112,7 @@ lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin:
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
 unlock: $(READY)  ## free the engine's lock after a killed `make run`
-	$(SNAKEMAKE) --config grid=$(CONFIG) --unlock
+	$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) --unlock
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
@@ -112,7 +122,7 @@ clean:  ## delete runs, results and figures of all configurations but the refere
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
 ifdef BUNDLE
 	python3 -m venv --system-site-packages .venv
-	$(PY) -m pip install -q --no-index --no-deps $(BUNDLE)/wheels/*.whl
+	$(PY) -m pip install -q --no-index --no-deps $(call quoted,$(BUNDLE))/wheels/*.whl
 else
 	python3 -m venv .venv
 	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \

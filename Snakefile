@@ -14,17 +14,24 @@ import yaml
 from lib import jobs, paths, provenance
 
 CAMPAIGN = bool(config.get("campaign"))
-PLAN = jobs.load(
-    config.get("grid", "quick"), campaign=CAMPAIGN, seeds_per_job=config.get("seeds_per_job")
-)
+try:
+    PLAN = jobs.load(
+        str(config.get("grid", "quick")),
+        campaign=CAMPAIGN,
+        seeds_per_job=config.get("seeds_per_job"),
+        # On a cluster every job reads this file again, on its node, and then plans nothing.
+        planning=workflow.is_main_process,
+    )
+    # Where to compute is no parameter of a result, so another device makes no job run again.
+    DEVICE = jobs.device_option(config.get("device"))
+except ValueError as error:
+    sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.OUTPUT / "data/results/{grid}"
 FIGURES = paths.OUTPUT / "figures/{grid}"
 # What a job prints goes to a file, which is shown if the job fails.
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
 QUIETLY = " > {log:q} 2>&1"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
-# Where to compute is no parameter of a result, so another device makes no job run again.
-DEVICE = f" -p device {config['device']}" if config.get("device") else ""
 
 
 def parameters(**values):
@@ -40,6 +47,14 @@ def code(notebook, *files):
         provenance.notebook_fingerprint(paths.ROOT / "notebooks" / f"{notebook}.ipynb"),
         provenance.code_fingerprint(files),
     )
+
+
+def growing(amount):
+    """A resource of which a job gets more each time that it is tried again.
+
+    Only a cluster counts minutes and memory; a job that ran out of them loses no finished run.
+    """
+    return lambda wildcards, attempt: amount * attempt
 
 
 wildcard_constraints:
@@ -77,8 +92,11 @@ rule finetune:
             **PLAN.settings[w.setting].to_dict(),
             seeds=PLAN.shards[paths.RUNS / w.setting / f"{w.shard}.json"],
         ),
+    priority: lambda w: PLAN.worth(w.setting)
     resources:
         gpu=1,
+        runtime=growing(240),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/10_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
 
@@ -100,6 +118,11 @@ rule measure_group:
         ),
         code=code("12_measure_group", *provenance.MEASURE_CODE),
         runs=lambda w: PLAN.origins(w.grid, w.group),
+    # What is trained is measured and promoted before anything else is trained.
+    priority: len(PLAN.settings) + 1
+    resources:
+        runtime=growing(60),
+        mem_mb=growing(16000),
     shell:
         PAPERMILL + "/12_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
 
@@ -111,6 +134,7 @@ rule drop_vectors:
         lambda w: PLAN.measures_of(w.setting),
     output:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
+    priority: len(PLAN.settings) + 2
     shell:
         "python -m lib.runs drop {wildcards.setting:q} > {output:q}"
 
@@ -122,6 +146,7 @@ rule promote:
         RESULTS / "promoted" / "{group}.txt",
     params:
         commit="--commit" if config.get("commit") else "",
+    priority: len(PLAN.settings) + 2
     shell:
         "python -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
 
@@ -142,5 +167,8 @@ for notebook, figure in jobs.ANALYSES.items():
             source=notebook,
             notebook=lambda w: parameters(results=w.grid),
             code=code(notebook, "lib/plots.py"),
+        resources:
+            runtime=30,
+            mem_mb=4000,
         shell:
             PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY

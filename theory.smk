@@ -4,12 +4,16 @@
 # A kind of job is an entry of lib.theory.KINDS; the jobs stand in config/theory.yaml.
 import base64
 import re
+import sys
 
 import yaml
 
 from lib import paths, provenance, theory
 
-PLAN = theory.load_plan(config.get("plan", "theory"))
+try:
+    PLAN = theory.load_plan(str(config.get("plan", "theory")))
+except ValueError as error:
+    sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.results(PLAN.name)
 PAPERMILL = "python -m papermill -k python3 --no-progress-bar"
 
@@ -57,5 +61,8 @@ for kind in dict.fromkeys(KIND_OF.values()):
                 provenance.notebook_fingerprint(theory.notebook_path(kind)),
                 provenance.code_fingerprint(spec.code),
             ),
+        resources:
+            runtime=60,
+            mem_mb=8000,
         shell:
-            PAPERMILL + " {params.notebook} {params.executed} {params.values} > {log} 2>&1"
+            PAPERMILL + " {params.notebook:q} {params.executed:q} {params.values} > {log:q} 2>&1"

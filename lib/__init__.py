@@ -6,6 +6,7 @@ paths         where things are
 errors        errors that say what to do
 config        typed settings, strict checks of parameters
 grids         configuration files: settings, seeds, studies
+declared      the parameters that a notebook declares, checked before it is executed
 provenance    commit, versions and fingerprints of code
 assets        pinned packages turned into files (archives takes them out, sdists
               fetches a source distribution without building it)

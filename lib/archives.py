@@ -1,8 +1,10 @@
 """Files taken out of wheels (zip) and source distributions (tar), hostile archives refused."""
 
 import shutil
+import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -10,6 +12,9 @@ from typing import IO
 from tqdm import tqdm
 
 from lib.errors import AssetError
+
+#: Nothing taken out here has more files; an archive may declare millions of empty ones.
+MAX_FILES = 10_000
 
 #: An entry: its path in the archive, its size unpacked, whether it is a plain file, how to open it.
 _Entry = tuple[str, int, bool, Callable[[], IO[bytes]]]
@@ -19,11 +24,19 @@ def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int)
     """Extract the listed members into the new folder ``target``; a trailing slash takes a folder.
 
     Raises ``AssetError`` for a member that is not there, is no plain file or has a path outside the
-    archive, and for members of more than ``limit`` bytes together. What was extracted by then is
-    the caller's to delete.
+    archive, for members of more than ``limit`` bytes or more than ``MAX_FILES`` files together, and
+    for a damaged archive. No member gives more bytes than it declares. What was extracted by then
+    is the caller's to delete.
     """
+    try:
+        _unpack(archive, members, target, limit)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise AssetError(f"{archive.name} is damaged: {error}") from error
+
+
+def _unpack(archive: Path, members: tuple[str, ...], target: Path, limit: int) -> None:
     target.mkdir()
-    total, found = 0, set()
+    total, count, found = 0, 0, set()
     entries = _tar_entries if archive.name.endswith(".tar.gz") else _zip_entries
     for name, size, plain, open_entry in tqdm(
         entries(archive), desc=f"unpack {archive.name}", unit="file", leave=False
@@ -32,7 +45,7 @@ def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int)
         if not asked:
             continue
         found.update(asked)
-        total += size
+        total, count = total + size, count + 1
         inside = PurePosixPath(name)
         if inside.is_absolute() or ".." in inside.parts:
             raise AssetError(f"{archive.name} holds a path outside itself: {name}")
@@ -40,6 +53,8 @@ def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int)
             raise AssetError(f"{archive.name} holds {name} as a link or device, not as a file")
         if total > limit:
             raise AssetError(f"{archive.name} would unpack to more than {limit:,} bytes")
+        if count > MAX_FILES:
+            raise AssetError(f"{archive.name} would unpack to more than {MAX_FILES:,} files")
         path = target / inside
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_entry() as source, open(path, "wb") as sink:
@@ -52,7 +67,8 @@ def _zip_entries(path: Path) -> Iterator[_Entry]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename, info.file_size, True, lambda info=info: archive.open(info)
+                plain = not stat.S_ISLNK(info.external_attr >> 16)
+                yield info.filename, info.file_size, plain, lambda info=info: archive.open(info)
 
 
 def _tar_entries(path: Path) -> Iterator[_Entry]:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from lib import assets, backbones, paths, pretrained, provenance, tasks
 from lib.batches import Encoded
 from lib.config import Setting
-from lib.errors import AssetError
+from lib.errors import AssetError, argument
 from lib.grids import load_grids
 from lib.preparation import Prepared, prepare
 
@@ -208,7 +208,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     packing = actions.add_parser("pack", help="write what a configuration needs to a folder")
-    packing.add_argument("config", help="name in config/ or path of a .yaml file")
+    packing.add_argument(
+        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+    )
     packing.add_argument("folder", type=Path)
     packing.add_argument("--wheels", action="store_true", help="also the packages' wheels")
     packing.add_argument(

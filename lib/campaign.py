@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from lib import bundle, devices, finetune, groups, paths, progress, reference, runs, tables
+from lib.errors import argument
 from lib.grids import Grid, load_grids
 
 
@@ -50,7 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m lib.campaign",
         description="Train, measure and promote the groups that the reference lacks.",
     )
-    parser.add_argument("config", nargs="?", default="campaign", help="default: campaign")
+    parser.add_argument(
+        "config", type=argument(load_grids), nargs="?", default="campaign", help="default: campaign"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only list what is missing")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")

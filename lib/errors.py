@@ -1,7 +1,8 @@
 """Errors that say what to do, and the nearest valid name for a misspelt one."""
 
+import argparse
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class AssetError(RuntimeError):
@@ -21,3 +22,16 @@ def nearest(value: object, valid: Iterable[str]) -> str:
     valid = [str(name) for name in valid]
     close = difflib.get_close_matches(str(value), valid, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def argument(load: Callable[[str], object]) -> Callable[[str], str]:
+    """A type for argparse: the text itself, but what ``load`` refuses is said in a line."""
+
+    def check(text: str) -> str:
+        try:
+            load(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return check

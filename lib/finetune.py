@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lib import bundle, provenance, runs
 from lib.config import Setting
+from lib.errors import argument
 from lib.experiment import finetune
 from lib.grids import load_grids
 from lib.seeds import Seeds
@@ -71,7 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m lib.finetune",
         description="Train the runs of a configuration that the store lacks, without notebooks.",
     )
-    parser.add_argument("config", help="name in config/ or path of a .yaml file")
+    parser.add_argument(
+        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+    )
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ from lib import paths, seeds
 from lib.config import Setting, check_type
 from lib.errors import nearest
 from lib.seeds import Seeds
+
+#: Folders beside the groups' tables, so no group may be called so.
+KEPT = ("logs", "promoted")
+_KEYS = "the keys seeds and grid"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Grid:
     unions: dict[str, list[str]]
 
     def __post_init__(self) -> None:
-        step = self.seeds_per_job
+        step = check_type("seeds_per_job", self.seeds_per_job, int)
         if step < 1:
             raise ValueError(f"seeds_per_job = {step}; expected at least 1")
         for setting in self.settings:
@@ -96,19 +101,39 @@ def _find(source: str | Path) -> tuple[Path, str]:
     return path, study
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def mapping(path: Path, expected: str) -> dict[str, Any]:
+    """What a YAML file holds, by key; ``ValueError`` if it cannot be read or has no keys."""
     import yaml
 
-    raw = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        raw = yaml.load(
+            path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except yaml.MarkedYAMLError as error:
+        at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{path.name}: {at}this is no YAML: {error.problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path.name}: expected the keys seeds and grid, found {raw!r}")
+        raise ValueError(f"{path.name}: expected {expected}, found {raw!r}")
     return raw
+
+
+def check_name(what: str, name: object) -> None:
+    """Refuse a name that could not be that of a folder, of a word for the shell, of a wildcard."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            f"{what} {name!r}: use letters, digits, dots, hyphens and underscores, and begin with "
+            "a letter or a digit"
+        )
+    if name in KEPT:
+        raise ValueError(f"{what} {name!r}: the engine keeps a folder of that name for itself")
 
 
 def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
     """File, name and contents of a configuration: of the file, or of one of its studies."""
     path, study = _find(source)
-    raw = _mapping(path)
+    raw = mapping(path, _KEYS)
     if "configurations" in raw:
         raise ValueError(f"{path.name} lists configurations; name one of them")
     if "studies" not in raw:
@@ -131,7 +156,7 @@ def load_grids(source: str | Path) -> list[Grid]:
     Names are names of results, so no two grids may share one.
     """
     path, study = _find(source)
-    raw = _mapping(path)
+    raw = mapping(path, _KEYS)
     if "configurations" in raw:
         if study or len(raw) > 1:
             raise ValueError(f"{path.name} lists configurations and holds nothing else")
@@ -175,6 +200,7 @@ def load_grid(source: str | Path) -> Grid:
     for key in ("seeds", "grid"):
         if not raw.get(key):
             raise ValueError(f"{path.name}: {key} is missing or empty")
+    check_name(f"{path.name}: a configuration called", grid_name)
     if grid_name.startswith("reference"):
         raise ValueError(f"{path.name}: names with reference are kept for promoted results")
     names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
@@ -201,6 +227,12 @@ def load_grid(source: str | Path) -> Grid:
         raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
     unions = raw.get("unions", {})
     for name, members in unions.items():
+        check_name(f"{path.name}: union", name)
+        if name in ids:
+            raise ValueError(f"{path.name}: union {name}: a setting is called that")
+        check_type(f"{path.name}: union {name}", members, list[str])
+        if not members or len(set(members)) < len(members):
+            raise ValueError(f"{path.name}: union {name}: name some settings, each once")
         for member in members:
             if member not in ids:
                 raise ValueError(

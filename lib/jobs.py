@@ -4,11 +4,13 @@ Kept apart from it so that the Snakefile holds rules and nothing else, and that 
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import paths, progress, runs, tables
+from lib import declared, paths, progress, runs, tables
 from lib.config import Setting
+from lib.errors import nearest
 from lib.grids import Grid, load_grids
 
 #: Analysis notebooks and the figure that each draws last.
@@ -40,6 +42,10 @@ class Plan:
     groups: dict[str, dict[str, list[str]]]
     markers: dict[tuple[str, str], list[Path]]
     shards: dict[Path, list[str]]
+
+    def worth(self, setting_id: str) -> int:
+        """The larger, the earlier a setting stands in the configuration, and is trained."""
+        return len(self.settings) - list(self.settings).index(setting_id)
 
     def origins(self, grid: str, group: str) -> list[str]:
         """What decides the runs of a group; once it changes, the group is measured again."""
@@ -96,12 +102,39 @@ class Plan:
         ]
 
 
-def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | None = None) -> Plan:
+def device_option(device: str | None) -> str:
+    """What papermill is told about the device, as a part of a shell command; nothing for None."""
+    if device is None:
+        return ""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        known = ("auto", "cpu", "cuda", "cuda:1")
+        raise ValueError(f"device = {device!r} is unknown: {nearest(device, known)}")
+    return f" -p device {device}"
+
+
+def _check_notebooks(plan: Plan) -> None:
+    """Every job's parameters are declared by its notebook, with their types."""
+    for setting in plan.settings.values():
+        declared.check("10_finetune", {**setting.to_dict(), "seeds": [], "device": ""})
+    measured = {"results": "", "group": "", "setting_ids": [], "seeds": []}
+    declared.check("12_measure_group", measured)
+    for notebook in ANALYSES:
+        declared.check(notebook, {"results": ""})
+
+
+def load(
+    configuration: str,
+    *,
+    campaign: bool = False,
+    seeds_per_job: int | None = None,
+    planning: bool = True,
+) -> Plan:
     """The jobs of a configuration; of a ``campaign``, only of groups that the reference lacks.
 
     ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
     decides nothing about them. Brings the markers of the shards up to date first, so that runs
-    that are there are not planned.
+    that are there are not planned. A job that reads the plan only to be run (``planning`` false)
+    leaves these files alone: another process goes by them.
     """
     found = load_grids(configuration)
     if seeds_per_job is not None:
@@ -110,14 +143,18 @@ def load(configuration: str, *, campaign: bool = False, seeds_per_job: int | Non
     settings = {setting.id: setting for grid in found for setting in grid.settings}
     groups, markers, shards = {}, {}, {}
     for name, grid in grids.items():
-        held = progress.referenced(grid) if campaign else {}
+        held = progress.referenced(grid) if campaign and planning else {}
         groups[name] = {g: members for g, members in grid.groups.items() if g not in held}
         for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
             markers[name, setting_id] = [
-                progress.settle(settings[setting_id], shard) for shard in grid.shards
+                progress.settle(settings[setting_id], shard)
+                if planning
+                else runs.marker(setting_id, shard)
+                for shard in grid.shards
             ]
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
     plan = Plan(grids, settings, groups, markers, shards)
-    for path in plan.promotions() if campaign else ():
+    _check_notebooks(plan)
+    for path in plan.promotions() if campaign and planning else ():
         path.unlink(missing_ok=True)
     return plan

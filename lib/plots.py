@@ -5,6 +5,7 @@ is byte-reproducible: fonts bundled with matplotlib, fixed SVG ids, no dates, no
 (intervals come from ``lib.resampling``).
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -212,6 +213,11 @@ def agreement_heatmap(
     return ax
 
 
+def literal(names: Iterable[str]) -> list[str]:
+    """Names of others as labels: matplotlib would read what stands between dollars as a formula."""
+    return [str(name).replace("$", r"\$") for name in names]
+
+
 def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
     """Score of each run, a line a run, the first on top; failed runs open, a majority line.
 
@@ -234,7 +240,7 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
     status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
     ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
-    ax.set_yticks(places, runs["run"] if len(runs) <= 40 else [""] * len(runs))
+    ax.set_yticks(places, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
     ax.tick_params(axis="y", length=0)
     return ax
 
@@ -251,8 +257,8 @@ def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label:
         cmap="Blues",
         square=True,
         linewidths=0.4 if few else 0,
-        xticklabels=names or False,
-        yticklabels=names or False,
+        xticklabels=literal(names or []) or False,
+        yticklabels=literal(names or []) or False,
         cbar_kws={"label": label, "shrink": 0.8},
         ax=ax,
     )

@@ -59,6 +59,8 @@ def locate(name: str) -> Located:
     """Find or fetch a backbone; downloads on first use.
 
     A hub id without a revision is resolved to the commit it points at now, which the run records.
+    Of a folder or a hub id the architecture is checked first, by its name: for one that is not
+    known here, transformers would offer to run code that comes with the model.
     """
     check_name(name)
     if name in BACKBONES:
@@ -69,7 +71,7 @@ def locate(name: str) -> Located:
         folder = assets.fetch(backbone.source) / backbone.folder
         return Located(str(folder), None, assets.ASSETS[backbone.source].sha256)
     if Path(name).is_dir():
-        return Located(str(Path(name).resolve()), None, _folder_digest(Path(name)))
+        return _checked(Located(str(Path(name).resolve()), None, _folder_digest(Path(name))))
     repository, _, revision = name.partition("@")
     try:
         from huggingface_hub import snapshot_download
@@ -86,7 +88,14 @@ def locate(name: str) -> Located:
             f"a network use one that comes with this compendium ({', '.join(BACKBONES)}) or the "
             "path of a local folder."
         ) from error
-    return Located(folder, Path(folder).name, _folder_digest(Path(folder)))
+    return _checked(Located(folder, Path(folder).name, _folder_digest(Path(folder))))
+
+
+def _checked(located: Located) -> Located:
+    from lib import backbones  # which imports this module
+
+    backbones.family_of(located)
+    return located
 
 
 def _folder_digest(folder: Path) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lib import assets, paths, pretrained, provenance, runs, tasks
 from lib.config import Setting
+from lib.errors import argument
 from lib.grids import Grid, load_grids
 from lib.seeds import Seeds, read
 
@@ -186,7 +187,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lib.progress", description="What is done of a configuration."
     )
-    parser.add_argument("config", help="name in config/ or path of a .yaml file")
+    parser.add_argument(
+        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+    )
     parser.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
     parser.add_argument("--missing", action="store_true", help="only settings with missing runs")
     options = parser.parse_args(arguments)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths, tables
+from lib.errors import argument
 from lib.grids import Grid, load_grids
 
 
@@ -77,7 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     promoting.add_argument("group")
     promoting.add_argument("--commit", action="store_true", help="and commit it to git")
     pruning = actions.add_parser("prune", help="delete what a configuration does not name")
-    pruning.add_argument("config", help="name in config/ or path of a .yaml file")
+    pruning.add_argument(
+        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+    )
     options = parser.parse_args(arguments)
     if options.action == "promote":
         folder = promote(options.name, options.group)

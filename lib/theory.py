@@ -6,8 +6,7 @@ in ``data/results/reference-<name>``.
 """
 
 import argparse
-import ast
-import json
+import dataclasses
 import re
 import shutil
 from collections.abc import Iterable
@@ -17,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from lib import paths, provenance, tables
-from lib.config import check_type
-from lib.errors import nearest
+from lib import declared, grids, paths, provenance, tables
+from lib.config import Setting, check_type
+from lib.errors import argument, nearest
 
 _BOUNDS = tuple(
     f"lib/bounds/{name}.py"
@@ -81,7 +80,23 @@ KINDS = {
 }
 #: Parameters that the engine sets itself.
 _GIVEN = ("results", "job")
-_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+#: (smallest, largest) of the numbers that the notebooks declare; None: no limit. Those that a
+#: setting has too (rows, epochs, rates, …) are in range where they are for a setting.
+RANGES = {
+    "n": (3, None), "features": (1, None), "gap": (0.0, None), "radius": (1e-6, None),
+    "sets": (1, None), "steps": (1, None), "shares": (1e-9, None), "runs": (2, None),
+    "spread": (0.0, None), "heads": (1, None), "held_out": (1, None), "seed": (0, None),
+    "regularizations": (1e-9, None), "removals": (1, None), "removed": (1e-6, None),
+    "examples": (2, None), "longest": (3, None), "start_factors": (None, None),
+    "rates": (1e-9, None), "fit_steps": (0, None), "fit_rate": (0.0, 1.0),
+    "margin_rows": (3, None),
+}  # fmt: skip
+CHOICES = {
+    "loss": ("logistic", "exponential"),
+    "normalization": ("N1", "N2"),
+    "pooling": ("mean", "first"),
+    "scaling": ("unit", "centred-unit", "none"),
+}
 
 
 @dataclass(frozen=True)
@@ -112,14 +127,8 @@ def notebook_path(kind: str) -> Path:
 
 def declared_parameters(kind: str) -> dict[str, type]:
     """Names and types of the parameters that the notebook of a kind declares."""
-    cells = json.loads(notebook_path(kind).read_text())["cells"]
-    tagged = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
-    body = ast.parse("".join(next(tagged)["source"])).body
-    return {
-        statement.target.id: _TYPES[statement.annotation.id]
-        for statement in body
-        if isinstance(statement, ast.AnnAssign)
-    }
+    known = declared.parameters(KINDS[kind].notebook)
+    return {name: parameter.kind for name, parameter in known.items()}
 
 
 def load_plan(source: str | Path) -> Plan:
@@ -128,8 +137,6 @@ def load_plan(source: str | Path) -> Plan:
     Top level: kinds. Of each kind, ``defaults`` holds parameters shared by its jobs, ``jobs`` the
     jobs by name, each with the parameters that are its own (or nothing).
     """
-    import yaml
-
     path = Path(source)
     if path.suffix != ".yaml":
         path = paths.ROOT / "config" / f"{path}.yaml"
@@ -138,7 +145,8 @@ def load_plan(source: str | Path) -> Plan:
         raise ValueError(f"no configuration {path}: {nearest(path.stem, known)}")
     if path.stem.startswith("reference"):
         raise ValueError(f"{path.name}: names with reference are kept for promoted results")
-    raw = check_type(path.name, yaml.safe_load(path.read_text()), dict)
+    grids.check_name(f"{path.name}: a configuration called", path.stem)
+    raw = grids.mapping(path, "kinds of jobs")
     jobs = [job for kind, entry in raw.items() for job in _jobs(path.name, kind, entry)]
     if not jobs:
         raise ValueError(f"{path.name}: there is no job in it")
@@ -163,18 +171,50 @@ def _jobs(file: str, kind: str, entry: Any) -> list[Job]:
 def _job(file: str, kind: str, name: str, parameters: dict[str, Any]) -> Job:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name):
         raise ValueError(f"{file}: job {name!r}: use letters, digits, dots and hyphens")
-    declared = declared_parameters(kind)
-    own = [parameter for parameter in declared if parameter not in _GIVEN]
+    grids.check_name(f"{file}: job", name)
+    known = declared.parameters(KINDS[kind].notebook)
+    own = [parameter for parameter in known if parameter not in _GIVEN]
     checked = {}
     for parameter, value in parameters.items():
         if parameter not in own:
             near = nearest(parameter, own)
             raise ValueError(f"{file}: job {name}: unknown parameter {parameter}: {near}")
         try:
-            checked[parameter] = check_type(parameter, value, declared[parameter])
+            checked[parameter] = _checked(parameter, value, known[parameter])
         except ValueError as error:
             raise ValueError(f"{file}: job {name}: {error}") from None
+    defaults = {parameter: known[parameter].default for parameter in own}
+    try:
+        _check_setting(defaults | checked)
+    except ValueError as error:
+        raise ValueError(f"{file}: job {name}: {error}") from None
     return Job(name, kind, checked)
+
+
+def _checked(parameter: str, value: Any, known: declared.Declared) -> Any:
+    """The value with the declared type and in range; items of a list are like those declared."""
+    kind = list[type(known.default[0])] if known.kind is list else known.kind
+    value = check_type(parameter, value, kind)
+    if value == []:
+        raise ValueError(f"{parameter} is empty; give at least one value")
+    low, high = RANGES.get(parameter, (None, None))
+    for one in value if isinstance(value, list) else [value]:
+        if parameter in CHOICES and one not in CHOICES[parameter]:
+            raise ValueError(
+                f"{parameter} = {one!r} is unknown: {nearest(one, CHOICES[parameter])}"
+            )
+        if (low is not None and not one >= low) or (high is not None and not one <= high):
+            limit = "…" if high is None else high
+            raise ValueError(f"{parameter} = {one!r} is outside [{low}, {limit}]")
+    return value
+
+
+def _check_setting(values: dict[str, Any]) -> None:
+    """What a job has in common with a setting is checked as one."""
+    names = {spec.name for spec in dataclasses.fields(Setting)}
+    common = {name: value for name, value in values.items() if name in names}
+    for method in values.get("methods", ["standard"]):
+        Setting(**common | {"method": method})
 
 
 def save(results: str, job: str, made: dict[str, pd.DataFrame]) -> Path:
@@ -221,6 +261,12 @@ def promote(plan: Plan) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m lib.theory", description="Theory jobs.")
     parser.add_argument("action", choices=["promote"], help="copy results into the reference")
-    parser.add_argument("config", nargs="?", default="theory", help="name in config/, or path")
+    parser.add_argument(
+        "config",
+        type=argument(load_plan),
+        nargs="?",
+        default="theory",
+        help="name in config/, or path",
+    )
     for job in promote(load_plan(parser.parse_args().config)):
         print(f"promoted {job}")

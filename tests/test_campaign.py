@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from conftest import copy_project, environment_of
 
+from lib.grids import load_grid
+
 pytestmark = pytest.mark.slow
 
 GRID = """
@@ -91,7 +93,7 @@ def campaign(tmp_path_factory):
     """A project in which the smallest campaign was run by the engine."""
     project = small_project(tmp_path_factory.mktemp("campaign") / "project")
     before = planned(project)
-    engine(project)
+    engine(project, "--cores", "1")
     groups = sorted(path.name for path in (project / "data/results/reference-tiny").iterdir())
     return SimpleNamespace(project=project, before=before, groups=groups)
 
@@ -105,6 +107,17 @@ def test_the_campaign_promotes_every_group_and_keeps_no_vectors(campaign):
     assert len(list(runs.glob("*/seed*/run.json"))) == 6
     assert not list(runs.glob("*/seed*/mean.npy"))
     assert planned(campaign.project)[0] == {}
+
+
+def test_what_stands_first_is_trained_measured_and_promoted_first(campaign):
+    """So that a campaign that is stopped has whole groups, those of most worth."""
+    grid = load_grid(campaign.project / "config/tiny.yaml")
+    first, second = (setting.id for setting in grid.settings)
+    promoted = campaign.project / f"data/results/tiny/promoted/{first}.txt"
+    runs = campaign.project / "data/runs"
+    times = [path.stat().st_mtime for path in (runs / second).glob("seed*/run.json")]
+    assert promoted.stat().st_mtime < min(times)
+    assert max(p.stat().st_mtime for p in (runs / first).glob("seed*/run.json")) < min(times)
 
 
 def test_a_fresh_clone_lists_only_what_is_missing(campaign, tmp_path):

@@ -53,6 +53,22 @@ def parameters_cell(notebook):
     return tagged[0]
 
 
+def unread_parameters(notebook):
+    """Names of parameters that no cell between their own and the colophon reads."""
+    cells = code_cells(notebook)
+    cell = parameters_cell(notebook)
+    declared = {statement.target.id for statement in ast.parse(cell.source).body}
+    story = cells[cells.index(cell) + 1 : -1]
+    read_names = {
+        node.id
+        for code in story
+        for node in ast.walk(ast.parse(code.source))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    queried = set(re.findall(r"@(\w+)", " ".join(code.source for code in story)))
+    return declared - read_names - queried
+
+
 def words(notebook):
     prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     return len(re.findall(r"[\w'-]+", prose))
@@ -97,15 +113,7 @@ def test_parameters_are_typed_literals_with_help_and_all_are_read(path):
     inspected = papermill.inspect_notebook(path)
     assert set(inspected) == declared, "papermill sees other parameters than the cell declares"
     assert all(entry["help"] for entry in inspected.values())
-    story = code_cells(notebook)[code_cells(notebook).index(cell) + 1 : -1]
-    read_names = {
-        node.id
-        for code in story
-        for node in ast.walk(ast.parse(code.source))
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
-    queried = set(re.findall(r"@(\w+)", " ".join(code.source for code in story)))
-    assert declared - read_names - queried == set(), "declared but never read"
+    assert unread_parameters(notebook) == set(), "declared but never read"
 
 
 @every_notebook

@@ -192,6 +192,29 @@ def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, grid, t
         jobs.load(tmp_path / "mine.yaml", seeds_per_job=0)
 
 
+def test_a_job_that_reads_the_plan_on_its_node_changes_nothing_that_the_engine_goes_by(
+    store, grid, tmp_path
+):
+    """Neither a marker that is missing, nor one that is false, nor that a group is promoted."""
+    first, second = grid.settings
+    keep(first, *LABELS)
+    plan = jobs.load(tmp_path / "mine.yaml", campaign=True)
+    trained, [false] = plan.markers[grid.name, first.id][0], plan.markers[grid.name, second.id]
+    trained.unlink()
+    false.parent.mkdir(parents=True)
+    false.write_text("{}")
+    for path in plan.promotions():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    read = jobs.load(tmp_path / "mine.yaml", campaign=True, planning=False)
+    assert read == plan
+    assert not trained.exists() and false.exists()
+    assert all(path.exists() for path in plan.promotions())
+    jobs.load(tmp_path / "mine.yaml", campaign=True)
+    assert trained.exists() and not false.exists()
+    assert not any(path.exists() for path in plan.promotions())
+
+
 def test_shards_never_cut_seeds_that_are_one_program(store, tmp_path):
     path = tmp_path / "together.yaml"
     path.write_text(GRID.replace("{task: nyt}", "{task: nyt, seeds_per_batch: 2}"))

@@ -500,7 +500,7 @@ def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
         ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
         ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two kinds are called a"),
         ("synthetic: {jobs: {}}", "no job"),
-        ("[]", "is list, expected dict"),
+        ("[]", "expected kinds of jobs, found []"),
     ],
 )
 def test_a_wrong_plan_is_refused(tmp_path, text, message):

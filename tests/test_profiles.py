@@ -1,0 +1,173 @@
+"""The profiles of the engine: they plan the same jobs, and start them in the same way.
+
+Slurm's commands are replaced by scripts that write down what they are asked for, so that this runs
+anywhere. A real Slurm is started by tests/test_slurm.py.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import copy_project, environment_of
+
+from lib import paths
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+seeds: [0, 1]
+seeds_per_job: 1
+grid: [{backbone: bert-tiny, task: rotten-tomatoes}]
+"""
+SNAKEFILES = {"Snakefile": "grid=two", "theory.smk": "plan=theory"}
+#: What `sbatch` is given last is run at once, or refused; `srun` runs what follows its options.
+SCRIPTS = {
+    "sbatch": """
+        printf '%s\\n' "$@" END >> "$NOTES/sbatch"
+        for last; do :; done
+        [ -n "$RUN" ] || exit 1
+        sh -c "${last#--wrap=}" > "$NOTES/job.log" 2>&1
+        echo 1""",
+    "srun": """
+        printf '%s\\n' "$@" END >> "$NOTES/srun"
+        while [ "${1#-}" != "$1" ]; do shift; done
+        exec "$@" """,
+    "squeue": 'echo "1|FAILED"',
+    "scontrol": 'echo "MinJobAge = 300 sec"',
+    "sinfo": 'echo "main*"',
+    "sacctmgr": "echo mine",
+}
+#: What rules call `python`: notes its arguments and the threads that it is given, and fails.
+PYTHON = """#!{python}
+import json, os, sys
+threads = {{name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}}
+with open(os.path.join(os.environ["NOTES"], "python"), "a") as notes:
+    notes.write(json.dumps([sys.argv[1:], threads]) + "\\n")
+sys.exit(1)
+"""
+
+
+def profile(name):
+    return yaml.safe_load((paths.ROOT / "profiles" / name / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("profiles") / "project")
+    (project / "config/two.yaml").write_text(GRID)
+    return project
+
+
+def engine(project, *options, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *options],
+        cwd=project,
+        env={**environment_of(project), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("snakefile", SNAKEFILES)
+def test_both_profiles_plan_the_same_jobs_of_rules_that_exist(project, snakefile):
+    tables = {}
+    for name in ("local", "slurm"):
+        given = ["-s", snakefile, "--profile", f"profiles/{name}", "--dry-run"]
+        done = engine(project, *given, "--config", SNAKEFILES[snakefile])
+        assert done.returncode == 0, done.stderr[-3000:]
+        tables[name] = re.search(r"^job +count\n.*?^total +\d+", done.stdout, re.M | re.S)[0]
+    assert tables["local"] == tables["slurm"]
+
+
+def test_groups_are_of_rules_that_exist(project):
+    listed = engine(project, "--list-rules", "--config", "grid=two").stdout.split()
+    assert "finetune" in listed and "measure_group" in listed
+    groups = dict(one.split("=") for one in profile("slurm")["groups"])
+    assert set(groups) <= set(listed)
+    sizes = dict(one.split("=") for one in profile("slurm")["group-components"])
+    assert set(sizes) == set(groups.values())
+
+
+def test_profiles_differ_only_in_where_jobs_run():
+    local, slurm = profile("local"), profile("slurm")
+    shared = ("keep-going", "rerun-incomplete", "rerun-triggers", "quiet", "show-failed-logs")
+    assert {key: local[key] for key in shared} == {key: slurm[key] for key in shared}
+
+
+@pytest.fixture
+def submit(project, tmp_path):
+    """Calls the engine on the pretended cluster; returns what sbatch, srun and python noted."""
+    pretended = tmp_path / "bin"
+    pretended.mkdir()
+    for name, script in SCRIPTS.items():
+        (pretended / name).write_text(f"#!/bin/sh\n{script}\n")
+    (pretended / "python").write_text(PYTHON.format(python=sys.executable))
+    for path in pretended.iterdir():
+        path.chmod(0o755)
+
+    def call(name, *options, run="", seeds_per_job=1):
+        notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
+        notes.mkdir()
+        done = engine(
+            project, "--profile", f"profiles/{name}", "--until", "finetune", "--retries", "0",
+            "--config", "grid=two", f"seeds_per_job={seeds_per_job}", *options,
+            PATH=f"{pretended}{os.pathsep}{os.environ['PATH']}", NOTES=str(notes), RUN=run,
+        )  # fmt: skip
+        assert done.returncode != 0, "no job succeeds on the pretended cluster"
+        return {path.name: path.read_text() for path in notes.iterdir()}
+
+    return call
+
+
+SLURM = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+
+
+def submissions(notes, command="sbatch"):
+    return [text.splitlines() for text in notes[command].split("\nEND\n") if text]
+
+
+def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
+    """The same notebook, parameters and threads; the GPU is asked for on the way."""
+    there = submit("slurm", *SLURM, run="yes", seeds_per_job=2)
+    here = submit("local", seeds_per_job=2)
+    assert there["python"] == here["python"], there["job.log"][-3000:]
+    arguments, threads = json.loads(here["python"])
+    assert arguments[:2] == ["-m", "papermill"]
+    assert set(threads.values()) == {"1"} and "OMP_NUM_THREADS" in threads
+    [step] = submissions(there, "srun")
+    assert "--gpus=1" in step and "--cpus-per-task=1" in step
+
+
+def test_resources_of_a_rule_reach_the_submission(submit):
+    jobs = submissions(submit("slurm", *SLURM))
+    assert len(jobs) == 2
+    for job in jobs:
+        options = " ".join(job[:-1])
+        assert "--gpus=1" in job and "--cpus-per-task=1" in job and "--requeue" in job
+        assert "-t 240 " in options and "--mem 16000 " in options and "-p main " in options
+        assert re.search(r"--job-name compendium_[0-9a-f-]{36} ", options)
+
+
+def test_partition_account_and_kind_of_gpu_are_given_behind_the_command(submit):
+    """As the README says it; neither the Snakefile nor the profile is touched."""
+    given = "--default-resources slurm_partition=cpu slurm_account=mine --set-resources"
+    given = [*given.split(), "finetune:slurm_partition=gpu", "finetune:gpu_model=a100"]
+    for job in submissions(submit("slurm", *SLURM, *given)):
+        options = " ".join(job[:-1])
+        assert "-p gpu " in options and "-A mine " in options and "--gpus=a100:1" in options
+        assert "-t 240 " in options, "the rule's own resources stand"
+    for job in submissions(submit("slurm", *SLURM, "--set-resources", "finetune:gpu=0")):
+        assert not any("gpu" in option for option in job[:-1])
+
+
+def test_short_runs_share_a_job_that_asks_for_one_gpu_and_the_time_of_all(submit):
+    jobs = submissions(submit("slurm", *SLURM, "--group-components", "short=2"))
+    assert len(jobs) == 1
+    options = " ".join(jobs[0][:-1])
+    assert "--gpus=1 " in options + " " and "--cpus-per-task=1" in options
+    assert "-t 480 " in options and "--mem 16000 " in options

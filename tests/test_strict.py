@@ -1,0 +1,259 @@
+"""Nothing runs with a parameter that nobody reads, or with a value of the wrong kind.
+
+Configurations are compared with the notebooks that their jobs execute; each check is shown to fail
+on a doctored notebook, setting or file.
+"""
+
+import ast
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import test_notebooks
+import yaml
+
+from lib import config, declared, grids, jobs, paths, theory
+from lib.config import Setting
+
+GRIDS = ["campaign", "glue", "ladder", "paper", "quick", "sources", "stabilizers"]
+PLANS = ["theory"]
+
+
+def test_every_file_of_configurations_is_checked_here():
+    files = {path.stem for path in (paths.ROOT / "config").glob("*.yaml")}
+    assert files == {*GRIDS, *PLANS}
+
+
+@pytest.fixture
+def glue(tmp_path, monkeypatch):
+    """Planning reads no data, and must not need any."""
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
+    plan = jobs.load(name)
+    assert plan.settings and plan.shards
+    for setting in plan.settings.values():
+        declared.check("10_finetune", setting.to_dict())
+    for labels in plan.shards.values():
+        declared.check("10_finetune", {"seeds": labels})
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_jobs_of_a_plan_fit_the_notebooks(name):
+    for job in theory.load_plan(name).jobs:
+        declared.check(theory.KINDS[job.kind].notebook, job.parameters)
+
+
+def test_a_field_of_a_setting_that_the_notebook_lacks_stops_the_plan(glue, monkeypatch):
+    plan = jobs.load("quick")
+    more = dataclasses.make_dataclass(
+        "More", [("batch_sise", int, 8)], bases=(Setting,), frozen=True, kw_only=True
+    )
+    doctored = {name: more(**setting.to_dict()) for name, setting in plan.settings.items()}
+    with pytest.raises(ValueError, match="unknown parameter batch_sise: did you mean batch_size"):
+        jobs._check_notebooks(dataclasses.replace(plan, settings=doctored))
+
+
+def test_a_field_of_another_type_than_the_notebook_declares_stops_the_plan(glue, monkeypatch):
+    known = declared.parameters("10_finetune")
+    other = known | {"epochs": declared.Declared(float, 3.0), "task": declared.Declared(int, 0)}
+    monkeypatch.setattr(declared, "parameters", lambda name: other)
+    with pytest.raises(ValueError, match="10_finetune: task = 'rotten-tomatoes' is str, expected"):
+        jobs.load("quick")
+
+
+def test_the_notebook_declares_every_field_of_a_setting_and_hands_it_on():
+    """With the same type; a field that is declared and not handed on would be ignored."""
+    known = declared.parameters("10_finetune")
+    path = paths.ROOT / "notebooks/10_finetune.ipynb"
+    source = "\n".join(cell.source for cell in test_notebooks.code_cells(test_notebooks.read(path)))
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if ast.unparse(node.func) == "config.Setting"]
+    handed = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    for field in dataclasses.fields(Setting):
+        base = list if field.type == list[str] else field.type
+        assert known[field.name].kind is base, field.name
+        assert handed[field.name] == field.name
+    assert len(handed) == len(dataclasses.fields(Setting))
+
+
+# --- parameters that nobody reads -----------------------------------------------------------------
+
+
+def doctored(name, old, new):
+    notebook = test_notebooks.read(paths.ROOT / "notebooks" / f"{name}.ipynb")
+    hits = [cell for cell in test_notebooks.code_cells(notebook) if old in cell.source]
+    assert hits
+    hits[0].source = hits[0].source.replace(old, new, 1)
+    return nbformat.from_dict(notebook)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "unread"),
+    [
+        ("10_finetune", "seeds: list", "forgotten: int = 1  # x\nseeds: list", {"forgotten"}),
+        ("10_finetune", "weight_decay=weight_decay, ", "", {"weight_decay"}),
+        ("10_finetune", "torch.set_num_threads(threads)", "torch.set_num_threads(1)", {"threads"}),
+        (
+            "12_measure_group",
+            "group_runs, measures, device",
+            "group_runs, [], device",
+            {"measures"},
+        ),
+        ("43_sweep_synthetic_sets", "radius=radius", "radius=1.0", {"radius"}),
+        ("60_report_on_your_runs", "level=level, ", "", {"level"}),
+    ],
+)
+def test_a_parameter_that_no_cell_reads_is_found(name, old, new, unread):
+    """The colophon prints parameters, which is not what reads them."""
+    whole = test_notebooks.read(paths.ROOT / "notebooks" / f"{name}.ipynb")
+    assert test_notebooks.unread_parameters(whole) == set()
+    assert test_notebooks.unread_parameters(doctored(name, old, new)) == unread
+
+
+def test_a_parameter_that_is_only_overwritten_is_not_read():
+    notebook = doctored("12_measure_group", "made = groups", "device = ''\nmade = groups")
+    lines = "group_runs, measures, device or None"
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(lines, "group_runs, measures, None")
+    assert test_notebooks.unread_parameters(notebook) == {"device"}
+
+
+# --- values of the wrong kind ---------------------------------------------------------------------
+
+
+def scalar_places(raw):
+    """(path, value) of every number in a configuration."""
+    if isinstance(raw, dict | list):
+        for key, value in raw.items() if isinstance(raw, dict) else enumerate(raw):
+            yield from (((key, *rest), found) for rest, found in scalar_places(value))
+    elif type(raw) in (int, float):
+        yield (), raw
+
+
+def with_value(raw, place, value):
+    """A copy of nested dictionaries and lists with one value replaced."""
+    if not place:
+        return value
+    copied = raw.copy()
+    copied[place[0]] = with_value(raw[place[0]], place[1:], value)
+    return copied
+
+
+@pytest.mark.parametrize("name", ["quick", "ladder", "sources", "stabilizers", "glue", *PLANS])
+def test_no_number_of_a_configuration_may_be_text(tmp_path, name):
+    """As YAML reads ``2e-5``, which has no point: each number in turn."""
+    raw = yaml.safe_load((paths.ROOT / f"config/{name}.yaml").read_text())
+    load = theory.load_plan if name in PLANS else grids.load_grid
+    numbers = list(scalar_places(raw))
+    assert len(numbers) >= 7
+    for place, value in numbers:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(with_value(raw, place, str(value)), sort_keys=False))
+        with pytest.raises(ValueError, match=r"is str|is not a seed"):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("heads: {jobs: {a: {shares: [1e-1]}}}", "shares[0] = '1e-1' is str, expected float; YAML"),
+        ("heads: {jobs: {a: {steps: [1, 10.0]}}}", "steps[1] = 10.0 is float, expected int"),
+        ("heads: {jobs: {a: {steps: []}}}", "steps is empty"),
+        ("heads: {jobs: {a: {shares: [0.0]}}}", "shares = 0.0 is outside"),
+        ("heads: {jobs: {a: {spread: -0.1}}}", "spread = -0.1 is outside [0.0, …]"),
+        ("heads: {jobs: {a: {spread: .nan}}}", "spread = nan is outside"),
+        ("heads: {jobs: {a: {runs: 1}}}", "runs = 1 is outside [2, …]"),
+        ("heads: {jobs: {a: {scaling: units}}}", "scaling = 'units' is unknown: did you mean unit"),
+        ("heads: {jobs: {a: {normalization: N3}}}", "normalization = 'N3' is unknown"),
+        ("heads: {jobs: {a: {pooling: max}}}", "pooling = 'max' is unknown"),
+        ("heads: {jobs: {a: {backbone: bert-tny}}}", "did you mean bert-tiny"),
+        ("heads: {jobs: {a: {task: rotten}}}", "task = 'rotten' is unknown"),
+        ("heads: {jobs: {a: {train_rows: -1}}}", "train_rows = -1 is outside"),
+        ("tuned: {jobs: {a: {methods: [mmr(alpa=1)]}}}", "unknown parameter alpa: did you mean"),
+        ("tuned: {jobs: {a: {epochs: 0}}}", "epochs = 0 is outside"),
+        ("full: {jobs: {a: {task: sst}}}", "task = 'sst' is unknown"),
+        ("synthetic: {jobs: {a: {loss: hinge}}}", "loss = 'hinge' is unknown"),
+        ("synthetic: {jobs: {a: {n: [2]}}}", "n = 2 is outside [3, …]"),
+    ],
+)
+def test_a_wrong_value_of_a_plan_is_refused_before_any_job(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)) as refused:
+        theory.load_plan(path)
+    assert str(refused.value).startswith("mine.yaml: job a: ")
+
+
+def test_every_number_and_every_word_of_a_job_has_a_range():
+    """A parameter that is added to a job's notebook has to be given one."""
+    common = {spec.name for spec in dataclasses.fields(Setting)} | {"methods", "results", "job"}
+    for kind in theory.KINDS:
+        names = set(theory.declared_parameters(kind)) - common
+        assert names <= set(theory.RANGES) | set(theory.CHOICES)
+        for name in names:
+            default = declared.parameters(theory.KINDS[kind].notebook)[name].default
+            words = isinstance(default[0] if isinstance(default, list) else default, str)
+            assert (name in theory.CHOICES) == words, name
+
+
+def test_the_choices_of_a_job_are_those_that_its_notebook_offers():
+    """The help beside a parameter names them."""
+    for kind, spec in theory.KINDS.items():
+        path = paths.ROOT / "notebooks" / f"{spec.notebook}.ipynb"
+        cell = test_notebooks.parameters_cell(test_notebooks.read(path)).source
+        for name in set(theory.declared_parameters(kind)) & set(theory.CHOICES):
+            line = re.search(rf"^{name}: .*", cell, re.M)[0]
+            assert all(word in line or word == "unit" for word in theory.CHOICES[name]), line
+
+
+def test_ranges_of_settings_are_known_for_every_number():
+    numbers = {s.name for s in dataclasses.fields(Setting) if s.type in (int, float)}
+    assert numbers == set(config._RANGES) | {"dropout"}
+
+
+# --- names that are misspelt on the command line -------------------------------------------------
+
+
+def make(*arguments):
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+    environment.pop("MAKEFLAGS", None)
+    return subprocess.run(
+        ["make", "-s", f"PY={sys.executable}", *arguments],
+        cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "CONFIG=quik"], "quik.yaml: did you mean quick?"),
+        (["run", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign, glue, ladder, paper, quick"),
+        (["run", "CONFIG=paper/du-nguyen-standrad"], "did you mean du-nguyen-standard"),
+        (["run", "PROFILE=locl"], "PROFILE=locl: there is no such profile; valid: local"),
+        (["run", "SEEDS_PER_JOB=two"], "seeds_per_job = 'two' is str, expected int"),
+        (["theory", "PLAN=theroy"], "did you mean theory?"),
+        (["campaign", "CONFIG=sorces"], "did you mean sources?"),
+        (["campaign", "CAMPAIGN_DEVICE=cdua"], "device = 'cdua' is unknown: did you mean cuda"),
+        (["status", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign"),
+        (["bundle", "CONFIG=quik", "BUNDLE=x"], "did you mean quick?"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_a_misspelt_name_is_one_line_that_names_the_nearest(arguments, message):
+    done = make(*arguments)
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if message in line]
+    assert len(said) == 1, done.stderr
+    assert "Traceback" not in done.stderr and "  File " not in done.stderr
+    own = (message, "make: ***", "Using profile", "usage:", "               ")
+    assert [line for line in done.stderr.splitlines() if not any(w in line for w in own)] == []
