@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,13 @@ class Call:
     def said(self) -> str:
         """What the command has printed so far, wrapped lines included."""
         return self.log.read_text(errors="replace")
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """How many jobs of each rule the engine said it would run."""
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", self.said, re.M | re.S)
+        rows = (line.split() for line in table[1].splitlines()) if table else ()
+        return {rule: int(count) for rule, count in rows if rule != "all"}
 
     def until(self, condition: Callable[[], Found], *, pause: float = 0.01) -> Found:
         """Wait for something to be true while the command runs; what it was."""

@@ -233,11 +233,11 @@ def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, 
         for path in batch.output.rglob("*"):
             os.utime(path, (seconds, seconds))
         again = batch.run()
-        assert "Nothing to be done" in again.said
+        assert again.planned == {}
     days = batch.project / "days.csv"
     days.write_text(days.read_text().replace("in the north", "in the south"))
     os.utime(days, (0, 0))
-    assert "finetune             4" in batch.run("--dry-run").said
+    assert batch.run("--dry-run").planned == {"finetune": 4, "measure_group": 2}
     book.note("clock jumps; files from 2100 and 1970", "nothing retrained", kept, again.seconds)
 
 
@@ -334,5 +334,5 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     drawn = pd.read_csv(batch.output / "figures/faulty/50_seeds.csv")
     assert len(drawn) == 8
     again = batch.run(figures=True)
-    assert "Nothing to be done" in again.said and batch.finished == kept
+    assert again.planned == {} and batch.finished == kept
     book.note("loss not finite (rate of 1)", "4 of 8 runs recorded as diverged", kept, call.seconds)
