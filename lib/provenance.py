@@ -178,13 +178,28 @@ def colophon(**parameters: object) -> None:
     """
     head, dirty = commit()
     here = machine()
-    print(f"commit {head}{' + uncommitted changes' if dirty else ''}, lib {here['lib']}")
-    print(" · ".join(f"{name} {version}" for name, version in versions().items()))
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(f"{here['system']} {platform.machine()}, {here['processor']}, BLAS threads: {threads}")
+    lines = [
+        f"commit {head}{' + uncommitted changes' if dirty else ''}, lib {here['lib']}",
+        " · ".join(f"{name} {version}" for name, version in versions().items()),
+        f"{here['system']} {platform.machine()}, {here['processor']}, BLAS threads: {threads}",
+    ]
     for name, value in parameters.items():
         read = name.endswith("results") and isinstance(value, str) and paths.is_reference(value)
-        print(f"  {name} = {value!r}{f', files {results_sha256(value)}' if read else ''}")
+        lines.append(f"  {name} = {value!r}{f', files {results_sha256(value)}' if read else ''}")
+    print("\n".join(lines))
+
+
+def _joined_streams(outputs: list) -> list:
+    """Text that was printed in one go, however it was cut on its way."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" and output["name"] == last.get("name"):
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
 
 
 def clean_notebook(path: Path) -> None:
@@ -201,6 +216,8 @@ def clean_notebook(path: Path) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _joined_streams(cell.outputs)
     notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
 

@@ -22,7 +22,7 @@ CONFIGURATION = Path("/etc/slurm")
 OURS = "# Written by tests/slurm_cluster.py; deleted when its test ends."
 STATE = Path(tempfile.gettempdir()) / "compendium-slurm"
 #: Seconds that any single wait may take.
-PATIENCE = 60
+PATIENCE = 180
 
 SLURM_CONF = """{ours}
 ClusterName=loopback
@@ -85,7 +85,9 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 
 def said(*command: str) -> str:
     """What a command prints; it has to succeed."""
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=PATIENCE
+    ).stdout
 
 
 def version() -> str:
@@ -153,7 +155,9 @@ def stop() -> None:
     conf = CONFIGURATION / "slurm.conf"
     ours = conf.exists() and OURS in conf.read_text()
     if ours and "localhost" in _sinfo():
-        subprocess.run(["scancel", "--user=root"], capture_output=True, check=False, timeout=60)
+        subprocess.run(
+            ["scancel", "--user=root"], capture_output=True, check=False, timeout=PATIENCE
+        )
         wait_for(lambda: not jobs("running,completing"), "cancelled jobs to end")
     for path in STATE.glob("*.started"):
         _end(path.stem, int(path.read_text()))
@@ -165,7 +169,9 @@ def stop() -> None:
 
 def _sinfo() -> str:
     asked = ["sinfo", "--noheader", "--format=%n %t"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60).stdout
+    return subprocess.run(
+        asked, capture_output=True, text=True, check=False, timeout=PATIENCE
+    ).stdout
 
 
 def _daemon(*command: str) -> None:
