@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 """
 #: What may differ between two trainings of the same run: when, where and from which checkout.
-CIRCUMSTANCES = ("wall_s", "commit", "dirty", "processor", "system")
+CIRCUMSTANCES = ("wall_s", "commit", "dirty", "lib", "processor", "system")
 #: Seconds after which a command hangs; several times what it takes on a busy machine.
 PATIENCE = 900
 
@@ -56,6 +57,8 @@ class Call:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Who starts the tests in the background may have told them to ignore it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait(self, timeout: float = PATIENCE) -> "Call":
@@ -97,6 +100,13 @@ class Call:
     def said(self) -> str:
         """What the command has printed so far, wrapped lines included."""
         return self.log.read_text(errors="replace")
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """How many jobs of each rule the engine said it would run."""
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", self.said, re.M | re.S)
+        rows = (line.split() for line in table[1].splitlines()) if table else ()
+        return {rule: int(count) for rule, count in rows if rule != "all"}
 
     def until(self, condition: Callable[[], Found], *, pause: float = 0.01) -> Found:
         """Wait for something to be true while the command runs; what it was."""
@@ -329,7 +339,7 @@ def _results(root: Path, only: str) -> dict[str, Path]:
 
 
 def _content(file: Path) -> object:
-    if file.name == "run.json":
+    if file.suffix == ".json":
         record = json.loads(file.read_text())
         return {name: value for name, value in record.items() if name not in CIRCUMSTANCES}
     if file.name == "runs.parquet":

@@ -115,8 +115,8 @@ def test_the_engines_own_folder_on_a_full_disk(new_batch, calm, book, small_disk
 def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, book, mount):
     """A read-only mount stops even root, whom permission bits do not."""
     batch = new_batch()
-    kept = {}
-    for name, finished in {"data/runs": 0, "data/results": 8}.items():
+    # The engine stops at the first table that it cannot write, so not all runs need be there.
+    for name, finished in {"data/runs": range(1), "data/results": range(4, 9)}.items():
         folder = batch.output / name
         mount(folder, "--bind", str(folder))
         run("mount", "-o", "remount,ro,bind", str(folder))
@@ -124,12 +124,10 @@ def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, book, 
         assert f"Read-only file system: '{folder}" in said
         batch.quiet()
         kept = batch.finished
-        assert len(kept) == finished
+        assert len(kept) in finished
         run("mount", "-o", "remount,rw,bind", str(folder))
-        if not kept:
-            continue
-        again = batch.run()
-        batch.check(calm(), kept)
+    again = batch.run()
+    batch.check(calm(), kept)
     book.note(
         "`data/runs`, then `data/results` read-only", "“Read-only file system”, with the path",
         kept, again.seconds,
@@ -233,11 +231,11 @@ def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, 
         for path in batch.output.rglob("*"):
             os.utime(path, (seconds, seconds))
         again = batch.run()
-        assert "Nothing to be done" in again.said
+        assert again.planned == {}
     days = batch.project / "days.csv"
     days.write_text(days.read_text().replace("in the north", "in the south"))
     os.utime(days, (0, 0))
-    assert "finetune             4" in batch.run("--dry-run").said
+    assert batch.run("--dry-run").planned == {"finetune": 4, "measure_group": 2}
     book.note("clock jumps; files from 2100 and 1970", "nothing retrained", kept, again.seconds)
 
 
@@ -334,5 +332,5 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     drawn = pd.read_csv(batch.output / "figures/faulty/50_seeds.csv")
     assert len(drawn) == 8
     again = batch.run(figures=True)
-    assert "Nothing to be done" in again.said and batch.finished == kept
+    assert again.planned == {} and batch.finished == kept
     book.note("loss not finite (rate of 1)", "4 of 8 runs recorded as diverged", kept, call.seconds)
