@@ -18,8 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # Where a test calls make, it is the outermost, also when `make test` runs the tests.
-for inherited in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
-    os.environ.pop(inherited, None)
+os.environ["MAKELEVEL"] = "0"
+os.environ["MAKEFLAGS"] = ""
 
 from lib import paths
 from lib.config import Setting
