@@ -64,11 +64,8 @@ def stored(setting: Setting, labels: Iterable[str]) -> dict[str, dict[str, Any]]
     """By label, the records of the setting's runs that the store has and that are current."""
     found = {}
     for label, (seeds, batch) in batches(setting, labels).items():
-        try:
-            record = json.loads((runs.folder(setting.id, label) / "run.json").read_text())
-        except FileNotFoundError:
-            continue
-        if "sources" in record and is_current(record, setting, seeds, batch):
+        record = runs.record_of(runs.folder(setting.id, label))
+        if record and "sources" in record and is_current(record, setting, seeds, batch):
             found[label] = record
     return found
 
@@ -80,12 +77,15 @@ def settle(setting: Setting, labels: list[str]) -> Path:
     runs that came from another machine, or in shards of another size, count without a job.
     """
     path = runs.marker(setting.id, labels)
-    if not path.exists() and not path.parent.is_dir():
+    there = path.exists()
+    if not there and not path.parent.is_dir():
         return path
     records = stored(setting, labels)
     whole = [label in records and (path.parent / label / "mean.npy").exists() for label in labels]
     if not all(whole):
-        path.unlink(missing_ok=True)
+        # One that was written since the runs were looked at is right: another engine's job did.
+        if there:
+            path.unlink(missing_ok=True)
     elif not path.exists():
         runs.write_marker(setting.id, [records[label] for label in labels])
     return path

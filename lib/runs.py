@@ -89,6 +89,17 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _sync(folder: Path) -> None:
+    """Wait until the disk holds the files of a folder.
+
+    File systems put a renamed folder on the disk before what its files hold; without this, a power
+    cut leaves runs of empty files.
+    """
+    for path in folder.iterdir():
+        with open(path, "rb") as stream:
+            os.fsync(stream.fileno())
+
+
 def save(run: Run, target: Path) -> None:
     """Write a run beside its place and move it in whole; another run that is there is replaced."""
     scratch = target.parent / f".{target.name}-{uuid.uuid4().hex}"
@@ -104,6 +115,7 @@ def save(run: Run, target: Path) -> None:
             writer.writerows(run.log)
         content = json.dumps(_finite(run.record), indent=1, allow_nan=False)
         (scratch / "run.json").write_text(content + "\n")
+        _sync(scratch)
         if target.exists() and not finished(target, run.record["fingerprint"], vectors=True):
             stale = scratch.with_suffix(".stale")
             os.replace(target, stale)
@@ -118,16 +130,21 @@ def save(run: Run, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def record_of(target: Path) -> dict[str, Any] | None:
+    """The record of the run in a folder; None if there is none, or none that can be read."""
+    try:
+        return json.loads((target / "run.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def finished(target: Path, fingerprint: str, *, vectors: bool = False) -> dict[str, Any] | None:
     """The record of the run in a folder, if it is there whole and has this fingerprint.
 
     ``vectors``: only if its layer vectors, which are temporary, are still there too.
     """
-    try:
-        record = json.loads((target / "run.json").read_text())
-    except FileNotFoundError:
-        return None
-    if vectors and not (target / "mean.npy").exists():
+    record = record_of(target)
+    if record is None or (vectors and not (target / "mean.npy").exists()):
         return None
     return record if record["fingerprint"] == fingerprint else None
 

@@ -11,13 +11,14 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import psutil
 import pytest
 from faults_support import MemoryGroup
 
-from lib import assets, grids, paths
+from lib import assets, grids, paths, runs
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -132,6 +133,42 @@ def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, book, 
         "`data/runs`, then `data/results` read-only", "“Read-only file system”, with the path",
         kept, again.seconds,
     )  # fmt: skip
+
+
+def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, book, mount, tmp_path):
+    """What is on the disk is what is in the image: a copy of it is the disk after a power cut.
+
+    The file system writes down the names of new files a second later, and what they hold half a
+    minute later, unless it is told to. So the copy is taken when the folders of runs are in it.
+    """
+    batch = new_batch()
+    disk, after, look = tmp_path / "disk.img", tmp_path / "after.img", tmp_path / "look"
+    run("truncate", "--size=32M", str(disk))
+    run("mkfs.ext4", "-q", str(disk))
+    mount(batch.output, "-o", "loop,commit=1", str(disk))
+    call = batch.start_bare()
+    call.until(lambda: batch.finished)
+    call.process.kill()
+    call.fail()
+    written, seen = batch.finished, False
+    look.mkdir()
+    limit = time.monotonic() + 25
+    while not seen and time.monotonic() < limit:
+        shutil.copyfile(disk, after)
+        run("mount", "-o", "loop", str(after), str(look))
+        seen = all((look / "data/runs" / name).is_dir() for name in written)
+        run("umount", str(look))
+    assert seen
+    run("umount", "--lazy", str(batch.output))
+    run("mount", "-o", "loop", str(after), str(batch.output))
+    kept = batch.finished
+    assert kept == written
+    for name in kept:
+        assert len(runs.load(batch.output / "data/runs" / name).logits) == 40
+    again = batch.start_bare().succeed()
+    batch.start_bare("lib.groups").succeed()
+    batch.check(calm(), kept)
+    book.note("power cut right after a run was written", "it is whole", kept, again.seconds)
 
 
 #: A setting whose activations take two gigabytes, beside small ones.
