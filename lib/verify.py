@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     names = options.results or sorted(
-        path.name for path in paths.COMMITTED.iterdir() if any(path.glob("*/runs.parquet"))
+        path.name for path in paths.COMMITTED.glob("reference*") if any(path.glob("*/runs.parquet"))
     )
     found = committed_runs(names)
     shuffled = found.sample(frac=1, random_state=seed)
