@@ -122,27 +122,31 @@ class Summary:
         """Note a scenario that ended now; ``cores``: it ran locally, on so many."""
         seconds = time.monotonic() - began
         if cores:
-            jobs = log.count("Finished jobid") - 1
-            self.lines.append(
-                f"{name}: {jobs} jobs, {seconds:.0f} s, "
-                f"{seconds * cores / jobs:.1f} core-seconds a job of the engine"
-            )
-            return
-        ended = [job for job in slurm_cluster.finished_jobs() if job["JobId"] in ids_in(log)]
-        taken = [
-            (datetime.fromisoformat(job["EndTime"]) - datetime.fromisoformat(job["StartTime"]))
-            for job in ended
-            if job["JobState"] == "COMPLETED"
-        ]
-        states = Counter(job["JobState"].lower() for job in ended)
-        requeued = sum(slurm_cluster.field(job, "Restarts") not in ("", "0") for job in ids_in(log))
-        self.lines.append(
-            f"{name}: {len(ids_in(log))} jobs submitted ("
-            + ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            + f"), {log.count('Trying to restart job')} resubmitted, {requeued} requeued, "
-            f"{seconds:.0f} s, "
-            f"{sum(one.total_seconds() for one in taken) / max(len(taken), 1):.1f} s a Slurm job"
-        )
+            jobs = log.count("Finished jobid") - 1  # the last one is the rule `all`
+            what = f"{jobs} jobs, {seconds * cores / jobs:.1f} core-seconds each"
+        else:
+            what = what_slurm_did(log)
+        self.lines.append(f"{name}: {seconds:.0f} s; {what}")
+
+
+def what_slurm_did(log: str) -> str:
+    """Counts of the engine's jobs by what became of them, and the seconds that a job took."""
+    ids = ids_in(log)
+    ended = [job for job in slurm_cluster.finished_jobs() if job["JobId"] in ids]
+    # A requeued job is written down when it is queued again, too, as pending.
+    states = Counter(job["JobState"].lower() for job in ended if job["JobState"] != "PENDING")
+    seconds = [
+        (datetime.fromisoformat(job["EndTime"]) - datetime.fromisoformat(job["StartTime"])).seconds
+        for job in ended
+        if job["JobState"] == "COMPLETED"
+    ]
+    requeued = sum(slurm_cluster.field(job, "Restarts") != "0" for job in ids)
+    counts = {
+        "submitted": len(ids), **states,
+        "resubmitted": log.count("Trying to restart job"), "requeued": requeued,
+    }  # fmt: skip
+    told = ", ".join(f"{count} {what}" for what, count in counts.items())
+    return f"{told}; {sum(seconds) / max(len(seconds), 1):.1f} s a completed job"
 
 
 def ids_in(log: str) -> list[str]:
