@@ -20,14 +20,17 @@ quoted = '$(subst ','\'',$(1))'
 # A profile is a folder here; the engine would look for it in places that nobody has.
 profile = $(if $(wildcard profiles/$(PROFILE)/config.yaml),profiles/$(PROFILE),$(error \
   PROFILE=$(PROFILE): there is no such profile; valid: $(notdir $(wildcard profiles/*))))
-SNAKEMAKE = $(PY) -m snakemake --profile $(call quoted,$(profile))
+# Snakemake loads its Slurm plugin in any case, and that asks Slurm for its settings: where Slurm is
+# installed but does not answer, nine seconds go by. An empty file ends that at once.
+NO_SLURM = $(if $(filter slurm%,$(PROFILE)),,SLURM_CONF=/dev/null)
+SNAKEMAKE = $(NO_SLURM) $(PY) -m snakemake --profile $(call quoted,$(profile))
 # `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
 DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
-THEORY = $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
+THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
 .PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help

@@ -38,6 +38,8 @@ keep_vectors: true
 defaults: {backbone: bert-tiny, task: rotten-tomatoes, train_rows: 48, eval_rows: 60, epochs: 1}
 grid: [{learning_rate: [1.0e-3, 2.0e-3]}]
 """
+#: The first of these runs alone.
+ONE = SMALL.replace("[0, 1, 2, 3]", "[0]").replace("[1.0e-3, 2.0e-3]", "[1.0e-3]")
 
 
 def timed(project: Path, *command: str, **environment: str) -> float:
@@ -46,7 +48,9 @@ def timed(project: Path, *command: str, **environment: str) -> float:
     done = subprocess.run(
         [sys.executable, *command],
         cwd=project,
-        env={**environment_of(project), "OMP_NUM_THREADS": "1", **environment},
+        # As the Makefile has it.
+        env={**environment_of(project), "OMP_NUM_THREADS": "1", "SLURM_CONF": "/dev/null"}
+        | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -114,7 +118,9 @@ def planning(project: Path, repeats: int) -> list[dict[str, object]]:
 def overhead(project: Path, repeats: int) -> list[dict[str, object]]:
     """Seconds of a job of one short run: by the engine, by papermill alone, in one process."""
     (project / "config/small.yaml").write_text(SMALL)
-    n_jobs, found = 8, {"engine": [], "papermill": [], "process": [], "training": []}
+    (project / "config/one.yaml").write_text(ONE)
+    n_jobs, ways = 8, ("engine", "papermill", "bare", "process", "training")
+    found: dict[str, list[float]] = {way: [] for way in ways}
     for repeat in range(repeats):
         out = project / f"out{repeat}"
         until = ["--until", "finetune", "--cores", "1"]
@@ -122,31 +128,32 @@ def overhead(project: Path, repeats: int) -> list[dict[str, object]]:
         found["engine"].append(engine_s / n_jobs)
         records = [json.loads(path.read_text()) for path in out.rglob("run.json")]
         found["training"].append(statistics.mean(record["wall_s"] for record in records))
-        small = ["-p", "train_rows", "48", "-p", "eval_rows", "60", "-p", "epochs", "1"]
-        command = [
-            "-m",
-            "papermill",
-            "-k",
-            "python3",
-            "--no-progress-bar",
-            "notebooks/10_finetune.ipynb",
-        ]
-        one = [*command, str(out / "one.ipynb"), *small, "-y", "seeds: [0]"]
-        found["papermill"].append(timed(project, *one, COMPENDIUM_OUTPUT=str(out / "papermill")))
-        process = timed(
-            project, "-m", "lib.finetune", "small", COMPENDIUM_OUTPUT=str(out / "process")
+        words = "-k python3 --no-progress-bar notebooks/10_finetune.ipynb"
+        small = "-p train_rows 48 -p eval_rows 60 -p epochs 1 -p learning_rate 0.001"
+        command = ["-m", "papermill", *words.split(), str(out / "one.ipynb"), *small.split()]
+        command += ["-y", "seeds: [0]"]
+        found["papermill"].append(
+            timed(project, *command, COMPENDIUM_OUTPUT=str(out / "papermill"))
         )
-        found["process"].append(process / n_jobs)
+        for way, grid, n_runs in (("bare", "one", 1), ("process", "small", n_jobs)):
+            command = ["-m", "lib.finetune", grid]
+            seconds = timed(project, *command, COMPENDIUM_OUTPUT=str(out / way))
+            found[way].append(seconds / n_runs)
     typical = {name: statistics.median(values) for name, values in found.items()}
     return [
         {"what": "a job of one short run, by the engine", "seconds": typical["engine"]},
         {"what": "the same notebook by papermill alone", "seconds": typical["papermill"]},
+        {"what": "the same run in a process of its own", "seconds": typical["bare"]},
         {"what": "the same run in a process that trains eight", "seconds": typical["process"]},
         {"what": "of which training and evaluation", "seconds": typical["training"]},
         {"what": "overhead of a job (engine − training)",
          "seconds": typical["engine"] - typical["training"]},
         {"what": "of which Snakemake (engine − papermill)",
          "seconds": typical["engine"] - typical["papermill"]},
+        {"what": "of which papermill and a kernel (papermill − a process of its own)",
+         "seconds": typical["papermill"] - typical["bare"]},
+        {"what": "of which imports, data and weights (a process of its own − training)",
+         "seconds": typical["bare"] - typical["training"]},
     ]  # fmt: skip
 
 

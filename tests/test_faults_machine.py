@@ -67,18 +67,18 @@ def size_of(folder):
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
 
 
-def test_a_disk_that_runs_full_fails_jobs_that_say_so(new_batch, calm, book, small_disk):
+def test_a_disk_that_runs_full_fails_jobs_and_is_named(new_batch, calm, book, small_disk):
     batch = new_batch()
     small_disk(batch.output, size_of(calm() / "data/runs") // 2)
-    said = batch.start().fail()
-    assert "No space left on device" in said
+    # Whether the failing jobs can still write their logs is chance; the engine needs no disk.
+    assert f"MiB are free in {batch.output}" in batch.start().fail()
     kept = batch.finished
     assert 1 <= len(kept) < 8
     assert batch.left_behind() == []
     enlarge(batch.output)
     again = batch.run()
     batch.check(calm(), kept)
-    book.note("disk of the output runs full", "“No space left on device”", kept, again.seconds)
+    book.note("disk of the output runs full", "the engine says so", kept, again.seconds)
 
 
 def test_a_full_disk_is_named_even_if_no_log_can_be_written(new_batch, calm, book, small_disk):

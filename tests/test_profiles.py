@@ -99,6 +99,22 @@ def test_profiles_differ_only_in_where_jobs_run():
     assert {key: local[key] for key in shared} == {key: slurm[key] for key in shared}
 
 
+@pytest.mark.parametrize(("name", "asked_with"), [("local", "/dev/null"), ("slurm", "")])
+def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(
+    project, tmp_path, name, asked_with
+):
+    """Where its controller does not answer, each question takes nine seconds."""
+    asked = tmp_path / "asked"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$SLURM_CONF" >> {asked}\nexit 1\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    environment = environment_of(project)
+    environment.pop("SLURM_CONF", None)
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    command = ["make", "-n", "run", f"PY={sys.executable}", f"PROFILE={name}", "CONFIG=two"]
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    assert set(asked.read_text().splitlines()) == {asked_with}
+
+
 @pytest.fixture
 def submit(project, tmp_path):
     """Calls the engine on the pretended cluster; returns what sbatch, srun and python noted."""
