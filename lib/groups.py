@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from lib import measures, planning, resampling, runs, summary, tables
+from lib.errors import argument
 from lib.grids import load_grids
 from lib.scoring import decide
 
@@ -183,7 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m lib.groups",
         description="Measure the groups of a configuration whose runs are trained.",
     )
-    parser.add_argument("config", help="name in config/ or path of a .yaml file")
+    parser.add_argument(
+        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+    )
     parser.add_argument(
         "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
     )
