@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib import paths, seeds
+from lib import paths, seeds, tasks
 from lib.config import Setting, check_type
 from lib.errors import nearest
 from lib.seeds import Seeds
@@ -53,6 +53,13 @@ class Grid:
             for setting in self.settings
         ]
         return max(rest.count(one) for one in rest) >= 3
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether a setting is of a task with classes, and not of regression."""
+        return any(
+            tasks.get(s.task, s.text_columns, s.label_column).n_classes > 1 for s in self.settings
+        )
 
     def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
         """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""

@@ -83,7 +83,10 @@ def distance_tables(
                     level = resampling.Interval(drawn.mean(), *reach, len(group))
                     at = {"pooling": pooling, "layer": layer, "subset": "chance"}
                     chance.append(_row("representation", name, level, **at))
-    chance = pd.DataFrame(chance).astype({"layer": "Int64"})
+    # Columns and types of its own: where all runs diverged, it has no row to get them from.
+    words, numbers = ["granularity", "measure", "pooling", "subset"], ["value", "low", "high"]
+    types = dict.fromkeys(words, str) | {"layer": "Int64"} | dict.fromkeys(numbers, float)
+    chance = pd.DataFrame(chance, columns=[*types, "n_runs"]).astype(types | {"n_runs": int})
     return pd.concat(distances, ignore_index=True), chance
 
 

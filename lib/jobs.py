@@ -24,6 +24,17 @@ ANALYSES = {
 }
 
 
+def analyses_of(grid: Grid) -> list[str]:
+    """The last figure of each analysis that has something to analyse in a grid."""
+    suited = {
+        "11_components": len(grid.crossed) >= 2,
+        "13_ladder": grid.has_ladder,
+        "20_measures": grid.has_classes,
+        "22_macro_micro": grid.has_classes,
+    }
+    return [figure for figure in ANALYSES.values() if suited.get(figure, True)]
+
+
 @dataclass(frozen=True)
 class Plan:
     """The jobs of a configuration.
@@ -35,6 +46,7 @@ class Plan:
     groups : by grid and group, the settings of each group that is to be made
     markers : by grid and setting, the files that say that a shard of its seeds is trained
     shards : by marker, the labels of its seeds
+    analyses : by grid, the figures of the analyses that suit it
     """
 
     grids: dict[str, Grid]
@@ -42,6 +54,7 @@ class Plan:
     groups: dict[str, dict[str, list[str]]]
     markers: dict[tuple[str, str], list[Path]]
     shards: dict[Path, list[str]]
+    analyses: dict[str, list[str]]
 
     def worth(self, setting_id: str) -> int:
         """The larger, the earlier a setting stands in the configuration, and is trained."""
@@ -67,15 +80,10 @@ class Plan:
 
     def figures(self) -> list[Path]:
         """The last figure of each analysis that suits a grid."""
-        unsuited = {
-            "11_components": lambda grid: len(grid.crossed) < 2,
-            "13_ladder": lambda grid: not grid.has_ladder,
-        }
         return [
             paths.figures(name) / f"{figure}.svg"
-            for name, grid in self.grids.items()
-            for figure in ANALYSES.values()
-            if not (figure in unsuited and unsuited[figure](grid))
+            for name, found in self.analyses.items()
+            for figure in found
         ]
 
     def promotions(self) -> list[Path]:
@@ -153,7 +161,8 @@ def load(
                 for shard in grid.shards
             ]
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
-    plan = Plan(grids, settings, groups, markers, shards)
+    analyses = {name: analyses_of(grid) for name, grid in grids.items()}
+    plan = Plan(grids, settings, groups, markers, shards, analyses)
     _check_notebooks(plan)
     for path in plan.promotions() if campaign and planning else ():
         path.unlink(missing_ok=True)

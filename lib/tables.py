@@ -221,25 +221,34 @@ def outputs(name: str, group: str) -> Outputs:
     return Outputs(logits, examples["label"].to_numpy(), table)
 
 
-def classifiers(name: str) -> tuple[dict[str, Outputs], list[str]]:
-    """The groups whose runs choose between classes, by label, and notes on what is left out.
+def finite_outputs(name: str) -> tuple[dict[str, Outputs], list[str]]:
+    """By label, the groups of which at least two runs have finite outputs, and notes on the others.
 
-    Runs whose logits are not finite (diverged) have no predictions and are left out of their
-    group, groups with fewer than two others altogether, and so are regression tasks.
+    Runs whose logits are not finite (diverged) are left out of their group; the column ``row`` of
+    the run table holds the number that a run has in the group's other tables.
     """
     found, notes = {}, []
     for group, label in group_labels(name).items():
         said = outputs(name, group)
         finite = np.isfinite(said.logits).all((1, 2))
-        if said.logits.shape[-1] == 1:
-            notes.append(f"{label}: regression, no classes to compare")
-            continue
         if not finite.all():
             notes.append(f"{label}: {int((~finite).sum())} diverged runs have no predictions")
         if finite.sum() >= 2:
-            table = said.runs[finite].reset_index(drop=True)
+            table = said.runs[finite].rename_axis("row").reset_index()
             found[label] = Outputs(said.logits[finite], said.labels, table)
+    if not found:
+        raise ValueError(f"{name}: no group has two runs whose outputs are finite")
     return found, notes
+
+
+def classifiers(name: str) -> tuple[dict[str, Outputs], list[str]]:
+    """Those of ``finite_outputs`` whose runs choose between classes, and notes on the others."""
+    every, notes = finite_outputs(name)
+    found = {label: said for label, said in every.items() if said.logits.shape[-1] > 1}
+    if not found:
+        raise ValueError(f"{name}: all groups are regression; there are no classes to compare")
+    rest = [f"{label}: regression, no classes to compare" for label in every if label not in found]
+    return found, notes + rest
 
 
 def distance_matrix(frame: pd.DataFrame, n_runs: int) -> np.ndarray:

@@ -174,11 +174,11 @@ def load_of(grid: Grid, *, seeds_per_job: int | None = None) -> Load:
 
     Of engine files, one is Snakemake's record of an output, one a job's log, one its notebook.
     """
-    from lib.jobs import ANALYSES
+    from lib.jobs import analyses_of
 
     step = seeds_per_job or grid.seeds_per_job
     training = len(grid.settings) * math.ceil(len(grid.seeds) / step)
-    analysing = len(ANALYSES) - (len(grid.crossed) < 2) - (not grid.has_ladder)
+    analysing = len(analyses_of(grid))
     measuring = len(grid.groups)
     n_runs = len(grid.settings) * len(grid.seeds)
     outputs = training + measuring * len(tables.TABLES) + analysing

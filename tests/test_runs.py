@@ -143,6 +143,24 @@ def test_a_diverged_run_is_counted_but_not_averaged():
     assert (rows.loc["op", "n_runs"] == 3).all() and len(made["runs"]) == 4
 
 
+def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    lost, whole = ([make_run(seed) for seed in range(3)] for _ in range(2))
+    for run in lost:
+        run.logits[:] = run.first[:] = run.mean[:] = np.nan
+        run.record |= {"status": "diverged", "score": None}
+    with pytest.warns(UserWarning, match="run 0, layer"):
+        tables.save_tables("demo", "lost", groups.tables_of(lost, ["op"]))
+    tables.save_tables("demo", "whole", groups.tables_of(whole, ["op"]))
+    # Both at once: an empty table of the one must not change the types of the other.
+    found = tables.read("demo", "measures").query("group == 'lost'")
+    assert set(found["measure"]) == {"op"} and set(found["n_failed"]) == {3}
+    assert found["value"].isna().all() and set(found["n_runs"]) == {0}
+    kinds = tables.read("demo", "measures").dtypes
+    assert kinds["layer"] == "Int64" and (kinds[["value", "low", "high"]] == float).all()
+    assert len(tables.read("demo", "runs")) == 6
+
+
 def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     group = [make_run(seed) for seed in range(3)]
     for run in group:
