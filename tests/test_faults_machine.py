@@ -374,7 +374,11 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     assert rows.loc["sd", ["n_runs", "n_failed", "n_left_out"]].tolist() == [4, 4, 4]
     assert len(pd.read_parquet(tables / "both/runs.parquet")) == 8
     drawn = pd.read_csv(batch.output / "figures/faulty/50_seeds.csv")
-    assert len(drawn) == 8
+    found = drawn.groupby("setting")["status"].value_counts().to_dict()
+    assert sorted(found.items(), key=str)[:2] == [(("both", "diverged"), 4), (("both", "ok"), 4)]
+    assert sorted(count for (name, _), count in found.items() if name != "both") == [4, 4]
+    figures = {path.stem for path in (batch.output / "figures/faulty").glob("*.svg")}
+    assert figures == {"21_layers", "50_seeds", "50_layers", "50_agreement"}, "no classes, so no 20"
     again = batch.run(figures=True)
     assert again.planned == {} and batch.finished == kept
     book.note("loss not finite (rate of 1)", "4 of 8 runs recorded as diverged", kept, call.seconds)
