@@ -1,9 +1,11 @@
 """Committed runs made again: `make verify` trains a random sample and compares.
 
 On the same processor, versions and number of threads a run is the same to the last bit of its
-committed logits. Elsewhere rounding differs, and training amplifies it: there the answers have to
-agree on ``AGREEMENT`` of the examples, which only gentle settings can promise, so a run that
-misses it is shown, and is an error only where the bits should be equal.
+committed logits. Elsewhere rounding differs, and training amplifies it. Of 20 runs made again with
+two threads instead of one, 16 gave the same answer to 99 % of the examples or more. The other four,
+at learning rates where runs fail, agreed on 59 to 77 %, no less than other seeds do: there rounding is one more
+source of randomness. So elsewhere a run has to agree with the committed one on ``AGREEMENT`` of the
+examples, or as much as the other seeds of its setting do.
 """
 
 import argparse
@@ -22,7 +24,8 @@ from tqdm import tqdm
 from lib import finetune, paths, progress, provenance, runs, tables
 from lib.config import Setting
 
-#: Share of examples that a run made on another machine has to answer as the committed one does.
+#: Share of examples that a run made on another machine has to answer as the committed one does,
+#: unless seeds agree on fewer.
 AGREEMENT = 0.95
 #: What has to be equal for two runs to be the same bits.
 _SAME = ("device", "processor", "threads", "versions")
@@ -34,7 +37,8 @@ class Compared:
 
     ``largest``: the largest difference between logits, both in float16; ``agreement``: the share of
     examples with the same answer; ``expected_equal``: made by the same versions on the same kind
-    of machine; ``data_equal``: from the same data, as read now.
+    of machine; ``data_equal``: from the same data, as read now; ``of_seeds``: the lowest agreement
+    of the committed run with another seed of its setting, 1 if there is none.
     """
 
     results: str
@@ -44,15 +48,18 @@ class Compared:
     data_equal: bool
     largest: float
     agreement: float
+    of_seeds: float
     score: float
     committed_score: float
 
     @property
     def passed(self) -> bool:
-        """Equal bits where they are expected, else agreement; the same data in any case."""
+        """Equal bits where they are expected, else agreement like that of seeds; the same data."""
         if not self.data_equal:
             return False
-        return self.largest == 0 if self.expected_equal else self.agreement >= AGREEMENT
+        if self.expected_equal:
+            return self.largest == 0
+        return self.agreement >= min(AGREEMENT, self.of_seeds)
 
 
 def committed_runs(names: list[str]) -> pd.DataFrame:
@@ -91,8 +98,10 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))
     said = tables.outputs(row["results"], row["group"])
-    of_run = (said.runs["setting_id"] == setting.id) & (said.runs["seed_label"] == label)
-    committed = said.logits[np.flatnonzero(of_run)[0]]
+    of_setting = said.logits[said.runs["setting_id"] == setting.id]
+    labels = said.runs["seed_label"][said.runs["setting_id"] == setting.id].tolist()
+    committed = of_setting[labels.index(label)]
+    others = np.delete(of_setting, labels.index(label), 0)
     here = made.logits.astype(np.float16).astype(np.float32)
     record = {**made.record, "versions": json.dumps(made.record["versions"])}
     difference = np.abs(here - committed)
@@ -105,6 +114,7 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
         data_equal=made.record["data_sha256"] == row["data_sha256"],
         largest=float(np.where(both_lost, 0, difference).max()),
         agreement=_agreement(here, committed),
+        of_seeds=min((_agreement(other, committed) for other in others), default=1.0),
         score=np.nan if record["score"] is None else record["score"],
         committed_score=np.nan if row["score"] is None else row["score"],
     )

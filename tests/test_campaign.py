@@ -1,5 +1,6 @@
 """Campaigns: what a fresh clone finds done, what a machine without network needs, joined stores."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from conftest import copy_project, environment_of
 
+from lib import verify
 from lib.grids import load_grid
 
 pytestmark = pytest.mark.slow
@@ -301,3 +303,22 @@ def test_each_group_is_committed_alone_if_asked(campaign, tmp_path):
     assert changed[0] == f"Results of reference-tiny: {campaign.groups[0]}"
     assert {line.split("/")[3] for line in changed[2:] if line} == {campaign.groups[0]}
     assert git("status", "--porcelain", "README.md").startswith("M")
+
+
+@pytest.mark.parametrize(
+    ("equal_expected", "largest", "agreement", "of_seeds", "passed"),
+    [
+        (True, 0.0, 1.0, 0.9, True),
+        (True, 0.001, 1.0, 0.9, False),  # a bit is a bit where machine and versions are the same
+        (False, 0.2, 0.96, 1.0, True),
+        (False, 0.2, 0.94, 1.0, False),  # a setting of one run has no seeds to excuse it
+        (False, 0.9, 0.6, 0.55, True),  # rounding is one more seed
+        (False, 0.9, 0.5, 0.55, False),
+    ],
+)
+def test_what_counts_as_the_same_run(equal_expected, largest, agreement, of_seeds, passed):
+    found = verify.Compared(
+        "reference", "s", "seed0", equal_expected, True, largest, agreement, of_seeds, 0.7, 0.7
+    )
+    assert found.passed == passed
+    assert not dataclasses.replace(found, data_equal=False).passed
