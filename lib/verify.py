@@ -3,9 +3,9 @@
 On the same processor, versions and number of threads a run is the same to the last bit of its
 committed logits. Elsewhere rounding differs, and training amplifies it. Of 20 runs made again with
 two threads instead of one, 16 gave the same answer to 99 % of the examples or more. The other four,
-at learning rates where runs fail, agreed on 59 to 77 %, no less than other seeds do: there rounding is one more
-source of randomness. So elsewhere a run has to agree with the committed one on ``AGREEMENT`` of the
-examples, or as much as the other seeds of its setting do.
+at learning rates where runs fail, agreed on 59 to 77 %, no less than other seeds do: there rounding
+is one more source of randomness. So elsewhere a run has to agree with the committed one on
+``AGREEMENT`` of the examples, or as much as the other seeds of its setting do.
 """
 
 import argparse
