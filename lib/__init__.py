@@ -47,6 +47,8 @@ groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
 resampling    what S runs can support: intervals from resampling runs, and the jackknife
 summary       every measure of scores and predictions, by name
+validity      do measures of one thing agree, and do they show what is known?
+consistency   do they agree on which group is unstable?
 comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
 planning      how many seeds an estimate needs

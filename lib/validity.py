@@ -1,0 +1,172 @@
+"""Is a measure valid? Whether measures of one thing agree, and whether they show what is known.
+
+The two questions of Du & Nguyen (2023): *convergent* validity, agreement between measures of one
+concept; *concurrent* validity, agreement with differences that are known otherwise. Each procedure
+of their released notebook is here as published, beside one whose intervals resample runs.
+
+Arrays: S runs, L layers; distances are (L, S, S), symmetric, of one measure.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from lib import resampling
+from lib.comparison import Comparison, difference
+from lib.resampling import Interval, pair_means
+
+#: Layers in three equal parts, from the embeddings up.
+BANDS = ("bottom", "middle", "top")
+N_PERMUTATIONS = 9999
+
+
+def bands(n_layers: int) -> np.ndarray:
+    """(L,) the band of each of L ≥ 3 layers, those of a third together."""
+    if n_layers < len(BANDS):
+        raise ValueError(f"n_layers = {n_layers}; three bands need at least three layers")
+    return np.array(BANDS)[np.arange(n_layers) * len(BANDS) // n_layers]
+
+
+def _check_layers(name: str, distances: np.ndarray) -> np.ndarray:
+    distances = np.asarray(distances, float)
+    if distances.ndim != 3 or distances.shape[1] != distances.shape[2]:
+        raise ValueError(f"{name} has shape {distances.shape}; expected (L, S, S)")
+    return distances
+
+
+def _rowwise_pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(B,) Pearson's r of each row of a with that of b, both (B, L); NaN where one is constant."""
+    a, b = (rows - rows.mean(1, keepdims=True) for rows in (a, b))
+    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.divide((a * b).sum(1), scale, out=np.full(len(a), np.nan), where=scale > 1e-12)
+
+
+def layer_agreement(
+    a: np.ndarray, b: np.ndarray, *, steps: bool = False, level: float = 0.95
+) -> Interval:
+    """Pearson's r over layers of two measures, each the mean distance of a layer's pairs.
+
+    The value is the published one (Du & Nguyen, nb 6); the interval resamples runs, for layers are
+    no sample of anything. ``steps``: of the changes from layer to layer instead, which a growth
+    with depth that both measures share does not raise.
+
+    Parameters
+    ----------
+    a, b : (L, S, S) of the same runs and layers, L ≥ 3 (``steps``: 4)
+    """
+    a, b = _check_layers("a", a), _check_layers("b", b)
+    if a.shape != b.shape or len(a) < 3 + steps:
+        raise ValueError(
+            f"distances have shapes {a.shape} and {b.shape}; expected the same, of at least "
+            f"{3 + steps} layers"
+        )
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        curves = [pair_means(distances, weights) for distances in (a, b)]
+        if steps:
+            curves = [np.diff(curve, axis=1) for curve in curves]
+        return _rowwise_pearson(*curves)
+
+    return resampling.interval(statistic, a.shape[1], level=level, bounds=(-1.0, 1.0))
+
+
+def depth_trend(distances: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Spearman's rank correlation of a measure with the layer's number; intervals resample runs.
+
+    1: every layer is less stable than the one below it (Du & Nguyen's first experiment, for which
+    their notebook computes no number).
+    """
+    distances = _check_layers("distances", distances)
+    depth = np.arange(len(distances), dtype=float)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        ranks = stats.rankdata(pair_means(distances, weights), axis=1)
+        return _rowwise_pearson(ranks, np.broadcast_to(depth, ranks.shape))
+
+    return resampling.interval(statistic, distances.shape[1], level=level, bounds=(-1.0, 1.0))
+
+
+class Separation(NamedTuple):
+    """Two kinds of runs by one measure: mean distance among each, and the difference.
+
+    ``difference``: failed minus successful, with an interval from resampling the runs of each kind;
+    its ``p`` is that of the permutation test.
+    """
+
+    failed: float
+    successful: float
+    difference: Comparison
+
+
+def separation(
+    distances: np.ndarray,
+    failed: np.ndarray,
+    *,
+    level: float = 0.95,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> Separation:
+    """Are failed runs farther apart than successful ones, or closer together?
+
+    Du & Nguyen compare the two means by eye (nb 9). Here ``p`` is two-sided, of permuting which
+    runs failed: pairs share runs, so the runs are what can be exchanged. Pairs of a failed and a
+    successful run are in neither mean, as published.
+
+    Parameters
+    ----------
+    distances : (S, S) of one measure, or (L, S, S) of which the layers are averaged
+    failed : (S,) booleans; at least two runs of each kind
+    """
+    distances = np.asarray(distances, float)
+    if distances.ndim == 3:
+        distances = distances.mean(0)
+    failed = np.asarray(failed, bool)
+    if failed.shape != (len(distances),) or min(failed.sum(), (~failed).sum()) < 2:
+        raise ValueError(
+            f"failed has shape {failed.shape} and {failed.sum()} failed runs; expected "
+            f"({len(distances)},) with at least two of each kind"
+        )
+    rows = [np.flatnonzero(failed), np.flatnonzero(~failed)]
+    parts = [partial(pair_means, distances[np.ix_(part, part)]) for part in rows]
+    found = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.broadcast_to(failed, (n_permutations, len(failed))), axis=1)
+    drawn = pair_means(distances, shuffled.astype(float))
+    drawn = drawn - pair_means(distances, (~shuffled).astype(float))
+    beyond = (np.abs(drawn) >= abs(found.value) * (1 - 1e-12)).sum()
+    p = float((beyond + 1) / (n_permutations + 1))
+    means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
+    return Separation(*means, found._replace(p=p))
+
+
+def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Row numbers of all runs of the rarer kind and as many of the other, drawn at random.
+
+    Means over pairs do not depend on how many runs there are, but their intervals do; with equal
+    groups neither kind has the narrower one.
+    """
+    failed = np.asarray(failed, bool)
+    kinds = [np.flatnonzero(failed), np.flatnonzero(~failed)]
+    fewest = min(map(len, kinds))
+    rng = np.random.default_rng(seed)
+    return np.sort(np.concatenate([rng.permutation(kind)[:fewest] for kind in kinds]))
+
+
+def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
+    """Kendall's τ of a measure with known doses, and whether it rises at every step.
+
+    A measure that is valid rises with every dose of a known disturbance.
+
+    Parameters
+    ----------
+    doses : (K,) increasing
+    values : (K,) the measure at each dose
+    """
+    doses, values = np.asarray(doses, float), np.asarray(values, float)
+    if doses.shape != values.shape or doses.ndim != 1 or len(doses) < 3:
+        raise ValueError(f"doses {doses.shape} and values {values.shape}; expected (K,), K ≥ 3")
+    if not (np.diff(doses) > 0).all():
+        raise ValueError(f"doses = {doses}; expected increasing ones")
+    return float(stats.kendalltau(doses, values).statistic), bool((np.diff(values) > 0).all())

@@ -1,0 +1,235 @@
+"""Consistency: the released procedures by loops, their published numbers, and corrected ones."""
+
+import itertools
+import random
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lib import consistency, measures, paths, resampling, summary
+
+MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
+
+
+def group(rng, n_runs=10, n=40):
+    """Scores, predictions, and distances of a group of runs that has nothing special."""
+    predictions = rng.integers(0, 2, (n_runs, n))
+    matrices = {}
+    for name in ("jsd", "cka", "op"):
+        points = rng.normal(size=(n_runs, 4))
+        matrices[name] = np.linalg.norm(points[:, None] - points, axis=-1)
+    return predictions.mean(1), predictions, matrices
+
+
+def weights_of(drawn, n_runs):
+    return np.stack([np.bincount(rows, minlength=n_runs) for rows in drawn]).astype(float)
+
+
+def test_released_bootstrap_by_loops():
+    """nb 10: draw seeds with replacement, sort, mean over pairs of positions, SD with ddof 0."""
+    rng, draw = np.random.default_rng(0), random.Random(0)
+    scores, predictions, matrices = group(rng)
+    jsd = matrices.pop("jsd")
+    found = consistency.published_statistics(scores, predictions, jsd, matrices)
+    drawn = [sorted(draw.choices(range(10), k=10)) for _ in range(5)]
+    weights = weights_of(drawn, 10)
+    apart = measures.pairwise_disagreement(predictions)
+    for row, rows in enumerate(drawn):
+        pairs = list(itertools.combinations(rows, 2))
+        assert found["sd"](weights)[row] == pytest.approx(np.std(scores[rows]))
+        for name, matrix in {"jsd": jsd, "disagreement": apart, **matrices}.items():
+            expected = np.mean([0.0 if a == b else matrix[a, b] for a, b in pairs])
+            assert found[name](weights)[row] == pytest.approx(expected)
+        kappa = measures.fleiss_kappa(predictions[rows], as_published=True)
+        assert found["kappa"](weights)[row] == pytest.approx(1 - kappa)
+
+
+def test_published_kappa_correlates_as_disagreement_does():
+    rng = np.random.default_rng(1)
+    scores, predictions, matrices = group(rng)
+    jsd = matrices.pop("jsd")
+    found = consistency.published_statistics(scores, predictions, jsd, matrices)
+    table = consistency.bootstrap_correlations(found, 10)
+    assert table.loc["kappa", "disagreement"] == pytest.approx(1)
+    assert np.allclose(table["kappa"], table["disagreement"])
+    assert np.allclose(np.diag(table), 1)
+
+
+def test_without_self_pairs_unrelated_measures_do_not_correlate():
+    rng = np.random.default_rng(2)
+    published, corrected = [], []
+    for _ in range(40):
+        made = 1 + 0.1 * rng.normal(size=(2, 10, 10))
+        made = (made + np.swapaxes(made, 1, 2)) / np.sqrt(2) / np.sqrt(2)
+        a, b = made * (1 - np.eye(10))
+        for rows, pair in ((published, consistency.pair_means_with_self),
+                           (corrected, resampling.pair_means)):  # fmt: skip
+            statistics = {"a": partial(pair, a), "b": partial(pair, b)}
+            rows.append(consistency.bootstrap_correlations(statistics, 10).loc["a", "b"])
+    assert np.mean(published) > 0.7
+    assert abs(np.mean(corrected)) < 4 * np.std(corrected) / np.sqrt(40)
+
+
+@pytest.mark.parametrize(
+    ("variation", "expected"),
+    [(0.05, 0.94), (0.1, 0.82), (0.2, 0.56), (0.3, 0.34), (0.5, 0.20), (0.8, 0.11)],
+)
+def test_correlation_that_self_pairs_induce(variation, expected):
+    """The table of an earlier simulation: ten models, two independent distance matrices."""
+    rng = np.random.default_rng(3)
+    upper = np.triu_indices(10, 1)
+    found = []
+    for draw in range(150):
+        a, b = np.zeros((2, 10, 10))
+        for matrix in (a, b):
+            matrix[upper] = rng.gamma(1 / variation**2, variation**2, len(upper[0]))
+        a, b = a + a.T, b + b.T
+        found.append(consistency.self_pair_correlation(a, b, n_shuffles=1, seed=draw).item())
+    assert np.mean(found) == pytest.approx(expected, abs=0.07)
+
+
+def test_kendall_is_scipys_with_ties_too():
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 4, (2, 30, 6)).astype(float)
+    expected = [stats.kendalltau(x, y).statistic for x, y in zip(a, b, strict=True)]
+    assert np.allclose(consistency.kendall(a, b), expected, equal_nan=True)
+    assert np.isnan(consistency.kendall(np.ones(5), np.arange(5.0)))
+
+
+def constant(value):
+    return lambda weights: np.full(len(weights), float(value))
+
+
+def test_rank_agreement_of_groups_that_do_not_vary_is_the_plain_one():
+    a, b = [3, 1, 2, 5, 4], [1, 2, 3, 4, 5]
+    groups = [{"a": constant(x), "b": constant(y)} for x, y in zip(a, b, strict=True)]
+    (row,) = consistency.rank_agreement(groups, [10] * 5).itertuples()
+    tau, p = stats.kendalltau(a, b)
+    assert (row.tau, row.low, row.high) == pytest.approx((tau,) * 3)
+    assert row.p == pytest.approx(p)
+
+
+def test_rank_agreement_is_wider_with_fewer_runs():
+    rng = np.random.default_rng(5)
+
+    def made(n_runs):
+        groups = []
+        for g in range(5):
+            scores, predictions, _ = group(np.random.default_rng(100 + g), n_runs, 60 + 10 * g)
+            groups.append(summary.statistics_of(scores=scores + 0 * rng.random(n_runs),
+                                                predictions=predictions))  # fmt: skip
+        picked = [{m: g[m] for m in ("sd", "disagreement")} for g in groups]
+        return consistency.rank_agreement(picked, [n_runs] * 5)
+
+    few, many = made(6), made(60)
+    assert (few["high"] - few["low"]).item() >= (many["high"] - many["low"]).item()
+
+
+def test_measures_of_a_group_share_their_resamples():
+    rng = np.random.default_rng(6)
+    groups = []
+    for g in range(4):
+        scores = rng.normal(size=12)
+        mean = partial(resampling.run_means, scores + g)
+        groups.append({"a": mean, "b": lambda w, mean=mean: 2 * mean(w)})
+    _, drawn = consistency.resampled_values(groups, [12] * 4)
+    assert np.allclose(drawn["b"], 2 * drawn["a"])
+    correlation = np.corrcoef(drawn["a"].T)
+    assert np.abs(correlation[np.triu_indices(4, 1)]).max() < 0.1, "groups are independent"
+
+
+def test_rank_support_counts_ranks():
+    resampled = np.array([[1.0, 2, 3], [1, 3, 2], [1, 2, 3], [2, 1, 3]])
+    support = consistency.rank_support(resampled)
+    assert support.tolist() == [[0.75, 0.25, 0], [0.25, 0.5, 0.25], [0, 0.25, 0.75]]
+    assert np.allclose(support.sum(0), 1) and np.allclose(support.sum(1), 1)
+
+
+@pytest.fixture(scope="module")
+def released():
+    """Correlations of the released bootstrap (run A), as tables, and the SD of each group."""
+    table = pd.read_csv(paths.PUBLISHED / "paper1_bootstrap_corr.csv")
+    table = table[(table["run"] == "A") & (table["task"] != "sst2")]
+    made = {}
+    for model, part in table.groupby("model"):
+        found = []
+        for row in part.to_dict("records"):
+            known = {
+                frozenset(name.removeprefix("r_").split("~")): value
+                for name, value in row.items()
+                if name.startswith("r_")
+            }
+            one = pd.DataFrame(np.eye(6), MEASURES, MEASURES)
+            for a, b in itertools.permutations(MEASURES, 2):
+                shared = {"kappa": "kappa_pwd", "disagreement": "kappa_pwd"}
+                key = frozenset((shared.get(a, a), shared.get(b, b)))
+                one.loc[a, b] = 1.0 if len(key) == 1 else known[key]
+            found.append(one)
+        made[model] = part["sd_10seeds_ddof0"].to_numpy(), found
+    return made
+
+
+@pytest.mark.parametrize(
+    ("model", "published"), [("bert", 0.7337610331), ("roberta", 0.6534165572)]
+)
+def test_published_correlation_of_level_and_agreement(released, model, published):
+    """nb 11, from correlations that are printed with two digits."""
+    sd, tables = released[model]
+    r, p = consistency.level_against_agreement_published(sd, consistency.agreement_levels(tables))
+    assert r == pytest.approx(published, abs=0.003)
+    assert p < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("bert", [0.70, 0.76, 0.76, 0.66, 0.77, 0.73]),
+        ("roberta", [0.68, 0.71, 0.71, 0.55, 0.66, 0.63]),
+    ],
+)
+def test_correlation_of_each_measure(released, model, expected):
+    sd, tables = released[model]
+    found = consistency.level_against_agreement(sd, consistency.agreement_levels(tables))
+    assert found["r"][:6].to_numpy() == pytest.approx(expected, abs=0.015)
+    assert (found["groups"] == 15).all() and found["measure"].iloc[-1] == "all"
+
+
+def test_permuting_groups_counts_what_enumeration_counts():
+    rng = np.random.default_rng(8)
+    sd = rng.random(6)
+    levels = pd.DataFrame({"a": sd + 0.3 * rng.random(6), "b": rng.random(6)})
+    found = consistency.level_against_agreement(sd, levels).set_index("measure")
+    orders = list(itertools.permutations(range(6)))
+    for name in ("a", "b"):
+        r = np.corrcoef(sd, levels[name])[0, 1]
+        drawn = [abs(np.corrcoef(sd[list(order)], levels[name])[0, 1]) for order in orders]
+        exact = np.mean(np.array(drawn) >= abs(r) - 1e-12)
+        assert found.loc[name, "r"] == pytest.approx(r)
+        assert found.loc[name, "p"] == pytest.approx(exact, abs=0.02)
+
+
+def test_pooling_copies_of_groups_finds_too_much_where_permuting_does_not():
+    """The same levels for every measure: 6 × 15 points that are 15."""
+    rng = np.random.default_rng(9)
+    pooled, permuted = [], []
+    for _ in range(200):
+        level = rng.normal(size=15)
+        levels = pd.DataFrame({name: level for name in MEASURES})
+        sd = rng.normal(size=15)
+        pooled.append(consistency.level_against_agreement_published(sd, levels)[1])
+        found = consistency.level_against_agreement(sd, levels, n_permutations=199)
+        permuted.append(found["p"].iloc[-1])
+    assert np.mean(np.array(pooled) < 0.05) > 0.3
+    assert np.mean(np.array(permuted) <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_strata_keep_groups_in_their_task():
+    task = np.repeat([0, 1], 5)
+    sd = task + 0.01 * np.random.default_rng(10).random(10)
+    levels = pd.DataFrame({"a": task + 0.01 * np.random.default_rng(11).random(10)})
+    free = consistency.level_against_agreement(sd, levels)["p"].iloc[0]
+    within = consistency.level_against_agreement(sd, levels, strata=task)["p"].iloc[0]
+    assert free < 0.05 < within, "all of the correlation is between the tasks"

@@ -1,0 +1,158 @@
+"""Validity: published values by other means, known answers, and what happens where nothing is."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lib import resampling, validity
+
+
+def distances(rng, shape=(), n_runs=6, spread=1.0):
+    """Random symmetric distances (…, S, S) with a zero diagonal."""
+    made = 2 + spread * rng.random((*shape, n_runs, n_runs))
+    made = (made + np.swapaxes(made, -1, -2)) / 2
+    return made * (1 - np.eye(n_runs))
+
+
+def curve(matrices):
+    upper = np.triu_indices(matrices.shape[-1], 1)
+    return matrices[:, upper[0], upper[1]].mean(1)
+
+
+def test_bands_are_thirds():
+    assert validity.bands(6).tolist() == ["bottom"] * 2 + ["middle"] * 2 + ["top"] * 2
+    assert [list(validity.bands(24)).count(name) for name in validity.BANDS] == [8, 8, 8]
+    with pytest.raises(ValueError, match="at least three layers"):
+        validity.bands(2)
+
+
+def test_layer_agreement_is_pearson_of_the_mean_curves():
+    rng = np.random.default_rng(0)
+    a, b = distances(rng, (7,)), distances(rng, (7,))
+    found = validity.layer_agreement(a, b)
+    assert found.value == pytest.approx(np.corrcoef(curve(a), curve(b))[0, 1], abs=1e-12)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    steps = validity.layer_agreement(a, b, steps=True).value
+    expected = np.corrcoef(np.diff(curve(a)), np.diff(curve(b)))[0, 1]
+    assert steps == pytest.approx(expected, abs=1e-12)
+    assert validity.layer_agreement(a, 3 * a + 1).value == pytest.approx(1)
+    assert validity.layer_agreement(a, -a).value == pytest.approx(-1)
+
+
+def test_a_growth_that_measures_share_raises_the_published_value_and_not_that_of_steps():
+    rng = np.random.default_rng(1)
+    depth = np.arange(12)[:, None, None]
+    plain, steps = [], []
+    for _ in range(40):
+        a, b = (depth * (1 - np.eye(6)) + distances(rng, (12,), spread=3) for _ in range(2))
+        plain.append(validity.layer_agreement(a, b).value)
+        steps.append(validity.layer_agreement(a, b, steps=True).value)
+    assert min(plain) > 0.9, "unrelated measures, but for the growth"
+    assert abs(np.mean(steps)) < 0.15
+
+
+def test_shapes_that_do_not_fit_are_named():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"a has shape \(6, 6\)"):
+        validity.layer_agreement(distances(rng), distances(rng))
+    with pytest.raises(ValueError, match=r"\(3, 6, 6\) and \(4, 6, 6\)"):
+        validity.layer_agreement(distances(rng, (3,)), distances(rng, (4,)))
+    with pytest.raises(ValueError, match="at least 4 layers"):
+        validity.layer_agreement(*[distances(rng, (3,))] * 2, steps=True)
+
+
+def test_depth_trend_is_spearmans():
+    rng = np.random.default_rng(2)
+    matrices = distances(rng, (9,))
+    found = validity.depth_trend(matrices)
+    expected = stats.spearmanr(curve(matrices), np.arange(9)).statistic
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    rising = matrices + 5 * np.arange(9)[:, None, None] * (1 - np.eye(6))
+    assert validity.depth_trend(rising)[:3] == pytest.approx((1, 1, 1))
+
+
+def test_separation_by_hand():
+    matrix = np.array(
+        [[0, 5, 1, 1, 1], [5, 0, 1, 1, 1], [1, 1, 0, 2, 3], [1, 1, 2, 0, 4], [1, 1, 3, 4, 0.0]]
+    )
+    failed = np.array([True, True, False, False, False])
+    found = validity.separation(matrix, failed)
+    assert (found.failed, found.successful) == (5, 3)
+    assert found.difference.value == 2
+    layers = validity.separation(np.stack([matrix, 3 * matrix]), failed)
+    assert layers.difference.value == 4, "the mean over layers"
+
+
+def test_the_permutation_test_counts_what_enumeration_counts():
+    rng = np.random.default_rng(3)
+    matrix = distances(rng, n_runs=8)
+    failed = np.arange(8) < 4
+    found = validity.separation(matrix, failed)
+    differences = []
+    for rows in itertools.combinations(range(8), 4):
+        kind = np.isin(np.arange(8), rows)
+        means = [matrix[np.ix_(k, k)][np.triu_indices(4, 1)].mean() for k in (kind, ~kind)]
+        differences.append(means[0] - means[1])
+    exact = np.mean(np.abs(differences) >= abs(found.difference.value) - 1e-12)
+    assert found.difference.p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
+
+
+def test_separation_finds_nothing_in_noise_and_something_in_a_difference():
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(150, 12, 5))
+    failed = np.arange(12) < 6
+
+    def p_of(x):
+        matrix = np.linalg.norm(x[:, None] - x, axis=-1)
+        return validity.separation(matrix, failed, n_permutations=199).difference.p
+
+    null = np.array([p_of(x) for x in points])
+    assert (null <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
+    assert stats.kstest(null, "uniform").pvalue > 0.001
+    wider = points * np.where(failed, 2.0, 1.0)[:, None]
+    assert np.mean([p_of(x) <= 0.05 for x in wider]) > 0.6
+
+
+def test_separation_needs_two_runs_of_each_kind():
+    with pytest.raises(ValueError, match="at least two of each kind"):
+        validity.separation(np.zeros((3, 3)), np.array([True, False, False]))
+
+
+def test_balanced_groups_have_all_of_the_rarer_kind():
+    failed = np.array([True, False, False, True, False, False])
+    rows = validity.balanced(failed, seed=1)
+    assert failed[rows].sum() == (~failed[rows]).sum() == 2
+    assert set(np.flatnonzero(failed)) <= set(rows) and list(rows) == sorted(rows)
+    drawn = {tuple(validity.balanced(failed, seed=s)) for s in range(40)}
+    assert len(drawn) == 6, "every choice of two successful runs of four comes up"
+
+
+def test_rise_with_doses():
+    assert validity.rise([0, 1, 2, 4], [0.1, 0.2, 0.3, 0.9]) == (1.0, True)
+    tau, everywhere = validity.rise([0, 1, 2, 4], [0.1, 0.3, 0.2, 0.9])
+    assert tau == pytest.approx(4 / 6) and not everywhere
+    with pytest.raises(ValueError, match="increasing"):
+        validity.rise([0, 2, 1], [1, 2, 3])
+
+
+def test_intervals_hold_the_value_of_many_runs_about_as_often_as_they_say():
+    """Of layer agreement: drawn from a population of 60 runs with a known value."""
+    rng = np.random.default_rng(5)
+    layers, n = 6, 60
+    points = rng.normal(size=(layers, n, 3)) * (1 + np.arange(layers))[:, None, None]
+    points *= rng.lognormal(0, 0.3, size=(1, n, 1))
+    a = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
+    b = a**1.5 + np.abs(rng.normal(0, 1, a.shape)) * (1 - np.eye(n))
+    b = (b + np.swapaxes(b, 1, 2)) / 2
+    truth = np.corrcoef(*(resampling.pair_means(m, np.ones((1, n)))[0] for m in (np.log1p(a), b)))[
+        0, 1
+    ]
+    held = []
+    for _ in range(60):
+        rows = rng.permutation(n)[:10]
+        part = np.ix_(range(layers), rows, rows)
+        found = validity.layer_agreement(np.log1p(a)[part], b[part])
+        held.append(found.low <= truth <= found.high)
+    assert np.mean(held) > 0.8
