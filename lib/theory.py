@@ -1,4 +1,4 @@
-"""Jobs that hold the bounds against measurements: what there is to run, and where it goes.
+"""Jobs beside the grids, for the bounds and for validity: what there is to run, where it goes.
 
 A job is one execution of a job notebook; ``config/theory.yaml`` lists them by kind, ``theory.smk``
 runs them. The tables of a job are in ``data/results/<name>/<job>/<table>.parquet``; promoted ones
@@ -77,6 +77,21 @@ KINDS = {
             *provenance.TRAINING_CODE,
         ),
     ),
+    "known": Kind(
+        "35_make_known_differences",
+        ("doses", "subsamples", "unions"),
+        (
+            "lib/known.py",
+            "lib/validity.py",
+            "lib/tuned.py",
+            "lib/summary.py",
+            "lib/resampling.py",
+            "lib/measures/performance.py",
+            "lib/measures/prediction.py",
+            *provenance.DISTANCE_CODE,
+            *provenance.TRAINING_CODE,
+        ),
+    ),
 }
 #: Parameters that the engine sets itself.
 _GIVEN = ("results", "job")
@@ -89,7 +104,8 @@ RANGES = {
     "regularizations": (1e-9, None), "removals": (1, None), "removed": (1e-6, None),
     "examples": (2, None), "longest": (3, None), "start_factors": (None, None),
     "rates": (1e-9, None), "fit_steps": (0, None), "fit_rate": (0.0, 1.0),
-    "margin_rows": (3, None),
+    "margin_rows": (3, None), "noisy_models": (1, None), "copies": (3, None), "doses": (0.0, None),
+    "fractions": (1e-9, 1.0), "draws": (1, None),
 }  # fmt: skip
 CHOICES = {
     "loss": ("logistic", "exponential"),

@@ -141,6 +141,47 @@ def separation(
     return Separation(*means, found._replace(p=p))
 
 
+class Between(NamedTuple):
+    """Mean distance within two settings and between them, and p of their being one."""
+
+    within: float
+    between: float
+    p: float
+
+
+def between_settings(
+    distances: np.ndarray,
+    second: np.ndarray,
+    *,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> Between:
+    """Are runs of two settings farther from each other than runs of one?
+
+    ``p`` is one-sided, of permuting which run is of which setting.
+
+    Parameters
+    ----------
+    distances : (S, S) of all runs
+    second : (S,) booleans, the runs of the second setting; at least two of each
+    """
+    second = np.asarray(second, bool)
+    if second.shape != (len(distances),) or min(second.sum(), (~second).sum()) < 2:
+        raise ValueError(
+            f"second has shape {second.shape} and {second.sum()} runs; expected "
+            f"({len(distances)},) with at least two of each setting"
+        )
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permuted(np.broadcast_to(second, (n_permutations, len(second))), axis=1)
+    kinds = np.vstack([second, shuffled]).astype(float)
+    within = (pair_means(distances, kinds) + pair_means(distances, 1 - kinds)) / 2
+    total = np.einsum("bi,ij,bj->b", kinds, np.asarray(distances, float), 1 - kinds, optimize=True)
+    between = total / (second.sum() * (~second).sum())
+    excess = between - within
+    p = ((excess[1:] >= excess[0] - 1e-12).sum() + 1) / (n_permutations + 1)
+    return Between(float(within[0]), float(between[0]), float(p))
+
+
 def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Row numbers of all runs of the rarer kind and as many of the other, drawn at random.
 

@@ -1,0 +1,120 @@
+"""Known differences: noise in doses, unions of settings, fewer examples."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lib import experiment, known, measures, pretrained, tuned, validity
+from lib.seeds import Seeds
+
+
+@pytest.fixture(scope="module")
+def located():
+    return pretrained.locate("bert-tiny")
+
+
+@pytest.fixture
+def data(tiny, located):
+    return experiment.prepare_task(tiny, located)
+
+
+@pytest.fixture
+def models(tiny, located, data):
+    """Four models as they are before training: they differ in their new weights."""
+    seeds = [Seeds.of(seed) for seed in range(4)]
+    return tuned.models_of(tiny, seeds, data, located, trained=False)
+
+
+def drawn(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_noise_has_the_size_of_its_dose_and_one_direction(models):
+    before = dict(models[0].named_parameters())
+    small, large = (known.add_noise(models[0], dose, drawn(1)) for dose in (0.01, 0.1))
+    for (name, a), b in zip(small.named_parameters(), large.parameters(), strict=True):
+        first, second = a - before[name], b - before[name]
+        assert torch.allclose(10 * first, second, atol=1e-4 * float(second.abs().max() + 1e-9)), (
+            name
+        )
+        if first.numel() > 5000:
+            size = first.square().mean().sqrt() / before[name].square().mean().sqrt()
+            assert float(size) == pytest.approx(0.01, rel=0.05)
+    assert not torch.equal(small.state_dict()[name], before[name]) or before[name].abs().max() == 0
+    again = known.add_noise(models[0], 0.0, drawn(1))
+    assert all(torch.equal(w, before[n]) for n, w in again.named_parameters())
+
+
+def test_measures_of_copies_are_zero_without_noise_and_rise_with_it(models, data):
+    table = known.dose_table(models[:1], data.evaluation, [0.0, 0.05, 0.2], copies=3)
+    none = table[(table["dose"] == 0) & (table["measure"] != "kappa")]
+    assert none["value"].abs().max() < 1e-6
+    for key, part in table.groupby(["measure", "layer"]):
+        if key[0] not in ("sd", "kappa", "disagreement"):  # these may stay where they are
+            tau, _ = validity.rise(part["dose"], part["value"])
+            assert tau == 1, key
+
+
+def test_all_examples_are_the_examples(models, data):
+    said = known.Said(models, data.evaluation)
+    table = known.subsample_table(said, [1.0], 1, np.random.default_rng(0))
+    assert np.allclose(table["value"], table["full"], equal_nan=True)
+    of_pairs = table[~table["measure"].isin(["sd", "kappa"])]
+    assert of_pairs["tau"].dropna().to_numpy() == pytest.approx(1)
+    assert table["tau"].isna().sum() >= 2 and (table["n"] == len(data.evaluation)).all()
+
+
+def test_values_are_those_of_the_measures(models, data):
+    said = known.Said(models, data.evaluation)
+    table = said.values().set_index(["measure", "layer"])["value"]
+    predictions = said.logits.argmax(-1)
+    scores = (predictions == said.labels).mean(1)
+    assert table["sd", known.NO_LAYER] == pytest.approx(measures.score_spread(scores))
+    apart = measures.pairwise_disagreement(predictions)
+    upper = np.triu_indices(4, 1)
+    assert table["disagreement", known.NO_LAYER] == pytest.approx(apart[upper].mean())
+    direct = measures.representation_distances(said.vectors, ["op"])["op"]
+    assert table["op", 2] == pytest.approx(direct[2][upper].mean())
+
+
+def test_parts_are_of_the_named_models_and_rows(models, data):
+    said = known.Said(models, data.evaluation)
+    part = said.take([2, 0], np.array([1, 4, 5, 7]))
+    assert np.array_equal(part.logits, said.logits[[2, 0]][:, [1, 4, 5, 7]])
+    assert np.array_equal(part.vectors[0], said.vectors[2][:, [1, 4, 5, 7]])
+    assert np.array_equal(part.labels, said.labels[[1, 4, 5, 7]])
+
+
+def test_models_of_different_encoders_are_farther_apart(tiny, models, data):
+    """The second setting is the first with noise of one direction a setting in the embeddings."""
+    shifted = [known.add_noise(model, 0.3, drawn(5)) for model in models]
+    table = known.union_table({"plain": models, "shifted": shifted}, data.evaluation)
+    rows = table[(table["layer"] >= 0) & table["measure"].isin(["op", "cka", "cka_biased"])]
+    assert (rows["between"] > rows["within"]).all()
+    assert rows["p"].max() < 0.1, "of 35 ways to halve eight models, one is this"
+    assert set(table["first"]) == {"plain"} and set(table["second"]) == {"shifted"}
+
+
+def test_halves_of_one_setting_are_no_two_settings():
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        points = rng.normal(size=(10, 4))
+        matrix = np.linalg.norm(points[:, None] - points, axis=-1)
+        found.append(validity.between_settings(matrix, np.arange(10) < 5, n_permutations=99).p)
+    assert np.mean(np.array(found) <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+    points[5:] += 4
+    matrix = np.linalg.norm(points[:, None] - points, axis=-1)
+    apart = validity.between_settings(matrix, np.arange(10) >= 5)
+    assert apart.between > apart.within and apart.p < 0.02
+    with pytest.raises(ValueError, match="at least two of each setting"):
+        validity.between_settings(matrix, np.arange(10) == 0)
+
+
+def test_trained_models_differ_by_their_seeds(tiny, located, data):
+    setting = dataclasses.replace(tiny, epochs=1)
+    trained = tuned.models_of(setting, [Seeds.of(0), Seeds.of(1)], data, located)
+    table = known.Said(trained, data.evaluation).values().set_index(["measure", "layer"])
+    assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()
