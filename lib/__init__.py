@@ -61,6 +61,7 @@ ladder        how often runs fail at each learning rate, and where half of them 
 failing       what the training of failed runs looks like
 bounds        stability bounds: statements, solvers, problems, sweeps
 frozen        features of a pretrained encoder, for linear heads
+known         models that differ in known ways, to test the measures on
 tuned         fine-tuned models: their features; runs on fewer rows
 predictions   what a theory says of a quantity, and what came about
 sizes         how large models and tasks are, known without having them

@@ -78,7 +78,7 @@ KINDS = {
         ),
     ),
     "known": Kind(
-        "35_make_known_differences",
+        "14_make_known_differences",
         ("doses", "subsamples", "unions"),
         (
             "lib/known.py",

@@ -20,8 +20,11 @@ import yaml
 from lib import config, declared, grids, jobs, paths, theory
 from lib.config import Setting
 
-GRIDS = ["campaign", "glue", "ladder", "paper", "quick", "sources", "stabilizers"]
-PLANS = ["theory"]
+GRIDS = [
+    "campaign", "glue", "ladder", "methods", "paper", "quick", "sizes", "sources", "stabilizers",
+    "standard", "tasks",
+]  # fmt: skip
+PLANS = ["theory", "validity"]
 
 
 def test_every_file_of_configurations_is_checked_here():
@@ -237,12 +240,12 @@ def make(*arguments):
     ("arguments", "message"),
     [
         (["run", "CONFIG=quik"], "quik.yaml: did you mean quick?"),
-        (["run", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign, glue, ladder, paper, quick"),
+        (["run", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign, glue, ladder, methods, paper"),
         (["run", "CONFIG=paper/du-nguyen-standrad"], "did you mean du-nguyen-standard"),
         (["run", "PROFILE=locl"], "PROFILE=locl: there is no such profile; valid: local"),
         (["run", "SEEDS_PER_JOB=two"], "seeds_per_job = 'two' is str, expected int"),
         (["theory", "PLAN=theroy"], "did you mean theory?"),
-        (["campaign", "CONFIG=sorces"], "did you mean sources?"),
+        (["campaign", "CONFIG=sorces"], "did you mean sources"),
         (["campaign", "CAMPAIGN_DEVICE=cdua"], "device = 'cdua' is unknown: did you mean cuda"),
         (["status", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign"),
         (["bundle", "CONFIG=quik", "BUNDLE=x"], "did you mean quick?"),

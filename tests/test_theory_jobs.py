@@ -587,8 +587,13 @@ def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_fil
         eval_rows=20, epochs=1, margin_rows=20, runs=3, methods=["standard"],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    done = execute(
+        "14_make_known_differences.ipynb", tmp_path, task=str(own_file), train_rows=40, epochs=1,
+        runs=3, noisy_models=1, copies=3, doses=[0.0, 0.1], draws=1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for kind in ("full", "tuned"):
+    for kind in ("full", "tuned", "known"):
         for table in theory.KINDS[kind].tables:
             assert len(theory.read("by-hand", table, [kind])) > 0
     found = theory.read("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
@@ -610,6 +615,7 @@ def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_fil
         ("44_tune_real_heads.ipynb", {"results": "reference"}, "by promoting"),
         ("45_retrain_without_examples.ipynb", {"results": "reference-theory"}, "by promoting"),
         ("46_look_into_stabilized_runs.ipynb", {"methods": ["mrm"]}, "did you mean mmr"),
+        ("14_make_known_differences.ipynb", {"results": "reference-validity"}, "by promoting"),
     ],
 )
 def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, message):
