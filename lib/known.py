@@ -9,6 +9,8 @@ import copy
 import itertools
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,14 +18,13 @@ import torch
 from scipy import stats
 from scipy.special import softmax
 
-from lib import evaluation, measures, resampling, summary, validity
+from lib import evaluation, measures, summary, validity
 from lib.batches import Encoded
 from lib.groups import MEASURES
 from lib.scoring import decide
 
-PREDICTION = ("disagreement", "kappa", "jsd")
-#: A measure without layers has this one.
-NO_LAYER = -1
+#: Measures of scores and of predictions have no layers; their rows say so by this number.
+WITHOUT_LAYERS, NO_LAYER = ("sd", "disagreement", "kappa", "jsd"), -1
 #: Pairs of models drawn for the chance level of a measure.
 PERMUTATIONS = 5
 
@@ -40,41 +41,32 @@ def add_noise(model: torch.nn.Module, dose: float, generator: torch.Generator) -
     return noisy
 
 
+@dataclass
 class Said:
-    """What S models say about the same N examples: logits (S, N, C), labels (N,), and by model the
-    mean-pooled layer vectors (L + 1, N, D).
+    """What S models say about the same N examples: logits (S, N, C), by model the mean-pooled layer
+    vectors (L + 1, N, D), and the gold labels (N,).
     """
 
-    def __init__(self, models: Sequence[torch.nn.Module], data: Encoded) -> None:
+    logits: np.ndarray
+    vectors: list[np.ndarray]
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, models: Sequence[torch.nn.Module], data: Encoded) -> "Said":
+        """Ask models."""
         place = torch.device("cpu")
         seen = [
             evaluation.evaluate(model, data, place, vectors=True, precision="float32")
             for model in models
         ]
-        self.logits = np.stack([one.logits for one in seen])
-        self.vectors = [one.mean for one in seen]
-        self.labels = data.labels
+        return cls(np.stack([one.logits for one in seen]), [one.mean for one in seen], data.labels)
 
-    def take(self, models: Sequence[int] | None = None, rows: np.ndarray | None = None) -> "Said":
-        """The same of some of the models, or of some of the examples."""
-        made = copy.copy(self)
-        models = range(len(self.logits)) if models is None else models
-        rows = np.arange(len(self.labels)) if rows is None else rows
-        made.logits = self.logits[np.ix_(models, rows)]
-        made.vectors = [self.vectors[model][:, rows] for model in models]
-        made.labels = self.labels[rows]
-        return made
+    def take(self, rows: np.ndarray) -> "Said":
+        """What they say about some of the examples."""
+        vectors = [layers[:, rows] for layers in self.vectors]
+        return Said(self.logits[:, rows], vectors, self.labels[rows])
 
-    def statistics(self) -> dict[str, resampling.Statistic]:
-        """SD of accuracy, and the measures of predictions."""
-        predictions = decide(self.logits)
-        found = summary.statistics_of(
-            scores=(predictions == self.labels).mean(1),
-            predictions=predictions,
-            probabilities=softmax(self.logits.astype(float), axis=-1),
-        )
-        return {name: found[name] for name in ("sd", *PREDICTION)}
-
+    @cached_property
     def distances(self) -> dict[tuple[str, int], np.ndarray]:
         """By measure and layer, the distances (S, S) of all measures that are means over pairs."""
         predictions = decide(self.logits)
@@ -107,16 +99,23 @@ class Said:
 
     def values(self) -> pd.DataFrame:
         """A row a measure and layer: ``value, low, high``, intervals from resampling the models."""
+        predictions = decide(self.logits)
+        scores = (predictions == self.labels).mean(1)
+        statistics = summary.statistics_of(
+            scores=scores,
+            predictions=predictions,
+            probabilities=softmax(self.logits.astype(float), axis=-1),
+        )
+        found = {
+            (name, NO_LAYER): summary.interval_of(name, statistics[name], scores)
+            for name in WITHOUT_LAYERS
+        }
+        for key, matrix in self.distances.items():
+            found.setdefault(key, measures.instability(matrix))
         rows = [
-            {"measure": name, "layer": NO_LAYER,
-             **summary.interval_of(name, statistic, (decide(self.logits) == self.labels).mean(1)
-                                   if name == "sd" else len(self.logits))._asdict()}
-            for name, statistic in self.statistics().items()
-        ]  # fmt: skip
-        for (name, layer), matrix in self.distances().items():
-            if layer != NO_LAYER:
-                found = measures.instability(matrix)
-                rows.append({"measure": name, "layer": layer, **found._asdict()})
+            {"measure": name, "layer": layer, **interval._asdict()}
+            for (name, layer), interval in found.items()
+        ]
         return pd.DataFrame(rows)
 
 
@@ -135,7 +134,7 @@ def dose_table(
                 add_noise(model, dose, torch.Generator().manual_seed(1000 * number + copy_))
                 for copy_ in range(copies)
             ]
-            found = Said(noisy, data).values()
+            found = Said.of(noisy, data).values()
             frames.append(found.assign(model=number, dose=dose))
     return pd.concat(frames, ignore_index=True)
 
@@ -149,14 +148,14 @@ def subsample_table(
     part and on all examples; ``chance``: the measure between unrelated representations on so many
     examples (NaN for measures of predictions, whose mean does not depend on how many there are).
     """
-    n, whole, pairs = len(said.labels), said.distances(), np.triu_indices(len(said.logits), 1)
+    n, whole, pairs = len(said.labels), said.distances, np.triu_indices(len(said.logits), 1)
     full = said.values().set_index(["measure", "layer"])["value"]
     frames = []
     for fraction, draw in itertools.product(fractions, range(draws)):
-        part = said.take(rows=np.sort(rng.permutation(n)[: max(4, round(fraction * n))]))
+        part = said.take(np.sort(rng.permutation(n)[: max(4, round(fraction * n))]))
         found = part.values().assign(fraction=fraction, draw=draw, n=len(part.labels))
         at = pd.MultiIndex.from_frame(found[["measure", "layer"]])
-        near = part.distances()
+        near = part.distances
         tau = {key: stats.kendalltau(near[key][pairs], whole[key][pairs]).statistic for key in near}
         chance = part.chance()
         frames.append(
@@ -178,11 +177,11 @@ def union_table(groups: Mapping[str, Sequence[torch.nn.Module]], data: Encoded) 
     between them.
     """
     names, frames = list(groups), []
-    said = Said([model for name in names for model in groups[name]], data)
+    said = Said.of([model for name in names for model in groups[name]], data)
     owner = np.repeat(np.arange(len(names)), [len(groups[name]) for name in names])
     for (a, first), (b, second) in itertools.combinations(enumerate(names), 2):
         rows = np.flatnonzero((owner == a) | (owner == b))
-        for (measure, layer), matrix in said.distances().items():
+        for (measure, layer), matrix in said.distances.items():
             found = validity.between_settings(matrix[np.ix_(rows, rows)], owner[rows] == b)
             told = {"first": first, "second": second, "measure": measure, "layer": layer}
             frames.append({**told, **found._asdict()})

@@ -51,6 +51,22 @@ def tiny(own_file: Path) -> Setting:
     return Setting(task=str(own_file), epochs=2, learning_rate=1e-3, max_length=32)
 
 
+@pytest.fixture(scope="session")
+def located():
+    """Where bert-tiny is."""
+    from lib import pretrained
+
+    return pretrained.locate("bert-tiny")
+
+
+@pytest.fixture
+def data(tiny: Setting, located):
+    """The task of ``tiny`` in the tokens of bert-tiny."""
+    from lib import experiment
+
+    return experiment.prepare_task(tiny, located)
+
+
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run this Python in a process of its own; output is captured."""
     return subprocess.run(

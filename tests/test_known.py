@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import experiment, known, measures, pretrained, tuned, validity
+from lib import known, measures, tuned, validity
 from lib.seeds import Seeds
-
-
-@pytest.fixture(scope="module")
-def located():
-    return pretrained.locate("bert-tiny")
-
-
-@pytest.fixture
-def data(tiny, located):
-    return experiment.prepare_task(tiny, located)
 
 
 @pytest.fixture
@@ -58,7 +48,7 @@ def test_measures_of_copies_are_zero_without_noise_and_rise_with_it(models, data
 
 
 def test_all_examples_are_the_examples(models, data):
-    said = known.Said(models, data.evaluation)
+    said = known.Said.of(models, data.evaluation)
     table = known.subsample_table(said, [1.0], 1, np.random.default_rng(0))
     assert np.allclose(table["value"], table["full"], equal_nan=True)
     of_pairs = table[~table["measure"].isin(["sd", "kappa"])]
@@ -67,7 +57,7 @@ def test_all_examples_are_the_examples(models, data):
 
 
 def test_values_are_those_of_the_measures(models, data):
-    said = known.Said(models, data.evaluation)
+    said = known.Said.of(models, data.evaluation)
     table = said.values().set_index(["measure", "layer"])["value"]
     predictions = said.logits.argmax(-1)
     scores = (predictions == said.labels).mean(1)
@@ -79,12 +69,15 @@ def test_values_are_those_of_the_measures(models, data):
     assert table["op", 2] == pytest.approx(direct[2][upper].mean())
 
 
-def test_parts_are_of_the_named_models_and_rows(models, data):
-    said = known.Said(models, data.evaluation)
-    part = said.take([2, 0], np.array([1, 4, 5, 7]))
-    assert np.array_equal(part.logits, said.logits[[2, 0]][:, [1, 4, 5, 7]])
-    assert np.array_equal(part.vectors[0], said.vectors[2][:, [1, 4, 5, 7]])
-    assert np.array_equal(part.labels, said.labels[[1, 4, 5, 7]])
+def test_parts_are_of_the_named_rows(models, data):
+    noisy = [known.add_noise(model, 0.2, drawn(s)) for s, model in enumerate(models)]
+    said = known.Said.of(noisy, data.evaluation)
+    whole, rows = said.distances, [1, 4, 5, 7]
+    part = said.take(np.array(rows))
+    assert np.array_equal(part.logits, said.logits[:, rows])
+    assert np.array_equal(part.vectors[3], said.vectors[3][:, rows])
+    assert np.array_equal(part.labels, said.labels[rows])
+    assert not np.allclose(part.distances["op", 2], whole["op", 2]), "measured on the part"
 
 
 def test_models_of_different_encoders_are_farther_apart(tiny, models, data):
@@ -116,5 +109,5 @@ def test_halves_of_one_setting_are_no_two_settings():
 def test_trained_models_differ_by_their_seeds(tiny, located, data):
     setting = dataclasses.replace(tiny, epochs=1)
     trained = tuned.models_of(setting, [Seeds.of(0), Seeds.of(1)], data, located)
-    table = known.Said(trained, data.evaluation).values().set_index(["measure", "layer"])
+    table = known.Said.of(trained, data.evaluation).values().set_index(["measure", "layer"])
     assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()

@@ -6,19 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import backbones, experiment, finetune, pretrained, tuned
+from lib import backbones, finetune, tuned
 from lib.bounds import margin
 from lib.seeds import Seeds
-
-
-@pytest.fixture(scope="module")
-def located():
-    return pretrained.locate("bert-tiny")
-
-
-@pytest.fixture
-def data(tiny, located):
-    return experiment.prepare_task(tiny, located)
 
 
 def logits_of(model, data):
