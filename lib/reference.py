@@ -22,8 +22,9 @@ from lib.grids import Grid, load_grids
 def promote(name: str, group: str) -> Path:
     """Copy the results of a group into the reference of its configuration, whole or not at all.
 
-    Of the layer vectors, only the sample of one group without failed runs is copied: the reference
-    is to stay small. Returns the folder.
+    Of the layer vectors, only the sample of one group of ``reference``, without failed runs, is
+    copied: one is enough to look at, and the committed results are to stay small. Returns the
+    folder.
     """
     source = paths.results(name) / group
     target = paths.results(paths.reference_of(name)) / group
@@ -34,10 +35,11 @@ def promote(name: str, group: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
     whole = (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
+    sampled = paths.reference_of(name) == "reference" and whole and not others
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
         fresh = Path(scratch) / "fresh"
         shutil.copytree(source, fresh)
-        if others or not whole:
+        if not sampled:
             (fresh / tables.SAMPLE).unlink(missing_ok=True)
         if target.exists():
             os.replace(target, Path(scratch) / "stale")

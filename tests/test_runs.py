@@ -188,25 +188,24 @@ def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkey
         tables.read("demo", "measures")
 
 
-def test_promotion_copies_tables_and_one_sample(tmp_path, monkeypatch):
+def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
-    for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
-        group = [make_run(seed, status=status) for seed in range(3)]
-        tables.save_tables(
-            "demo", name, groups.tables_of(group, ["op"]), groups.sample_vectors(group)
-        )
-    for name in ("a", "b", "c"):
-        assert reference.promote("demo", name) == tmp_path / "committed/reference-demo" / name
-    samples = [
-        path.parent.name
-        for path in (tmp_path / "committed/reference-demo").glob(f"*/{tables.SAMPLE}")
+    for configuration, committed in {"quick": "reference", "demo": "reference-demo"}.items():
+        for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
+            group = [make_run(seed, status=status) for seed in range(3)]
+            made = groups.tables_of(group, ["op"])
+            tables.save_tables(configuration, name, made, groups.sample_vectors(group))
+            folder = reference.promote(configuration, name)
+            assert folder == tmp_path / "committed" / committed / name
+        for table in tables.TABLES:
+            pd.testing.assert_frame_equal(
+                tables.read(committed, table), tables.read(configuration, table)
+            )
+    samples = (tmp_path / "committed").glob(f"*/*/{tables.SAMPLE}")
+    assert [path.parent.relative_to(tmp_path / "committed") for path in samples] == [
+        Path("reference/b")
     ]
-    assert samples == ["b"]
-    for table in tables.TABLES:
-        pd.testing.assert_frame_equal(
-            tables.read("reference-demo", table), tables.read("demo", table)
-        )
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
         reference.promote("nothing", "a")
 
