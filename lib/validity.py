@@ -72,6 +72,53 @@ def layer_agreement(
     return resampling.interval(statistic, a.shape[1], level=level, bounds=(-1.0, 1.0))
 
 
+class PairAgreement(NamedTuple):
+    """Spearman's rank correlation of two measures over pairs of runs, its interval and p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def pair_agreement(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    level: float = 0.95,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> PairAgreement:
+    """Do two measures find the same pairs of runs far apart?
+
+    Unlike a correlation over layers it does not come of a common trend. The interval resamples
+    runs (``resampling.pair_correlation``). ``p`` is two-sided, of the permutation test of Mantel
+    (1967, *Cancer Research* 27, 209): which run of one matrix is which of the other is permuted,
+    since pairs that share a run are not independent and cannot be.
+
+    Parameters
+    ----------
+    a, b : (S, S) distances of the same runs, S ≥ 5
+    """
+    upper = np.triu_indices(len(a), 1)
+    first, second = (stats.rankdata(np.asarray(one, float)[upper]) for one in (a, b))
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        return PairAgreement(*[float("nan")] * 4)
+    found = resampling.pair_correlation(a, b, level=level)
+    if len(a) < resampling.MIN_RESAMPLED:
+        return PairAgreement(found.value, found.low, found.high, float("nan"))
+    square = np.zeros((len(a), len(a)))
+    square[upper] = second - second.mean()
+    square += square.T
+    rng = np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(len(a)), (n_permutations, 1)), axis=1)
+    first = first - first.mean()
+    drawn = square[order[:, upper[0]], order[:, upper[1]]] @ first
+    here = square[upper] @ first
+    p = ((np.abs(drawn) >= abs(here) * (1 - 1e-12)).sum() + 1) / (n_permutations + 1)
+    return PairAgreement(found.value, found.low, found.high, float(p))
+
+
 def depth_trend(distances: np.ndarray, *, level: float = 0.95) -> Interval:
     """Spearman's rank correlation of a measure with the layer's number; intervals resample runs.
 

@@ -156,3 +156,55 @@ def test_intervals_hold_the_value_of_many_runs_about_as_often_as_they_say():
         found = validity.layer_agreement(np.log1p(a)[part], b[part])
         held.append(found.low <= truth <= found.high)
     assert np.mean(held) > 0.8
+
+
+def test_pair_agreement_is_spearman_over_pairs_and_knows_only_their_order():
+    rng = np.random.default_rng(0)
+    a, b = distances(rng, n_runs=8), distances(rng, n_runs=8)
+    upper = np.triu_indices(8, 1)
+    found = validity.pair_agreement(a, b)
+    assert found.value == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic)
+    assert found.low < found.value < found.high
+    assert validity.pair_agreement(a, np.exp(3 * b)) == found
+    same = validity.pair_agreement(a, a**3)
+    assert same.value == pytest.approx(1) and same.p < 0.001
+    assert validity.pair_agreement(a, -a).value == pytest.approx(-1)
+
+
+def test_the_p_of_pair_agreement_is_that_of_all_permutations():
+    rng = np.random.default_rng(1)
+    a = distances(rng, n_runs=6)
+    b = a + 0.8 * distances(rng, n_runs=6)
+    upper = np.triu_indices(6, 1)
+    found = validity.pair_agreement(a, b).p
+    every = []
+    for order in itertools.permutations(range(6)):
+        order = list(order)
+        every.append(stats.spearmanr(a[upper], b[np.ix_(order, order)][upper]).statistic)
+    exact = np.mean(np.abs(every) >= abs(every[0]) - 1e-12)
+    assert found == pytest.approx(exact, abs=3 * np.sqrt(exact * (1 - exact) / 9999) + 2e-4)
+
+
+def test_pair_agreement_is_not_fooled_by_pairs_that_share_a_run():
+    """Some runs are far from all others by one measure, other runs by another measure: nothing in
+    common, but 45 pairs of 10 runs, taken for independent, find an agreement far too often."""
+    rng = np.random.default_rng(2)
+    upper = np.triu_indices(10, 1)
+    naive, permuted = [], []
+    for _ in range(200):
+        a, b = (
+            np.add.outer(effect, effect) + 0.05 * distances(rng, n_runs=10)
+            for effect in rng.random((2, 10))
+        )
+        naive.append(stats.spearmanr(a[upper], b[upper]).pvalue < 0.05)
+        permuted.append(validity.pair_agreement(a, b, n_permutations=399).p <= 0.05)
+    assert np.mean(naive) > 0.15
+    assert stats.binomtest(int(np.sum(permuted)), 200, 0.05).pvalue > 0.01
+
+
+def test_pair_agreement_with_too_few_runs_or_equal_distances_has_no_p():
+    rng = np.random.default_rng(3)
+    few = validity.pair_agreement(distances(rng, n_runs=4), distances(rng, n_runs=4))
+    assert np.isnan(few.p) and np.isnan(few.low)
+    equal = validity.pair_agreement(distances(rng, n_runs=6), 1 - np.eye(6))
+    assert np.isnan(equal.p) and np.isnan(equal.value)

@@ -1,0 +1,132 @@
+"""A group of committed runs as the studies of measures see it: every measure of the same runs.
+
+The studies ask of several groups and all measures at once, so this puts a group's tables side by
+side: scores, predictions and, layer by layer, distances between representations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from lib import consistency, measures, paths, resampling, summary, tables
+from lib.resampling import Statistic
+
+#: Representation measures that the studies look at; the first paper's three, the SVCCA corrected.
+REPRESENTATION = ("svcca", "op", "cka")
+#: One measure or more of each granularity, in the order of the figures.
+MEASURES = ("sd", "disagreement", "kappa", "jsd", *REPRESENTATION)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """S runs of a group that ended with finite outputs.
+
+    ``setting``: what all runs share, by field; ``seeds``: (S,); ``status``: (S,);
+    ``scores``: (S,) of the task's metric; ``predictions``: (S, N); ``probabilities``: (S, N, C);
+    ``labels``: (N,); ``layers``: by measure (L, S, S), from the first layer above the embeddings.
+    """
+
+    setting: pd.Series
+    seeds: np.ndarray
+    status: np.ndarray
+    scores: np.ndarray
+    predictions: np.ndarray
+    probabilities: np.ndarray
+    labels: np.ndarray
+    layers: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def failed(self) -> np.ndarray:
+        """(S,) booleans: failed or collapsed."""
+        return self.status != "ok"
+
+    def take(self, rows: np.ndarray | Sequence[int]) -> "Evidence":
+        """Some of the runs, by number or by mask."""
+        rows = np.arange(len(self))[np.asarray(rows)]
+        per_run = ("seeds", "status", "scores", "predictions", "probabilities")
+        return replace(
+            self,
+            **{name: getattr(self, name)[rows] for name in per_run},
+            layers={m: made[:, rows][:, :, rows] for m, made in self.layers.items()},
+        )
+
+    def pairs(self, layer: int = -1) -> dict[str, np.ndarray]:
+        """By measure, the distances (S, S) of all pairs of runs.
+
+        The SD has no pairs of its own, but its square is half the mean squared difference of two
+        scores: for ``sd`` it is their absolute difference. Kappa divides disagreement by a chance
+        level that all pairs share, so it orders pairs as disagreement does, and is left out.
+        """
+        return {
+            "sd": np.abs(self.scores[:, None] - self.scores),
+            "disagreement": measures.pairwise_disagreement(self.predictions),
+            "jsd": measures.pairwise_jsd(self.probabilities),
+            **{measure: made[layer] for measure, made in self.layers.items()},
+        }
+
+    def statistics(self, layer: int = -1) -> dict[str, Statistic]:
+        """By measure of ``MEASURES``, its value as a function of run weights."""
+        found = summary.statistics_of(
+            scores=self.scores, predictions=self.predictions, probabilities=self.probabilities
+        )
+        found |= {m: partial(resampling.pair_means, made[layer]) for m, made in self.layers.items()}
+        return {name: found[name] for name in MEASURES}
+
+    def published_statistics(self, layer: int = -1) -> dict[str, Statistic]:
+        """The same as the released bootstrap of Du & Nguyen takes them (``lib.consistency``)."""
+        found = consistency.published_statistics(
+            self.scores,
+            self.predictions,
+            measures.pairwise_jsd(self.probabilities),
+            {measure: made[layer] for measure, made in self.layers.items()},
+        )
+        return {name: found[name] for name in MEASURES}
+
+
+def layer_distances(name: str, group: str, pooling: str) -> dict[str, np.ndarray]:
+    """By measure of ``REPRESENTATION``, the distances (L, S, S) of a group at the layers above the
+    embeddings, as committed.
+    """
+    root = paths.results(name) / group
+    n_runs = len(pd.read_parquet(root / "runs.parquet", columns=["seed_label"]))
+    frame = pd.read_parquet(root / "distances.parquet").query("pooling == @pooling and layer > 0")
+    return {
+        measure: np.stack(
+            [tables.distance_matrix(part, n_runs) for _, part in of_measure.groupby("layer")]
+        )
+        for measure, of_measure in frame.groupby("measure")
+        if measure in REPRESENTATION
+    }
+
+
+def load(name: str, *, pooling: str = "first") -> dict[str, Evidence]:
+    """By label, the groups of a configuration's results that classify and have two finite runs.
+
+    Parameters
+    ----------
+    name : ``reference-standard``, say
+    pooling : of the layer vectors: ``first`` (position 0, as Du & Nguyen) or ``mean``
+    """
+    found = {}
+    folders = {label: group for group, label in tables.group_labels(name).items()}
+    for label, said in tables.classifiers(name)[0].items():
+        rows = said.runs["row"].to_numpy()
+        layers = layer_distances(name, folders[label], pooling)
+        found[label] = Evidence(
+            said.runs.iloc[0],
+            said.runs["seed"].to_numpy(),
+            said.runs["status"].to_numpy(),
+            said.runs["score"].to_numpy(float),
+            said.predictions,
+            softmax(said.logits.astype(float), axis=-1),
+            said.labels,
+            {m: made[:, rows][:, :, rows] for m, made in layers.items()},
+        )
+    return found
