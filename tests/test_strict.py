@@ -21,8 +21,8 @@ from lib import config, declared, grids, jobs, paths, theory
 from lib.config import Setting
 
 GRIDS = [
-    "campaign", "glue", "ladder", "methods", "paper", "quick", "sizes", "sources", "stabilizers",
-    "standard", "tasks",
+    "campaign", "failing", "glue", "ladder", "methods", "paper", "quick", "sizes", "sources",
+    "stabilizers", "standard", "tasks",
 ]  # fmt: skip
 PLANS = ["theory", "validity"]
 
