@@ -21,8 +21,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import finetune, paths, progress, provenance, runs, tables
+from lib import finetune, paths, progress, provenance, runs, tables, tasks
 from lib.config import Setting
+from lib.errors import TaskError
 
 #: Share of examples that a run made on another machine has to answer as the committed one does,
 #: unless seeds agree on fewer.
@@ -82,6 +83,18 @@ def committed_runs(names: list[str]) -> pd.DataFrame:
     if not current.all():
         print(f"{(~current).sum()} of {len(found)} runs were made by other code: `make campaign`")
     return found[current].drop_duplicates(["setting_id", "seed_label"])
+
+
+def readable(found: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose tasks can be read on this machine; the others are left out, and named."""
+    missing = []
+    for task in found["task"].unique():
+        try:
+            tasks.get(task).read()
+        except TaskError as error:
+            missing.append(task)
+            print(f"{(found['task'] == task).sum()} runs of {task} are left out: {error}")
+    return found[~found["task"].isin(missing)]
 
 
 def setting_of(row: dict[str, Any]) -> Setting:
@@ -144,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
     names = options.results or sorted(
         path.name for path in paths.COMMITTED.glob("reference*") if any(path.glob("*/runs.parquet"))
     )
-    found = committed_runs(names)
+    found = readable(committed_runs(names))
     shuffled = found.sample(frac=1, random_state=seed)
     chosen = shuffled.groupby("results", sort=False).head(options.sample)
     print(f"{len(chosen)} of {len(found)} committed runs, sample {seed}")

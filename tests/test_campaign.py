@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import copy_project, environment_of
 
-from lib import verify
+from lib import paths, verify
 from lib.grids import load_grid
 
 pytestmark = pytest.mark.slow
@@ -322,3 +322,12 @@ def test_what_counts_as_the_same_run(equal_expected, largest, agreement, of_seed
     )
     assert found.passed == passed
     assert not dataclasses.replace(found, data_equal=False).passed
+
+
+def test_runs_of_tasks_that_are_not_here_are_left_out_of_the_verification(monkeypatch, capsys):
+    monkeypatch.setenv("HUB_DATASETS", str(paths.ROOT))
+    monkeypatch.delenv("GLUE_DIR", raising=False)
+    found = pd.DataFrame({"task": ["cola", "trec", "cola"], "seed": [0, 1, 2]})
+    kept = verify.readable(found)
+    assert kept["task"].tolist() == ["trec"]
+    assert "2 runs of cola are left out: HUB_DATASETS=" in capsys.readouterr().out

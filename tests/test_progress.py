@@ -302,8 +302,10 @@ def test_the_data_of_the_committed_runs_read_the_same_now():
         pd.read_parquet(path) for path in sorted(paths.COMMITTED.glob("reference*/*/runs.parquet"))
     ]
     table = pd.concat(tables).drop_duplicates(["task", "max_length", "backbone"])
+    of_files = {"cola", "mrpc", "rte", "wnli"}  # never fetched here: only where GLUE_DIR has them
     for row in table.to_dict("records"):
-        if row["task"] in tasks.TASKS and not file_tasks.in_glue_files(row["task"]):
+        here = row["task"] not in of_files or file_tasks.in_glue_files(row["task"])
+        if row["task"] in tasks.TASKS and here:
             task = tasks.get(row["task"])
             contents = preparation.contents_digest(task.read())
             assert preparation.data_digest(task, contents) == row["data_sha256"], row["task"]
