@@ -47,6 +47,7 @@ groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
 resampling    what S runs can support: intervals from resampling runs, and the jackknife
 summary       every measure of scores and predictions, by name
+evidence      a group of committed runs as the studies of measures see it
 validity      do measures of one thing agree, and do they show what is known?
 consistency   do they agree on which group is unstable?
 comparison    two settings against each other; many comparisons
@@ -77,6 +78,7 @@ report        the same as a page
 plots         figures, byte-reproducible and with alternative text
 plots_seeds   figures of crossed designs
 plots_failing  figures of failed runs
+plots_validity  figures about measures
 plots_bounds  figures of stability bounds
 plots_theory  figures of theory beside real runs
 """

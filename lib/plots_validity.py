@@ -97,7 +97,7 @@ def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> Axes:
 
     A marker's area is ``support``, the share of resamples that give the method that rank.
     """
-    for (method, row), (colour, marker) in zip(ranks.iterrows(), SERIES, strict=True):
+    for (method, row), (colour, marker) in zip(ranks.iterrows(), SERIES, strict=False):
         x = np.arange(len(row))
         ax.plot(x, row, color=colour, linewidth=0.9, alpha=0.6)
         ax.scatter(x, row, s=70 * support.loc[method].to_numpy(float) + 3, color=colour,
