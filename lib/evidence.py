@@ -1,10 +1,12 @@
 """A group of committed runs as the studies of measures see it: every measure of the same runs.
 
 The studies ask of several groups and all measures at once, so this puts a group's tables side by
-side: scores, predictions and, layer by layer, distances between representations.
+side: scores, predictions and, layer by layer, distances between representations. And it asks the
+questions of ``lib.validity`` of all of them, as tables.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +14,17 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib import consistency, measures, paths, resampling, summary, tables
+from lib import (
+    comparison,
+    consistency,
+    known,
+    measures,
+    paths,
+    resampling,
+    summary,
+    tables,
+    validity,
+)
 from lib.resampling import Statistic
 
 #: Representation measures that the studies look at; the first paper's three, the SVCCA corrected.
@@ -26,7 +38,8 @@ class Evidence:
     """S runs of a group that ended with finite outputs.
 
     ``setting``: what all runs share, by field; ``seeds``: (S,); ``status``: (S,);
-    ``scores``: (S,) of the task's metric; ``predictions``: (S, N); ``probabilities``: (S, N, C);
+    ``scores``: (S,) of the task's metric; ``moved``: (S,) distance of the weights from the
+    pretrained ones; ``predictions``: (S, N); ``probabilities``: (S, N, C);
     ``labels``: (N,); ``layers``: by measure (L, S, S), from the first layer above the embeddings.
     """
 
@@ -34,6 +47,7 @@ class Evidence:
     seeds: np.ndarray
     status: np.ndarray
     scores: np.ndarray
+    moved: np.ndarray
     predictions: np.ndarray
     probabilities: np.ndarray
     labels: np.ndarray
@@ -50,7 +64,7 @@ class Evidence:
     def take(self, rows: np.ndarray | Sequence[int]) -> "Evidence":
         """Some of the runs, by number or by mask."""
         rows = np.arange(len(self))[np.asarray(rows)]
-        per_run = ("seeds", "status", "scores", "predictions", "probabilities")
+        per_run = ("seeds", "status", "scores", "moved", "predictions", "probabilities")
         return replace(
             self,
             **{name: getattr(self, name)[rows] for name in per_run},
@@ -124,9 +138,63 @@ def load(name: str, *, pooling: str = "first") -> dict[str, Evidence]:
             said.runs["seed"].to_numpy(),
             said.runs["status"].to_numpy(),
             said.runs["score"].to_numpy(float),
+            said.runs["distance"].to_numpy(float),
             said.predictions,
             softmax(said.logits.astype(float), axis=-1),
             said.labels,
             {m: made[:, rows][:, :, rows] for m, made in layers.items()},
         )
     return found
+
+
+def pair_agreements(
+    groups: Mapping[Hashable, Mapping[str, np.ndarray]], *, level: float = 0.95
+) -> pd.DataFrame:
+    """``validity.pair_agreement`` of every two measures of every group: a row each.
+
+    ``group, a, b, value, low, high, p``, and ``adjusted``, Holm's p over the whole table.
+
+    Parameters
+    ----------
+    groups : by any name, distances (S, S) by measure
+    """
+    rows = [
+        (group, a, b, *validity.pair_agreement(pairs[a], pairs[b], level=level))
+        for group, pairs in groups.items()
+        for a, b in itertools.combinations(pairs, 2)
+    ]
+    columns = ["group", "a", "b", *validity.PairAgreement._fields]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(adjusted=comparison.adjust(table["p"].to_numpy()))
+
+
+def separations(
+    one: Evidence, parts: np.ndarray | None = None, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Failed against successful runs by every representation measure: a row a part of the layers.
+
+    ``measure, layers, failed, successful, value, low, high, p``: the two mean distances, and
+    failed minus successful with interval and p of ``validity.separation``.
+
+    Parameters
+    ----------
+    parts : (L,) the part that each layer belongs to, for example ``validity.bands``; default: each
+        layer by itself, by its number
+    """
+    parts = 1 + np.arange(len(next(iter(one.layers.values())))) if parts is None else parts
+    rows = []
+    for measure, apart in one.layers.items():
+        for part in dict.fromkeys(parts):
+            found = validity.separation(apart[parts == part], one.failed, level=level)
+            value, low, high, p, _ = found.difference
+            rows.append((measure, part, found.failed, found.successful, value, low, high, p))
+    columns = ["measure", "layers", "failed", "successful", "value", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def top_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of known differences (``lib.known``), the rows of ``MEASURES`` at the last layer
+    of each job, and those of measures without layers.
+    """
+    top = table["layer"] == table.groupby("job")["layer"].transform("max")
+    return table[(top | (table["layer"] == known.NO_LAYER)) & table["measure"].isin(MEASURES)]

@@ -48,26 +48,28 @@ def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
         ax.plot(part["layer"], part["successful"], color=colour, marker=marker, label=label)
         hollow = {"markerfacecolor": "white", "linestyle": "--"}
         ax.plot(part["layer"], part["failed"], color=colour, marker=marker, **hollow)
+    ax.plot([], [], color=INK, marker="o", label="successful runs")
+    ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
     ax.set(xlabel="layer", ylim=(0, 1.05))
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return ax
 
 
 def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Each measure, divided by its value at the largest dose, against the dose of noise.
+    """Each measure, divided by its value at the largest dose, against the dose, both logarithmic.
 
-    ``table`` has a row a dose and a column a measure. Dose 0 is drawn at the left edge.
+    ``table`` has a row a dose and a column a measure; dose 0 has no place on such an axis.
     """
+    table = table[table.index > 0]
     doses = table.index.to_numpy(float)
-    places = np.where(doses > 0, doses, doses[doses > 0].min() / 3)
     for measure in table:
         label, colour, marker = LOOKS[measure]
-        ax.plot(places, table[measure] / table[measure].iloc[-1], color=colour, marker=marker,
-                label=label)  # fmt: skip
-    ax.set_xscale("log")
-    ax.set_xticks(places, [f"{dose:g}" for dose in doses])
-    ax.minorticks_off()
-    ax.set(xlabel="noise (of a tensor's root mean square)", ylim=(0, None))
+        relative = table[measure] / table[measure].iloc[-1]
+        ax.plot(doses, relative, color=colour, marker=marker, label=label)
+    ax.set(xscale="log", yscale="log", xlabel="noise (of a tensor's root mean square)")
+    ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     return ax
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import evidence, measures, paths, tables
+from lib import evidence, known, measures, paths, tables, validity
 
 NAME = "reference"
 
@@ -85,3 +85,42 @@ def test_published_and_corrected_statistics_differ_as_documented(groups):
         assert theirs[measure] == pytest.approx(ours[measure])
     twice = np.eye(n_runs)[[0]] * n_runs - np.eye(n_runs)[[0]] + np.eye(n_runs)[[1]]
     assert one.published_statistics()["cka"](twice) < one.statistics()["cka"](twice)
+
+
+def test_agreements_of_all_groups_are_corrected_together(groups):
+    some = {label: one.pairs() for label, one in list(groups.items())[:2]}
+    some = {
+        label: {m: pairs[m] for m in ("disagreement", "jsd", "cka")}
+        for label, pairs in some.items()
+    }
+    table = evidence.pair_agreements(some)
+    assert len(table) == 2 * 3
+    for row in table.itertuples():
+        found = validity.pair_agreement(some[row.group][row.a], some[row.group][row.b])
+        assert (row.value, row.p) == (found.value, found.p)
+    smallest = table["p"].idxmin()
+    assert table.loc[smallest, "adjusted"] == pytest.approx(min(1, 6 * table.loc[smallest, "p"]))
+
+
+def test_separations_are_those_of_each_part(groups):
+    one = max(groups.values(), key=lambda one: min(one.failed.sum(), (~one.failed).sum()))
+    table = evidence.separations(one).set_index(["measure", "layers"])
+    n_layers = len(one.layers["op"])
+    assert len(table) == n_layers * len(one.layers)
+    found = validity.separation(one.layers["op"][-1], one.failed)
+    row = table.loc["op", n_layers]
+    assert (row["failed"], row["successful"]) == (found.failed, found.successful)
+    assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
+    whole = evidence.separations(one, np.array(["all"] * n_layers)).set_index("measure")
+    assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())
+
+
+def test_the_last_layer_of_each_job():
+    table = pd.DataFrame(
+        {
+            "job": ["a", "a", "a", "b", "b", "b"],
+            "layer": [known.NO_LAYER, 1, 2, known.NO_LAYER, 1, 1],
+            "measure": ["sd", "cka", "cka", "jsd", "op", "cka_biased"],
+        }
+    )
+    assert evidence.top_layer(table).index.tolist() == [0, 2, 3, 4]
