@@ -17,7 +17,6 @@ from scipy.special import softmax
 from lib import (
     comparison,
     consistency,
-    known,
     measures,
     paths,
     resampling,
@@ -194,7 +193,7 @@ def separations(
 
 def top_layer(table: pd.DataFrame) -> pd.DataFrame:
     """Of a table of known differences (``lib.known``), the rows of ``MEASURES`` at the last layer
-    of each job, and those of measures without layers.
+    of each job, and those of measures without layers, whose layer is negative.
     """
     top = table["layer"] == table.groupby("job")["layer"].transform("max")
-    return table[(top | (table["layer"] == known.NO_LAYER)) & table["measure"].isin(MEASURES)]
+    return table[(top | (table["layer"] < 0)) & table["measure"].isin(MEASURES)]

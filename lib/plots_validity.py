@@ -66,7 +66,7 @@ def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
         label, colour, marker = LOOKS[measure]
         relative = table[measure] / table[measure].iloc[-1]
         ax.plot(doses, relative, color=colour, marker=marker, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="noise (of a tensor's root mean square)")
+    ax.set(xscale="log", yscale="log", xlabel="size of the noise")
     ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
