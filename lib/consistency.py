@@ -117,19 +117,26 @@ def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def resampled_values(
-    groups: Sequence[Mapping[str, Statistic]], n_runs: Sequence[int], *, seed: int = 0
+    groups: Sequence[Mapping[str, Statistic]],
+    n_runs: Sequence[int],
+    *,
+    paired: bool = False,
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Every measure of every group: the values (a row a group), and by measure (B, G) resampled.
 
-    Groups are resampled independently of each other; the measures of a group over the same
-    resamples of its runs.
+    The measures of a group are taken over the same resamples of its runs. Groups are resampled
+    independently of each other, or, ``paired``, together: for groups of the same seeds in the same
+    order, of which a seed may be lucky or unlucky in all.
     """
+    if paired and len(set(n_runs)) > 1:
+        raise ValueError(f"n_runs = {list(n_runs)}; paired groups have the same seeds")
     names = list(groups[0])
     values = pd.DataFrame(
         [{m: float(g[m](np.ones((1, n)))[0]) for m in names}
          for g, n in zip(groups, n_runs, strict=True)]
     )  # fmt: skip
-    drawn = [run_weights(n, seed=seed + i) for i, n in enumerate(n_runs)]
+    drawn = [run_weights(n, seed=seed if paired else seed + i) for i, n in enumerate(n_runs)]
     resampled = {
         m: np.stack([g[m](w) for g, w in zip(groups, drawn, strict=True)], axis=-1) for m in names
     }
@@ -137,14 +144,19 @@ def resampled_values(
 
 
 def rank_agreement(
-    groups: Sequence[Mapping[str, Statistic]], n_runs: Sequence[int], *, level: float = 0.95
+    groups: Sequence[Mapping[str, Statistic]],
+    n_runs: Sequence[int],
+    *,
+    paired: bool = False,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Kendall's τ of every two measures over the groups: a row a pair.
 
-    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is exact and takes the values
-    as known; ``low`` and ``high`` resample the runs of each group and take the groups as given.
+    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is exact, of τ = 0, and takes
+    the values as known; ``low`` and ``high`` resample runs (``resampled_values``) and take the
+    groups as given.
     """
-    values, resampled = resampled_values(groups, n_runs)
+    values, resampled = resampled_values(groups, n_runs, paired=paired)
     fewest, rows = min(n_runs), []
     for a, b in itertools.combinations(values, 2):
         p = stats.kendalltau(values[a], values[b]).pvalue
@@ -188,25 +200,37 @@ def level_against_agreement(
     """Pearson's r of SD with the agreement of each measure over G groups; p of permuting groups.
 
     A row a measure, and one (``all``) for the mean of the standardised levels, the one test that
-    replaces the pooled one.
+    replaces the pooled one. ``r`` is over all groups; ``within`` is what is left of it when SD and
+    level are taken from their means in each stratum, and ``p`` is of that, groups permuted within
+    strata: differences between tasks, whose scores may not even be of one metric, are no evidence.
 
     Parameters
     ----------
     sd : (G,) SD of the scores of each group
     levels : of ``agreement_levels``, a row a group
-    strata : (G,) groups are permuted within, for example by task
+    strata : (G,) for example the tasks; one stratum if not given, and then ``within`` is ``r``
     """
     z = (levels - levels.mean()) / levels.std(ddof=0)
     z = z.assign(all=z.mean(axis=1)).to_numpy(float)
-    z = (z - z.mean(0)) / z.std(0)
-    sd = (np.asarray(sd, float) - np.mean(sd)) / np.std(sd)
+    sd = np.asarray(sd, float)
     strata = np.zeros(len(sd)) if strata is None else np.asarray(strata)
+    inner_sd, inner_z = sd.copy(), z.copy()
     rng = np.random.default_rng(seed)
     order = np.tile(np.arange(len(sd)), (n_permutations, 1))
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
+        inner_sd[rows] -= sd[rows].mean()
+        inner_z[rows] -= z[rows].mean(0)
         order[:, rows] = rng.permuted(np.tile(rows, (n_permutations, 1)), axis=1)
-    found, drawn = sd @ z / len(sd), sd[order] @ z / len(sd)
+    inner_sd = _standardised(inner_sd[:, None])[:, 0]
+    inner_z = _standardised(inner_z)
+    found, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
     p = ((np.abs(drawn) >= np.abs(found) - 1e-12).sum(0) + 1) / (n_permutations + 1)
+    plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
     names = [*levels.columns, "all"]
-    return pd.DataFrame({"measure": names, "r": found, "p": p, "groups": len(sd)})
+    return pd.DataFrame({"measure": names, "r": plain, "within": found, "p": p, "groups": len(sd)})
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """(G, K) columns of mean 0 and SD 1."""
+    return (values - values.mean(0)) / values.std(0)

@@ -176,17 +176,18 @@ Computed by `make costs` from the configurations, from run times that are commit
 published sizes; nothing was run for it. A row a setting is in `costs.csv`. GPU hours are a range
 under assumptions that stand at the end. {gpu}
 
-## What was run here
+## What was run and timed here
 
-{runs} runs, {operations} PFLOP, all of small models on a few hundred rows. The {timed} of them that
-ran on a CPU took {spent} core hours.
+{runs} runs, {operations} PFLOP, all of small models on a few hundred rows: the configurations that
+are in `run_times.csv`, timed on a machine that did little else. The {timed} of them that ran on a
+CPU took {spent} core hours.
 
 {here}
 
 ## The papers' own grids
 
 As `config/paper.yaml` holds them. **None has been run here.** All studies together take about
-{times} times the operations of what was run.
+{times} times the operations of what was timed.
 
 {papers}
 

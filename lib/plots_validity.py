@@ -20,6 +20,8 @@ LOOKS = {
 }
 #: Colour and marker of each series of a figure whose series are not measures.
 SERIES = list(zip(_PALETTE, "os^Dv", strict=False))
+#: The same for pairs of measures, in colours that no measure has.
+PAIRS = list(zip(sns.color_palette("Dark2").as_hex()[3:], "<>p", strict=False))
 
 
 def names_of(measures: list[str]) -> list[str]:
@@ -29,11 +31,11 @@ def names_of(measures: list[str]) -> list[str]:
 
 def correlation_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
-    for (pair, part), (colour, marker) in zip(table.groupby("pair"), SERIES, strict=False):
+    for (pair, part), (colour, marker) in zip(table.groupby("pair"), PAIRS, strict=False):
         ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
         ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=pair)
     ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
-    ax.set(xlabel="layer", ylim=(-1, 1.05))
+    ax.set(xlabel="layer", ylim=(-0.6, 1.05))
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return ax
 

@@ -233,3 +233,37 @@ def test_strata_keep_groups_in_their_task():
     free = consistency.level_against_agreement(sd, levels)["p"].iloc[0]
     within = consistency.level_against_agreement(sd, levels, strata=task)["p"].iloc[0]
     assert free < 0.05 < within, "all of the correlation is between the tasks"
+
+
+def test_an_association_within_tasks_is_found_though_tasks_differ_the_other_way():
+    """Simpson's paradox: in each task more SD goes with more agreement, between them with less."""
+    task = np.repeat([0, 1], 5)
+    inside = np.tile(np.arange(5.0), 2)
+    levels = pd.DataFrame({"a": inside - 20 * task})
+    found = consistency.level_against_agreement(inside + 20 * task, levels, strata=task).iloc[0]
+    assert found["r"] < -0.9 and found["within"] == pytest.approx(1) and found["p"] < 0.01
+    alone = consistency.level_against_agreement(inside + 20 * task, levels).iloc[0]
+    assert alone["within"] == pytest.approx(alone["r"])
+
+
+def test_strata_hold_the_level_of_the_test_though_tasks_differ():
+    rng = np.random.default_rng(12)
+    task = np.repeat([0, 1], 5)
+    p = []
+    for _ in range(300):
+        levels = pd.DataFrame({"a": rng.normal(size=10) - 5 * task})
+        sd = rng.normal(size=10) + 5 * task
+        found = consistency.level_against_agreement(sd, levels, strata=task, n_permutations=199)
+        p.append(found["p"].iloc[0])
+    assert stats.binomtest(int((np.array(p) <= 0.05).sum()), 300, 0.05).pvalue > 0.01
+
+
+def test_groups_of_the_same_seeds_are_resampled_together():
+    values = np.arange(8.0)
+    one = {"a": lambda w: w @ values / w.sum(1), "b": lambda w: w @ values**2 / w.sum(1)}
+    _, together = consistency.resampled_values([one, one], [8, 8], paired=True)
+    assert (together["a"][:, 0] == together["a"][:, 1]).all()
+    _, apart = consistency.resampled_values([one, one], [8, 8])
+    assert (apart["a"][:, 0] != apart["a"][:, 1]).mean() > 0.5
+    with pytest.raises(ValueError, match="paired groups have the same seeds"):
+        consistency.resampled_values([one, one], [8, 7], paired=True)

@@ -240,7 +240,7 @@ def make(*arguments):
     ("arguments", "message"),
     [
         (["run", "CONFIG=quik"], "quik.yaml: did you mean quick?"),
-        (["run", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign, glue, ladder, methods, paper"),
+        (["run", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign, failing, glue, ladder, methods"),
         (["run", "CONFIG=paper/du-nguyen-standrad"], "did you mean du-nguyen-standard"),
         (["run", "PROFILE=locl"], "PROFILE=locl: there is no such profile; valid: local"),
         (["run", "SEEDS_PER_JOB=two"], "seeds_per_job = 'two' is str, expected int"),
