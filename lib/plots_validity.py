@@ -1,6 +1,7 @@
 """Figures about the validity and consistency of measures, in the style of ``lib.plots``."""
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -127,4 +128,31 @@ def correlation_dots(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
     ax.set_yticks(np.arange(len(pairs))[::-1], pairs)
     ax.set(xlim=(-1.02, 1.02))
+    return ax
+
+
+def seeds_heatmap(ax: Axes, table: pd.DataFrame, *, label: str) -> Axes:
+    """Tasks × seeds, the best seed of each task marked; darker is better."""
+    sns.heatmap(table, cmap="Blues", cbar_kws={"label": label, "shrink": 0.8}, ax=ax)
+    for row, values in enumerate(table.to_numpy()):
+        best = np.flatnonzero(values == values.max())
+        ax.plot(best + 0.5, np.full(len(best), row + 0.5), "*", color="white", markersize=5)
+    ax.tick_params(length=0, axis="both", labelrotation=0)
+    ax.set(xlabel="seed", ylabel="")
+    return ax
+
+
+def size_trend(ax: Axes, table: pd.DataFrame, *, label: str, colour: int = 0) -> Axes:
+    """A quantity with its interval against the number of training examples, on a logarithmic axis.
+
+    ``table`` is indexed by training size, with columns ``value, low, high``.
+    """
+    hue, marker = SERIES[colour]
+    below, above = table["value"] - table["low"], table["high"] - table["value"]
+    ax.errorbar(table.index, table["value"], [below, above], fmt=marker, color=hue, label=label,
+                elinewidth=0.8)  # fmt: skip
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.set(xlabel="training examples")
+    plt.setp(ax.get_xticklabels(which="both"), rotation=0)
     return ax

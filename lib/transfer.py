@@ -1,4 +1,6 @@
-"""Does a lucky seed transfer to other tasks? Kendall's W of the ranks that tasks give to seeds."""
+"""Does a lucky seed transfer to other tasks? Scores made comparable, and Kendall's W of the ranks
+that tasks give to seeds.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +8,39 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from lib.errors import nearest
 from lib.variance import N_PERMUTATIONS, share_beyond
+
+#: What the normalised score ζ of Bui, Savova & Wang (2025, figure 3) may be; which of them it is
+#: could not be verified.
+ZETAS = ("min-max", "z-score", "ratio to the best", "ratio to the mean")
+
+
+def zeta(scores: np.ndarray, form: str) -> np.ndarray:
+    """(m, n) the scores of n seeds on m tasks, made comparable between tasks.
+
+    ``min-max``: 0 the worst, 1 the best seed of a task; ``z-score``: in standard deviations (ddof
+    1) from the mean; ``ratio to the best`` and ``ratio to the mean``: as named. The first two are 0
+    on a task where all seeds tie.
+    """
+    scores = np.asarray(scores, float)
+    if form not in ZETAS:
+        raise ValueError(f"form = {form!r} is unknown: {nearest(form, ZETAS)}")
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise ValueError(f"scores has shape {scores.shape}; expected (tasks, seeds), two or more")
+    best, mean = scores.max(1, keepdims=True), scores.mean(1, keepdims=True)
+    if form == "ratio to the best":
+        return scores / best
+    if form == "ratio to the mean":
+        return scores / mean
+    if form == "min-max":
+        worst = scores.min(1, keepdims=True)
+        above, span = scores - worst, best - worst
+    else:
+        above, span = scores - mean, scores.std(1, ddof=1, keepdims=True)
+    return np.divide(
+        above, span, out=np.zeros_like(above), where=np.ptp(scores, 1, keepdims=True) > 0
+    )
 
 
 class Concordance(NamedTuple):

@@ -7,6 +7,8 @@ of their released notebook is here as published, beside one whose intervals resa
 Arrays: S runs, L layers; distances are (L, S, S), symmetric, of one measure.
 """
 
+import itertools
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ from lib.resampling import Interval, pair_means
 #: Layers in three equal parts, from the embeddings up.
 BANDS = ("bottom", "middle", "top")
 N_PERMUTATIONS = 9999
+#: Permutation tests of two kinds of runs are exact where so many ways or fewer exist.
+ENUMERATED = 100_000
 
 
 def bands(n_layers: int) -> np.ndarray:
@@ -158,8 +162,9 @@ def separation(
     """Are failed runs farther apart than successful ones, or closer together?
 
     Du & Nguyen compare the two means by eye (nb 9). Here ``p`` is two-sided, of permuting which
-    runs failed: pairs share runs, so the runs are what can be exchanged. Pairs of a failed and a
-    successful run are in neither mean, as published.
+    runs failed: pairs share runs, so the runs are what can be exchanged. All ways are gone through
+    where there are ``ENUMERATED`` or fewer, otherwise ``n_permutations`` drawn. Pairs of a failed
+    and a successful run are in neither mean, as published.
 
     Parameters
     ----------
@@ -178,12 +183,9 @@ def separation(
     rows = [np.flatnonzero(failed), np.flatnonzero(~failed)]
     parts = [partial(pair_means, distances[np.ix_(part, part)]) for part in rows]
     found = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.broadcast_to(failed, (n_permutations, len(failed))), axis=1)
-    drawn = pair_means(distances, shuffled.astype(float))
-    drawn = drawn - pair_means(distances, (~shuffled).astype(float))
-    beyond = (np.abs(drawn) >= abs(found.value) * (1 - 1e-12)).sum()
-    p = float((beyond + 1) / (n_permutations + 1))
+    splits = _splits(failed, n_permutations, seed)
+    drawn = pair_means(distances, splits) - pair_means(distances, 1 - splits)
+    p = float((np.abs(drawn) >= abs(found.value) - 1e-12).mean())
     means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
     return Separation(*means, found._replace(p=p))
 
@@ -205,7 +207,8 @@ def between_settings(
 ) -> Between:
     """Are runs of two settings farther from each other than runs of one?
 
-    ``p`` is one-sided, of permuting which run is of which setting.
+    ``p`` is one-sided, of permuting which run is of which setting (as in ``separation``).
+    The settings must not share seeds: two runs of one seed may be closer than two of one setting.
 
     Parameters
     ----------
@@ -218,15 +221,31 @@ def between_settings(
             f"second has shape {second.shape} and {second.sum()} runs; expected "
             f"({len(distances)},) with at least two of each setting"
         )
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permuted(np.broadcast_to(second, (n_permutations, len(second))), axis=1)
-    kinds = np.vstack([second, shuffled]).astype(float)
-    within = (pair_means(distances, kinds) + pair_means(distances, 1 - kinds)) / 2
-    total = np.einsum("bi,ij,bj->b", kinds, np.asarray(distances, float), 1 - kinds, optimize=True)
-    between = total / (second.sum() * (~second).sum())
-    excess = between - within
-    p = ((excess[1:] >= excess[0] - 1e-12).sum() + 1) / (n_permutations + 1)
-    return Between(float(within[0]), float(between[0]), float(p))
+    distances = np.asarray(distances, float)
+
+    def means(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        within = (pair_means(distances, kinds) + pair_means(distances, 1 - kinds)) / 2
+        total = np.einsum("bi,ij,bj->b", kinds, distances, 1 - kinds, optimize=True)
+        return within, total / (second.sum() * (~second).sum())
+
+    within, between = (float(mean[0]) for mean in means(second[None].astype(float)))
+    drawn = np.subtract(*means(_splits(second, n_permutations, seed))[::-1])
+    return Between(within, between, float((drawn >= between - within - 1e-12).mean()))
+
+
+def _splits(kind: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+    """(B, S) which of S runs may be of a kind, if so many are: all ways, or the given one and
+    draws. The share of rows that go as far as the given one is the p of a permutation test.
+    """
+    size, chosen = len(kind), int(kind.sum())
+    if math.comb(size, chosen) > ENUMERATED:
+        rng = np.random.default_rng(seed)
+        drawn = rng.permuted(np.broadcast_to(kind, (n_permutations, size)), axis=1)
+        return np.vstack([kind, drawn]).astype(float)
+    rows = np.array(list(itertools.combinations(range(size), chosen)))
+    found = np.zeros((len(rows), size))
+    np.put_along_axis(found, rows, 1.0, axis=1)
+    return found
 
 
 def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:

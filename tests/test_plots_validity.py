@@ -87,9 +87,22 @@ def test_correlations_of_procedures_share_a_line(ax):
     assert ax.lines[0].get_ydata()[0] > ax.lines[1].get_ydata()[0] > ax.lines[0].get_ydata()[1]
 
 
-def test_correlations_are_curves_over_layers(ax):
+def test_every_best_seed_of_a_task_is_starred(ax):
+    table = pd.DataFrame([[0.0, 1.0, 0.5], [1.0, 0.2, 1.0]], ["t", "u"], [42, 52, 62])
+    plots_validity.seeds_heatmap(ax, table, label="ζ")
+    stars = {(x, y) for line in ax.lines for x, y in points(line).items()}
+    assert stars == {(1.5, 0.5), (0.5, 1.5), (2.5, 1.5)}
+
+
+def test_curves_over_layers_and_sizes(ax):
     table = pd.DataFrame(
         {"pair": ["x", "x"], "layer": [1, 2], "value": [0.5, 0.6], "low": [0, 0], "high": [1, 1]}
     )
     plots_validity.correlation_curves(ax, table)
     assert ax.lines[0].get_label() == "x" and points(ax.lines[0]) == {1: 0.5, 2: 0.6}
+    _, other = plt.subplots()
+    sizes = pd.DataFrame({"value": [3.0, 2.0], "low": [2, 1.5], "high": [5, 2.1]}, [100, 1000])
+    plots_validity.size_trend(other, sizes, label="one task")
+    bars = other.containers[0].lines[2][0].get_segments()
+    assert [segment[:, 1].tolist() for segment in bars] == [[2, 5], [1.5, 2.1]]
+    assert other.get_xscale() == "log"

@@ -493,3 +493,20 @@ def test_the_notebook_reads_grids_of_every_kind(tmp_path, monkeypatch):
     drawn = pd.read_csv(tmp_path / "figures/grids/11_components.csv")
     assert set(drawn["setting"]) == {"nyt", "amazon", "boolq"}
     assert set(drawn["source"]) == {"init", "order", "rest", "interaction", "dropout"}
+
+
+def test_zeta_by_hand():
+    scores = np.array([[0.5, 0.7, 0.9], [0.6, 0.6, 0.6]])
+    expected = {
+        "min-max": [[0, 0.5, 1], [0, 0, 0]],
+        "z-score": [[-1, 0, 1], [0, 0, 0]],
+        "ratio to the best": [[5 / 9, 7 / 9, 1], [1, 1, 1]],
+        "ratio to the mean": [[5 / 7, 1, 9 / 7], [1, 1, 1]],
+    }
+    assert tuple(expected) == transfer.ZETAS
+    for form, values in expected.items():
+        np.testing.assert_allclose(transfer.zeta(scores, form), values, atol=1e-12)
+    with pytest.raises(ValueError, match="did you mean min-max"):
+        transfer.zeta(scores, "minmax")
+    with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
+        transfer.zeta(scores[0], "min-max")
