@@ -6,7 +6,7 @@ with *published*), and as runs can support them. A measure is a **statistic** of
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,7 @@ N_PERMUTATIONS = 9999
 
 def pair_means_with_self(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(B,) mean over all pairs of positions of a resample; a run drawn twice is at distance 0 of
-    itself, as in the released bootstrap (nb 10). What comes of it: ``self_pair_correlation``.
+    itself, as in the released bootstrap (nb 10). What comes of it: ``chance_correlation``.
     """
     distances = np.where(np.eye(len(distances), dtype=bool), 0.0, distances)
     drawn = weights.sum(1)
@@ -77,29 +77,28 @@ def bootstrap_correlations(
     return values.corr()
 
 
-def self_pair_correlation(
+def chance_correlation(
     a: np.ndarray,
     b: np.ndarray,
+    pair_means: Callable[[np.ndarray, np.ndarray], np.ndarray] = pair_means_with_self,
     *,
     n_shuffles: int = 200,
     n_resamples: int = N_PUBLISHED,
     seed: int = 0,
 ) -> np.ndarray:
-    """(n_shuffles,) correlations that the released bootstrap finds where there is nothing.
+    """(n_shuffles,) correlations that a bootstrap finds where there is nothing to find.
 
     The runs of the second measure are relabelled at random, so that the two matrices (S, S) have
-    the sizes they have and nothing in common; what is left is the number of pairs of a run with
-    itself, zero in both measures in the same resamples.
+    the sizes they have and nothing in common. With the mean of the released bootstrap what is left
+    is the number of pairs of a run with itself, zero in both measures in the same resamples; with
+    ``resampling.pair_means`` nothing is left but chance.
     """
     weights = run_weights(len(a), n_resamples, seed)
     rng = np.random.default_rng(seed)
-    first = pair_means_with_self(a, weights)
-    found = []
-    for _ in range(n_shuffles):
-        order = rng.permutation(len(b))
-        second = pair_means_with_self(b[np.ix_(order, order)], weights)
-        found.append(np.corrcoef(first, second)[0, 1])
-    return np.array(found)
+    orders = rng.permuted(np.tile(np.arange(len(b)), (n_shuffles, 1)), axis=1)
+    shuffled = np.asarray(b, float)[orders[:, :, None], orders[:, None, :]]
+    first = pair_means(np.asarray(a, float), weights)
+    return np.array([np.corrcoef(first, pair_means(one, weights))[0, 1] for one in shuffled])
 
 
 def _signs(values: np.ndarray) -> np.ndarray:
@@ -163,6 +162,36 @@ def rank_agreement(
         low, high = percentile_interval(kendall(resampled[a], resampled[b]), level, n_runs=fewest)
         rows.append((a, b, float(kendall(values[a], values[b])), low, high, float(p)))
     return pd.DataFrame(rows, columns=["a", "b", "tau", "low", "high", "p"])
+
+
+def mean_rank_agreement(
+    tables: Sequence[pd.DataFrame], *, n_permutations: int = N_PERMUTATIONS, seed: int = 0
+) -> pd.DataFrame:
+    """Mean over tables of Kendall's τ of every two measures: what no table of few methods can show.
+
+    A row a pair, and one (``all``, ``all``) for the mean over pairs: ``a, b, tau, p``. ``p`` is
+    two-sided, of permuting the methods of each measure in each table: where measures order methods
+    independently, any order goes with any other.
+
+    Parameters
+    ----------
+    tables : a row a method and a column a measure, the same measures in all; one a task, say
+    """
+    rng = np.random.default_rng(seed)
+    names = list(tables[0])
+    draws = []
+    for table in tables:
+        values = table[names].to_numpy(float).T
+        shuffled = rng.permuted(np.broadcast_to(values, (n_permutations, *values.shape)), axis=2)
+        draws.append(np.concatenate([values[None], shuffled]))
+    rows, taus = [], []
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        taus.append(np.mean([kendall(values[:, i], values[:, j]) for values in draws], axis=0))
+        rows.append((a, b))
+    taus = np.array([*taus, np.mean(taus, axis=0)])
+    p = (np.abs(taus) >= np.abs(taus[:, :1]) - 1e-12).mean(1)
+    found = pd.DataFrame([*rows, ("all", "all")], columns=["a", "b"])
+    return found.assign(tau=taus[:, 0], p=p)
 
 
 def rank_support(resampled: np.ndarray) -> np.ndarray:

@@ -57,6 +57,23 @@ def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
     return ax
 
 
+def kind_differences(ax: Axes, table: pd.DataFrame) -> Axes:
+    """Failed minus successful against layer, with intervals, the measures beside each other.
+
+    ``table`` has columns ``measure, layer, value, low, high``.
+    """
+    shown = list(table.groupby("measure"))
+    for (measure, part), aside in zip(shown, np.linspace(-0.2, 0.2, len(shown)), strict=True):
+        _, colour, marker = LOOKS[measure]
+        sizes = [part["value"] - part["low"], part["high"] - part["value"]]
+        ax.errorbar(part["layer"] + aside, part["value"], sizes, fmt=marker, color=colour,
+                    elinewidth=0.8, markersize=3.5)  # fmt: skip
+    ax.axhline(0, color=INK, linewidth=0.6)
+    ax.set(xlabel="layer")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return ax
+
+
 def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     """Each measure, divided by its value at the largest dose, against the dose, both logarithmic.
 
@@ -67,7 +84,9 @@ def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     for measure in table:
         label, colour, marker = LOOKS[measure]
         relative = table[measure] / table[measure].iloc[-1]
-        ax.plot(doses, relative, color=colour, marker=marker, label=label)
+        # Kappa is in proportion to disagreement where the answers are balanced: both must be seen.
+        looks = {"markersize": 7, "zorder": 1.5} if measure == "kappa" else {}
+        ax.plot(doses, relative, color=colour, marker=marker, label=label, **looks)
     ax.set(xscale="log", yscale="log", xlabel="size of the noise")
     ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
@@ -90,6 +109,9 @@ def part_values(ax: Axes, table: pd.DataFrame) -> Axes:
             x = np.full(len(part), place + (i - (len(fractions) - 1) / 2) * 0.35)
             face = "white" if i == 0 else colour
             ax.plot(x, part["value"] / part["full"], marker, color=colour, mfc=face, markersize=3.5)
+    for i, fraction in enumerate(fractions):
+        face = "white" if i == 0 else INK
+        ax.plot([], [], "o", color=INK, mfc=face, markersize=3.5, label=f"{fraction:.0%} of them")
     ax.axhline(1, color=INK, linewidth=0.6)
     ax.set_xticks(range(len(order)), names_of(order), rotation=40, ha="right")
     ax.set_ylim(0, None)
@@ -101,11 +123,17 @@ def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> Axes:
 
     A marker's area is ``support``, the share of resamples that give the method that rank.
     """
+
+    def area(share: np.ndarray | float) -> np.ndarray | float:
+        return 70 * share + 3
+
     for (method, row), (colour, marker) in zip(ranks.iterrows(), SERIES, strict=False):
         x = np.arange(len(row))
         ax.plot(x, row, color=colour, linewidth=0.9, alpha=0.6)
-        ax.scatter(x, row, s=70 * support.loc[method].to_numpy(float) + 3, color=colour,
+        ax.scatter(x, row, s=area(support.loc[method].to_numpy(float)), color=colour,
                    marker=marker, label=method, zorder=3, linewidths=0)  # fmt: skip
+    for share in (0.3, 0.6, 1.0):
+        ax.scatter([], [], s=area(share), color=INK, linewidths=0, label=f"support {share:.0%}")
     ax.set_xticks(range(ranks.shape[1]), names_of(list(ranks)), rotation=40, ha="right")
     ax.set_yticks(range(1, len(ranks) + 1))
     ax.set_ylim(len(ranks) + 0.5, 0.5)

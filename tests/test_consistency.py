@@ -87,8 +87,19 @@ def test_correlation_that_self_pairs_induce(variation, expected):
         for matrix in (a, b):
             matrix[upper] = rng.gamma(1 / variation**2, variation**2, len(upper[0]))
         a, b = a + a.T, b + b.T
-        found.append(consistency.self_pair_correlation(a, b, n_shuffles=1, seed=draw).item())
+        found.append(consistency.chance_correlation(a, b, n_shuffles=1, seed=draw).item())
     assert np.mean(found) == pytest.approx(expected, abs=0.07)
+
+
+def test_relabelled_runs_leave_self_pairs_or_nothing():
+    rng = np.random.default_rng(6)
+    _, _, matrices = group(rng)
+    a, b = 5 + matrices["cka"], 5 + matrices["op"]
+    a, b = (matrix * (1 - np.eye(10)) for matrix in (a, b))
+    with_self = consistency.chance_correlation(a, b, n_shuffles=200)
+    distinct = consistency.chance_correlation(a, b, resampling.pair_means, n_shuffles=200)
+    assert with_self.min() > 0.3
+    assert abs(distinct.mean()) < 4 * distinct.std() / np.sqrt(200)
 
 
 def test_kendall_is_scipys_with_ties_too():
@@ -110,6 +121,37 @@ def test_rank_agreement_of_groups_that_do_not_vary_is_the_plain_one():
     tau, p = stats.kendalltau(a, b)
     assert (row.tau, row.low, row.high) == pytest.approx((tau,) * 3)
     assert row.p == pytest.approx(p)
+
+
+def test_mean_rank_agreement_by_hand():
+    """Two tables of three methods: τ of a and b is 1 and 1/3, so 2/3 in the mean. Of the 36 ways to
+    pair two orders of three, the sum of two τ (1, 1/3, 1/3, −1/3, −1/3, −1) is at least 4/3 away
+    from 0 in 2 · (1 + 2 · 2) = 10.
+    """
+    tables = [
+        pd.DataFrame({"a": [1.0, 2, 3], "b": [10.0, 20, 30]}),
+        pd.DataFrame({"a": [1.0, 2, 3], "b": [20.0, 10, 30]}),
+    ]
+    found = consistency.mean_rank_agreement(tables, n_permutations=20_000)
+    pair, every = found.itertuples(index=False)
+    assert (pair.a, pair.b, every.a) == ("a", "b", "all")
+    assert pair.tau == every.tau == pytest.approx(2 / 3)
+    assert pair.p == every.p == pytest.approx(10 / 36, abs=0.012)
+
+
+def test_mean_rank_agreement_finds_what_no_table_shows_and_nothing_in_noise():
+    rng = np.random.default_rng(7)
+
+    def p_of(shared):
+        tables = []
+        for _ in range(6):
+            x = shared * rng.normal(size=(5, 1)) + rng.normal(size=(5, 3))
+            tables.append(pd.DataFrame(x, columns=list("abc")))
+        return consistency.mean_rank_agreement(tables, n_permutations=199)["p"].to_numpy()
+
+    null = np.array([p_of(0) for _ in range(150)])
+    assert (null <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
+    assert np.mean([p_of(1)[-1] <= 0.05 for _ in range(20)]) > 0.7
 
 
 def test_rank_agreement_is_wider_with_fewer_runs():

@@ -36,6 +36,17 @@ def test_failed_runs_are_dashed_and_hollow(ax):
     assert {line.get_markerfacecolor() for line in dashed} == {"white"}
 
 
+def test_differences_of_kinds_have_their_intervals(ax):
+    table = pd.DataFrame(
+        {"measure": ["cka", "op"], "layer": [1, 1], "value": [0.2, -0.1], "low": [0.1, -0.3],
+         "high": [0.4, 0.0]}
+    )  # fmt: skip
+    plots_validity.kind_differences(ax, table)
+    drawn = [bars.lines[2][0].get_segments()[0] for bars in ax.containers]
+    np.testing.assert_allclose([bar[:, 1] for bar in drawn], [[0.1, 0.4], [-0.3, 0.0]])
+    assert drawn[0][0, 0] < 1 < drawn[1][0, 0], "the measures stand beside each other"
+
+
 def test_doses_are_relative_to_the_largest_and_none_is_zero(ax):
     table = pd.DataFrame({"cka": [0.0, 0.1, 0.4], "sd": [0.0, 0.03, 0.02]}, index=[0.0, 0.1, 0.2])
     plots_validity.dose_curves(ax, table)
@@ -51,8 +62,10 @@ def test_a_marker_is_as_large_as_the_support_of_its_rank(ax):
     support = pd.DataFrame({"sd": [1.0, 0.5], "cka": [0.25, 0.75]}, index=ranks.index)
     plots_validity.bump_chart(ax, ranks, support)
     assert [list(line.get_ydata()) for line in ax.lines] == [[1, 2], [2, 1]]
-    areas = np.array([dots.get_sizes() for dots in ax.collections])
+    methods, key = ax.collections[:2], ax.collections[2:]
+    areas = np.array([dots.get_sizes() for dots in methods])
     assert (np.argsort(areas.ravel()) == np.argsort(support.to_numpy().ravel())).all()
+    assert key[-1].get_sizes() == areas.max() and key[-1].get_label() == "support 100%"
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "rank 1 is on top"
     assert [text.get_text() for text in ax.get_xticklabels()] == ["SD", "CKA"]
 
@@ -72,6 +85,10 @@ def test_parts_are_relative_to_all_examples_and_the_smallest_is_hollow(ax):
     assert ([2.0], "white") in drawn and ([0.25], "white") in drawn
     (filled,) = [values for values, face in drawn if face != "white" and len(values) == 1]
     assert filled == pytest.approx([0.75])
+    _, names = ax.get_legend_handles_labels()
+    faces = {line.get_label(): line.get_markerfacecolor() for line in ax.lines}
+    key = {name: faces[name] for name in names}
+    assert key == {"10% of them": "white", "50% of them": plots_validity.INK}
 
 
 def test_correlations_of_procedures_share_a_line(ax):
