@@ -1,7 +1,6 @@
 """Figures about the validity and consistency of measures, in the style of ``lib.plots``."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -181,6 +180,6 @@ def size_trend(ax: Axes, table: pd.DataFrame, *, label: str, colour: int = 0) ->
                 elinewidth=0.8)  # fmt: skip
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.set(xlabel="training examples")
-    plt.setp(ax.get_xticklabels(which="both"), rotation=0)
     return ax
