@@ -21,10 +21,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MAKELEVEL"] = "0"
 os.environ["MAKEFLAGS"] = ""
 
+from redrawn import Redrawn
+
 from lib import paths
 from lib.config import Setting
 
 pytest.register_assert_rewrite("faults_support")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where nbval executes notebooks, watch the committed figures, once for all processes."""
+    if config.getoption("nbval", False) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Redrawn(paths.ROOT / "figures"))
+
 
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
 BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]

@@ -1,13 +1,13 @@
 """What is committed: no sentence of a data set, nothing large, figures that redraw to the byte."""
 
+import os
 import re
-import shutil
 import subprocess
-import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import copy_project, environment_of
+from redrawn import Redrawn
 
 from lib import assets, bigbench_tasks, paths, plots, tasks
 from lib.errors import TaskError
@@ -105,24 +105,21 @@ def test_a_figure_without_description_is_refused(tmp_path):
         plots.save(plt.figure(), "x", alt="a plot", data=pd.DataFrame(), results="demo")
 
 
-@pytest.mark.slow
-def test_figures_redraw_to_the_same_bytes(tmp_path):
-    """The notebooks that draw, executed on the committed results in a copy of the project."""
-    project = copy_project(tmp_path / "project")
-    shutil.rmtree(project / "figures")
-    drawing = [
-        path for path in sorted((project / "notebooks").glob("*.ipynb"))
-        if "plots.save(" in path.read_text()
-    ]  # fmt: skip
-    for notebook in drawing:
-        command = [sys.executable, "-m", "papermill", "-k", "python3", "--no-progress-bar"]
-        done = subprocess.run(
-            [*command, str(notebook), str(tmp_path / "out.ipynb")],
-            cwd=project, env=environment_of(project), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-    for figure in sorted((paths.ROOT / "figures").glob("*.*")):
-        assert (project / "figures" / figure.name).read_bytes() == figure.read_bytes(), figure.name
+def test_a_figure_that_is_not_redrawn_to_the_same_bytes_is_noticed(tmp_path):
+    """What the session's plugin says of the figures after nbval has executed the notebooks."""
+    for name in ("31_a.svg", "31_b.svg", "31_c.svg", "31_d.svg", "32_a.svg"):
+        (tmp_path / name).write_text("drawn")
+        os.utime(tmp_path / name, (0, 0))
+    watched = Redrawn(tmp_path)
+    watched.pytest_runtest_logreport(
+        SimpleNamespace(nodeid="notebooks/31_concurrent_validity.ipynb::Cell 1", when="call")
+    )
+    (tmp_path / "31_a.svg").write_text("drawn")
+    (tmp_path / "31_b.svg").write_text("drawn otherwise")
+    (tmp_path / "31_d.svg").unlink()
+    (tmp_path / "31_e.svg").write_text("drawn")
+    said = [fault.split(":")[0] for fault in watched.faults()]
+    assert said == ["31_b.svg", "31_c.svg", "31_e.svg", "31_d.svg"]
 
 
 @pytest.mark.parametrize("measure", ["cka", "op", "svcca"])
