@@ -179,7 +179,7 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
     assert engine.planned() == {}
     edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.98")
     assert engine.planned() == {"finetune": 1, "measure_group": 2, **ANALYSES}
-    assert engine.call().returncode == 0
+    assert engine.call("--until", "measure_group").returncode == 0
     assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
     assert {path for path in runs if path.stat().st_mtime_ns != times[path]} == {runs[0]}
 
@@ -193,14 +193,14 @@ def test_a_wrong_value_in_the_grid_stops_before_any_job(engine, edited):
 
 def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
     edited("config/smallest.yaml", "[1.0e-3, 2.0e-3]", "1.0e-3\n  - {train_rows: 81}")
-    done = engine.call("--retries", "0")
+    done = engine.call("--retries", "0", "--until", "measure_group")
     assert done.returncode != 0
     assert "train_rows = 81, but days.csv has 80 training rows" in done.stdout + done.stderr
 
 
 def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     """Without keep_vectors: the shards' markers fall with the vectors; the tables stay."""
-    assert engine.call().returncode == 0
+    assert engine.call("--until", "measure_group").returncode == 0
     results = engine.project / "data/results/smallest"
     members = sorted(path.name for path in results.glob("bert-tiny*"))
     edited("config/smallest.yaml", "unions: {}", f"unions: {{both: [{', '.join(members)}]}}")

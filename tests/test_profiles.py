@@ -39,6 +39,7 @@ SCRIPTS = {
     "squeue": 'echo "1|FAILED"',
     "scontrol": 'echo "MinJobAge = 300 sec"',
     "sinfo": 'echo "main*"',
+    "sacct": "echo mine",
     "sacctmgr": "echo mine",
 }
 #: What rules call `python`: notes its arguments and the threads that it is given, and fails.
@@ -70,7 +71,17 @@ def engine(project, *options, **environment):
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,  # an error in a thread of the executor would leave the engine waiting
     )
+
+
+def pretend(folder, scripts):
+    """Commands of Slurm that do as the scripts say; without any, the plugin asks nothing."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
 
 
 @pytest.mark.parametrize("snakefile", SNAKEFILES)
@@ -105,11 +116,11 @@ def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(
 ):
     """Where its controller does not answer, each question takes nine seconds."""
     asked = tmp_path / "asked"
-    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$SLURM_CONF" >> {asked}\nexit 1\n')
-    (tmp_path / "scontrol").chmod(0o755)
+    note = f'echo "$SLURM_CONF" >> {asked}\nexit 1'
+    pretended = pretend(tmp_path / "bin", {**SCRIPTS, "scontrol": note})
     environment = environment_of(project)
     environment.pop("SLURM_CONF", None)
-    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{pretended}{os.pathsep}{environment['PATH']}"
     command = ["make", "-n", "run", f"PY={sys.executable}", f"PROFILE={name}", "CONFIG=two"]
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     assert set(asked.read_text().splitlines()) == {asked_with}
@@ -118,13 +129,9 @@ def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(
 @pytest.fixture
 def submit(project, tmp_path):
     """Calls the engine on the pretended cluster; returns what sbatch, srun and python noted."""
-    pretended = tmp_path / "bin"
-    pretended.mkdir()
-    for name, script in SCRIPTS.items():
-        (pretended / name).write_text(f"#!/bin/sh\n{script}\n")
+    pretended = pretend(tmp_path / "bin", SCRIPTS)
     (pretended / "python").write_text(PYTHON.format(python=sys.executable))
-    for path in pretended.iterdir():
-        path.chmod(0o755)
+    (pretended / "python").chmod(0o755)
 
     def call(name, *options, run="", seeds_per_job=1):
         notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
