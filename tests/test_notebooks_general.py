@@ -112,13 +112,12 @@ def mixed():
 def test_every_analysis_runs(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     write(kind.__name__, *kind())
-    for notebook in NOTEBOOKS:
-        done = run_python(
-            "-m", "papermill", "-k", "python3", "--no-progress-bar",
-            str(paths.ROOT / f"notebooks/{notebook}.ipynb"), str(tmp_path / "out.ipynb"),
-            "-p", "results", kind.__name__, COMPENDIUM_OUTPUT=str(tmp_path),
-        )  # fmt: skip
-        assert done.returncode == 0, f"{notebook}: {done.stderr[-1500:]}"
+    done = run_python(
+        str(paths.ROOT / "tests/execute_notebooks.py"), kind.__name__,
+        *(str(paths.ROOT / f"notebooks/{notebook}.ipynb") for notebook in NOTEBOOKS),
+        COMPENDIUM_OUTPUT=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     drawn = {path.stem for path in (tmp_path / "figures" / kind.__name__).glob("*.svg")}
     assert {"20_measures", "21_layers", "22_macro_micro", "50_seeds", "50_agreement"} <= drawn
     assert ("13_gradients" in drawn) == (kind is one_ladder)

@@ -1,0 +1,28 @@
+"""``python execute_notebooks.py RESULTS NOTEBOOK …``: analyses of other results, in one process.
+
+papermill starts a kernel for each notebook, which takes longer than most analyses of small results.
+"""
+
+import sys
+
+import matplotlib
+import matplotlib.pyplot as plt
+import nbformat
+from IPython.core.interactiveshell import InteractiveShell
+
+
+def execute(shell: InteractiveShell, path: str, results: str) -> None:
+    """Run the code cells in order, with ``results`` in place of the parameter of that name."""
+    shell.reset(new_session=True)
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            shell.run_cell(cell.source, store_history=True).raise_error()
+            if "parameters" in cell.metadata.get("tags", []):
+                shell.user_ns["results"] = results
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    matplotlib.use("Agg")
+    for notebook in sys.argv[2:]:
+        execute(InteractiveShell.instance(), notebook, sys.argv[1])
