@@ -49,7 +49,7 @@ def test_no_list_names_a_host_or_a_folder():
 
 def test_every_import_is_a_direct_dependency():
     provided = {"sklearn": "scikit-learn", "yaml": "pyyaml", "procrustes": "qc-procrustes"}
-    provided["cka"] = "pytorch-cka"
+    provided |= {"cka": "pytorch-cka", "IPython": "ipython"}
     direct = names(requirement_lines("requirements.txt"))
     imported = set()
     for path in [*paths.ROOT.glob("lib/**/*.py"), *paths.ROOT.glob("tests/*.py")]:
