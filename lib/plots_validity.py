@@ -28,15 +28,32 @@ def names_of(measures: list[str]) -> list[str]:
     return [LOOKS[measure][0] for measure in measures]
 
 
-def correlation_curves(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
-    for (pair, part), (colour, marker) in zip(table.groupby("pair"), PAIRS, strict=False):
+def _banded_curves(
+    ax: Axes, table: pd.DataFrame, series: str, looks: list[tuple[str, str]]
+) -> Axes:
+    """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``."""
+    for (name, part), (colour, marker) in zip(table.groupby(series), looks, strict=False):
         ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
-        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=pair)
-    ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
-    ax.set(xlabel="layer", ylim=(-0.6, 1.05))
+        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=name)
+    ax.set(xlabel="layer")
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     return ax
+
+
+def correlation_curves(ax: Axes, table: pd.DataFrame) -> Axes:
+    """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
+    _banded_curves(ax, table, "pair", PAIRS)
+    ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
+    ax.set(ylim=(-0.6, 1.05))
+    return ax
+
+
+def method_curves(ax: Axes, table: pd.DataFrame) -> Axes:
+    """Mean distance against layer, a line a ``method``, with bands ``low`` to ``high``.
+
+    Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
+    """
+    return _banded_curves(ax, table, "method", SERIES)
 
 
 def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:

@@ -36,6 +36,18 @@ def test_failed_runs_are_dashed_and_hollow(ax):
     assert {line.get_markerfacecolor() for line in dashed} == {"white"}
 
 
+def test_each_method_has_its_curve_and_band(ax):
+    table = pd.DataFrame(
+        {"method": ["llrd", "llrd", "mixout", "mixout"], "layer": [1, 2, 1, 2],
+         "value": [0.1, 0.2, 0.3, 0.4], "low": [0.0, 0.1, 0.2, 0.3], "high": [0.2, 0.4, 0.5, 0.6]}
+    )  # fmt: skip
+    plots_validity.method_curves(ax, table)
+    drawn = {line.get_label(): points(line) for line in ax.lines}
+    assert drawn == {"llrd": {1: 0.1, 2: 0.2}, "mixout": {1: 0.3, 2: 0.4}}
+    ends = [band.get_paths()[0].get_extents() for band in ax.collections]
+    np.testing.assert_allclose([(end.ymin, end.ymax) for end in ends], [(0.0, 0.4), (0.2, 0.6)])
+
+
 def test_differences_of_kinds_have_their_intervals(ax):
     table = pd.DataFrame(
         {"measure": ["cka", "op"], "layer": [1, 1], "value": [0.2, -0.1], "low": [0.1, -0.3],
