@@ -46,7 +46,7 @@ status: $(READY)  ## runs done, failed and missing of each setting, and the time
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	$(PY) -m pytest -n 2 --dist loadscope --nbval --nbval-current-env \
+	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
 
 test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
