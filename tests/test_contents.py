@@ -88,9 +88,15 @@ def test_no_machine_path_in_tracked_text():
             assert not pattern.findall(path.read_text(encoding="utf-8")), path
 
 
-def test_every_figure_has_its_data_and_a_description():
+def test_every_figure_has_a_notebook_its_data_and_a_description():
     figures = sorted((paths.ROOT / "figures").glob("*.svg"))
     assert len(figures) >= 7
+    drawing = {
+        path.name[:3]
+        for path in (paths.ROOT / "notebooks").glob("*.ipynb")
+        if "plots.save(" in path.read_text()
+    }
+    assert {path.name[:3] for path in (paths.ROOT / "figures").iterdir()} <= drawing
     for figure in figures:
         alt = figure.with_suffix(".alt.txt").read_text()
         assert len(alt.split()) >= 8

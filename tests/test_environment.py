@@ -84,9 +84,22 @@ def test_the_pip_section_resolves_to_the_pins(tmp_path):
         one["metadata"]["name"].lower().replace("_", "-"): one["metadata"]["version"].split("+")[0]
         for one in json.loads((tmp_path / "plan.json").read_text())["install"]
     }
-    assert planned.pop("finetuning-instability") == "0.1.0"
+    planned.pop("finetuning-instability")
     assert names(requirement_lines("requirements.txt")) <= set(planned)
     lines = (line.split("==") for line in requirement_lines("constraints.txt"))
     pins = {name.lower().replace("_", "-"): version for name, version in lines}
     planned.pop("setuptools", None)  # which `make lock` leaves to pip
     assert planned == {name: pins[name] for name in planned}
+
+
+@pytest.mark.slow
+def test_what_is_installed_is_found_from_any_folder(tmp_path):
+    script = (
+        "import torch, transformers, datasets, papermill, nbval, snakemake, jupyterlab, seaborn\n"
+        "import lib; from lib import finetune, measures, plots; print(lib.__file__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == str(paths.ROOT / "lib/__init__.py")
