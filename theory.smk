@@ -60,6 +60,8 @@ for kind in dict.fromkeys(KIND_OF.values()):
             code=provenance.digest(
                 provenance.notebook_fingerprint(theory.notebook_path(kind)),
                 provenance.code_fingerprint(spec.code),
+                provenance.TRAINING_VERSIONS,
+                provenance.DISTANCE_VERSION,
             ),
         resources:
             runtime=60,

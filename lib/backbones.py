@@ -59,6 +59,11 @@ def family_of(located: Located) -> Family:
     return FAMILIES[kind]
 
 
+def architecture_of(located: Located) -> str:
+    """``encoder`` or ``decoder``, the keys of ``provenance.TRAINING_VERSIONS``."""
+    return "decoder" if family_of(located).decoder else "encoder"
+
+
 def dimensions(located: Located) -> tuple[int, int | None]:
     """The number of layers, and the longest input in tokens where there is a limit."""
     family_of(located)

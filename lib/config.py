@@ -17,6 +17,14 @@ from lib import pretrained, provenance, tasks
 from lib.errors import nearest
 from lib.methods import canonical, parse_method
 
+#: The fields of the first version of a setting. They are in every identity; a newer one counts only
+#: where it is not at its default, so that it renames no setting that there was before it.
+FIRST_FIELDS = (
+    "backbone", "task", "text_columns", "label_column", "method", "train_rows", "subset_seed",
+    "eval_rows", "eval_split", "evals_per_epoch", "optimizer", "schedule", "learning_rate",
+    "epochs", "batch_size", "max_length", "warmup", "weight_decay", "max_grad_norm", "dropout",
+    "precision", "seeds_per_batch",
+)  # fmt: skip
 _CHOICES = {
     "optimizer": ("adamw", "adamw-no-bias-correction", "sgd", "adafactor"),
     "schedule": ("linear", "cosine", "constant"),
@@ -178,12 +186,21 @@ class Setting:
 
     @property
     def id(self) -> str:
-        """A readable folder name, unique by a digest of all fields."""
+        """A readable folder name, unique by a digest of ``identity``."""
         task = Path(self.task).stem if self.task.endswith((".csv", ".parquet")) else self.task
         words = (Path(self.backbone.rstrip("/")).name, task, self.method)
         slug = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word) for word in words)
         rows = self.train_rows or "all"
-        return f"{slug}_lr{self.learning_rate:g}_n{rows}_{provenance.digest(self.to_dict())[:8]}"
+        return f"{slug}_lr{self.learning_rate:g}_n{rows}_{provenance.digest(self.identity())[:8]}"
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that tell settings apart: the first ones, and newer ones not at default."""
+        defaults = {spec.name: spec.default for spec in dataclasses.fields(self)}
+        return {
+            name: value
+            for name, value in self.to_dict().items()
+            if name in FIRST_FIELDS or value != defaults[name]
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as JSON can hold them."""

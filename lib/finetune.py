@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lib import bundle, provenance, runs
+from lib import backbones, bundle, provenance, runs
 from lib.config import Setting
 from lib.errors import argument
 from lib.experiment import finetune
@@ -37,12 +37,16 @@ def finetune_seeds(
     """
     given = bundle.inputs(setting)
     located, data = given.located, given.data
+    version = provenance.TRAINING_VERSIONS[backbones.architecture_of(located)]
     records = []
     bar = tqdm(total=len(all_seeds), desc=setting.id, unit="run")
     for start in range(0, len(all_seeds), setting.seeds_per_batch):
         batch = all_seeds[start : start + setting.seeds_per_batch]
         folders = [runs.folder(setting.id, seeds.label, store) for seeds in batch]
-        marks = [runs.fingerprint(setting, s, batch, data.sha256, located.sha256) for s in batch]
+        marks = [
+            runs.fingerprint(setting, seeds, batch, data.sha256, located.sha256, version)
+            for seeds in batch
+        ]
         with runs.claimed(folders[0]):
             found = [
                 runs.finished(folder, mark, vectors=vectors)

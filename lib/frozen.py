@@ -48,7 +48,7 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
         data.sha256,
         [list(part.example_ids) for part in (data.train, data.evaluation)],
         setting.max_length,
-        provenance.code_fingerprint(("lib/frozen.py", "lib/evaluation.py", "lib/loading.py")),
+        provenance.TRAINING_VERSIONS,
     )
     path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
     if not path.exists():

@@ -48,8 +48,8 @@ def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any
     task = tasks.get(setting.task, setting.text_columns, setting.label_column)
     splits = task.read()
     data = contents_digest(splits)
-    code = provenance.code_fingerprint(("lib/batches.py", "lib/preparation.py"))
-    key = provenance.digest(data, tokenizer_sha256, setting.max_length, code)
+    versions = provenance.TRAINING_VERSIONS
+    key = provenance.digest(data, tokenizer_sha256, setting.max_length, versions)
     cache = paths.CACHE / "prepared" / f"{Path(setting.task).stem}-{key}"
     encoded = {
         split: _encode_cached(cache / f"{split}.npz", splits[split], setting, tokenizer)

@@ -43,7 +43,6 @@ from lib.objectives import Objective
 #: The loss that is reported before and after is of at most this many rows, in evaluation mode.
 LOOK_ROWS = 256
 RECORD = "pretraining.json"
-CODE = ("lib/pretraining.py", "lib/objectives.py", "lib/batches.py", "lib/loading.py")
 #: The arrays of ``Encoded`` that hold text; labels and example ids are not among them.
 TEXT = ("tokens", "types", "starts")
 
@@ -94,8 +93,9 @@ def continue_pretraining(
     the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
     gradient norm at most 1.
 
-    The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and code, and
-    is reused when there. What the objective does not reach, such as a pooler, stays as it was.
+    The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and version of
+    the training, and is reused when there. What the objective does not reach, such as a pooler,
+    stays as it was.
     Raises ``ValueError`` for texts without a word or a loss that is not finite, ``BackboneError``
     for a checkpoint that cannot do this.
     """
@@ -107,7 +107,7 @@ def continue_pretraining(
         *(hashlib.sha256(getattr(train, name).tobytes()).hexdigest() for name in TEXT),
         vars(recipe),
         device.type,
-        provenance.code_fingerprint(CODE),
+        provenance.TRAINING_VERSIONS,
     )
     target = (paths.CACHE if cache is None else cache) / "pretrained" / key
     conversions.whole_folder(

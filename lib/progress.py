@@ -1,8 +1,9 @@
 """What is done of a configuration and what is missing: for `make status`, and for the engine.
 
 A run is done while its record says that it was made as it would be made now: the same setting,
-seeds and training code, from the same pinned files. That is looked up in its ``run.json``, or in
-the table of runs of a committed reference; no data are read and nothing is downloaded for it.
+seeds and version of the training, from the same pinned files. That is looked up in its
+``run.json``, or in the table of runs of a committed reference; no data are read and nothing is
+downloaded for it.
 """
 
 import argparse
@@ -36,7 +37,12 @@ def is_current(record: dict[str, Any], setting: Setting, seeds: Seeds, batch: li
     a registered task, or a hub repository named without a revision, have changed.
     """
     expected = runs.fingerprint(
-        setting, seeds, batch, record["data_sha256"], record["backbone_sha256"]
+        setting,
+        seeds,
+        batch,
+        record["data_sha256"],
+        record["backbone_sha256"],
+        provenance.TRAINING_VERSIONS[_architecture(record)],
     )
     pinned = pretrained.pinned_sha256(setting.backbone)
     return (
@@ -46,11 +52,19 @@ def is_current(record: dict[str, Any], setting: Setting, seeds: Seeds, batch: li
     )
 
 
+def _architecture(record: dict[str, Any]) -> str:
+    """``encoder`` or ``decoder``; the oldest records do not say it, but name the new weights."""
+    new = record["newly_initialised"]
+    names = new.split() if isinstance(new, str) else new
+    decoder = any(name.startswith("score.") for name in names)
+    return record.get("architecture", "decoder" if decoder else "encoder")
+
+
 def origin(setting: Setting) -> str:
-    """Digest of what decides a setting's runs beside setting and seeds: code and pinned files."""
+    """Digest of what decides a setting's runs beside setting and seeds: versions, pinned files."""
     own = _now(setting.task) if tasks.is_own_file(setting.task) else None
-    code = provenance.code_fingerprint(provenance.TRAINING_CODE)
-    return provenance.digest(code, pretrained.pinned_sha256(setting.backbone), own)
+    versions = provenance.TRAINING_VERSIONS
+    return provenance.digest(versions, pretrained.pinned_sha256(setting.backbone), own)
 
 
 def batches(setting: Setting, labels: Iterable[str]) -> dict[str, tuple[Seeds, list[Seeds]]]:
@@ -94,16 +108,16 @@ def settle(setting: Setting, labels: list[str]) -> Path:
 def referenced(grid: Grid) -> dict[str, pd.DataFrame]:
     """By group, the table of runs in the grid's reference, of the groups that are current there.
 
-    A group is current if all its runs are, and its distances were computed by today's code.
+    A group is current if all its runs are, and its distances are of today's version.
     """
     settings = {setting.id: setting for setting in grid.settings}
     root, labels = paths.results(paths.reference_of(grid.name)), [s.label for s in grid.seeds]
-    distances = provenance.code_fingerprint(provenance.DISTANCE_CODE)
     found = {}
     for group, members in grid.groups.items():
         if not (root / group / "made.json").exists():
             continue
-        if json.loads((root / group / "made.json").read_text())["distance_code"] != distances:
+        made = json.loads((root / group / "made.json").read_text())
+        if made["distance_code"] != provenance.DISTANCE_VERSION:
             continue
         table = pd.read_parquet(root / group / "runs.parquet")
         if "sources" not in table:

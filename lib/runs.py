@@ -48,15 +48,14 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
 
 
 def fingerprint(
-    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str
+    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str, version: str
 ) -> str:
-    """Identity of a run: what it depends on, and the code that makes it.
+    """Identity of a run: what it depends on, and the version of the behaviour that makes it.
 
     Of several seeds as one program, whose dropout is drawn together, that includes the others.
     """
-    code = provenance.code_fingerprint(provenance.TRAINING_CODE)
     others = [one.label for one in batch] if len(batch) > 1 else []
-    return provenance.digest(setting.to_dict(), vars(seeds), others, data, backbone, code)
+    return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
 
 
 @contextmanager
@@ -175,10 +174,12 @@ def load_group(
         for label in seed_labels
     ]
     first = group[0]
-    if len({run.record.get("code") for run in group}) > 1:
+    made_by = {_training_versions(run): name_of(run) for run in group}
+    if len(made_by) > 1:
+        each = "; ".join(f"{name}: {versions}" for versions, name in made_by.items())
         raise ValueError(
-            f"the runs of {first.record['setting_id']} were trained by different versions of the "
-            "code: `make run` trains the older ones again"
+            f"runs of one group were trained by different versions. {each}. Delete those of the "
+            f"other versions in {paths.RUNS}, and `make run` trains them again as the others."
         )
     for run in group[1:]:
         same = [
@@ -191,6 +192,13 @@ def load_group(
                 f"runs were evaluated on different examples: {name_of(first)} and {name_of(run)}"
             )
     return group
+
+
+def _training_versions(run: Run) -> str:
+    """What trained a run, in words: our behaviour, torch (of any build) and transformers."""
+    versions = run.record["versions"]
+    torch = versions["torch"].partition("+")[0]
+    return f"{run.record['code']}, torch {torch}, transformers {versions['transformers']}"
 
 
 def stored_settings() -> list[str]:

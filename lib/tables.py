@@ -131,8 +131,8 @@ def save_tables(
 
 
 def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
-    codes = {"distance_code": provenance.DISTANCE_CODE, "measure_code": provenance.MEASURE_CODE}
-    found = {name: provenance.code_fingerprint(files) for name, files in codes.items()}
+    measuring = provenance.code_fingerprint(provenance.MEASURE_CODE)
+    found = {"distance_code": provenance.DISTANCE_VERSION, "measure_code": measuring}
     if "runs" in tables and "code" in tables["runs"]:
         found["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
     return provenance.made_by() | found

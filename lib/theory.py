@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib import declared, grids, paths, provenance, tables
+from lib import declared, grids, paths, tables
 from lib.config import Setting, check_type
 from lib.errors import argument, nearest
 
@@ -59,12 +59,12 @@ KINDS = {
     "heads": Kind(
         "44_tune_real_heads",
         ("margins", "leave_one_out", "soft_margin", "seeds", "removal"),
-        (*_BOUNDS, "lib/frozen.py", *provenance.TRAINING_CODE),
+        (*_BOUNDS, "lib/frozen.py"),
     ),
     "full": Kind(
         "45_retrain_without_examples",
         ("full_tuning", "full_constants"),
-        (*_FULL, *provenance.TRAINING_CODE),
+        _FULL,
     ),
     "tuned": Kind(
         "46_look_into_stabilized_runs",
@@ -74,7 +74,6 @@ KINDS = {
             "lib/tuned.py",
             "lib/resampling.py",
             "lib/measures/prediction.py",
-            *provenance.TRAINING_CODE,
         ),
     ),
     "known": Kind(
@@ -88,8 +87,6 @@ KINDS = {
             "lib/resampling.py",
             "lib/measures/performance.py",
             "lib/measures/prediction.py",
-            *provenance.DISTANCE_CODE,
-            *provenance.TRAINING_CODE,
         ),
     ),
 }

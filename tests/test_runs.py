@@ -25,7 +25,8 @@ def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
         "setting": Setting(task="nyt", learning_rate=1e-3).to_dict(),
         "seed": seed, "seed_label": f"seed{seed}", "status": status, "metric": "accuracy",
         "score": 0.5 + seed / 100, "accuracy": 0.5, "majority": 0.5, "distance": {"all": 1.0},
-        "newly_initialised": ["classifier.weight"], "versions": {"python": "3"},
+        "newly_initialised": ["classifier.weight"], "code": "1",
+        "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
         "fingerprint": fingerprint or f"print{seed}", "data_sha256": "d",
         "classes": [], "warnings": [],
     }  # fmt: skip
@@ -246,8 +247,20 @@ def test_runs_of_different_code_are_never_compared(tmp_path):
         run = make_run(seed)
         run.record["code"] = code
         runs.save(run, tmp_path / f"demo/seed{seed}")
-    with pytest.raises(ValueError, match="different versions of the code"):
+    with pytest.raises(ValueError, match="different versions.*old, torch.*new, torch"):
         runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_runs_of_different_versions_of_the_packages_are_never_compared(tmp_path, package):
+    for seed, version in enumerate(["2.13.0+cpu", "2.13.0", "2.14.0"]):
+        run = make_run(seed)
+        run.record["versions"] = {**run.record["versions"], package: version}
+        runs.save(run, tmp_path / f"demo/seed{seed}")
+    with pytest.raises(ValueError, match=f"different versions.*{package} 2.14.0"):
+        runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
+    if package == "torch":
+        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)  # builds for other devices
 
 
 #: Start of a script in whose process the named packages cannot be imported.

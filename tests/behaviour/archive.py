@@ -1,0 +1,33 @@
+"""Keep today's code as the archive of a version: ``python tests/behaviour/archive.py 2``."""
+
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+def archive(version: str) -> Path:
+    """Write ``<version>.zip`` beside this file: ``lib``, and the runner as it is now."""
+    target = HERE / f"{version}.zip"
+    if target.exists():
+        sys.exit(f"{target.name} is there; an archived version never changes")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as stored:
+        for path in sorted((ROOT / "lib").rglob("*.py")):
+            stored.writestr(_entry(path.relative_to(ROOT).as_posix()), path.read_bytes())
+        stored.writestr(_entry("runner.py"), (HERE / "runner.py").read_bytes())
+    return target
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """The same bytes whenever and by whomever it is written."""
+    entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/behaviour/archive.py VERSION")
+    print(archive(sys.argv[1]))
