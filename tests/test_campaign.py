@@ -151,13 +151,13 @@ def test_make_campaign_n_says_the_same(campaign, tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        ("lib/batches.py", "BATCHES_PER_POOL = 16", "BATCHES_PER_POOL = 8", 2),
-        ("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.95", 2),
-        ("lib/resampling.py", "import ", "import  ", 0),
+        ("lib/provenance.py", '"encoder": "b1c8fe2221e9fc23"', '"encoder": "2"', 2),
+        ("lib/provenance.py", 'DISTANCE_VERSION = "36b91da4219e565e"', 'DISTANCE_VERSION = "2"', 2),
+        ("lib/batches.py", "BATCHES_PER_POOL", "POOL", 0),
         ("config/tiny.yaml", "2.0e-3", "3.0e-3", 1),
         ("config/tiny.yaml", "[0, 1, 2]", "[0, 1, 3]", 2),
     ],
-    ids=["training code", "distance code", "layout", "one learning rate", "one seed"],
+    ids=["training", "distances", "a name", "one learning rate", "one seed"],
 )
 def test_results_made_another_way_are_missing(campaign, tmp_path, change):
     name, old, new, missing = change

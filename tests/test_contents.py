@@ -12,7 +12,7 @@ from redrawn import Redrawn
 from lib import assets, bigbench_tasks, paths, plots, tasks
 from lib.errors import TaskError
 
-BINARY = {".parquet", ".npy", ".pdf", ".png"}
+BINARY = {".parquet", ".npy", ".pdf", ".png", ".zip"}
 SHINGLE = 8
 
 
