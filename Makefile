@@ -7,16 +7,19 @@ PROFILE ?= local
 PLAN ?= theory
 ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/40_* notebooks/41_* notebooks/42_* notebooks/5* notebooks/6*)
 
+# A value of a variable as one word for the shell, whatever it holds.
+quoted = '$(subst ','\'',$(1))'
 ifndef PY
 PY := .venv/bin/python
 READY := .venv/.ready
 endif
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+override PY := $(call quoted,$(PY))
+# Notebooks import this checkout, whichever PY has installed; text is UTF-8 in every locale.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+export PYTHONUTF8 := 1
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1
-# A value of a variable as one word for the shell, whatever it holds.
-quoted = '$(subst ','\'',$(1))'
 # A profile is a folder here; the engine would look for it in places that nobody has.
 profile = $(if $(wildcard profiles/$(PROFILE)/config.yaml),profiles/$(PROFILE),$(error \
   PROFILE=$(PROFILE): there is no such profile; valid: $(notdir $(wildcard profiles/*))))
@@ -47,7 +50,7 @@ status: $(READY)  ## runs done, failed and missing of each setting, and the time
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env \
-	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 tests $(ANALYSIS) $(ARGS)
+	  --nbval-sanitize-with tests/nbval_sanitize.cfg tests $(ANALYSIS) $(ARGS)
 
 test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
 	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)

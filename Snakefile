@@ -7,6 +7,7 @@
 # as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
 # and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
+import os
 import sys
 
 import yaml
@@ -28,8 +29,10 @@ except ValueError as error:
     sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.OUTPUT / "data/results/{grid}"
 FIGURES = paths.OUTPUT / "figures/{grid}"
-# What a job prints goes to a file, which is shown if the job fails.
-PAPERMILL = "python -m papermill -k python3 --no-progress-bar notebooks"
+# Jobs run with the Python that runs the engine. So do their kernels, though another kernel called
+# python3 may be installed for the user. What they print goes to a file, shown if the job fails.
+os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
+PAPERMILL = "{sys.executable:q} -m papermill -k python3 --no-progress-bar notebooks"
 QUIETLY = " > {log:q} 2>&1"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
 
@@ -136,7 +139,7 @@ rule drop_vectors:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
     priority: len(PLAN.settings) + 2
     shell:
-        "python -m lib.runs drop {wildcards.setting:q} > {output:q}"
+        "{sys.executable:q} -m lib.runs drop {wildcards.setting:q} > {output:q}"
 
 
 rule promote:
@@ -148,7 +151,7 @@ rule promote:
         commit="--commit" if config.get("commit") else "",
     priority: len(PLAN.settings) + 2
     shell:
-        "python -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
+        "{sys.executable:q} -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
 
 
 for notebook, figure in jobs.ANALYSES.items():

@@ -3,6 +3,7 @@
 # As there, content decides what runs again: the parameters of a job and fingerprints of the code.
 # A kind of job is an entry of lib.theory.KINDS; the jobs stand in config/theory.yaml.
 import base64
+import os
 import re
 import sys
 
@@ -15,7 +16,9 @@ try:
 except ValueError as error:
     sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.results(PLAN.name)
-PAPERMILL = "python -m papermill -k python3 --no-progress-bar"
+# As in the Snakefile, jobs and their kernels run with the Python that runs the engine.
+os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
+PAPERMILL = "{sys.executable:q} -m papermill -k python3 --no-progress-bar"
 
 
 def parameters(job):

@@ -1,6 +1,6 @@
 """Where things are. Absolute, from this file: a notebook finds them from any working directory.
 
-Environment variables redirect what is written and fetched, never what is committed:
+Environment variables redirect what is written and fetched, never the committed results:
 
 COMPENDIUM_CACHE   downloads and tokenised data (default ``data/raw``); can be shared by checkouts
 COMPENDIUM_OUTPUT  runs, results and figures (default: this checkout); tests point it elsewhere
@@ -43,7 +43,7 @@ def results(name: str) -> Path:
 
 def figures(name: str) -> Path:
     """Folder of the figures of a configuration; the references draw into ``figures`` itself."""
-    return ROOT / "figures" if is_reference(name) else OUTPUT / "figures" / name
+    return OUTPUT / "figures" / ("" if is_reference(name) else name)
 
 
 def space_left() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     import faults_support
@@ -20,21 +21,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Where a test calls make, it is the outermost, also when `make test` runs the tests.
 os.environ["MAKELEVEL"] = "0"
 os.environ["MAKEFLAGS"] = ""
-
-from redrawn import Redrawn
+# As in the Snakefile.
+os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
 
 from lib import paths
 from lib.config import Setting
 
 pytest.register_assert_rewrite("faults_support")
+# A busy machine fails no test.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Where nbval executes notebooks, watch the committed figures, once for all processes."""
-    if config.getoption("nbval", False) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Redrawn(paths.ROOT / "figures"))
-
-
+#: Seconds after which a command hangs; several times what it takes on a busy machine.
+PATIENCE = 900
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
 BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]
 PLACES = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
@@ -88,28 +88,31 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def copy_project(target: Path) -> Path:
-    """A copy of the project's files (without runs and downloads) that a test may change."""
+def project_files(*patterns: str) -> list[Path]:
+    """The project's files that match patterns of git (all), without what it ignores."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
+        ["git", "ls-files", "-co", "--exclude-standard", *patterns],
         cwd=paths.ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
-    for name in listed:
-        if (paths.ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(paths.ROOT / name, target / name)
+    return [paths.ROOT / name for name in listed if (paths.ROOT / name).is_file()]
+
+
+def copy_project(target: Path) -> Path:
+    """A copy of the project's files (without runs and downloads) that a test may change."""
+    for path in project_files():
+        copied = target / path.relative_to(paths.ROOT)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copied)
     return target
 
 
 def environment_of(project: Path) -> dict[str, str]:
     """Environment of processes that work in a copy of the project, with our downloads."""
-    changed = {"PYTHONPATH": str(project), "COMPENDIUM_CACHE": str(paths.CACHE)}
-    # The engine and its jobs call `python`: it has to be this one.
-    changed["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **changed}
+    changed = {"PYTHONPATH": project, "COMPENDIUM_CACHE": paths.CACHE, "COMPENDIUM_OUTPUT": project}
+    return {**os.environ, **{name: str(folder) for name, folder in changed.items()}}
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 import psutil
-from conftest import copy_project, environment_of
+from conftest import PATIENCE, copy_project, environment_of
 
 from lib import provenance
 
@@ -35,9 +35,6 @@ grid:
 """
 #: What may differ between two trainings of the same run: when, where and from which checkout.
 CIRCUMSTANCES = ("wall_s", "commit", "dirty", "lib", "processor", "system")
-#: Seconds after which a command hangs; several times what it takes on a busy machine.
-PATIENCE = 900
-
 
 Found = TypeVar("Found")
 
@@ -217,9 +214,9 @@ class Batch:
                     return "/".join(Path(word).parts[-2:])
         return ""
 
-    def quiet(self, timeout: float = PATIENCE) -> None:
+    def quiet(self) -> None:
         """Wait until nothing works for this batch any more."""
-        limit = time.monotonic() + timeout
+        limit = time.monotonic() + PATIENCE
         while left := list(self.processes()):
             assert time.monotonic() < limit, [_words(one) for one in left]
             time.sleep(0.1)

@@ -292,6 +292,7 @@ def test_each_group_is_committed_alone_if_asked(campaign, tmp_path):
 
     git("init", "-q")
     git("config", "user.name", "x")
+    git("config", "commit.gpgsign", "false")
     git("config", "user.email", "x@example.org")
     git("add", "README.md")
     git("commit", "-qm", "start")

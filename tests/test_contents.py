@@ -1,27 +1,17 @@
-"""What is committed: no sentence of a data set, nothing large, figures that redraw to the byte."""
+"""What is committed: no sentence of a data set, nothing large, figures that a notebook draws."""
 
-import os
 import re
-import subprocess
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from redrawn import Redrawn
+from conftest import project_files
+from redrawn import faults
 
 from lib import assets, bigbench_tasks, paths, plots, tasks
 from lib.errors import TaskError
 
 BINARY = {".parquet", ".npy", ".pdf", ".png", ".zip"}
 SHINGLE = 8
-
-
-def tracked():
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=paths.ROOT, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    return [paths.ROOT / name for name in listed if (paths.ROOT / name).is_file()]
 
 
 def words(text):
@@ -54,7 +44,7 @@ def all_texts():
 def test_no_sentence_of_a_data_set_is_in_any_file():
     """Any eight consecutive words of the start or end of a text would be found."""
     committed = set()
-    for path in tracked():
+    for path in project_files():
         content = path.read_bytes()
         if path.suffix in BINARY:
             content = b"\n".join(re.findall(rb"[\x20-\x7e]{20,}", content))
@@ -75,28 +65,26 @@ def test_the_text_check_would_find_one():
 
 
 def test_committed_data_figures_and_notebooks_stay_small():
-    folders = ("data", "figures", "notebooks")
-    files = [path for path in tracked() if path.relative_to(paths.ROOT).parts[0] in folders]
-    sizes = [path.stat().st_size for path in files]
+    sizes = [path.stat().st_size for path in project_files("data", "figures", "notebooks")]
     assert max(sizes) <= 4 * 2**20 and sum(sizes) <= 25 * 2**20
 
 
 def test_no_machine_path_in_tracked_text():
     pattern = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w+")
-    for path in tracked():
+    for path in project_files():
         if path.suffix not in BINARY and path.name != "test_notebooks.py":
             assert not pattern.findall(path.read_text(encoding="utf-8")), path
 
 
 def test_every_figure_has_a_notebook_its_data_and_a_description():
-    figures = sorted((paths.ROOT / "figures").glob("*.svg"))
+    figures = project_files("figures/*.svg")
     assert len(figures) >= 7
     drawing = {
         path.name[:3]
-        for path in (paths.ROOT / "notebooks").glob("*.ipynb")
+        for path in project_files("notebooks/*.ipynb")
         if "plots.save(" in path.read_text()
     }
-    assert {path.name[:3] for path in (paths.ROOT / "figures").iterdir()} <= drawing
+    assert {path.name[:3] for path in project_files("figures")} <= drawing
     for figure in figures:
         alt = figure.with_suffix(".alt.txt").read_text()
         assert len(alt.split()) >= 8
@@ -111,21 +99,49 @@ def test_a_figure_without_description_is_refused(tmp_path):
         plots.save(plt.figure(), "x", alt="a plot", data=pd.DataFrame(), results="demo")
 
 
-def test_a_figure_that_is_not_redrawn_to_the_same_bytes_is_noticed(tmp_path):
-    """What the session's plugin says of the figures after nbval has executed the notebooks."""
-    for name in ("31_a.svg", "31_b.svg", "31_c.svg", "31_d.svg", "32_a.svg"):
-        (tmp_path / name).write_text("drawn")
-        os.utime(tmp_path / name, (0, 0))
-    watched = Redrawn(tmp_path)
-    watched.pytest_runtest_logreport(
-        SimpleNamespace(nodeid="notebooks/31_concurrent_validity.ipynb::Cell 1", when="call")
-    )
-    (tmp_path / "31_a.svg").write_text("drawn")
-    (tmp_path / "31_b.svg").write_text("drawn otherwise")
-    (tmp_path / "31_d.svg").unlink()
-    (tmp_path / "31_e.svg").write_text("drawn")
-    said = [fault.split(":")[0] for fault in watched.faults()]
-    assert said == ["31_b.svg", "31_c.svg", "31_e.svg", "31_d.svg"]
+def draw(folder, monkeypatch, *, name="31_a", value=0.123456, label="runs"):
+    """A figure with its files, as a notebook draws it from the reference."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    monkeypatch.setattr(paths, "OUTPUT", folder)
+    plots.use_style()
+    fig, ax = plt.subplots()
+    ax.set_xlim(0, 1)
+    ax.plot([0, value], [0, 1], "o-", label=label)
+    ax.legend()
+    table, alt = pd.DataFrame({"run": ["seed0"], "value": [value]}), "A line, " * 5
+    plots.save(fig, name, alt=alt, data=table, results="reference")
+    plt.close(fig)
+    return {path.name: path.read_bytes() for path in (folder / "figures").glob(f"{name}.*")}
+
+
+def test_a_figure_drawn_twice_has_the_same_bytes(tmp_path, monkeypatch):
+    first, second = (draw(tmp_path / name, monkeypatch) for name in ("first", "second"))
+    assert len(first) == 4 and first == second
+
+
+def test_a_figure_that_shows_something_else_is_noticed(tmp_path, monkeypatch):
+    """What a session says of the figures after nbval has executed the notebooks."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    kinds = ("alt.txt", "csv", "pdf", "svg")
+    draw(there, monkeypatch)
+
+    def noticed(executed=("31_",), **drawn):
+        if drawn:
+            draw(here, monkeypatch, **drawn)
+        found = faults(set(executed), here / "figures", there / "figures")
+        return [fault.split(":")[0] for fault in found]
+
+    assert noticed(executed=()) == []
+    assert noticed() == [f"31_a.{kind}" for kind in kinds], "not drawn"
+    assert noticed(value=0.1234565) == [], "drawn by another processor"
+    assert draw(here, monkeypatch, value=0.1234565) != draw(there, monkeypatch)
+    assert noticed(value=0.12347) == ["31_a.csv"], "too little to be seen"
+    assert noticed(value=0.2) == ["31_a.csv", "31_a.svg"]
+    assert noticed(label="seeds") == ["31_a.svg"]
+    draw(here, monkeypatch, name="32_a")
+    assert noticed(name="31_b") == ["31_a.svg", *(f"31_b.{kind}" for kind in kinds)]
 
 
 @pytest.mark.parametrize("measure", ["cka", "op", "svcca"])

@@ -1,11 +1,12 @@
 """The engine, end to end on the smallest grid in a copy of the project: what runs and what not."""
 
 import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pandas as pd
@@ -40,20 +41,28 @@ def engine(tmp_path_factory, own_file):
     grid = project / "config/smallest.yaml"
     grid.write_text(GRID.format(task="days.csv"))
 
+    # Another `python` comes first on PATH, and another kernel where Jupyter looks first.
+    decoy = tmp_path_factory.mktemp("decoy") / "python"
+    decoy.write_text("#!/bin/sh\nexit 9\n")
+    decoy.chmod(0o755)
+    kernel = decoy.with_name("kernels") / "python3/kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": [str(decoy)], "display_name": "", "language": "python"}))
+    misled = {
+        "PATH": f"{decoy.parent}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PATH": str(decoy.parent),
+    }
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
 
     def call(*arguments):
-        began = time.monotonic()
-        done = subprocess.run(
+        return subprocess.run(
             [*command, "--config", "grid=smallest", *arguments],
             cwd=project,
-            env=environment_of(project),
+            env={**environment_of(project), **misled},
             capture_output=True,
             text=True,
             check=False,
         )
-        done.seconds = time.monotonic() - began
-        return done
 
     def planned():
         """Jobs by rule that a call would run now."""
@@ -87,10 +96,9 @@ def test_committed_results_figures_and_notebooks_are_not_touched(engine):
     assert engine.untouched
 
 
-def test_a_second_call_has_nothing_to_do_and_says_so_quickly(engine):
+def test_a_second_call_has_nothing_to_do_and_says_so(engine):
     again = engine.call()
     assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
-    assert again.seconds < 10
     assert engine.planned() == {}
 
 

@@ -2,14 +2,18 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 import yaml
-from conftest import copy_project
+from conftest import copy_project, project_files
 
 from lib import paths
 
@@ -52,7 +56,7 @@ def test_every_import_is_a_direct_dependency():
     provided |= {"cka": "pytorch-cka", "IPython": "ipython"}
     direct = names(requirement_lines("requirements.txt"))
     imported = set()
-    for path in [*paths.ROOT.glob("lib/**/*.py"), *paths.ROOT.glob("tests/*.py")]:
+    for path in project_files("lib/*.py", "tests/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
@@ -94,12 +98,17 @@ def test_the_pip_section_resolves_to_the_pins(tmp_path):
 
 @pytest.mark.slow
 def test_what_is_installed_is_found_from_any_folder(tmp_path):
+    """From the checkout that was installed, which need not be this one."""
     script = (
         "import torch, transformers, datasets, papermill, nbval, snakemake, jupyterlab, seaborn\n"
         "import lib; from lib import finetune, measures, plots; print(lib.__file__)\n"
     )
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", script]
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == str(paths.ROOT / "lib/__init__.py")
+    installed = metadata.distribution("finetuning-instability").read_text("direct_url.json")
+    checkout = url2pathname(urlsplit(json.loads(installed)["url"]).path)
+    assert done.stdout.strip() == f"{checkout}/lib/__init__.py"

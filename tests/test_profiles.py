@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import copy_project, environment_of
+from conftest import PATIENCE, copy_project, environment_of
 
 from lib import paths
 
@@ -42,13 +42,15 @@ SCRIPTS = {
     "sacct": "echo mine",
     "sacctmgr": "echo mine",
 }
-#: What rules call `python`: notes its arguments and the threads that it is given, and fails.
-PYTHON = """#!{python}
+#: Read by every Python as it starts. That of a job notes itself, its arguments and the threads that
+#: it is given, and fails.
+SITECUSTOMIZE = """
 import json, os, sys
-threads = {{name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}}
-with open(os.path.join(os.environ["NOTES"], "python"), "a") as notes:
-    notes.write(json.dumps([sys.argv[1:], threads]) + "\\n")
-sys.exit(1)
+if sys.orig_argv[1:3] == ["-m", "papermill"]:
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    with open(os.path.join(os.environ["NOTES"], "job"), "a") as notes:
+        notes.write(json.dumps([sys.executable, sys.orig_argv[1:], threads]) + "\\n")
+    os._exit(1)
 """
 
 
@@ -71,7 +73,7 @@ def engine(project, *options, **environment):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,  # an error in a thread of the executor would leave the engine waiting
+        timeout=PATIENCE,  # an error in a thread of the executor would leave the engine waiting
     )
 
 
@@ -128,10 +130,9 @@ def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(
 
 @pytest.fixture
 def submit(project, tmp_path):
-    """Calls the engine on the pretended cluster; returns what sbatch, srun and python noted."""
+    """Calls the engine on the pretended cluster; returns what sbatch, srun and the jobs noted."""
     pretended = pretend(tmp_path / "bin", SCRIPTS)
-    (pretended / "python").write_text(PYTHON.format(python=sys.executable))
-    (pretended / "python").chmod(0o755)
+    (pretended / "sitecustomize.py").write_text(SITECUSTOMIZE)
 
     def call(name, *options, run="", seeds_per_job=1):
         notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
@@ -140,6 +141,7 @@ def submit(project, tmp_path):
             project, "--profile", f"profiles/{name}", "--until", "finetune", "--retries", "0",
             "--config", "grid=two", f"seeds_per_job={seeds_per_job}", *options,
             PATH=f"{pretended}{os.pathsep}{os.environ['PATH']}", NOTES=str(notes), RUN=run,
+            PYTHONPATH=f"{pretended}{os.pathsep}{project}",
         )  # fmt: skip
         assert done.returncode != 0, "no job succeeds on the pretended cluster"
         return {path.name: path.read_text() for path in notes.iterdir()}
@@ -158,9 +160,9 @@ def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     """The same notebook, parameters and threads; the GPU is asked for on the way."""
     there = submit("slurm", *SLURM, run="yes", seeds_per_job=2)
     here = submit("local", seeds_per_job=2)
-    assert there["python"] == here["python"], there["job.log"][-3000:]
-    arguments, threads = json.loads(here["python"])
-    assert arguments[:2] == ["-m", "papermill"]
+    assert there["job"] == here["job"], there["job.log"][-3000:]
+    python, arguments, threads = json.loads(here["job"])
+    assert python == sys.executable and "notebooks/10_finetune.ipynb" in arguments
     assert set(threads.values()) == {"1"} and "OMP_NUM_THREADS" in threads
     [step] = submissions(there, "srun")
     assert "--gpus=1" in step and "--cpus-per-task=1" in step

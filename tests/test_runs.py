@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_python
+from conftest import PATIENCE, run_python
 
 from lib import groups, measures, paths, reference, runs, tables
 from lib.config import Setting
@@ -228,7 +228,7 @@ def test_two_processes_never_make_the_same_run_at_once(tmp_path):
     assert other.returncode == 0, "another run is free"
     assert second.poll() is None, "the same run is not"
     first.kill()
-    assert second.communicate(timeout=30)[0] == "held\n"
+    assert second.communicate(timeout=PATIENCE)[0] == "held\n"
     first.wait()
 
 
