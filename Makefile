@@ -33,7 +33,7 @@ CAMPAIGN_DEVICE ?= auto
 THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
 .PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
-	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help
+	bench-finetune bench-bounds bench-engine coverage lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -108,9 +108,6 @@ bench-finetune: $(READY)  ## ours, seeds as one program, and transformers' Train
 coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/*coverage.csv
 	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)
 	$(PY) -m lib.variance_coverage data/benchmarks/variance_coverage.csv $(ARGS)
-
-costs: $(READY)  ## what a configuration would take, before it is run: make costs CONFIG=paper; without, the page
-	$(PY) -m lib.costs $(if $(filter command environment,$(firstword $(origin CONFIG))),$(call quoted,$(CONFIG)),--page data/benchmarks) $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

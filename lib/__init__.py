@@ -65,10 +65,6 @@ frozen        features of a pretrained encoder, for linear heads
 known         models that differ in known ways, to test the measures on
 tuned         fine-tuned models: their features; runs on fewer rows
 predictions   what a theory says of a quantity, and what came about
-sizes         how large models and tasks are, known without having them
-work          what runs take: operations, bytes, jobs
-timing        how long they take: fitted to measured runs, and held against others
-costs         what a configuration would take (costs_page: the page about all)
 theory        jobs that hold the bounds against measurements, and their tables
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
