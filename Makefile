@@ -35,8 +35,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
-	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help
+.PHONY: run status verify bundle test test-slurm format figures campaign theory theory-campaign lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,16 +51,10 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg tests $(ANALYSIS) $(ARGS)
 
-test-faults: $(READY)  ## inject real faults into batches, about 15 minutes, some only as root: data/benchmarks/faults.md
-	FAULTS_TABLE=data/benchmarks/faults.md $(PY) -m pytest -m faults -rs tests/test_faults.py tests/test_faults_machine.py $(ARGS)
-
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
 	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
 	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
-
-lint: $(READY)  ## check the code style
-	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 format: $(READY)  ## apply the code style
 	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
@@ -79,7 +72,7 @@ else
 endif
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
-	$(PY) -m lib.verify $(ARGS)
+	$(PY) -m benchmarks.verify $(ARGS)
 
 bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
 	$(PY) -m lib.bundle pack $(call quoted,$(CAMPAIGN)) $(call quoted,$(BUNDLE)) $(ARGS)
@@ -89,31 +82,6 @@ theory: $(READY)  ## measure what the stability bounds speak of: make theory [PL
 
 theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
 	$(PY) -m lib.theory promote $(call quoted,$(PLAN))
-
-bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
-	$(PY) tests/bench_measures.py $(ARGS)
-
-bench-bounds: $(READY)  ## leave-one-out runs all together and one after the other, about 2 minutes
-	$(PY) tests/bench_bounds.py $(ARGS)
-
-bench-engine: $(READY)  ## planning, skipping and the overhead of a job, about 5 minutes
-	$(PY) tests/bench_engine.py $(ARGS)
-
-bounds: $(READY)  ## hold every stability bound against measurements, millions of times, in under a minute
-	$(PY) -m lib.bounds.verification --csv data/benchmarks/bounds_verified.csv $(ARGS)
-
-bounds-worst: $(READY)  ## search for the problems on which the bounds are tightest, about 5 minutes
-	$(PY) -m lib.bounds.adversary $(ARGS)
-
-bench-finetune: $(READY)  ## ours, seeds as one program, and transformers' Trainer; needs GLUE_DIR or the hub
-	$(PY) tests/bench_finetune.py $(ARGS)
-
-coverage: $(READY)  ## how often the intervals hold the truth, simulated: data/benchmarks/*coverage.csv
-	$(PY) -m lib.coverage data/benchmarks/coverage.csv $(ARGS)
-	$(PY) -m lib.variance_coverage data/benchmarks/variance_coverage.csv $(ARGS)
-
-costs: $(READY)  ## what a configuration would take, before it is run: make costs CONFIG=paper; without, the page
-	$(PY) -m lib.costs $(if $(filter command environment,$(firstword $(origin CONFIG))),$(call quoted,$(CONFIG)),--page data/benchmarks) $(ARGS)
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

@@ -41,7 +41,6 @@ jobs          what the Snakefile asks before it plans
 campaign      the same without Snakemake, for a machine that lacks it
 bundle        a folder that takes a campaign to a machine without network
 reference     the committed results: promoted a group at a time
-verify        committed runs made again, and compared
 tables        tidy tables of results: writing and reading
 groups        from the runs of a group to its tables
 measures      instability at three granularities: scores, predictions, representations
@@ -53,11 +52,9 @@ consistency   do they agree on which group is unstable?
 comparison    two settings against each other; many comparisons
 multibootstrap  more runs, or more test examples?
 planning      how many seeds an estimate needs
-coverage      how often intervals hold the truth, simulated
 crossed       crossed designs in a table of runs: every init seed with every order seed
 variance      which stream of randomness makes runs differ, and what the best of n is worth
 transfer      does a lucky seed transfer to other tasks?
-variance_coverage  how often the intervals of crossed designs hold the truth, simulated
 ladder        how often runs fail at each learning rate, and where half of them do
 failing       what the training of failed runs looks like
 bounds        stability bounds: statements, solvers, problems, sweeps
@@ -65,10 +62,6 @@ frozen        features of a pretrained encoder, for linear heads
 known         models that differ in known ways, to test the measures on
 tuned         fine-tuned models: their features; runs on fewer rows
 predictions   what a theory says of a quantity, and what came about
-sizes         how large models and tasks are, known without having them
-work          what runs take: operations, bytes, jobs
-timing        how long they take: fitted to measured runs, and held against others
-costs         what a configuration would take (costs_page: the page about all)
 theory        jobs that hold the bounds against measurements, and their tables
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)

@@ -33,8 +33,8 @@ def _now(source: str) -> str | None:
 def is_current(record: dict[str, Any], setting: Setting, seeds: Seeds, batch: list[Seeds]) -> bool:
     """Whether a run with this record would be made the same way now.
 
-    What only reading the data can tell is left to ``lib.verify``: whether files of your own behind
-    a registered task, or a hub repository named without a revision, have changed.
+    What only reading the data can tell is left to ``benchmarks.verify``: whether files of your own
+    behind a registered task, or a hub repository named without a revision, have changed.
     """
     expected = runs.fingerprint(
         setting,

@@ -23,7 +23,8 @@ N_RESAMPLES = 4000
 #: Fewer runs give no interval at all …
 MIN_RUNS = 3
 #: … and fewer than this are not resampled: intervals from the few distinct samples of three runs
-#: cover half of the time (`make coverage`). Leaving each out covers better, and is honestly wide.
+#: cover half of the time (`benchmarks.coverage`). Leaving each out covers better, and is honestly
+#: wide.
 MIN_RESAMPLED = 5
 METHODS = ("resampling", "percentile", "jackknife")
 

@@ -66,11 +66,12 @@ def variance_components(
     components, ``sd`` = √max(variance, 0) in the unit of the scores; each with ``_low`` and
     ``_high``. Scores that are all equal have no shares (NaN).
 
-    Coverage of 95 % intervals, simulated on 5 × 5, 5 × 10 and 10 × 10 seeds (`make coverage`).
-    ``generalised``: 0.94 to 0.96 (variances) and 0.95 to 0.97 (shares) for normal scores; 0.67 to
-    0.96 and 0.65 to 0.96 where one run in five fails: nominal if at random, low if a seed decides,
-    since a few seeds may hold no bad one. ``jackknife``: 0.88 to 0.99 and 0.94 to 0.99 for normal
-    scores; 0.67 to 1.00 and 0.70 to 1.00 with failures, and shares much wider.
+    Coverage of 95 % intervals, simulated on 5 × 5, 5 × 10 and 10 × 10 seeds
+    (``benchmarks.variance_coverage``). ``generalised``: 0.94 to 0.96 (variances) and 0.95 to 0.97
+    (shares) for normal scores; 0.67 to 0.96 and 0.65 to 0.96 where one run in five fails: nominal
+    if at random, low if a seed decides, since a few seeds may hold no bad one. ``jackknife``: 0.88
+    to 0.99 and 0.94 to 0.99 for normal scores; 0.67 to 1.00 and 0.70 to 1.00 with failures, and
+    shares much wider.
     """
     scores = check_grid(scores)
     check_level(level)

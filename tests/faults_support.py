@@ -297,9 +297,9 @@ class Book:
         lines = [
             "# Faults, injected for real",
             "",
-            "Made by `make test-faults`. Each fault strikes a batch of at most 16 small runs. Then "
-            "the same command finishes it, and all arrays, training logs and tables are the "
-            "bytes of an undisturbed batch.",
+            "Made as tests/test_faults.py says. Each fault strikes a batch of at most 16 small "
+            "runs. Then the same command finishes it, and all arrays, training logs and tables "
+            "are the bytes of an undisturbed batch.",
             "",
             f"{os.cpu_count()} cores, {platform.system()} {platform.release()}; {of}, "
             f"snakemake {metadata.version('snakemake')}, papermill {metadata.version('papermill')}."

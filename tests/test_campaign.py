@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from conftest import copy_project, environment_of
 
-from lib import paths, verify
+from benchmarks import verify
+from lib import paths
 from lib.grids import load_grid
 
 pytestmark = pytest.mark.slow
@@ -246,7 +247,7 @@ def test_parts_trained_on_two_machines_are_joined_without_retraining(campaign, t
 
 
 def test_verification_tells_equal_bits_from_a_changed_run(campaign):
-    out = call(campaign.project, "-m", "lib.verify", "--sample", "2", "--seed", "1")
+    out = call(campaign.project, "-m", "benchmarks.verify", "--sample", "2", "--seed", "1")
     assert "2 equal to the bit" in out or "2 of 2 equal to the bit; 0 failed" in out
     path = campaign.project / "data/results/reference-tiny" / campaign.groups[0] / "logits.parquet"
     kept = path.read_bytes()
@@ -254,7 +255,7 @@ def test_verification_tells_equal_bits_from_a_changed_run(campaign):
     frame["logit_0"] = frame["logit_0"] + np.float16(0.01)
     frame.to_parquet(path, index=False)
     try:
-        out = call(campaign.project, "-m", "lib.verify", "--sample", "6", check=False)
+        out = call(campaign.project, "-m", "benchmarks.verify", "--sample", "6", check=False)
     finally:
         path.write_bytes(kept)
     assert "3 of 6 equal to the bit; 3 failed" in out

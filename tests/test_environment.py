@@ -56,13 +56,13 @@ def test_every_import_is_a_direct_dependency():
     provided |= {"cka": "pytorch-cka", "IPython": "ipython"}
     direct = names(requirement_lines("requirements.txt"))
     imported = set()
-    for path in project_files("lib/*.py", "tests/*.py"):
+    for path in project_files("lib/**/*.py", "tests/*.py", "benchmarks/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    ours = {"lib", *(path.stem for path in paths.ROOT.glob("tests/*.py"))}
+    ours = {"lib", "benchmarks", *(path.stem for path in paths.ROOT.glob("tests/*.py"))}
     third_party = imported - sys.stdlib_module_names - ours
     assert {provided.get(name, name.replace("_", "-")) for name in third_party} <= direct
 

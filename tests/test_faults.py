@@ -1,7 +1,9 @@
 """Faults of processes: killed, stopped, doubled. Each is real, and each batch is finished after it.
 
 What is finished stays, the same command makes the rest, and the bytes are those of an undisturbed
-batch. `make test-faults` runs all and writes down what was lost.
+batch. All of them, a quarter of an hour and some only as root, with a table of what was lost:
+
+    FAULTS_TABLE=data/benchmarks/faults.md make test ARGS="-m faults -n 0 -rs"
 """
 
 import os

@@ -9,13 +9,13 @@ import procrustes
 import pytest
 import rsatoolbox
 import torch
-from published_procedure import all_pairs
 from scipy.linalg import orthogonal_procrustes, subspace_angles
 from scipy.spatial import procrustes as scipy_procrustes
 from scipy.stats import ortho_group
 from sklearn.decomposition import PCA
 from statsmodels.multivariate.cancorr import CanCorr
 
+from benchmarks.published_procedure import all_pairs
 from lib import measures
 from lib.measures import factors, pairs
 from lib.measures.representation import NAMES

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import coverage, measures, outside, paths, report
+from benchmarks.coverage import simulated_runs
+from lib import measures, outside, paths, report
 from lib.appraisal import appraise
 from lib.reading import sentences
 
@@ -16,7 +17,7 @@ EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 
 def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False):
     """An .npz of invented runs, some of whose answers differ."""
-    logits, gold = coverage.simulated_runs(n_runs, n, np.random.default_rng(1))
+    logits, gold = simulated_runs(n_runs, n, np.random.default_rng(1))
     other = np.random.default_rng(4).normal(size=logits.shape) - 0.3
     columns = [np.zeros_like(logits), logits, other][:n_classes]
     arrays = {"logits": np.stack(columns, -1)}
@@ -156,7 +157,7 @@ def test_a_spread_below_the_floor_is_called_that(tmp_path):
 def test_a_run_in_another_order_is_pointed_out(tmp_path):
     """Without ids nothing can prove it, but it looks like a run that agrees by chance."""
     rng = np.random.default_rng(0)
-    logits, gold = coverage.simulated_runs(6, 300, rng)
+    logits, gold = simulated_runs(6, 300, rng)
     runs = {f"s{k}": (row > 0).astype(int) for k, row in enumerate(logits)}
     pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
     plain = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))

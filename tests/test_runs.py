@@ -386,9 +386,7 @@ def test_the_command_line_helps():
         "lib.campaign": "CONFIG",
         "lib.bundle": "pack",
         "lib.runs": "drop",
-        "lib.verify": "sample",
         "lib.report": "PATH",
-        "lib.coverage": "OUT",
     }.items():
         done = run_python("-m", module, "--help")
         assert done.returncode == 0 and word.lower() in done.stdout.lower()

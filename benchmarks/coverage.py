@@ -1,7 +1,4 @@
-"""How often do the intervals hold the truth? On invented groups of runs, whose truth is known.
-
-python -m lib.coverage data/benchmarks/coverage.csv
-"""
+"""How often do the intervals hold the truth? On invented groups of runs, whose truth is known."""
 
 import argparse
 from collections.abc import Iterable
@@ -12,7 +9,7 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
-from lib import resampling
+from lib import paths, resampling
 from lib.resampling import Statistic
 from lib.summary import statistics_of
 
@@ -121,14 +118,15 @@ def _statistics(
     return {name: made[name] for name in COVERED}, scores
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Simulate the coverage of all intervals: ``python -m lib.coverage OUT.csv``."""
-    parser = argparse.ArgumentParser(prog="python -m lib.coverage", description=main.__doc__)
-    parser.add_argument("out", type=Path, help="CSV file to write")
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, default=500, help="invented groups a cell (500)")
-    options = parser.parse_args(arguments)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    coverage(n_groups=options.groups).to_csv(options.out, index=False, float_format="%.4g")
+    parser.add_argument("--out", type=Path, default=paths.DATA / "benchmarks", help="folder")
+    options = parser.parse_args()
+    table = coverage(n_groups=options.groups)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.out / "coverage.csv", index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Search for the problem on which a bound is tightest: many climbers, each changing its problem.
 
-``python -m lib.bounds.adversary`` searches for every theorem and writes the worst problems found;
-``ratios`` recomputes what any of them reaches.
+The worst problems found replace earlier ones that were not as bad; ``ratios`` recomputes what any
+of them reaches.
 """
 
 import argparse
@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks import head_checks
 from lib import paths
 from lib.bounds import checks
 from lib.bounds.checks import Comparison
 from lib.bounds.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
-WORST = paths.DATA / "benchmarks" / "bounds_worst.json"
+FOLDER = paths.DATA / "benchmarks"
 TIMES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -62,20 +63,22 @@ def _logistic(n: int, normalization: str) -> Space:
 
 
 def _limit(n: int, d: int) -> Space:
-    return Space(n * d, lambda v: checks.limit_heads(_separable(v, n, d)))
+    return Space(n * d, lambda v: head_checks.limit_heads(_separable(v, n, d)))
 
 
 def _descent(n: int, d: int, loss: str, normalization: str) -> Space:
     return Space(
         n * d,
-        lambda v: checks.descending_heads(_separable(v, n, d), loss, normalization, times=TIMES),
+        lambda v: head_checks.descending_heads(
+            _separable(v, n, d), loss, normalization, times=TIMES
+        ),
     )
 
 
 def _started(n: int, d: int) -> Space:
     def compare(v: Array) -> Iterator[Comparison]:
         z, start = _separable(v[:, : n * d], n, d), v[:, n * d :].reshape(-1, 2, d)
-        return checks.started_heads(z, start, "N2", times=TIMES)
+        return head_checks.started_heads(z, start, "N2", times=TIMES)
 
     return Space(n * d + 2 * d, compare)
 
@@ -83,14 +86,14 @@ def _started(n: int, d: int) -> Space:
 def _seeds(n: int, d: int) -> Space:
     def compare(v: Array) -> Iterator[Comparison]:
         z, start = _separable(v[:, : n * d], n, d), v[:, n * d :].reshape(-1, 3, d)
-        return checks.seeds(z, start, times=(*TIMES, 512))
+        return head_checks.seeds(z, start, times=(*TIMES, 512))
 
     return Space(n * d + 3 * d, compare)
 
 
 def _soft(n: int, d: int) -> Space:
     scales = (0.01, 0.1, 1.0, 10.0)
-    return Space(n * d, lambda v: checks.soft_heads(_separable(v, n, d), scales))
+    return Space(n * d, lambda v: head_checks.soft_heads(_separable(v, n, d), scales))
 
 
 #: Where to look for each theorem: small problems suffice for the constants.
@@ -176,7 +179,7 @@ def search(theorem: str, seed: int, rounds: int) -> dict[str, dict[str, object]]
     return found
 
 
-def recomputed(theorem: str, path: Path = WORST) -> pd.DataFrame:
+def recomputed(theorem: str, path: Path = FOLDER / "bounds_worst.json") -> pd.DataFrame:
     """Of one theorem: space, ratio as stored, and the ratio that its problem reaches now."""
     entries = json.loads(path.read_text())[theorem]
     spaces = SPACES[SPACE_OF[theorem]]
@@ -190,13 +193,13 @@ def recomputed(theorem: str, path: Path = WORST) -> pd.DataFrame:
     )
 
 
-def table(path: Path = WORST) -> pd.DataFrame:
+def summary(worst: dict[str, dict[str, dict[str, object]]]) -> pd.DataFrame:
     """theorem, and the tightest ratio that the search found in any space, under N1 and N2."""
     rows = []
-    for theorem, entries in json.loads(path.read_text()).items():
-        row = {"theorem": theorem, "found": max(entry["ratio"] for entry in entries.values())}
+    for theorem, spaces in worst.items():
+        row = {"theorem": theorem, "searched": max(entry["ratio"] for entry in spaces.values())}
         for kind in ("N1", "N2"):
-            under = [entry["ratio"] for name, entry in entries.items() if name.endswith(kind)]
+            under = [entry["ratio"] for name, entry in spaces.items() if name.endswith(kind)]
             row[kind] = max(under, default=np.nan)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -208,12 +211,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=250, help="changes tried by a climber (250)")
     parser.add_argument("--seed", type=int, default=0, help="of the search (0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
-    parser.add_argument("--json", type=Path, default=WORST, help="where the worst problems go")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder")
     parser.add_argument("--only", nargs="+", metavar="THEOREM", help="some, such as T1 or H9'")
     arguments = parser.parse_args()
     if arguments.workers < 1 or arguments.seed < 0 or arguments.rounds < 1:
         parser.error("--workers and --rounds are at least 1, --seed at least 0")
-    entries = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    path = arguments.out / "bounds_worst.json"
+    entries = json.loads(path.read_text()) if path.exists() else {}
     chosen = [name.replace("'", "′") for name in arguments.only or SPACE_OF]
     if unknown := set(chosen) - set(SPACE_OF):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SPACE_OF)}")
@@ -229,11 +233,10 @@ def main() -> None:
             name, entry = max(old.items(), key=lambda item: item[1]["ratio"])
             print(f"{theorem:15s} {entry['ratio']:.4f}  {name}", flush=True)
     entries = {theorem: entries[theorem] for theorem in SPACE_OF if theorem in entries}
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(
-        json.dumps(entries, ensure_ascii=False, separators=(",", ":")).replace('},"', '},\n"')
-        + "\n"
-    )
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text.replace('},"', '},\n"') + "\n")
+    summary(entries).to_csv(path.with_suffix(".csv"), index=False)
 
 
 if __name__ == "__main__":

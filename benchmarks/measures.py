@@ -1,8 +1,8 @@
 """Benchmark of the measures against other implementations, on one thread and in one run.
 
-    python tests/bench_measures.py                               # all sizes, about ten minutes
-    python tests/bench_measures.py --sizes 277x1024 --out build  # one size, results elsewhere
-    python tests/bench_measures.py --quick                       # tiny: only to see that it runs
+    python -m benchmarks.measures                               # all sizes, about ten minutes
+    python -m benchmarks.measures --sizes 277x1024 --out build  # one size, results elsewhere
+    python -m benchmarks.measures --quick                       # tiny: only to see that it runs
 
 The task is that of a study: distances between all pairs of 20 runs at each of 25 layers. Ours does
 all pairs at a few layers, which are scaled to 25; another implementation does as many pairs as a
@@ -32,7 +32,6 @@ from typing import Any, NamedTuple
 import ckatorch.core
 import numpy as np
 import pandas as pd
-import published_procedure
 import rsatoolbox
 import torch
 from cka import cka_from_features
@@ -45,6 +44,7 @@ from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 from threadpoolctl import threadpool_info
 from tqdm import tqdm
 
+from benchmarks import published_procedure
 from lib import measures, paths
 from lib.measures.representation import NAMES, SaturationWarning
 from lib.resampling import pair_means, run_weights

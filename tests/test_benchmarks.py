@@ -1,19 +1,53 @@
-"""The benchmark of the measures runs, and what is committed of it says what it must."""
+"""The benchmarks run, and what is committed of them says what it must."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import run_python
 
+from benchmarks import coverage, variance_coverage
 from lib import paths
 
 COMMITTED = paths.DATA / "benchmarks"
+SCRIPTS = [
+    path.stem
+    for path in sorted((paths.ROOT / "benchmarks").glob("*.py"))
+    if "__main__" in path.read_text()
+]
+HELP = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    try:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    except SystemExit as done:
+        assert done.code == 0, name
+"""
+
+
+@pytest.mark.slow
+def test_every_script_starts_and_is_explained():
+    done = run_python("-c", HELP, *SCRIPTS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    explained = (paths.ROOT / "benchmarks" / "README.md").read_text()
+    for name in SCRIPTS:
+        assert f"usage: {name} " in done.stdout and f"`{name}`" in explained
+
+
+def test_coverage_can_be_simulated():
+    found = coverage.coverage([8], [0.2], n_groups=5, n_examples=60, population=50)
+    assert set(found["measure"]) == set(coverage.COVERED) and found["covered"].between(0, 1).all()
+    low, high = (
+        variance_coverage.coverage([(4, 4)], n_grids=8, level=level, population=2000)
+        for level in (0.5, 0.95)
+    )
+    assert (low["width"] < high["width"]).all()
+    assert low["covered"].mean() < 0.75 < high["covered"].mean()
 
 
 @pytest.mark.slow
 def test_the_benchmark_runs(tmp_path):
-    script = str(paths.ROOT / "tests" / "bench_measures.py")
-    done = run_python(script, "--quick", "--out", str(tmp_path))
+    done = run_python("-m", "benchmarks.measures", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     table = pd.read_csv(tmp_path / "measures.csv")
     accuracy = table[table["comparison"] == "accuracy"]
@@ -31,8 +65,8 @@ def test_the_committed_benchmark_is_whole():
 
 @pytest.mark.slow
 def test_the_benchmark_of_fine_tuning_runs(tmp_path):
-    script = str(paths.ROOT / "tests" / "bench_finetune.py")
-    done = run_python(script, "--quick", "--device", "cpu", "--out", str(tmp_path))
+    quick = ("--quick", "--device", "cpu", "--out", str(tmp_path))
+    done = run_python("-m", "benchmarks.finetune", *quick)
     assert done.returncode == 0, done.stderr[-2000:]
     table = pd.read_csv(tmp_path / "finetune_cpu.csv")
     assert len(table) == 4 and (table["seconds"] > 0).all()

@@ -4,7 +4,7 @@ Written anew in torch from a description of the released code (doi:10.18653/v1/2
 As there, a pair of runs is compared with all its layers in one batch, in float32, and everything
 that depends on one run only is computed again for each pair that the run is in.
 
-This is what ``bench_measures.py`` times ours against, and with ``dtype=torch.float64`` an oracle
+This is what ``benchmarks.measures`` times ours against, and with ``dtype=torch.float64`` an oracle
 for it. It is not a recommended implementation: use ``lib.measures.representation_distances``.
 """
 

@@ -1,7 +1,4 @@
-"""How often do the intervals of ``lib.variance`` hold the truth? On invented crossed designs.
-
-python -m lib.variance_coverage data/benchmarks/variance_coverage.csv
-"""
+"""How often do the intervals of ``lib.variance`` hold the truth? On invented crossed designs."""
 
 import argparse
 from collections.abc import Iterable
@@ -12,7 +9,7 @@ import pandas as pd
 from scipy import stats
 from tqdm import tqdm
 
-from lib import measures
+from lib import measures, paths
 from lib.variance import METHODS, best_of, variance_components
 
 #: SD of the scores of runs that do not fail, how much a failed run loses, and the share that fails.
@@ -122,16 +119,15 @@ def coverage(
     return pd.concat(rows, ignore_index=True)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Simulate the coverage for crossed designs: ``python -m lib.variance_coverage OUT.csv``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.variance_coverage", description=main.__doc__
-    )
-    parser.add_argument("out", type=Path, help="CSV file to write")
-    parser.add_argument("--groups", type=int, default=2000, help="invented grids a cell (2000)")
-    options = parser.parse_args(arguments)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    coverage(n_grids=options.groups).to_csv(options.out, index=False, float_format="%.4g")
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--grids", type=int, default=2000, help="invented grids a cell (2000)")
+    parser.add_argument("--out", type=Path, default=paths.DATA / "benchmarks", help="folder")
+    options = parser.parse_args()
+    table = coverage(n_grids=options.grids)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.out / "variance_coverage.csv", index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

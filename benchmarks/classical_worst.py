@@ -5,10 +5,12 @@ once, at step s, is followed for every s; draws that hit it twice are left out. 
 have one sign there, so that the measured value is a lower bound of the true one.
 """
 
+import argparse
+
 import numpy as np
+import pandas as pd
 
 from lib.bounds import classical as bounds
-from lib.bounds import generalization
 from lib.bounds.coupled import LOSSES, Objective, Points, all_paths, given_paths
 
 #: (name, measured, bound).
@@ -119,27 +121,12 @@ def _regularized(n: int = 5, regularization: float = 2.0) -> list[Case]:
     ]
 
 
-def worst_gaps(share: float = 1e-9) -> list[Case]:
-    """The gap bounds on one example and a fixed function, whose loss is a coin: 1 with chance p.
+def main() -> None:
+    """Command line."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    table = pd.DataFrame(worst_cases(), columns=["inequality", "measured", "bound"])
+    print(table.assign(ratio=table["measured"] / table["bound"]).to_string(index=False))
 
-    R − R_emp = R − R_loo = p where the coin fell on 0, which has probability 1 − p: a little more
-    than δ, so that no valid bound is below p. Leaving out changes nothing: all stabilities are 0.
-    """
-    cases = []
-    for name, bound, stabilities, chance in (
-        ("Theorem 11, training loss", generalization.empirical_gap_by_hypothesis,
-         {"pointwise": 0}, 2 / 3),
-        ("Theorem 11, training loss, both", generalization.empirical_gap_by_both,
-         {"hypothesis": 0, "pointwise": 0}, 2 / 3),
-        ("Theorem 11, left out", generalization.leave_one_out_gap_by_hypothesis,
-         {"hypothesis": 0}, 2 / 3),
-        ("Theorem 12, training loss", generalization.empirical_gap_by_uniform,
-         {"uniform": 0}, 0.75),
-        ("Theorem 12, left out", generalization.leave_one_out_gap_by_uniform,
-         {"uniform": 0}, 0.75),
-    ):  # fmt: skip
-        known = {"n": 1, "highest": 1.0, "failure": (1 - chance) * (1 - share)}
-        cases.append((f"Bousquet–Elisseeff, {name}", chance, float(bound(**known, **stabilities))))
-    square = generalization.leave_one_out_square(n=1, highest=1.0, hypothesis=0.0)
-    # Variance of a fair coin. This one is the most for a fixed function, and half of the bound.
-    return [*cases, ("Bousquet–Elisseeff, Lemma 9", 0.25, float(square))]
+
+if __name__ == "__main__":
+    main()

@@ -140,18 +140,17 @@ def _agreement(here: np.ndarray, committed: np.ndarray) -> float:
     return float((here.argmax(-1) == committed.argmax(-1)).mean())
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.verify``: make a random sample of the committed runs again and compare."""
+def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m lib.verify",
-        description="Make a random sample of the committed runs again and compare their logits.",
+        description="Make a random sample of the committed runs again and compare their logits."
     )
     parser.add_argument("results", nargs="*", help="names of committed results (default: all)")
     parser.add_argument("--sample", type=int, default=3, help="runs of each (default 3)")
     parser.add_argument("--seed", type=int, help="of the sample; printed if not given")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1, …")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     names = options.results or sorted(

@@ -1,8 +1,8 @@
 """Benchmark of fine-tuning a group of seeds: ours, one at a time and as one program, and Trainer.
 
-    python tests/bench_finetune.py                               # CPU: bert-tiny and minilm-l6
-    python tests/bench_finetune.py --device cuda --backbones minilm-l6 mpnet-base --seeds 20
-    python tests/bench_finetune.py --quick                       # tiny: only to see that it runs
+    python -m benchmarks.finetune                                # CPU: bert-tiny and minilm-l6
+    python -m benchmarks.finetune --device cuda --backbones minilm-l6 mpnet-base --seeds 20
+    python -m benchmarks.finetune --quick                        # tiny: only to see that it runs
 
 Every way trains the same backbone on the same rows for the same number of steps with the same
 seeds, batch size, optimiser and schedule, in the same run on the same machine; the order in which
@@ -23,7 +23,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import dataclasses
 import multiprocessing
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -267,13 +266,16 @@ def measure(job: Job, processes: Sequence[int]) -> pd.DataFrame:
 
 def describe(table: pd.DataFrame, device: torch.device) -> str:
     """The table as Markdown, with the machine that it was measured on."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else _processor()
+    name = (
+        torch.cuda.get_device_name() if device.type == "cuda" else provenance.machine()["processor"]
+    )
     versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())
     lines = [
         "# Fine-tuning a group of seeds, beside transformers' Trainer",
         "",
         f"{name}, {os.cpu_count()} cores of which each way uses {torch.get_num_threads()}, load "
-        f"average {os.getloadavg()[0]:.1f} at the end; {versions}. Made by `make bench-finetune`.",
+        f"average {os.getloadavg()[0]:.1f} at the end; {versions}. Made by "
+        "`python -m benchmarks.finetune`.",
         "",
         "Seconds are of training the whole group. `tokens_per_second` and `share_of_peak` (of a "
         "large matrix product measured in the same run) count real tokens, not padding. "
@@ -314,13 +316,6 @@ def verdict(part: pd.DataFrame) -> str:
         agree = "agree" if gap <= 3 * error else "**do not agree**"
         words.append(f"in {precision} they {agree} (largest gap {gap:.3f}, its error {error:.3f})")
     return f"Scores: {'; '.join(words)}." if words else "Scores: one seed says nothing."
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:

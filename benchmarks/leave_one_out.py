@@ -1,7 +1,7 @@
 """Benchmark of batched leave-one-out against plain loops, on one thread and in one run.
 
-    python tests/bench_bounds.py                # all sizes, about two minutes
-    python tests/bench_bounds.py --sizes 50     # one size, for a look
+    python -m benchmarks.leave_one_out                # all sizes, about two minutes
+    python -m benchmarks.leave_one_out --sizes 50     # one size, for a look
 
 The task: the run on the whole set and all n runs without one example, by gradient descent. Heads:
 logistic loss, 10 dimensions, 200 steps. Quadratics: 5 dimensions, 60 steps, with the largest
@@ -151,7 +151,8 @@ def main() -> None:
     text = (
         "# Leave-one-out runs, all together and one after the other\n\n"
         f"{platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at "
-        f"the end; python {platform.python_version()}, {versions}. Made by `make bench-bounds`.\n\n"
+        f"the end; python {platform.python_version()}, {versions}. Made by "
+        "`python -m benchmarks.leave_one_out`.\n\n"
         "How many times as fast as the plain loop in numpy, which does the same to the same "
         "numbers:\n\n"
         + "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
