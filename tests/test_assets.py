@@ -42,7 +42,7 @@ def register(monkeypatch, wheel, members, sha256=None):
 
 
 def left_behind(cache: Path) -> list[str]:
-    return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in cache.iterdir() if path.name != ".locks")
 
 
 def test_takes_only_the_listed_members_and_only_once(demo, tmp_path):

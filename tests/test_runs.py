@@ -212,36 +212,6 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
         reference.promote("nothing", "a")
 
 
-def test_two_processes_never_make_the_same_run_at_once(tmp_path):
-    """The second waits for the first, even if the first is killed while it holds the run."""
-    script = (
-        "import sys, time; from pathlib import Path; from lib import runs\n"
-        "with runs.claimed(Path(sys.argv[1])):\n"
-        "    print('held', flush=True); time.sleep(float(sys.argv[2]))\n"
-    )
-    target = str(tmp_path / "demo/seed0")
-    command = [sys.executable, "-c", script, target]
-    first = subprocess.Popen([*command, "60"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
-    assert first.stdout.readline() == "held\n"
-    second = subprocess.Popen([*command, "0"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
-    other = subprocess.run([*command[:-1], str(tmp_path / "demo/seed1"), "0"], cwd=paths.ROOT)
-    assert other.returncode == 0, "another run is free"
-    assert second.poll() is None, "the same run is not"
-    first.kill()
-    assert second.communicate(timeout=PATIENCE)[0] == "held\n"
-    first.wait()
-
-
-def test_what_a_killed_process_left_beside_a_run_is_deleted_with_the_next_claim(tmp_path):
-    left = tmp_path / f"demo/.seed1-{'0' * 32}"
-    other = tmp_path / f"demo/.seed1-init0-{'0' * 32}"
-    for folder in (left, other):
-        folder.mkdir(parents=True)
-        (folder / "logits.npy").write_bytes(b"half")
-    with runs.claimed(tmp_path / "demo/seed1"):
-        assert not left.exists() and other.exists()
-
-
 def test_runs_of_different_code_are_never_compared(tmp_path):
     for seed, code in enumerate(["old", "new"]):
         run = make_run(seed)
