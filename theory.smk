@@ -1,7 +1,7 @@
 # The jobs that hold the bounds against measurements: `make theory` calls it, beside the Snakefile.
 #
 # As there, content decides what runs again: the parameters of a job and fingerprints of the code.
-# A kind of job is an entry of lib.theory.KINDS; the jobs stand in config/theory.yaml.
+# A kind of job is an entry of lib.job_kinds.KINDS; the jobs stand in config/theory.yaml.
 import base64
 import os
 import re
@@ -9,10 +9,10 @@ import sys
 
 import yaml
 
-from lib import paths, provenance, theory
+from lib import grids, job_kinds, paths, provenance
 
 try:
-    PLAN = theory.load_plan(str(config.get("plan", "theory")))
+    [PLAN] = grids.load(str(config.get("plan", "theory")))
 except ValueError as error:
     sys.exit(str(error))  # a line, where the engine would show a traceback
 RESULTS = paths.results(PLAN.name)
@@ -28,7 +28,7 @@ def parameters(job):
 
 
 def tables(job):
-    return [RESULTS / job / f"{table}.parquet" for table in theory.KINDS[KIND_OF[job]].tables]
+    return [RESULTS / job / f"{table}.parquet" for table in job_kinds.KINDS[KIND_OF[job]].tables]
 
 
 KIND_OF = {job.name: job.kind for job in PLAN.jobs}
@@ -44,8 +44,8 @@ rule all:
 
 
 for kind in dict.fromkeys(KIND_OF.values()):
-    spec = theory.KINDS[kind]
-    jobs = {job.name: parameters(job) for job in PLAN.of(kind)}
+    spec = job_kinds.KINDS[kind]
+    jobs = {job.name: parameters(job) for job in PLAN.jobs if job.kind == kind}
 
     rule:
         name:
@@ -58,10 +58,10 @@ for kind in dict.fromkeys(KIND_OF.values()):
             job="|".join(map(re.escape, jobs)),
         params:
             executed=lambda w: RESULTS / "logs" / f"{w.job}.ipynb",
-            notebook=theory.notebook_path(kind),
+            notebook=NOTEBOOKS / f"{spec.notebook}.ipynb",
             values=lambda w, jobs=jobs: jobs[w.job],
             code=provenance.digest(
-                provenance.notebook_fingerprint(theory.notebook_path(kind)),
+                provenance.notebook_fingerprint(NOTEBOOKS / f"{spec.notebook}.ipynb"),
                 provenance.code_fingerprint(spec.code),
                 provenance.TRAINING_VERSIONS,
                 provenance.DISTANCE_VERSION,

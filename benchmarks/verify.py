@@ -21,8 +21,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import finetune, paths, progress, provenance, runs, tables, tasks
-from lib.config import Setting
+from lib import config, finetune, paths, progress, provenance, runs, tables, tasks
 from lib.errors import TaskError
 
 #: Share of examples that a run made on another machine has to answer as the committed one does,
@@ -97,15 +96,9 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     return found[~found["task"].isin(missing)]
 
 
-def setting_of(row: dict[str, Any]) -> Setting:
-    """The setting of a row of a table of runs."""
-    values = {name: row[name] for name in Setting.__dataclass_fields__}
-    return Setting(**values | {"text_columns": row["text_columns"].split(" ")})
-
-
 def again(row: dict[str, Any], device: str = "auto") -> Compared:
     """Make one committed run again, with those that are one program with it, and compare."""
-    setting, label = setting_of(row), row["seed_label"]
+    setting, label = config.from_row(row), row["seed_label"]
     seeds, batch = progress.batches(setting, row["labels"].split())[label]
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)

@@ -4,9 +4,11 @@ One idea a module; the notebooks tell the stories:
 
 paths         where things are
 errors        errors that say what to do
+checks        one strict checker, and its errors in a sentence
 config        typed settings, strict checks of parameters
-grids         configuration files: settings, seeds, studies
-declared      the parameters that a notebook declares, checked before it is executed
+grids         configuration files: settings, seeds, studies, jobs
+job_kinds     jobs beside the grids: their notebooks and values
+parameters    the parameters that a notebook declares, checked before it is executed
 provenance    commit, versions and fingerprints of code
 assets        pinned packages turned into files (archives takes them out, sdists
               fetches a source distribution without building it)
@@ -62,7 +64,11 @@ frozen        features of a pretrained encoder, for linear heads
 known         models that differ in known ways, to test the measures on
 tuned         fine-tuned models: their features; runs on fewer rows
 predictions   what a theory says of a quantity, and what came about
-theory        jobs that hold the bounds against measurements, and their tables
+sizes         how large models and tasks are, known without having them
+work          what runs take: operations, bytes, jobs
+timing        how long they take: fitted to measured runs, and held against others
+costs         what a configuration would take (costs_page: the page about all)
+theory        tables of jobs that hold the bounds against measurements
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables

@@ -37,7 +37,7 @@ from lib.preparation import Prepared, prepare
 #: What training and measuring import.
 PACKAGES = (
     "torch", "transformers", "peft", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn",
-    "pyyaml", "threadpoolctl", "statsmodels", "tqdm", "onnx", "gguf",
+    "pyyaml", "pydantic", "threadpoolctl", "statsmodels", "tqdm", "onnx", "gguf",
 )  # fmt: skip
 _PARTS = ("train", "validation", "evaluation")
 #: Fields of a setting that decide what it trains and evaluates on.

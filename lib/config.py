@@ -6,15 +6,17 @@ before anything is trained.
 """
 
 import dataclasses
+import json
 import re
 import types
-import typing
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from lib import pretrained, provenance, tasks
-from lib.errors import nearest
+from pydantic import Field
+
+from lib import checks, pretrained, provenance, tasks
 from lib.methods import canonical, parse_method
 
 #: The fields of the first version of a setting. They are in every identity; a newer one counts only
@@ -25,46 +27,9 @@ FIRST_FIELDS = (
     "epochs", "batch_size", "max_length", "warmup", "weight_decay", "max_grad_norm", "dropout",
     "precision", "seeds_per_batch",
 )  # fmt: skip
-_CHOICES = {
-    "optimizer": ("adamw", "adamw-no-bias-correction", "sgd", "adafactor"),
-    "schedule": ("linear", "cosine", "constant"),
-    "eval_split": ("dev", "test-half"),
-    "precision": ("float32", "bfloat16"),
-}
-_RANGES = {  # name: (smallest, largest), both allowed
-    "train_rows": (0, None),
-    "subset_seed": (0, None),
-    "eval_rows": (0, None),
-    "evals_per_epoch": (0, None),
-    "learning_rate": (0.0, 1.0),
-    "epochs": (1, None),
-    "batch_size": (1, None),
-    "max_length": (8, 4096),
-    "warmup": (0.0, 1.0),
-    "weight_decay": (0.0, 1.0),
-    "max_grad_norm": (0.0, None),
-    "seeds_per_batch": (1, None),
-}
-
-
-def check_type(name: str, value: Any, kind: Any) -> Any:
-    """``value`` as ``kind`` (int, float, str, bool, list or list of those), or a ``ValueError``.
-
-    An integer is accepted as a float; nothing else is converted.
-    """
-    if kind is float and type(value) is int:
-        return float(value)
-    base = typing.get_origin(kind) or kind
-    if type(value) is not base:
-        hint = ""
-        if base in (int, float) and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):
-            hint = f"; YAML reads this as text: write {float(value):.1e}" if base is float else ""
-        raise ValueError(
-            f"{name} = {value!r} is {type(value).__name__}, expected {base.__name__}{hint}"
-        )
-    for item_kind in typing.get_args(kind):
-        value = [check_type(f"{name}[{i}]", item, item_kind) for i, item in enumerate(value)]
-    return value
+_Count = Annotated[int, Field(ge=0)]
+_Number = Annotated[int, Field(ge=1)]
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
@@ -88,14 +53,14 @@ def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
     # papermill starts a fresh kernel; a reader who runs the cell again has variables of the story.
     first_time = not namespace.get("_parameters_were_checked")
     namespace["_parameters_were_checked"] = True
-    for name in sorted(injected - set(declared)) if first_time else ():
-        raise ValueError(f"unknown parameter {name}: {nearest(name, declared)}")
-    checked = {name: check_type(name, namespace[name], kind) for name, kind in declared.items()}
+    names = [*declared, *sorted(injected - set(declared) if first_time else ())]
+    fields = {name: (kind, ...) for name, kind in declared.items()}
+    checked = checks.check(fields, {name: namespace[name] for name in names})
     namespace.update(checked)
     return checked
 
 
-@dataclass(frozen=True, kw_only=True)
+@checks.checked
 class Setting:
     """Everything that defines a fine-tuning but its seed. Defaults: Du & Nguyen, as released.
 
@@ -126,63 +91,46 @@ class Setting:
     precision : ``float32``, or ``bfloat16`` autocast
     """
 
-    backbone: str = "bert-tiny"
-    task: str = "stsb-binary"
+    backbone: Annotated[str, checks.passing(pretrained.check_name)] = "bert-tiny"
+    task: Annotated[str, checks.passing(tasks.check_name)] = "stsb-binary"
     text_columns: list[str] = field(default_factory=lambda: ["text"])
     label_column: str = "label"
-    method: str = "standard"
-    train_rows: int = 0
-    subset_seed: int = 0
-    eval_rows: int = 1000
-    eval_split: str = "dev"
-    evals_per_epoch: int = 0
-    optimizer: str = "adamw"
-    schedule: str = "linear"
-    learning_rate: float = 2e-5
-    epochs: int = 5
-    batch_size: int = 16
-    max_length: int = 128
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    dropout: float = -1.0
-    precision: str = "float32"
-    seeds_per_batch: int = 1
+    method: Annotated[str, checks.passing(parse_method)] = "standard"
+    train_rows: _Count = 0
+    subset_seed: _Count = 0
+    eval_rows: _Count = 1000
+    eval_split: Literal["dev", "test-half"] = "dev"
+    evals_per_epoch: _Count = 0
+    optimizer: Literal["adamw", "adamw-no-bias-correction", "sgd", "adafactor"] = "adamw"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-5
+    epochs: _Number = 5
+    batch_size: _Number = 16
+    max_length: Annotated[int, Field(ge=8, le=4096)] = 128
+    warmup: _Share = 0.1
+    weight_decay: _Share = 0.01
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seeds_per_batch: _Number = 1
 
     def __post_init__(self) -> None:
-        check_type("method", self.method, str)
-        methods = parse_method(self.method)
         object.__setattr__(self, "method", canonical(self.method))
-        for method in methods.values():
+        for method in parse_method(self.method).values():
             for name, value in method.prescribed().items():
                 object.__setattr__(self, name, value)
-        for spec in dataclasses.fields(self):
-            value = check_type(spec.name, getattr(self, spec.name), spec.type)
-            object.__setattr__(self, spec.name, value)
-            if spec.name in _CHOICES and value not in _CHOICES[spec.name]:
-                raise ValueError(
-                    f"{spec.name} = {value!r} is unknown: {nearest(value, _CHOICES[spec.name])}"
-                )
-            low, high = _RANGES.get(spec.name, (None, None))
-            below, above = low is not None and not value >= low, high is not None and value > high
-            if below or above:
-                raise ValueError(f"{spec.name} = {value!r} is outside [{low}, {high or '…'}]")
-        if self.dropout != -1 and not 0 <= self.dropout < 1:
+        if -1 < self.dropout < 0:
             raise ValueError(f"dropout = {self.dropout!r}: give a probability below 1, or -1")
         if self.seeds_per_batch > 1 and self.optimizer == "adafactor":
             raise ValueError(
                 "adafactor looks at whole matrices, so several seeds cannot be one program: "
                 "set seeds_per_batch = 1"
             )
-        if self.learning_rate == 0:
-            raise ValueError("learning_rate = 0.0 trains nothing; give a positive rate")
         if self.evals_per_epoch and self.eval_split == "dev":
             raise ValueError(
                 f"evals_per_epoch = {self.evals_per_epoch} selects a checkpoint on half of the "
                 'development set; measuring on all of it would leak. Set eval_split = "test-half".'
             )
-        tasks.check_name(self.task)
-        pretrained.check_name(self.backbone)
 
     @property
     def id(self) -> str:
@@ -205,3 +153,19 @@ class Setting:
     def to_dict(self) -> dict[str, Any]:
         """All fields by name, as JSON can hold them."""
         return dataclasses.asdict(self)
+
+
+def to_row(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a setting (``Setting.to_dict``) as a table holds them: lists as JSON."""
+    return {k: json.dumps(v) if isinstance(v, list) else v for k, v in setting.items()}
+
+
+def from_row(row: Mapping[str, Any]) -> Setting:
+    """The setting of a row of a table of runs; a field that the row lacks has its default."""
+    names = [spec.name for spec in dataclasses.fields(Setting) if spec.name in row]
+    return Setting(**{n: columns_of(row[n]) if n == "text_columns" else row[n] for n in names})
+
+
+def columns_of(text: str) -> list[str]:
+    """Names of columns as a table holds them; the oldest tables joined them by spaces."""
+    return json.loads(text) if text.startswith("[") else text.split(" ")

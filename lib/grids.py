@@ -1,38 +1,50 @@
-"""Configuration files: a grid of settings, the seeds of each, and named unions of settings."""
+"""Configuration files: grids of settings and the seeds of each, studies, lists of others, jobs."""
 
 import dataclasses
 import itertools
-import re
-from dataclasses import dataclass
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from lib import paths, seeds, tasks
-from lib.config import Setting, check_type
+from pydantic import Field
+
+from lib import checks, job_kinds, paths, seeds, tasks
+from lib.config import Setting
 from lib.errors import nearest
+from lib.job_kinds import JobList
 from lib.seeds import Seeds
 
-#: Folders beside the groups' tables, so no group may be called so.
-KEPT = ("logs", "promoted")
-_KEYS = "the keys seeds and grid"
+_GRID = {
+    "seeds": (Annotated[list, Field(min_length=1)], ...),
+    "cross": (dict[Literal[seeds.STREAMS], list[int]], {}),
+    "seeds_per_job": (int, None),
+    "keep_vectors": (bool, False),
+    "defaults": (dict[str, Any], {}),
+    "grid": (Annotated[list[dict[str, Any]], Field(min_length=1)], ...),
+    "unions": (dict[Any, list[str]], {}),
+}
+_STUDIES = {"studies": (dict[str, dict[str, Any]], ...)}
+_LISTING = {"configurations": (list[str], ...)}
+#: Fields of a setting that hold a list; a list of lists is their values to cross.
+_LISTS = {spec.name for spec in dataclasses.fields(Setting) if typing.get_origin(spec.type) is list}
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Grid:
-    """A configuration file: settings, the seeds of each, and named unions of settings."""
+    """A configuration of settings, the seeds of each, and named unions of settings."""
 
     name: str
     settings: list[Setting]
     seeds: list[Seeds]
     crossed: tuple[str, ...]
-    seeds_per_job: int
+    seeds_per_job: Annotated[int, Field(ge=1)]
     keep_vectors: bool
     unions: dict[str, list[str]]
 
     def __post_init__(self) -> None:
-        step = check_type("seeds_per_job", self.seeds_per_job, int)
-        if step < 1:
-            raise ValueError(f"seeds_per_job = {step}; expected at least 1")
+        step = self.seeds_per_job
         for setting in self.settings:
             if len(self.seeds) > step and step % setting.seeds_per_batch:
                 raise ValueError(
@@ -79,20 +91,13 @@ class Grid:
         return [labels[i : i + step] for i in range(0, len(labels), step)]
 
 
-def _seeds(path: Path, raw: dict[str, Any]) -> list[Seeds]:
+def _seeds(raw: dict[str, Any]) -> list[Seeds]:
     """The runs of each setting: the seeds, or these crossed with the seeds of some streams."""
-    streams = raw.get("cross", {})
-    for name, values in streams.items():
-        if name not in seeds.STREAMS:
-            raise ValueError(
-                f"{path.name}: cross: no stream {name}: {nearest(name, seeds.STREAMS)}"
-            )
-        check_type(f"{path.name}: cross: {name}", values, list[int])
     found = seeds.read(raw["seeds"])
-    if not streams:
+    if not raw["cross"]:
         return found
-    check_type(f"{path.name}: seeds", raw["seeds"], list[int])
-    return seeds.read([one.label for one in seeds.crossed(raw["seeds"], streams)])
+    base = checks.check({"seeds": (list[int], ...)}, {"seeds": raw["seeds"]})["seeds"]
+    return seeds.read([one.label for one in seeds.crossed(base, raw["cross"])])
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
@@ -108,7 +113,7 @@ def _find(source: str | Path) -> tuple[Path, str]:
     return path, study
 
 
-def mapping(path: Path, expected: str) -> dict[str, Any]:
+def _mapping(path: Path) -> dict[str, Any]:
     """What a YAML file holds, by key; ``ValueError`` if it cannot be read or has no keys."""
     import yaml
 
@@ -118,142 +123,127 @@ def mapping(path: Path, expected: str) -> dict[str, Any]:
         )
     except yaml.MarkedYAMLError as error:
         at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{path.name}: {at}this is no YAML: {error.problem}") from None
+        raise ValueError(f"{at}this is no YAML: {error.problem}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path.name}: expected {expected}, found {raw!r}")
+        raise ValueError(f"expected the keys seeds and grid, or kinds of jobs, found {raw!r}")
     return raw
 
 
-def check_name(what: str, name: object) -> None:
-    """Refuse a name that could not be that of a folder, of a word for the shell, of a wildcard."""
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ValueError(
-            f"{what} {name!r}: use letters, digits, dots, hyphens and underscores, and begin with "
-            "a letter or a digit"
-        )
-    if name in KEPT:
-        raise ValueError(f"{what} {name!r}: the engine keeps a folder of that name for itself")
-
-
-def _read(source: str | Path) -> tuple[Path, str, dict[str, Any]]:
-    """File, name and contents of a configuration: of the file, or of one of its studies."""
+def _parts(source: str | Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """File, name and contents of each grid or list of jobs that a configuration stands for."""
     path, study = _find(source)
-    raw = mapping(path, _KEYS)
-    if "configurations" in raw:
-        raise ValueError(f"{path.name} lists configurations; name one of them")
-    if "studies" not in raw:
-        if study:
-            raise ValueError(f"{path.name} holds one grid, no studies: leave out /{study}")
-        return path, path.stem, raw
-    studies = check_type(f"{path.name}: studies", raw["studies"], dict)
-    if len(raw) > 1:
-        raise ValueError(f"{path.name}: beside studies stands {', '.join(set(raw) - {'studies'})}")
-    if study not in studies:
-        asked = f"no study {study}" if study else f"name one study, like {path.stem}/NAME"
-        raise ValueError(f"{path.name}: {asked}: {nearest(study, studies)}")
-    return path, study, check_type(f"{path.name}: {study}", studies[study], dict)
+    with _named(path):
+        raw = _mapping(path)
+        if study and "studies" not in raw:
+            raise ValueError(f"there are no studies in it: leave out /{study}")
+        for key in ("studies", "configurations"):
+            if key in raw and len(raw) > 1:
+                others = ", ".join(str(other) for other in raw if other != key)
+                raise ValueError(
+                    f"beside {key} stands {others}; a file of {key} holds nothing else"
+                )
+        listed = checks.check(_LISTING, raw) if "configurations" in raw else {}
+        studies = checks.check(_STUDIES, raw)["studies"] if "studies" in raw else {}
+        if study and study not in studies:
+            raise ValueError(f"no study {study}: {nearest(study, studies)}")
+    for other in listed.get("configurations", ()):
+        yield from _parts(other)
+    if not listed:
+        named = {study: studies[study]} if study else studies or {path.stem: raw}
+        yield from ((path, name, contents) for name, contents in named.items())
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors begin with the name of the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def load(source: str | Path) -> list[Grid | JobList]:
+    """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
+
+    A file holds one of these: a grid (``seeds``, ``grid``, …); several under ``studies``, of which
+    ``<name>/<study>`` is one; a list of other ``configurations``, in the order in which to run
+    them; or jobs by kind (``lib.job_kinds``). Names are names of results, so none may be there
+    twice. Tables of one's own are looked for beside the file, then in the working directory.
+    """
+    return _loaded(source, list(_parts(source)))
 
 
 def load_grids(source: str | Path) -> list[Grid]:
-    """The grids of a configuration: its only one, all of its studies, or those that it names.
+    """The grids of a configuration, for those who train; jobs are left out."""
+    parts = [part for part in _parts(source) if not _holds_jobs(part[2])]
+    if not parts:
+        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
+    return _loaded(source, parts)
 
-    A file with the key ``configurations`` is a list of others, in the order in which to run them.
-    Names are names of results, so no two grids may share one.
-    """
-    path, study = _find(source)
-    raw = mapping(path, _KEYS)
-    if "configurations" in raw:
-        if study or len(raw) > 1:
-            raise ValueError(f"{path.name} lists configurations and holds nothing else")
-        listed = check_type(f"{path.name}: configurations", raw["configurations"], list[str])
-        found = [grid for name in listed for grid in load_grids(name)]
-    elif "studies" in raw and not study:
-        studies = check_type(f"{path.name}: studies", raw["studies"], dict)
-        found = [load_grid(path.parent / path.stem / name) for name in studies]
-    else:
-        found = [load_grid(source)]
-    names = [grid.name for grid in found]
+
+def _holds_jobs(raw: dict[str, Any]) -> bool:
+    return not set(raw) & set(_GRID)
+
+
+def _loaded(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
+    names = [name for _, name, _ in parts]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{path.name}: two grids are called {', '.join(repeated)}")
+        raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
+    found = []
+    for path, name, raw in parts:
+        with _named(path):
+            checks.check_name("a configuration called", name)
+            if name.startswith("reference"):
+                raise ValueError("names with reference are kept for promoted results")
+            read = job_kinds.load if _holds_jobs(raw) else _grid
+            found.append(read(path, name, raw))
     return found
 
 
-def load_grid(source: str | Path) -> Grid:
-    """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
-
-    ``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one value
-    or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds by
-    stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
-
-    A file may hold several grids under ``studies``, each with its own seeds and defaults; one is
-    read by ``<name>/<study>`` and goes by the study's name.
+def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:
+    """``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one
+    value or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds
+    by stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
     """
-    path, grid_name, raw = _read(source)
-    kinds = {
-        "seeds": list,
-        "cross": dict,
-        "seeds_per_job": int,
-        "keep_vectors": bool,
-        "defaults": dict,
-        "grid": list[dict],
-        "unions": dict,
-    }
-    for key in raw:
-        if key not in kinds:
-            raise ValueError(f"{path.name}: unknown key {key}: {nearest(key, kinds)}")
-        check_type(f"{path.name}: {key}", raw[key], kinds[key])
-    for key in ("seeds", "grid"):
-        if not raw.get(key):
-            raise ValueError(f"{path.name}: {key} is missing or empty")
-    check_name(f"{path.name}: a configuration called", grid_name)
-    if grid_name.startswith("reference"):
-        raise ValueError(f"{path.name}: names with reference are kept for promoted results")
-    names = {spec.name: spec.type for spec in dataclasses.fields(Setting)}
+    raw = checks.check(_GRID, raw)
     settings = []
     for entry in raw["grid"]:
-        merged = {**raw.get("defaults", {}), **entry}
-        for name in merged:
-            if name not in names:
-                raise ValueError(f"{path.name}: unknown parameter {name}: {nearest(name, names)}")
-        axes = {
-            name: value if isinstance(value, list) and names[name] is not list[str] else [value]
-            for name, value in merged.items()
-        }
-        for values in itertools.product(*axes.values()):
-            try:
-                settings.append(Setting(**dict(zip(axes, values, strict=True))))
-            except ValueError as error:
-                raise ValueError(f"{path.name}: {error}") from None
+        axes = {k: _values(path, k, value) for k, value in (raw["defaults"] | entry).items()}
+        settings += [
+            Setting(**dict(zip(axes, values, strict=True)))
+            for values in itertools.product(*axes.values())
+        ]
     ids = [setting.id for setting in settings]
-    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
-        raise ValueError(f"{path.name}: settings appear twice: {repeated}")
-    all_seeds = _seeds(path, raw)
+    if repeated := sorted({one for one in ids if ids.count(one) > 1}):
+        raise ValueError(f"settings appear twice: {repeated}")
     if not ids:
-        raise ValueError(f"{path.name}: grid holds no setting; a list of values is empty")
-    unions = raw.get("unions", {})
-    for name, members in unions.items():
-        check_name(f"{path.name}: union", name)
-        if name in ids:
-            raise ValueError(f"{path.name}: union {name}: a setting is called that")
-        check_type(f"{path.name}: union {name}", members, list[str])
+        raise ValueError("grid holds no setting; a list of values is empty")
+    for union, members in raw["unions"].items():
+        checks.check_name("union", union)
+        if union in ids:
+            raise ValueError(f"union {union}: a setting is called that")
         if not members or len(set(members)) < len(members):
-            raise ValueError(f"{path.name}: union {name}: name some settings, each once")
+            raise ValueError(f"union {union}: name some settings, each once")
         for member in members:
             if member not in ids:
-                raise ValueError(
-                    f"{path.name}: union {name}: no setting {member}: {nearest(member, ids)}"
-                )
-    try:
-        return Grid(
-            name=grid_name,
-            settings=settings,
-            seeds=all_seeds,
-            crossed=tuple(raw.get("cross", {})),
-            seeds_per_job=raw.get("seeds_per_job", len(all_seeds)),
-            keep_vectors=raw.get("keep_vectors", False),
-            unions=unions,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
+                raise ValueError(f"union {union}: no setting {member}: {nearest(member, ids)}")
+    all_seeds, step = _seeds(raw), raw["seeds_per_job"]
+    return Grid(
+        name=name,
+        settings=settings,
+        seeds=all_seeds,
+        crossed=tuple(raw["cross"]),
+        seeds_per_job=len(all_seeds) if step is None else step,
+        keep_vectors=raw["keep_vectors"],
+        unions=raw["unions"],
+    )
+
+
+def _values(path: Path, name: str, value: Any) -> list[Any]:
+    """What a name stands for: one value, or those of a list."""
+    of_lists = isinstance(value, list) and value and all(isinstance(one, list) for one in value)
+    crossed = of_lists if name in _LISTS else isinstance(value, list)
+    values = value if crossed else [value]
+    return [tasks.beside(path.parent, one) for one in values] if name == "task" else values

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib import declared, paths, progress, runs, tables
+from lib import parameters, paths, progress, runs, tables
 from lib.config import Setting
 from lib.errors import nearest
 from lib.grids import Grid, load_grids
@@ -123,11 +123,11 @@ def device_option(device: str | None) -> str:
 def _check_notebooks(plan: Plan) -> None:
     """Every job's parameters are declared by its notebook, with their types."""
     for setting in plan.settings.values():
-        declared.check("10_finetune", {**setting.to_dict(), "seeds": [], "device": ""})
+        parameters.check("10_finetune", {**setting.to_dict(), "seeds": [], "device": ""})
     measured = {"results": "", "group": "", "setting_ids": [], "seeds": []}
-    declared.check("12_measure_group", measured)
+    parameters.check("12_measure_group", measured)
     for notebook in ANALYSES:
-        declared.check(notebook, {"results": ""})
+        parameters.check(notebook, {"results": ""})
 
 
 def load(

@@ -46,7 +46,10 @@ def parse_method(text: str) -> dict[str, Method]:
             raise ValueError(f"method {name!r} is unknown: {nearest(name, ['standard', *METHODS])}")
         if name in found:
             raise ValueError(f"method = {text!r}: {name} is there twice")
-        found[name] = _checked(name, values)
+        try:
+            found[name] = METHODS[name](**values)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
     for name, other in itertools.permutations(found, 2):
         if why := METHODS[name].conflicts.get(other):
             raise ValueError(f"method = {text!r}: {name} and {other} exclude each other: {why}")
@@ -79,22 +82,6 @@ def _calls(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(term, ast.Name):
             raise ValueError(problem)
         yield term.id, values
-
-
-def _checked(name: str, values: dict[str, Any]) -> Method:
-    kinds = {spec.name: spec.type for spec in dataclasses.fields(METHODS[name])}
-    for key, value in values.items():
-        if key not in kinds:
-            known = nearest(key, kinds) if kinds else "it has no parameters"
-            raise ValueError(f"{name}: unknown parameter {key}: {known}")
-        if kinds[key] is float and type(value) is int:
-            values[key] = value = float(value)
-        if type(value) is not kinds[key]:
-            raise ValueError(f"{name}({key}={value!r}): expected {kinds[key].__name__}")
-        low, high = METHODS[name].limits.get(key, (value, value))
-        if not low <= value <= high:
-            raise ValueError(f"{name}({key}={value!r}) is outside [{low}, {high}]")
-    return METHODS[name](**values)
 
 
 def canonical(text: str) -> str:

@@ -10,26 +10,26 @@ the intentions are public: the formulas here are ours.
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from lib import backbones, pretrained
+from pydantic import Field
+
+from lib import backbones, checks, pretrained
 
 if TYPE_CHECKING:
     import torch
 
     from lib.batches import Encoded
 
-
+_Epochs = Annotated[int, Field(ge=1, le=1000)]
+_Probability = Annotated[float, Field(ge=0, le=0.99)]
 Anchors = Callable[[], "dict[torch.Tensor, torch.Tensor | None]"]
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Method:
     """The hooks, and what they do in standard fine-tuning: nothing."""
 
-    #: Smallest and largest value of each parameter.
-    limits: ClassVar[dict[str, tuple[float, float]]] = {}
     #: Names of methods with which this one makes no sense, and why.
     conflicts: ClassVar[dict[str, str]] = {}
 
@@ -74,18 +74,17 @@ class Method:
         """
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Longer(Method):
     """Mosbach et al.'s recipe: 20 epochs, Adam with bias correction."""
 
-    epochs: int = 20
-    limits: ClassVar = {"epochs": (1, 1000)}
+    epochs: _Epochs = 20
 
     def prescribed(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "optimizer": "adamw"}
 
 
-@dataclass(frozen=True)
+@checks.checked
 class NoBiasCorrection(Method):
     """The unstable default of BERT's original code: Adam without its bias correction."""
 
@@ -95,7 +94,7 @@ class NoBiasCorrection(Method):
         return {"optimizer": "adamw-no-bias-correction"}
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Surt(Method):
     """Continue the checkpoint's own unsupervised objective on the task's training text first.
 
@@ -104,18 +103,11 @@ class Surt(Method):
     then have less far to go. A few trials with small models did not show it.
     """
 
-    epochs: int = 3
-    head_epochs: int = 1
-    learning_rate: float = 5e-5
-    batch_size: int = 16
-    seed: int = 0
-    limits: ClassVar = {
-        "epochs": (1, 1000),
-        "head_epochs": (1, 1000),
-        "learning_rate": (1e-8, 1),
-        "batch_size": (1, 4096),
-        "seed": (0, 2**31),
-    }
+    epochs: _Epochs = 3
+    head_epochs: _Epochs = 1
+    learning_rate: Annotated[float, Field(ge=1e-8, le=1)] = 5e-5
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
 
     def begin(
         self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
@@ -127,14 +119,13 @@ class Surt(Method):
         )
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Reinit(Method):
     """Draw the top layers and the pooler anew. ``layers = 0``: 5 of 24, scaled to the model's
     depth and at least one.
     """
 
-    layers: int = 0
-    limits: ClassVar = {"layers": (0, 1000)}
+    layers: Annotated[int, Field(ge=0, le=1000)] = 0
 
     def check(self, n_classes: int, choices: int, n_layers: int) -> None:
         if self.layers > n_layers:
@@ -175,7 +166,7 @@ def _names(model: "torch.nn.Module", part: "torch.nn.Module") -> set[str]:
     return {name for name, weight in model.named_parameters() if id(weight) in wanted}
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Head(Method):
     """A linear probe: the encoder is frozen, without dropout, and one linear layer is trained on
     its vector at position 0 (of the last token, in decoders). Nothing random lies between.
@@ -211,16 +202,15 @@ class Head(Method):
         new |= _names(model, output)
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Lora(Method):
     """Low-rank updates of the query and value matrices (library: peft); all else that is
     pretrained is frozen. Evaluation and distances are of the merged weights.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.1
-    limits: ClassVar = {"rank": (1, 4096), "alpha": (0, 1e6), "dropout": (0, 0.99)}
+    rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    alpha: Annotated[float, Field(ge=0, le=1e6)] = 16.0
+    dropout: _Probability = 0.1
     conflicts: ClassVar = {
         "reinit": "frozen layers must be the pretrained ones",
         "mixout": "the weights that mixout mixes are frozen",
@@ -241,7 +231,7 @@ class Lora(Method):
             weight.requires_grad = "lora_" in name or name in new
 
 
-@dataclass(frozen=True)
+@checks.checked
 class MhLoss(Method):
     """Several linear heads at once: the loss is the mean of theirs, the prediction the mean head's.
 
@@ -249,8 +239,7 @@ class MhLoss(Method):
     gradient descent does not.
     """
 
-    heads: int = 5
-    limits: ClassVar = {"heads": (1, 1000)}
+    heads: Annotated[int, Field(ge=1, le=1000)] = 5
 
     def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
         from lib.layers import MultiHeadLinear
@@ -262,13 +251,12 @@ class MhLoss(Method):
         new |= _names(model, several)
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Mixout(Method):
     """Mixout instead of dropout in every linear layer, the head's included (``lib.layers``)."""
 
-    p: float = 0.1
+    p: _Probability = 0.1
     as_published: bool = False
-    limits: ClassVar = {"p": (0, 0.99)}
     conflicts: ClassVar = {"mhloss": "mixout mixes single linear layers, not several heads"}
 
     def rebuild(self, model: "torch.nn.Module", new: set[str]) -> None:
@@ -284,14 +272,13 @@ class Mixout(Method):
                     setattr(parent, name, mixed)
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Llrd(Method):
     """Layer-wise decay of the learning rate: at depth d of L layers it is
     ``learning_rate · factor^(L + 1 − d)``; pooler and head have the full rate and no weight decay.
     """
 
-    factor: float = 0.95
-    limits: ClassVar = {"factor": (0.01, 1.0)}
+    factor: Annotated[float, Field(ge=0.01, le=1)] = 0.95
 
     def rate(self, depth: int, n_layers: int) -> float:
         return self.factor ** (n_layers + 1 - depth)
@@ -300,14 +287,13 @@ class Llrd(Method):
         return depth <= n_layers
 
 
-@dataclass(frozen=True)
+@checks.checked
 class WdPre(Method):
     """Weight decay towards the pretrained weights instead of zero: after each step
     p ← p − rate · strength · (p − p₀); pooler and head decay to zero.
     """
 
-    strength: float = 0.01
-    limits: ClassVar = {"strength": (0.0, 1.0)}
+    strength: Annotated[float, Field(ge=0, le=1)] = 0.01
 
     def decays(self, depth: int, n_layers: int) -> bool:
         return False
@@ -329,14 +315,13 @@ class WdPre(Method):
         optimizer.register_step_post_hook(pull)
 
 
-@dataclass(frozen=True)
+@checks.checked
 class Mmr(Method):
     """Push the classes' mean features apart: the loss gains α Σ 1 / (1 + ‖c_a − c_b‖), c the mean
     feature of a class in the batch, over the pairs of classes that are in it.
     """
 
-    alpha: float = 1.0
-    limits: ClassVar = {"alpha": (0.0, 1e6)}
+    alpha: Annotated[float, Field(ge=0, le=1e6)] = 1.0
 
     def check(self, n_classes: int, choices: int, n_layers: int) -> None:
         if n_classes == 1 or choices > 1:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import paths, provenance
+from lib import config, paths, provenance
 from lib.config import Setting
 from lib.errors import nearest
 from lib.runs import Run
@@ -44,7 +44,7 @@ def run_table(group: list[Run]) -> pd.DataFrame:
         rows.append(
             {
                 **{k: record.pop(k) for k in ("setting_id", "seed", "status", "metric", "score")},
-                **{k: " ".join(v) if isinstance(v, list) else v for k, v in setting.items()},
+                **config.to_row(setting),
                 **record,
                 "distance": distance["all"],
                 "other_scores": json.dumps(others),
@@ -161,7 +161,10 @@ def read(name: str, table: str) -> pd.DataFrame:
     frames = [pd.read_parquet(file) for file in files]
     for file, frame in zip(files, frames, strict=True):
         frame.insert(0, "group", file.parent.name)
-    return pd.concat(frames, ignore_index=True)
+    whole = pd.concat(frames, ignore_index=True)
+    if "text_columns" in whole:
+        whole["text_columns"] = whole["text_columns"].map(config.columns_of).map(json.dumps)
+    return whole
 
 
 def group_labels(name: str) -> dict[str, str]:

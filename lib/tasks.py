@@ -146,11 +146,20 @@ def is_own_file(name: str) -> bool:
     return name.endswith((".csv", ".parquet"))
 
 
+def beside(folder: Path, name: Any) -> Any:
+    """A user's own table by its full path if it lies in a folder; any other name as it is."""
+    own = isinstance(name, str) and is_own_file(name) and (folder / name).is_file()
+    return str((folder / name).resolve()) if own else name
+
+
 def check_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest valid names unless the task exists."""
     if is_own_file(name):
         if not Path(name).is_file():
-            raise ValueError(f"task = {name!r}: there is no such file")
+            raise ValueError(
+                f"task = {name!r}: there is no such file, neither beside the configuration that "
+                f"names it nor in the working directory {Path.cwd()}"
+            )
     elif name not in TASKS:
         raise ValueError(f"task = {name!r} is unknown: {nearest(name, TASKS)}, or a .csv/.parquet")
 

@@ -15,7 +15,7 @@ from conftest import copy_project, environment_of
 
 from benchmarks import verify
 from lib import paths
-from lib.grids import load_grid
+from lib.grids import load_grids
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def test_the_campaign_promotes_every_group_and_keeps_no_vectors(campaign):
 
 def test_what_stands_first_is_trained_measured_and_promoted_first(campaign):
     """So that a campaign that is stopped has whole groups, those of most worth."""
-    grid = load_grid(campaign.project / "config/tiny.yaml")
+    [grid] = load_grids(campaign.project / "config/tiny.yaml")
     first, second = (setting.id for setting in grid.settings)
     promoted = campaign.project / f"data/results/tiny/promoted/{first}.txt"
     runs = campaign.project / "data/runs"

@@ -359,7 +359,7 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     batch = new_batch(REGRESSION, files={"scores.csv": "\n".join(lines) + "\n"})
     monkeypatch.chdir(batch.project)
     config = batch.project / "config/faulty.yaml"
-    calm_one, wild_one = (setting.id for setting in grids.load_grid(config).settings)
+    calm_one, wild_one = (setting.id for setting in grids.load_grids(config)[0].settings)
     config.write_text(f"{REGRESSION}unions: {{both: [{calm_one}, {wild_one}]}}\n")
     call = batch.run(figures=True)
     kept = batch.finished

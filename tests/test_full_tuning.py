@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as hf
 
-from lib import theory
+from lib import grids, job_kinds, theory
 from lib.batches import Encoded
 from lib.bounds import full_tuning, network, quadratic, retraining_study
 from lib.bounds.assumptions import Inapplicable
@@ -331,10 +331,10 @@ def test_short_rows_are_balanced_and_nested(bert):
 
 
 def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
-    plan = theory.load_plan("theory")
+    [plan] = grids.load("theory")
     for kind in ("full", "tuned"):
-        names = [job.name for job in plan.of(kind)]
-        for table in theory.KINDS[kind].tables:
+        names = [job.name for job in plan.jobs if job.kind == kind]
+        for table in job_kinds.KINDS[kind].tables:
             assert set(theory.read("reference-theory", table, names)["job"]) == set(names)
     rows = theory.read("reference-theory", "full_tuning")
     bound = rows["reason"] == ""

@@ -96,6 +96,11 @@ def graded():
             yield study, key or name, yaml.safe_load(text), comment
 
 
+def load_grid(source):
+    [grid] = grids.load_grids(source)
+    return grid
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     def refuse(*_):
@@ -106,7 +111,7 @@ def no_network(monkeypatch):
 
 @pytest.mark.parametrize("study", SIZES)
 def test_every_grid_is_as_large_as_the_paper_says(no_network, study):
-    grid = grids.load_grid(f"paper/{study}")
+    grid = load_grid(f"paper/{study}")
     assert (len(grid.settings), len(grid.seeds)) == SIZES[study] and grid.name == study
     assert len({setting.id for setting in grid.settings}) == len(grid.settings)
 
@@ -149,21 +154,19 @@ def test_no_setting_relies_on_a_default_of_ours(study):
 
 
 def test_failed_runs_have_the_published_rates():
-    rates = {
-        s.backbone: s.learning_rate for s in grids.load_grid("paper/du-nguyen-failed").settings
-    }
+    rates = {s.backbone: s.learning_rate for s in load_grid("paper/du-nguyen-failed").settings}
     assert rates == {LARGE[0]: 5e-5, LARGE[1]: 3e-5}
 
 
 def test_mosbachs_recipes_are_their_optimizers_and_epochs():
     default, longer = (
-        {(s.optimizer, s.epochs) for s in grids.load_grid(f"paper/mosbach-{name}").settings}
+        {(s.optimizer, s.epochs) for s in load_grid(f"paper/mosbach-{name}").settings}
         for name in ("default", "recommended")
     )
     assert default == {("adamw-no-bias-correction", 3)} and longer == {("adamw", 20)}
 
 
 def test_the_same_tasks_for_both_models_of_bui_and_others():
-    roberta, llama = (grids.load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
+    roberta, llama = (load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
     assert {s.task for s in roberta.settings} == {s.task for s in llama.settings}
     assert [s.seed for s in roberta.seeds] == [42, 52, *range(62, 142, 10)]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import PATIENCE, run_python
 
-from lib import groups, measures, paths, reference, runs, tables
+from lib import config, groups, measures, paths, reference, runs, tables
 from lib.config import Setting
 from lib.runs import Run
 
@@ -162,6 +162,30 @@ def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkey
     expected = {"layer": "Int64", "value": "float64", "low": "float64", "high": "float64"}
     assert {name: str(kinds[name]) for name in expected} == expected
     assert len(tables.read("demo", "runs")) == 6
+
+
+def test_committed_rows_are_read_back_as_their_settings():
+    files = sorted(paths.COMMITTED.glob("reference*/*/runs.parquet"))
+    rows = pd.concat([pd.read_parquet(file) for file in files]).drop_duplicates("setting_id")
+    assert len(rows) > 60
+    for row in rows.to_dict("records"):
+        assert config.from_row(row).id == row["setting_id"]
+
+
+def test_columns_of_older_and_newer_tables_are_the_same_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    setting = Setting(text_columns=["question", "answer"])
+    group = [make_run(seed) for seed in range(3)]
+    for run in group:
+        run.record |= {"setting": setting.to_dict()}
+    for name in ("old", "new"):
+        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+    path = tmp_path / "data/results/demo/old/runs.parquet"
+    pd.read_parquet(path).assign(text_columns="question answer").to_parquet(path)
+    both = tables.read("demo", "runs")
+    assert both["text_columns"].nunique() == 1
+    rows = [*both.to_dict("records"), *pd.read_parquet(path).to_dict("records")]
+    assert all(config.from_row(row) == setting for row in rows)
 
 
 def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):

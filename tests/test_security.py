@@ -27,7 +27,7 @@ import torch
 import yaml
 from conftest import copy_project, environment_of, project_files, run_python
 
-from lib import archives, grids, outside, paths, report, runs, theory
+from lib import archives, grids, outside, paths, report, runs
 from lib.appraisal import appraise
 from lib.config import Setting
 from lib.errors import AssetError
@@ -384,7 +384,7 @@ def test_every_word_for_the_shell_is_quoted_or_encoded(name):
     text = (paths.ROOT / name).read_text()
     assert unquoted(text) == []
     assert unquoted(text.replace("{log:q}", "{log}")) == ["log"]
-    given = re.findall(r"^\s+(?:notebook|values)=(?!theory\.notebook_path)(.*)", text, re.M)
+    given = re.findall(r"^\s+(?:notebook|values)=(?!NOTEBOOKS)(.*)", text, re.M)
     assert given
     for encoded in given:
         assert "parameters(" in encoded or encoded.endswith("jobs[w.job],"), encoded
@@ -420,10 +420,10 @@ IDS = [Setting(task="nyt", epochs=1, learning_rate=rate).id for rate in (1e-3, 2
 def test_a_hostile_union_is_refused(tmp_path, name, members, message):
     path = tmp_path / "mine.yaml"
     path.write_text(GRID + yaml.safe_dump({"unions": {"a.b-c_d": IDS}}))
-    assert len(grids.load_grid(path).groups) == 3
+    assert len(grids.load_grids(path)[0].groups) == 3
     path.write_text(GRID + yaml.safe_dump({"unions": {name: members}}))
     with pytest.raises(ValueError, match=f"^mine.yaml: .*{re.escape(message)}"):
-        grids.load_grid(path)
+        grids.load_grids(path)
 
 
 @pytest.mark.parametrize(
@@ -443,10 +443,10 @@ def test_a_hostile_grid_is_refused_in_one_line(tmp_path, monkeypatch, canary, ol
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.yaml"
     path.write_text(GRID)
-    assert len(grids.load_grid(path).settings) == 2
+    assert len(grids.load_grids(path)[0].settings) == 2
     path.write_text(GRID.replace(old, new, 1))
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
-        grids.load_grid(path)
+        grids.load_grids(path)
     assert "\n" not in str(refused.value) and not canary.exists()
 
 
@@ -456,15 +456,15 @@ def test_a_hostile_grid_is_refused_in_one_line(tmp_path, monkeypatch, canary, ol
 def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
     (tmp_path / f"{name}.yaml").write_text(GRID)
     with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load_grid(tmp_path / f"{name}.yaml")
+        grids.load_grids(tmp_path / f"{name}.yaml")
     (tmp_path / f"{name}.yaml").write_text("synthetic: {jobs: {a: }}")
     with pytest.raises(ValueError, match="use letters, digits, dots"):
-        theory.load_plan(tmp_path / f"{name}.yaml")
+        grids.load(tmp_path / f"{name}.yaml")
     (tmp_path / "many.yaml").write_text(
         "studies:\n  {}:{}".format(json.dumps(name), GRID.replace("\n", "\n    "))
     )
     with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load_grid(tmp_path / "many.yaml" / name)
+        grids.load_grids(tmp_path / "many.yaml" / name)
 
 
 @pytest.mark.parametrize("name", ["x; touch canary", "`touch canary`", "it's; touch canary", '"'])

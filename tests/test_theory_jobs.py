@@ -15,11 +15,22 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import backbones, experiment, frozen, paths, pretrained, theory
+from lib import (
+    backbones,
+    experiment,
+    frozen,
+    grids,
+    job_kinds,
+    parameters,
+    paths,
+    pretrained,
+    theory,
+)  # fmt: skip
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
 from lib.config import Setting
+from lib.job_kinds import Job, JobList
 
 
 def plain_descent(z, start, rate, steps, weights, loss="logistic"):
@@ -459,20 +470,20 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
 
 
 def test_the_committed_plan_names_parameters_that_exist():
-    plan = theory.load_plan("theory")
-    assert {job.kind for job in plan.jobs} <= set(theory.KINDS)
+    [plan] = grids.load("theory")
+    assert {job.kind for job in plan.jobs} <= set(job_kinds.KINDS)
     for job in plan.jobs:
-        assert set(job.parameters) <= set(theory.declared_parameters(job.kind))
+        assert set(job.parameters) <= set(parameters.declared(job_kinds.KINDS[job.kind].notebook))
     jobs = {job.name for job in plan.jobs}
     for pattern in summaries.earlier()["jobs"].unique():
         assert any(re.fullmatch(pattern, name) for name in jobs), pattern
 
 
 def test_the_reference_holds_every_job_and_violates_no_bound():
-    plan = theory.load_plan("theory")
+    [plan] = grids.load("theory")
     for kind in ("synthetic", "heads"):
-        jobs = [job.name for job in plan.of(kind)]
-        for table in theory.KINDS[kind].tables:
+        jobs = [job.name for job in plan.jobs if job.kind == kind]
+        for table in job_kinds.KINDS[kind].tables:
             found = theory.read("reference-theory", table, jobs)
             assert set(found["job"]) == set(jobs)
             if table in summaries.BOUNDED:
@@ -483,8 +494,9 @@ def test_the_reference_holds_every_job_and_violates_no_bound():
 
 
 def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
-    for kind, spec in theory.KINDS.items():
-        assert {"results": str, "job": str}.items() <= theory.declared_parameters(kind).items()
+    for spec in job_kinds.KINDS.values():
+        declared = parameters.declared(spec.notebook)
+        assert declared["results"].kind is declared["job"].kind is str
         assert all((paths.ROOT / name).is_file() for name in spec.code)
 
 
@@ -495,45 +507,49 @@ def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
         ("synthetic: {jobs: {a: {sets: 2.5}}}", "sets = 2.5 is float, expected int"),
         ("synthetic: {jobs: {a: {radius: 1e-1}}}", "write 1.0e-01"),
         ("synthetic: {jobs: {a: {job: b}}}", "unknown parameter job"),
-        ("synthetic: {job: {a: {}}}", "did you mean jobs"),
+        (
+            "synthetic: {job: {a: {}}}",
+            "synthetic: jobs is missing; unknown parameter job: did you mean jobs",
+        ),
         ("sinthetic: {jobs: {a: {}}}", "did you mean synthetic"),
         ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
         ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two kinds are called a"),
         ("synthetic: {jobs: {}}", "no job"),
-        ("[]", "expected kinds of jobs, found []"),
+        ("[]", "expected the keys seeds and grid, or kinds of jobs, found []"),
     ],
 )
 def test_a_wrong_plan_is_refused(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(message)):
-        theory.load_plan(path)
+        grids.load(path)
 
 
 def test_own_values_go_before_shared_ones(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
-    plan = theory.load_plan(path)
+    [plan] = grids.load(path)
     assert [job.parameters for job in plan.jobs] == [{"sets": 4, "seed": 1}, {"sets": 3, "seed": 1}]
-    assert plan.name == "mine" and plan.of("heads") == []
+    assert plan.name == "mine"
+    assert {job.kind for job in plan.jobs} == {"synthetic"}
     for name in ("nothing", "reference-mine"):
         (tmp_path / "reference-mine.yaml").write_text("synthetic: {jobs: {a: }}")
         with pytest.raises(ValueError, match="no configuration|kept for promoted"):
-            theory.load_plan(tmp_path / f"{name}.yaml")
+            grids.load(tmp_path / f"{name}.yaml")
 
 
 def test_promotion_copies_whole_plans_only_and_drops_what_left_the_plan(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
-    plan = theory.Plan("mine", tuple(theory.Job(name, "synthetic", {}) for name in ("a", "b")))
-    frames = {t: pd.DataFrame({"x": [1.0]}) for t in theory.KINDS["synthetic"].tables}
+    plan = JobList("mine", tuple(Job(name, "synthetic", {}) for name in ("a", "b")))
+    frames = {t: pd.DataFrame({"x": [1.0]}) for t in job_kinds.KINDS["synthetic"].tables}
     theory.save("mine", "a", frames)
     with pytest.raises(FileNotFoundError, match="no results of b"):
         theory.promote(plan)
     assert not (tmp_path / "committed").exists()
     theory.save("mine", "b", frames)
     assert theory.promote(plan) == ["a", "b"]
-    assert theory.promote(theory.Plan("mine", plan.jobs[:1])) == ["a"]
+    assert theory.promote(JobList("mine", plan.jobs[:1])) == ["a"]
     found = theory.read("reference-mine", "margins")
     assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
     assert theory.read("mine", "seeds", ["b"])["job"].tolist() == ["b"]
@@ -568,7 +584,7 @@ def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch)
     assert done.returncode == 0, done.stderr[-2000:]
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     for kind in ("synthetic", "heads"):
-        for table in theory.KINDS[kind].tables:
+        for table in job_kinds.KINDS[kind].tables:
             assert len(theory.read("by-hand", table, [kind])) > 0
     bounds = summaries.tightness(theory.read("by-hand", "leave_one_out"), "leave_one_out")
     assert bounds.set_index("bound").loc[["H15", "H16"], "compared"].min() > 0
@@ -594,7 +610,7 @@ def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_fil
     assert done.returncode == 0, done.stderr[-2000:]
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     for kind in ("full", "tuned", "known"):
-        for table in theory.KINDS[kind].tables:
+        for table in job_kinds.KINDS[kind].tables:
             assert len(theory.read("by-hand", table, [kind])) > 0
     found = theory.read("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
     assert (

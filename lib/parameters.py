@@ -2,6 +2,9 @@
 
 papermill executes a notebook with parameters that it does not have, and leaves out what is
 misspelt. So the values of a job are compared with the notebook before the job is planned.
+
+The cell is read here and not by ``papermill.inspect_notebook``, which takes more than a second to
+import, drops what it cannot parse, and is not there on a machine that only trains.
 """
 
 import ast
@@ -10,9 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lib import paths
-from lib.config import check_type
-from lib.errors import nearest
+from lib import checks, paths
 
 _TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 
@@ -25,7 +26,7 @@ class Declared(NamedTuple):
 
 
 @functools.cache
-def parameters(notebook: str) -> dict[str, Declared]:
+def declared(notebook: str) -> dict[str, Declared]:
     """What the tagged cell of ``notebooks/<notebook>.ipynb`` declares, by name."""
     cells = json.loads((paths.ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
     tagged = (cell for cell in cells if "parameters" in cell["metadata"].get("tags", []))
@@ -41,11 +42,8 @@ def parameters(notebook: str) -> dict[str, Declared]:
 
 def check(notebook: str, values: Mapping[str, Any]) -> None:
     """``ValueError`` for a value whose name or type the notebook does not declare."""
-    known = parameters(notebook)
-    for name, value in values.items():
-        if name not in known:
-            raise ValueError(f"{notebook}: unknown parameter {name}: {nearest(name, known)}")
-        try:
-            check_type(name, value, known[name].kind)
-        except ValueError as error:
-            raise ValueError(f"{notebook}: {error}") from None
+    fields = {name: (known.kind, known.default) for name, known in declared(notebook).items()}
+    try:
+        checks.check(fields, values)
+    except ValueError as error:
+        raise ValueError(f"{notebook}: {error}") from None
