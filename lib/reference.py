@@ -6,10 +6,8 @@ Those of the configuration ``quick`` are ``data/results/reference``, those of an
 
 import argparse
 import fcntl
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -32,18 +30,13 @@ def promote(name: str, group: str) -> Path:
         raise FileNotFoundError(
             f"no results of {group} in {source.parent}; `make run CONFIG={name}` makes them"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
     whole = (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
     sampled = paths.reference_of(name) == "reference" and whole and not others
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{group}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        shutil.copytree(source, fresh)
+    with tables.replaced(target) as fresh:
+        shutil.copytree(source, fresh, dirs_exist_ok=True)
         if not sampled:
             (fresh / tables.SAMPLE).unlink(missing_ok=True)
-        if target.exists():
-            os.replace(target, Path(scratch) / "stale")
-        os.replace(fresh, target)
     return target
 
 
