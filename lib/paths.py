@@ -10,6 +10,9 @@ COMPENDIUM_BUNDLE  a folder made by ``lib.bundle`` for a machine without network
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +47,19 @@ def results(name: str) -> Path:
 def figures(name: str) -> Path:
     """Folder of the figures of a configuration; the references draw into ``figures`` itself."""
     return ROOT / "figures" if is_reference(name) else OUTPUT / "figures" / name
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``target``, whole, once the block has filled it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+        fresh = Path(scratch) / "fresh"
+        fresh.mkdir()
+        yield fresh
+        if target.exists():
+            os.replace(target, Path(scratch) / "stale")
+        os.replace(fresh, target)
 
 
 def space_left() -> str:

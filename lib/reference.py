@@ -33,7 +33,7 @@ def promote(name: str, group: str) -> Path:
     others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
     whole = (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
     sampled = paths.reference_of(name) == "reference" and whole and not others
-    with tables.replaced(target) as fresh:
+    with paths.atomic_folder(target) as fresh:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
         if not sampled:
             (fresh / tables.SAMPLE).unlink(missing_ok=True)

@@ -10,12 +10,8 @@ measures     a row a measure (layer, pooling, subset of runs): value with interv
 
 import dataclasses
 import json
-import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,19 +107,6 @@ def training_table(group: list[Run]) -> pd.DataFrame:
     )
 
 
-@contextmanager
-def replaced(target: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of ``target``, whole, once the block has filled it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        fresh = Path(scratch) / "fresh"
-        fresh.mkdir()
-        yield fresh
-        if target.exists():
-            os.replace(target, Path(scratch) / "stale")
-        os.replace(fresh, target)
-
-
 def save_tables(
     name: str, group: str, tables: dict[str, pd.DataFrame], sample: np.ndarray | None = None
 ) -> Path:
@@ -131,7 +114,7 @@ def save_tables(
     the folder is replaced as a whole.
     """
     target = paths.results(name) / group
-    with replaced(target) as fresh:
+    with paths.atomic_folder(target) as fresh:
         for table, frame in tables.items():
             write(fresh, table, frame)
         if sample is not None:
@@ -156,7 +139,7 @@ def update_measures(target: Path, runs: pd.DataFrame, measures: pd.DataFrame) ->
         "measure_code": provenance.code_fingerprint(provenance.MEASURE_CODE),
         "measured": {"commit": head, "dirty": dirty},
     }
-    with replaced(target) as fresh:
+    with paths.atomic_folder(target) as fresh:
         shutil.copytree(target, fresh, dirs_exist_ok=True)
         write(fresh, "runs", runs)
         write(fresh, "measures", measures)

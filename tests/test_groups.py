@@ -39,7 +39,7 @@ def stored(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     source = min(SAMPLE, key=lambda folder: (folder / "logits.parquet").stat().st_size)
     target = paths.results("copied") / "group"
-    with tables.replaced(target) as fresh:
+    with paths.atomic_folder(target) as fresh:
         for file in source.iterdir():
             (fresh / file.name).write_bytes(file.read_bytes())
     return target
