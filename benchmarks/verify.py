@@ -103,7 +103,7 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))
-    said = tables.outputs(row["results"], row["group"])
+    said = tables.outputs(paths.results(row["results"]) / row["group"])
     of_setting = said.logits[said.runs["setting_id"] == setting.id]
     labels = said.runs["seed_label"][said.runs["setting_id"] == setting.id].tolist()
     committed = of_setting[labels.index(label)]

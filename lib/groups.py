@@ -5,15 +5,17 @@ recomputes a measure from the committed logits gets the committed number.
 """
 
 import argparse
+import json
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib import measures, planning, resampling, runs, summary, tables
-from lib.errors import argument
+from lib import measures, paths, planning, resampling, runs, scoring, summary, tables
+from lib.errors import nearest
 from lib.grids import load_grids
 from lib.scoring import decide
 
@@ -150,6 +152,46 @@ def measure_table(
     return result
 
 
+def score_runs(table: pd.DataFrame, logits: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """The run table with the scores and status that each run's stored logits (S, N, C) have.
+
+    Metrics of questions with several rows stay as they are: which rows belong together is not
+    stored.
+    """
+    rows = []
+    for run, own in zip(table.to_dict("records"), logits, strict=True):
+        stored = {run["metric"]: run["score"], **json.loads(run["other_scores"])}
+        metrics = [name for name in stored if name not in scoring.GROUPED] or ["accuracy"]
+        result = scoring.judge(
+            labels,
+            own,
+            metrics[0],
+            diverged=run["status"] == "diverged",
+            other_metrics=metrics[1:],
+        )
+        values = stored | {metrics[0]: result["score"]} | result["other_scores"]
+        others = {name: values[name] for name in stored if name != run["metric"]}
+        scores = {"score": values[run["metric"]], "other_scores": json.dumps(others)}
+        rows.append({name: result[name] for name in ("status", "accuracy", "majority")} | scores)
+    scored = pd.DataFrame(rows, index=table.index)
+    return table.assign(**{name: scored[name].astype(table[name].dtype) for name in scored})
+
+
+def measure_again(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run table and measures of a group, made from its stored logits and distances.
+
+    The chance level of representations needs the layer vectors, so its rows stay as they are.
+    """
+    stored = tables.outputs(folder)
+    table = score_runs(stored.runs, stored.logits, stored.labels)
+    distances = pd.read_parquet(folder / "distances.parquet")
+    found = measure_table(table, stored.logits, stored.labels, distances)
+    before = pd.read_parquet(folder / "measures.parquet")
+    return table, pd.concat([found, before[before["subset"] == "chance"]])[list(before)].astype(
+        before.dtypes
+    )
+
+
 def tables_of(
     group: list[runs.Run], names: Sequence[str], device: str | None = None
 ) -> dict[str, pd.DataFrame]:
@@ -158,8 +200,8 @@ def tables_of(
     ``device``: where distances of representations are computed, for example ``cuda``, from which
     only they come back; None is numpy.
     """
-    table = tables.run_table(group)
     logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
+    table = score_runs(tables.run_table(group), logits, group[0].labels)
     distances, chance = distance_tables(group, names, device)
     found = measure_table(table, logits, group[0].labels, distances)
     return {
@@ -181,26 +223,71 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     return np.stack(vectors).astype(np.float16)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure all groups of a configuration without Jupyter: ``python -m lib.groups CONFIG``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.groups",
-        description="Measure the groups of a configuration whose runs are trained.",
-    )
-    parser.add_argument(
-        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
-    )
-    parser.add_argument(
-        "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
-    )
-    options = parser.parse_args(arguments)
-    for grid in load_grids(options.config):
+def measure_stored(name: str) -> None:
+    """Measure all groups of results again, from what is stored of them (``measure_again``)."""
+    for folder in _stored_groups(name):
+        table, found = measure_again(folder)
+        tables.update_measures(folder, table, found)
+        print(f"{name}/{folder.name}: {len(table)} runs measured again")
+        if kept := set(scoring.GROUPED) & set(table["metric"]):
+            print(f"  {', '.join(kept)}: as stored, for the questions are not")
+
+
+def _stored_groups(name: str) -> list[Path]:
+    """The folders of the groups of results that have logits."""
+    folders = sorted(path.parent for path in paths.results(name).glob("*/logits.parquet"))
+    if not folders:
+        raise ValueError(f"no groups in {paths.results(name)}: {nearest(name, committed())}")
+    return folders
+
+
+def committed() -> list[str]:
+    """Names of the committed results that hold groups of runs."""
+    return sorted({path.parents[1].name for path in paths.COMMITTED.glob("*/*/logits.parquet")})
+
+
+def measure_trained(configuration: str, device: str | None = None) -> None:
+    """Measure all groups of a configuration from its runs and their layer vectors."""
+    for grid in load_grids(configuration):
         labels = [seeds.label for seeds in grid.seeds]
         for name, members in grid.groups.items():
             group = runs.load_group(members, labels)
-            made = tables_of(group, MEASURES, options.device)
+            made = tables_of(group, MEASURES, device)
             tables.save_tables(grid.name, name, made, sample_vectors(group))
             print(f"{grid.name}/{name}: {len(group)} runs measured")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """``python -m lib.groups CONFIG`` and ``python -m lib.groups --again [RESULTS ...]``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.groups",
+        description="Measure the groups of a configuration whose runs are trained.",
+        usage="%(prog)s [-h] [--device DEVICE] CONFIG\n       %(prog)s [-h] --again [RESULTS ...]",
+    )
+    parser.add_argument("names", nargs="*", help="CONFIG: name in config/ or path of a .yaml file")
+    parser.add_argument(
+        "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="measure groups in data/results/RESULTS (default: all committed ones) again, from "
+        "their logits and distances",
+    )
+    options = parser.parse_args(arguments)
+    if not options.again and len(options.names) != 1:
+        parser.error("name one configuration, or measure --again what is stored")
+    check = _stored_groups if options.again else load_grids
+    try:
+        for name in options.names:
+            check(name)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.again:
+        for name in options.names or committed():
+            measure_stored(name)
+    else:
+        measure_trained(options.names[0], options.device)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from lib import comparison, measures, tables
+from lib import comparison, measures, paths, tables
 from lib.resampling import check_level, instability, pair_means, sd_interval
 
 
@@ -149,7 +149,7 @@ def disagreements(results: str) -> dict[tuple[float, str], np.ndarray]:
     found = {}
     for group, part in tables.read(results, "runs").groupby("group"):
         order = np.argsort(part["seed"].to_numpy())
-        predictions = tables.outputs(results, str(group)).predictions[order]
+        predictions = tables.outputs(paths.results(results) / str(group)).predictions[order]
         first = part.iloc[0]
         key = float(first["learning_rate"]), str(first["method"])
         found[key] = measures.pairwise_disagreement(predictions)

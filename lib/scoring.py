@@ -17,6 +17,8 @@ ONE_CLASS = 0.99
 NEARLY_CONSTANT = 0.01
 #: Metrics of picked answers: the column of ``credit`` that each averages.
 PICKED = {"pick-em": 0, "pick-f1": 1}
+#: Metrics that need to know which rows belong to one question.
+GROUPED = ("group-em", *PICKED)
 
 
 def majority_rate(labels: np.ndarray) -> float:

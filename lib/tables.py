@@ -10,6 +10,7 @@ measures     a row a measure (layer, pooling, subset of runs): value with interv
 
 import dataclasses
 import json
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +116,34 @@ def save_tables(
     target = paths.results(name) / group
     with paths.atomic_folder(target) as fresh:
         for table, frame in tables.items():
-            frame.to_parquet(fresh / f"{table}.parquet", index=False, compression="zstd")
+            write(fresh, table, frame)
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
         (fresh / MADE).write_text(json.dumps(_made_by(tables), indent=1) + "\n")
     return target
+
+
+def write(folder: Path, table: str, frame: pd.DataFrame) -> None:
+    """Write a table into the folder of a group."""
+    frame.to_parquet(folder / f"{table}.parquet", index=False, compression="zstd")
+
+
+def update_measures(target: Path, runs: pd.DataFrame, measures: pd.DataFrame) -> None:
+    """Put scores and measures that were made again into the folder of a group, at once.
+
+    Its record then names the code and the commit that measured; what trained the runs and took
+    their distances is as before.
+    """
+    head, dirty = provenance.commit()
+    made = json.loads((target / MADE).read_text()) | {
+        "measure_code": provenance.code_fingerprint(provenance.MEASURE_CODE),
+        "measured": {"commit": head, "dirty": dirty},
+    }
+    with paths.atomic_folder(target) as fresh:
+        shutil.copytree(target, fresh, dirs_exist_ok=True)
+        write(fresh, "runs", runs)
+        write(fresh, "measures", measures)
+        (fresh / MADE).write_text(json.dumps(made, indent=1) + "\n")
 
 
 def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
@@ -136,11 +160,13 @@ class MixedCodeWarning(UserWarning):
 
 def _warn_if_mixed(root: Path) -> None:
     made = [json.loads(path.read_text()) for path in sorted(root.glob(f"*/{MADE}"))]
-    for name in ("training_code", "distance_code", "measure_code"):
+    trained = "`make run` or `make campaign` makes the older ones again"
+    remedies = {"training_code": trained, "distance_code": trained}
+    remedies["measure_code"] = f"`python -m lib.groups --again {root.name}` measures them again"
+    for name, remedy in remedies.items():
         if len(found := {one[name] for one in made if name in one}) > 1:
             warnings.warn(
-                f"the groups of {root.name} are of {len(found)} versions of the {name}: "
-                f"`make run` or `make campaign` makes the older ones again",
+                f"the groups of {root.name} are of {len(found)} versions of the {name}: {remedy}",
                 MixedCodeWarning,
                 stacklevel=3,
             )
@@ -206,9 +232,8 @@ class Outputs:
         return self.logits.argmax(-1)
 
 
-def outputs(name: str, group: str) -> Outputs:
-    """Logits (as float32), gold labels and run table of a group, as committed."""
-    root = paths.results(name) / group
+def outputs(root: Path) -> Outputs:
+    """Logits (as float32), gold labels and run table of a group, as stored in its folder."""
     examples = pd.read_parquet(root / "examples.parquet")
     table = pd.read_parquet(root / "runs.parquet")
     flat = pd.read_parquet(root / "logits.parquet").filter(like="logit_").to_numpy(np.float32)
@@ -224,7 +249,7 @@ def finite_outputs(name: str) -> tuple[dict[str, Outputs], list[str]]:
     """
     found, notes = {}, []
     for group, label in group_labels(name).items():
-        said = outputs(name, group)
+        said = outputs(paths.results(name) / group)
         finite = np.isfinite(said.logits).all((1, 2))
         if not finite.all():
             notes.append(f"{label}: {int((~finite).sum())} diverged runs have no predictions")

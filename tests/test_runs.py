@@ -11,29 +11,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PATIENCE, run_python
+from conftest import run_python
 
-from lib import config, groups, measures, paths, reference, runs, tables
+from lib import config, groups, measures, paths, reference, runs, scoring, tables
 from lib.config import Setting
 from lib.runs import Run
 
 
 def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
+    """An invented run; one that failed answers most examples wrong."""
     rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    logits = rng.normal(size=(n, 2)).astype(np.float32)
+    logits[np.arange(n), labels] += 2 if status == "ok" else -2
     record = {
         "setting_id": "demo",
         "setting": Setting(task="nyt", learning_rate=1e-3).to_dict(),
-        "seed": seed, "seed_label": f"seed{seed}", "status": status, "metric": "accuracy",
-        "score": 0.5 + seed / 100, "accuracy": 0.5, "majority": 0.5, "distance": {"all": 1.0},
+        "seed": seed, "seed_label": f"seed{seed}", "distance": {"all": 1.0},
         "newly_initialised": ["classifier.weight"], "code": "1",
         "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
         "fingerprint": fingerprint or f"print{seed}", "data_sha256": "d",
-        "classes": [], "warnings": [],
+        "classes": [], "warnings": [], **scoring.judge(labels, logits, "accuracy"),
     }  # fmt: skip
+    assert record["status"] == status
     return Run(
         record,
-        rng.normal(size=(n, 2)).astype(np.float32),
-        np.arange(n) % 2,
+        logits,
+        labels,
         np.array([f"e{i}" for i in range(n)]),
         [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.5}],
         *((rng.normal(size=(3, n, 8)).astype(np.float32) for _ in range(2)) if vectors else ()),
@@ -102,7 +106,7 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
     made = groups.tables_of(group, ["cka", "op"])
     tables.save_tables("demo", "demo", made, groups.sample_vectors(group))
-    said = tables.outputs("demo", "demo")
+    said = tables.outputs(paths.results("demo") / "demo")
     logits, labels, table = said.logits, said.labels, said.runs
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected, atol=2e-3)

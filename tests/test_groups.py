@@ -1,0 +1,130 @@
+"""Measures are those of the stored logits and distances, and can be made from them at any time."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import groups, paths, provenance, scoring, tables
+
+COMMITTED = sorted(path.parent for path in paths.COMMITTED.glob("*/*/logits.parquet"))
+#: Some of the groups, always the same ones until groups are added.
+SAMPLE = sorted(COMMITTED, key=lambda folder: provenance.digest(folder.name))[:8]
+
+
+@pytest.mark.parametrize("folder", SAMPLE, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_measures_made_again_are_the_committed_ones(folder):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*kappa")
+        runs, measures = groups.measure_again(folder)
+    for made, name in ((runs, "runs"), (measures, "measures")):
+        committed = pd.read_parquet(folder / f"{name}.parquet")
+        pd.testing.assert_frame_equal(
+            made.reset_index(drop=True), committed, check_exact=False, rtol=1e-12, atol=1e-15
+        )
+
+
+def test_scores_of_all_committed_runs_are_those_of_their_logits():
+    for folder in COMMITTED:
+        stored = tables.outputs(folder)
+        again = groups.score_runs(stored.runs, stored.logits, stored.labels)
+        pd.testing.assert_frame_equal(again, stored.runs, check_exact=False, rtol=1e-12)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A copy of a committed group, in results of its own called ``copied``."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    source = min(SAMPLE, key=lambda folder: (folder / "logits.parquet").stat().st_size)
+    target = paths.results("copied") / "group"
+    with paths.atomic_folder(target) as fresh:
+        for file in source.iterdir():
+            (fresh / file.name).write_bytes(file.read_bytes())
+    return target
+
+
+def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored, capsys):
+    before = {file.name: file.read_bytes() for file in stored.iterdir()}
+    runs, measures = (pd.read_parquet(stored / f"{name}.parquet") for name in ("runs", "measures"))
+    tables.write(stored, "runs", runs.assign(score=0.1, status="failed"))
+    unrelated = measures["subset"] == "chance"
+    tables.write(stored, "measures", measures.assign(value=measures["value"].where(unrelated, 9.0)))
+    groups.main(["--again", "copied"])
+    assert f"copied/group: {len(runs)} runs measured again" in capsys.readouterr().out
+    after = {file.name: file.read_bytes() for file in stored.iterdir()}
+    assert {name for name in before if before[name] != after[name]} <= {
+        "made.json", "runs.parquet", "measures.parquet",
+    }  # fmt: skip
+    pd.testing.assert_frame_equal(pd.read_parquet(stored / "runs.parquet"), runs)
+    pd.testing.assert_frame_equal(pd.read_parquet(stored / "measures.parquet"), measures)
+    old, new = json.loads(before["made.json"]), json.loads(after["made.json"])
+    assert new["measure_code"] == provenance.code_fingerprint(provenance.MEASURE_CODE)
+    assert new["measured"]["commit"] == provenance.commit()[0]
+    for made in (old, new):
+        made.pop("measure_code"), made.pop("measured", None)
+    assert old == new
+
+
+def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypatch):
+    before = {file.name: file.read_bytes() for file in stored.iterdir()}
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tables, "write", full)
+    with pytest.raises(OSError, match="disk full"):
+        groups.main(["--again", "copied"])
+    assert {file.name: file.read_bytes() for file in stored.iterdir()} == before
+    assert [path.name for path in stored.parent.iterdir()] == ["group"]
+
+
+def test_scores_that_need_the_questions_are_kept():
+    """Of what is scored by question only the rows are stored, not which belong together."""
+    rng = np.random.default_rng(0)
+    labels, logits = np.arange(40) % 2, rng.normal(size=(2, 40, 2)).astype(np.float32)
+    columns = {"status": "ok", "metric": "pick-f1", "score": 0.77, "accuracy": 0.0, "majority": 0.0}
+    others = json.dumps({"f1": 0.0, "pick-em": 0.5})
+    again = groups.score_runs(
+        pd.DataFrame([{**columns, "other_scores": others}] * 2), logits, labels
+    )
+    for run, own in zip(again.to_dict("records"), logits, strict=True):
+        expected = scoring.judge(labels, own, "f1")
+        assert run["score"] == 0.77
+        assert json.loads(run["other_scores"]) == {"f1": expected["score"], "pick-em": 0.5}
+        assert run["accuracy"] == expected["accuracy"] and run["status"] == expected["status"]
+
+
+def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
+    rng = np.random.default_rng(0)
+    labels = rng.random(40)
+    logits = np.stack([labels + 0.1, np.full(40, np.nan)])[..., None]
+    table = pd.DataFrame(
+        {
+            "status": ["ok", "diverged"],
+            "metric": "pearson",
+            "score": [0.9, None],
+            "accuracy": [None, None],
+            "majority": [None, None],
+            "other_scores": "{}",
+        }
+    )
+    again = groups.score_runs(table, logits, labels)
+    assert again["score"].iloc[0] == pytest.approx(1) and np.isnan(again["score"].iloc[1])
+    assert list(again["status"]) == ["ok", "diverged"] and again["accuracy"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--again", "reference-standart"], "did you mean reference-standard"),
+        ([], "name one configuration"),
+        (["quick", "theory"], "name one configuration"),
+        (["quik"], "did you mean quick"),
+    ],
+)
+def test_the_command_refuses_what_is_not_there(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        groups.main(arguments)
+    assert message in capsys.readouterr().err
