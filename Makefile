@@ -60,8 +60,7 @@ format: $(READY)  ## apply the code style
 	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
-	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
-	$(PY) -m lib.provenance clean $(ANALYSIS)
+	$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook --execute --inplace $(ANALYSIS)
 
 campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
 ifdef BUNDLE

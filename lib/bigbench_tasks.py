@@ -70,9 +70,6 @@ _SOURCES = {
 }
 
 
-NAMES = tuple(_SOURCES)
-
-
 def classes(name: str) -> tuple[str, ...]:
     """The answers of a task in the order of their class numbers."""
     return _SOURCES[name].classes

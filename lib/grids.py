@@ -119,7 +119,8 @@ def _mapping(path: Path) -> dict[str, Any]:
 
     try:
         raw = yaml.load(
-            path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            path.read_text(encoding="utf-8"),
+            getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506 (both are safe)
         )
     except yaml.MarkedYAMLError as error:
         at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""

@@ -42,6 +42,8 @@ from lib.objectives import Objective
 
 #: The loss that is reported before and after is of at most this many rows, in evaluation mode.
 LOOK_ROWS = 256
+#: Beside the weights: recipe, steps, names that were new, and mean losses in nats, as loaded
+#: (``loss_start``), after a new head was trained (``loss_head``) and in the end (``loss_end``).
 RECORD = "pretraining.json"
 #: The arrays of ``Encoded`` that hold text; labels and example ids are not among them.
 TEXT = ("tokens", "types", "starts")
@@ -114,14 +116,6 @@ def continue_pretraining(
         target, lambda folder: _write(Trainer(located, train, recipe, device), located, folder)
     )
     return Located(str(target), located.revision, key)
-
-
-def read_record(located: Located) -> dict[str, Any]:
-    """What ``continue_pretraining`` noted: recipe, steps, names that were new, mean losses (nats).
-
-    ``loss_start`` as loaded, ``loss_head`` after a new head was trained, ``loss_end``.
-    """
-    return json.loads((Path(located.path) / RECORD).read_text())
 
 
 class Trainer:

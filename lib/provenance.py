@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -170,42 +169,3 @@ def colophon(**parameters: object) -> None:
         read = name.endswith("results") and isinstance(value, str) and paths.is_reference(value)
         lines.append(f"  {name} = {value!r}{f', files {results_sha256(value)}' if read else ''}")
     print("\n".join(lines))
-
-
-def _joined_streams(outputs: list) -> list:
-    """Text that was printed in one go, however it was cut on its way."""
-    joined = []
-    for output in outputs:
-        last = joined[-1] if joined else {}
-        if output["output_type"] == "stream" and output["name"] == last.get("name"):
-            last["text"] += output["text"]
-        else:
-            joined.append(output)
-    return joined
-
-
-def clean_notebook(path: Path) -> None:
-    """Make an executed notebook fit to commit: no times, machine paths or injected cells."""
-    import nbformat
-
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            cell.outputs = _joined_streams(cell.outputs)
-    notebook.metadata["language_info"] = {"name": "python"}
-    nbformat.write(notebook, path)
-
-
-if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] != "clean":
-        sys.exit("usage: python -m lib.provenance clean NOTEBOOK [NOTEBOOK ...]")
-    for name in sys.argv[2:]:
-        clean_notebook(Path(name))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from lib import bigbench_tasks, file_tasks, hub_tasks, own_task, wheel_tasks
 from lib.errors import nearest
 from lib.rows import Splits
 from lib.scoring import majority_rate
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
 
 
 @dataclass(frozen=True)
@@ -173,15 +170,3 @@ def get(name: str, text_columns: list[str] | None = None, label_column: str = "l
     pair = len(text_columns or []) == 2
     metric = "accuracy" if classes else "pearson"
     return Task(lambda: splits, len(classes) or 1, metric, pair, Path(name).name, classes)
-
-
-def load(
-    name: str, text_columns: list[str] | None = None, label_column: str = "label"
-) -> "DatasetDict":
-    """A task as a ``datasets.DatasetDict`` with the fixed columns of this module."""
-    import datasets
-
-    splits = get(name, text_columns, label_column).read()
-    return datasets.DatasetDict(
-        {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
-    )

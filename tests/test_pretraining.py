@@ -148,11 +148,16 @@ def test_a_tokeniser_without_a_mask_is_refused(located):
 # --- what is new --------------------------------------------------------------------------------
 
 
+def record_of(found):
+    """What continued pretraining noted beside the weights."""
+    return json.loads((Path(found.path) / pretraining.RECORD).read_text())
+
+
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "llama"])
 def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_path):
     source = located(family)
     found = pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path)
-    record = pretraining.read_record(found)
+    record = record_of(found)
     assert record["newly_initialised"] == [] and "loss_head" not in record
     assert record["steps"] == 2 * 5
     assert record["loss_end"] < record["loss_start"] - 0.1
@@ -200,7 +205,7 @@ def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_pat
     once = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
     longer = RECIPE | {"epochs": 10}
     twice = pretraining.continue_pretraining(once, data, **longer, cache=tmp_path)
-    first, second = (pretraining.read_record(found) for found in (once, twice))
+    first, second = (record_of(found) for found in (once, twice))
     assert sorted(first["newly_initialised"]) == BERT_HEAD and not second["newly_initialised"]
     assert second["loss_start"] == pytest.approx(first["loss_end"], abs=1e-5)
     assert second["loss_end"] < first["loss_end"] - 0.2
@@ -319,7 +324,7 @@ def test_bfloat16_stays_close(located, tmp_path):
         found = pretraining.continue_pretraining(
             source, encoded(source), **RECIPE, precision=precision, cache=tmp_path
         )
-        losses.append(pretraining.read_record(found)["loss_end"])
+        losses.append(record_of(found)["loss_end"])
     assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.2
     assert all(weight.dtype == torch.float32 for weight in weights(found).values())
 
@@ -352,7 +357,7 @@ def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     found = pretraining.continue_pretraining(
         source, data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
     )
-    record = pretraining.read_record(found)
+    record = record_of(found)
     assert record["newly_initialised"] == [] and record["rows"] == 80
     assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
     plain = finetune.finetune(tiny, Seeds.of(0), data=data, located=source)

@@ -201,7 +201,7 @@ def invented(register, tmp_path, monkeypatch):
 def test_texts_and_labels_of_each_form(invented):
     invented()
     rows = {}
-    for name in bigbench_tasks.NAMES:
+    for name in bigbench_tasks._SOURCES:
         splits = tasks.get(name).read()
         rows[name] = {row["example_id"]: row for part in splits.values() for row in part}
         assert len(rows[name]) == 8

@@ -6,14 +6,11 @@ Simulated problems. What is measured is the mean over examples of ‖w_t − v_t
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lib import resampling
 from lib.bounds import descent, problems, quadratic
 from lib.bounds.problems import Quadratics
-
-Array = npt.NDArray[np.float64]
 
 #: Factor → (what it is, what it varies over). Rates are shares of 1/β.
 FACTORS: dict[str, tuple[str, tuple[float, ...]]] = {
