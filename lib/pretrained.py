@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import assets, conversions, provenance
+from lib.backbones import Located, family_of
 from lib.errors import BackboneError, nearest
 
 
@@ -35,15 +36,6 @@ BACKBONES = {
     # 134.5 M, 30 layers, width 576: a decoder, SmolLM2-135M-Instruct, dequantised from Q4_1
     "smollm2-135m": Backbone("smollm2-135m"),
 }
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where a backbone's files are, and the hash that identifies its weights and tokeniser."""
-
-    path: str
-    revision: str | None
-    sha256: str
 
 
 def check_name(name: str) -> None:
@@ -92,9 +84,7 @@ def locate(name: str) -> Located:
 
 
 def _checked(located: Located) -> Located:
-    from lib import backbones  # which imports this module
-
-    backbones.family_of(located)
+    family_of(located)
     return located
 
 

@@ -111,7 +111,7 @@ def continue_pretraining(
     )
     target = (paths.CACHE if cache is None else cache) / "pretrained" / key
     paths.make_once(
-        target, lambda folder: _write(Trainer(located, train, recipe, device), located, folder)
+        target, lambda folder: _write(Pretrainer(located, train, recipe, device), located, folder)
     )
     return Located(str(target), located.revision, key)
 
@@ -124,7 +124,7 @@ def read_record(located: Located) -> dict[str, Any]:
     return json.loads((Path(located.path) / RECORD).read_text())
 
 
-class Trainer:
+class Pretrainer:
     """A model with the head of its objective, and the texts ready to train it on.
 
     ``new``: the names of the parameters that the checkpoint lacks, never one of the encoder.
@@ -279,15 +279,15 @@ def _load(kind: Any, located: Located) -> tuple[PreTrainedModel, set[str]]:
     return model, set(report["missing_keys"])
 
 
-def _write(trainer: Trainer, located: Located, folder: Path) -> None:
+def _write(pretrainer: Pretrainer, located: Located, folder: Path) -> None:
     """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
 
     Shared weights are stored once, under the encoder's name; what the source lacked and the
     objective did not add, such as a pooler, is still lacking.
     """
     devices.make_deterministic()
-    noted = trainer.run()
-    weights = trainer.parameters() | trainer.kept
+    noted = pretrainer.run()
+    weights = pretrainer.parameters() | pretrainer.kept
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     save_file(plain, folder / "model.safetensors", {"format": "pt"})
     for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
@@ -295,10 +295,10 @@ def _write(trainer: Trainer, located: Located, folder: Path) -> None:
             if not file.name.endswith(".index.json"):
                 shutil.copyfile(file, folder / file.name)
     noted |= {
-        "recipe": vars(trainer.recipe),
-        "rows": len(trainer.objective.data),
+        "recipe": vars(pretrainer.recipe),
+        "rows": len(pretrainer.objective.data),
         "source_sha256": located.sha256,
-        "device": trainer.device.type,
+        "device": pretrainer.device.type,
         "versions": provenance.versions(),
     }
     (folder / RECORD).write_text(json.dumps(noted, indent=1))

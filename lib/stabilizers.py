@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lib import backbones, pretrained
+from lib import backbones
+from lib.backbones import Located
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +42,8 @@ class Method:
         """Raise ``ValueError`` if the method cannot do a task (1 class: regression) or a depth."""
 
     def begin(
-        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> pretrained.Located:
+        self, located: Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> Located:
         """The checkpoint to start from."""
         return located
 
@@ -118,8 +119,8 @@ class Surt(Method):
     }
 
     def begin(
-        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> pretrained.Located:
+        self, located: Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> Located:
         from lib import pretraining
 
         return pretraining.continue_pretraining(

@@ -10,14 +10,13 @@ import pandas as pd
 import pytest
 import torch
 import transformers as hf
-from conftest import run_python
+from conftest import run_python, train_runs
 from torch.utils.flop_counter import FlopCounterMode
 
 from lib import (
     backbones,
     costs,
     costs_page,
-    experiment,
     grids,
     jobs,
     paths,
@@ -148,10 +147,10 @@ def test_frozen_weights_save_what_is_claimed():
 
 def test_adapters_have_the_weights_that_peft_adds():
     setting = dataclasses.replace(SMALL, method="lora(rank=4)", train_rows=16, epochs=1)
-    made = experiment.finetune(setting, Seeds.of(0), device="cpu")
+    made = train_runs(setting, Seeds.of(0), device="cpu")
     assert made.record["trained_weights"] == work.work_of(setting).trained
     probe = dataclasses.replace(setting, method="head")
-    made = experiment.finetune(probe, Seeds.of(0), device="cpu")
+    made = train_runs(probe, Seeds.of(0), device="cpu")
     assert made.record["trained_weights"] == work.work_of(probe).trained
 
 
@@ -342,7 +341,7 @@ def test_what_a_job_takes_is_read_from_the_engines_benchmark(tmp_path):
 def test_bytes_of_a_run_are_those_of_its_files(tmp_path, tiny):
     setting = dataclasses.replace(tiny, backbone="minilm-l6")
     for one in (tiny, setting):
-        made = experiment.finetune(one, Seeds.of(0), device="cpu")
+        made = train_runs(one, Seeds.of(0), device="cpu")
         folder = tmp_path / one.id
         runs.save(made, folder)
         bytes_of = {path.name: path.stat().st_size for path in folder.iterdir()}

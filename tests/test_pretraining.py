@@ -12,9 +12,11 @@ import torch
 from safetensors import safe_open
 from tiny_models import LAYERS, SENTENCES
 
-from lib import backbones, experiment, finetune, pretrained, pretraining
+from lib import backbones, pretrained, pretraining
 from lib.batches import Encoded
 from lib.errors import BackboneError
+from lib.experiment import finetune
+from lib.inputs import prepare_inputs
 from lib.objectives import Objective, corrupt
 from lib.seeds import Seeds
 
@@ -167,7 +169,7 @@ def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_pat
 def test_a_missing_head_is_all_that_is_new_and_its_output_is_tied(located, family, expected):
     source = located(family, head=False)
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 1, 1e-3)
-    trainer = pretraining.Trainer(source, encoded(source), recipe, CPU)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
     assert sorted(trainer.new) == expected
     words = backbones.encoder(trainer.model).get_input_embeddings().weight
     assert trainer.model.get_output_embeddings().weight is words
@@ -180,7 +182,7 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 1, 1e-3)
     source = located("bert", head=False)
     data = encoded(source)
-    trainer = pretraining.Trainer(source, data, recipe, CPU)
+    trainer = pretraining.Pretrainer(source, data, recipe, CPU)
     share = trainer.model.cls.predictions.bias.detach().exp().numpy()
     assert share.sum() == pytest.approx(1, abs=1e-5)
     boat, river = (
@@ -189,7 +191,7 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
     assert [(data.tokens == word).sum() for word in (boat, river)] == [10, 20]
     assert share[river] / share[boat] == pytest.approx(20.1 / 10.1, rel=1e-4)
     assert share[:5].max() < share[boat] / 50, "special tokens are never predicted"
-    old = pretraining.Trainer(located("bert"), data, recipe, CPU)
+    old = pretraining.Pretrainer(located("bert"), data, recipe, CPU)
     stored = weights(located("bert"))["cls.predictions.bias"]
     assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
 
@@ -221,7 +223,7 @@ def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
 def test_the_head_is_trained_alone_first(located):
     source = located("bert", head=False)
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 3, 1e-2)
-    trainer = pretraining.Trainer(source, encoded(source), recipe, CPU)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     start = trainer.mean_loss()
     with trainer._only_the_head():
@@ -348,16 +350,17 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
 def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
     source = pretrained.locate(tiny.backbone)
-    data = experiment.prepare_task(tiny, source)
+    inputs = prepare_inputs(tiny)
     found = pretraining.continue_pretraining(
-        source, data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
+        source, inputs.data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
     )
     record = pretraining.read_record(found)
     assert record["newly_initialised"] == [] and record["rows"] == 80
     assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
-    plain = finetune.finetune(tiny, Seeds.of(0), data=data, located=source)
-    moved = finetune.finetune(tiny, Seeds.of(0), data=data, located=found)
+    plain = finetune(inputs, Seeds.of(0))
+    moved = finetune(dataclasses.replace(inputs, located=found), Seeds.of(0))
     assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
     assert plain.record["fingerprint"] != moved.record["fingerprint"]
     assert not np.array_equal(plain.first[0], moved.first[0])
-    assert experiment.prepare_task(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()
+    again = prepare_inputs(dataclasses.replace(tiny, backbone=found.path)).data
+    assert again.train.tokens.tolist() == inputs.data.train.tokens.tolist()
