@@ -50,23 +50,6 @@ def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models
     return Models(models, new, start)
 
 
-def train(
-    inputs: RunInputs, built: Models, seeds: list[Seeds], device: torch.device
-) -> list[training.Trained]:
-    """Train models in place, as one program if they are several; they become ordinary models."""
-    trained = training.train(
-        inputs,
-        built.models,
-        seeds,
-        device,
-        new=built.new,
-        validate=lambda model: evaluation.validate(inputs, model, device),
-    )
-    for model in built.models:
-        layers.merge_adapters(model)
-    return trained
-
-
 def finetune(
     inputs: RunInputs, seeds: Seeds | list[Seeds], *, device: str = "auto"
 ) -> runs.Run | list[runs.Run]:
@@ -83,7 +66,7 @@ def finetune(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         built = build(inputs, seeds, picked)
-        trained = train(inputs, built, seeds, picked)
+        trained = training.train(inputs, built.models, seeds, picked, new=built.new)
         outputs = [
             evaluation.evaluate(model, rows, picked, vectors=True, precision=precision)
             for model in built.models

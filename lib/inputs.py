@@ -44,6 +44,7 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     Raises ``ValueError`` for texts longer than the backbone takes and for a method that cannot do
     the task or the depth, and what ``locate`` and ``prepare`` raise.
     """
+    methods = parse_method(setting.method)
     with assets.recording() as sources:
         located = pretrained.locate(setting.backbone)
     n_layers, longest = backbones.dimensions(located)
@@ -54,7 +55,6 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     fields = (field.name for field in dataclasses.fields(DataSpec))
     spec = DataSpec(**{name: getattr(setting, name) for name in fields})
     data = prepare(spec, located.sha256, lambda: backbones.load_tokenizer(located))
-    methods = parse_method(setting.method)
     for method in methods.values():
         method.check(data.n_classes, data.train.choices, n_layers)
     return RunInputs(setting, located, data, methods, sources | data.sources)

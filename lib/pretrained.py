@@ -63,7 +63,16 @@ def locate(name: str) -> Located:
         folder = assets.fetch(backbone.source) / backbone.folder
         return Located(str(folder), None, assets.ASSETS[backbone.source].sha256)
     if Path(name).is_dir():
-        return _checked(Located(str(Path(name).resolve()), None, _folder_digest(Path(name))))
+        folder, revision = Path(name).resolve(), None
+    else:
+        folder = _from_hub(name)
+        revision = folder.name
+    located = Located(str(folder), revision, _folder_digest(folder))
+    family_of(located)
+    return located
+
+
+def _from_hub(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         from huggingface_hub import snapshot_download
@@ -80,12 +89,7 @@ def locate(name: str) -> Located:
             f"a network use one that comes with this compendium ({', '.join(BACKBONES)}) or the "
             "path of a local folder."
         ) from error
-    return _checked(Located(folder, Path(folder).name, _folder_digest(Path(folder))))
-
-
-def _checked(located: Located) -> Located:
-    family_of(located)
-    return located
+    return Path(folder)
 
 
 def _folder_digest(folder: Path) -> str:

@@ -52,12 +52,12 @@ class Recipe:
     """How the pretraining is continued. ``head_…``: for a new masked-LM head, before the rest."""
 
     epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    precision: str
-    head_epochs: int
-    head_learning_rate: float
+    learning_rate: float = 5e-5
+    batch_size: int = 16
+    seed: int = 0
+    precision: str = "float32"
+    head_epochs: int = 1
+    head_learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "head_epochs", "learning_rate", "head_learning_rate"):
@@ -74,22 +74,16 @@ class Recipe:
 def continue_pretraining(
     located: Located,
     train: Encoded,
-    *,
-    epochs: int,
+    recipe: Recipe,
     device: torch.device,
-    learning_rate: float = 5e-5,
-    batch_size: int = 16,
-    seed: int = 0,
-    precision: str = "float32",
-    head_epochs: int = 1,
-    head_learning_rate: float = 1e-3,
+    *,
     cache: Path | None = None,
 ) -> Located:
-    """The backbone after ``epochs`` more epochs of its own objective on the texts of ``train``.
+    """The backbone after more epochs of its own objective on the texts of ``train``.
 
     Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
     output tied to the word embeddings, its bias at the words' log frequencies) is first trained
-    alone for ``head_epochs``, on the frozen encoder: its first, random gradients would spoil what
+    alone, on the frozen encoder: its first, random gradients would spoil what
     the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
     gradient norm at most 1.
 
@@ -99,9 +93,6 @@ def continue_pretraining(
     Raises ``ValueError`` for texts without a word or a loss that is not finite, ``BackboneError``
     for a checkpoint that cannot do this.
     """
-    recipe = Recipe(
-        epochs, learning_rate, batch_size, seed, precision, head_epochs, head_learning_rate
-    )
     key = provenance.digest(
         located.sha256,
         *(hashlib.sha256(getattr(train, name).tobytes()).hexdigest() for name in TEXT),
@@ -114,14 +105,6 @@ def continue_pretraining(
         target, lambda folder: _write(Pretrainer(located, train, recipe, device), located, folder)
     )
     return Located(str(target), located.revision, key)
-
-
-def read_record(located: Located) -> dict[str, Any]:
-    """What ``continue_pretraining`` noted: recipe, steps, names that were new, mean losses (nats).
-
-    ``loss_start`` as loaded, ``loss_head`` after a new head was trained, ``loss_end``.
-    """
-    return json.loads((Path(located.path) / RECORD).read_text())
 
 
 class Pretrainer:
@@ -186,7 +169,9 @@ class Pretrainer:
         }
 
     def run(self) -> dict[str, Any]:
-        """Train; returns what the record notes."""
+        """Train; returns what the record notes: the steps, the names that were new, and mean losses
+        (nats) as loaded, after a new head was trained, and at the end.
+        """
         torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
         noted: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
         steps = 0

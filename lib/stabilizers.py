@@ -121,11 +121,10 @@ class Surt(Method):
     def begin(
         self, located: Located, train: "Encoded", precision: str, device: "torch.device"
     ) -> Located:
-        from lib import pretraining
+        from lib.pretraining import Recipe, continue_pretraining
 
-        return pretraining.continue_pretraining(
-            located, train, **dataclasses.asdict(self), precision=precision, device=device
-        )
+        recipe = Recipe(**dataclasses.asdict(self), precision=precision)
+        return continue_pretraining(located, train, recipe, device)
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from lib import bigbench_tasks, file_tasks, hub_tasks, own_task, wheel_tasks
 from lib.errors import nearest
 from lib.rows import Splits
-from lib.scoring import majority_rate
-
-if TYPE_CHECKING:
-    from datasets import DatasetDict
 
 
 @dataclass(frozen=True)
@@ -40,16 +34,6 @@ class Task:
     classes: tuple[str, ...] = ()
     choices: int = 1
     other_metrics: tuple[str, ...] = ()
-
-    @property
-    def majority(self) -> float | None:
-        """Majority rate of the dev split; None for regression.
-
-        Of the labels of its rows: in a choice, of the numbers of the right candidates; where a
-        question has several rows, of those rows.
-        """
-        labels = np.array([row["label"] for row in self.read()["dev"]])
-        return majority_rate(labels) if self.n_classes > 1 else None
 
 
 def _read_glue(name: str) -> Splits:
@@ -164,15 +148,3 @@ def get(name: str, text_columns: list[str] | None = None, label_column: str = "l
     pair = len(text_columns or []) == 2
     metric = "accuracy" if classes else "pearson"
     return Task(lambda: splits, len(classes) or 1, metric, pair, Path(name).name, classes)
-
-
-def load(
-    name: str, text_columns: list[str] | None = None, label_column: str = "label"
-) -> "DatasetDict":
-    """A task as a ``datasets.DatasetDict`` with the fixed columns of this module."""
-    import datasets
-
-    splits = get(name, text_columns, label_column).read()
-    return datasets.DatasetDict(
-        {split: datasets.Dataset.from_list(rows) for split, rows in splits.items()}
-    )

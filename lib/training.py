@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from lib import backbones, devices, optimizers
+from lib import backbones, devices, evaluation, layers, optimizers
 from lib.batches import epoch_batches
 from lib.inputs import RunInputs
 from lib.learners import SeedBatch, SingleModel
@@ -191,9 +191,9 @@ def train(
     device: torch.device,
     *,
     new: set[str],
-    validate: Callable[[torch.nn.Module], float],
 ) -> list[Trained]:
-    """Train one model a seed in place; leaves each in the state of the chosen checkpoint.
+    """Train one model a seed in place; leaves each in the state of the chosen checkpoint, adapters
+    merged into the weights.
 
     The log has, for each step, the loss, the learning rate, the gradient norm before clipping and
     that of each part of the model. A run whose loss or gradient is no longer finite has diverged;
@@ -214,6 +214,7 @@ def train(
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
     look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
+    validate = partial(evaluation.validate, inputs, device=device)
     best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
     log = TrainingLog(backbones.parts(n_layers))
     torch.manual_seed(
@@ -257,4 +258,6 @@ def train(
         learner.close()
     if best:
         best.restore()
+    for model in models:
+        layers.merge_adapters(model)
     return log.read()

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import devices, experiment, measures, resampling
+from lib import devices, experiment, measures, resampling, training
 from lib.batches import Encoded
 from lib.bounds import sweeps
 from lib.inputs import RunInputs
@@ -34,7 +34,7 @@ def models_of(
     for one in seeds:
         built = experiment.build(inputs, [one], device)
         if trained:
-            experiment.train(inputs, built, [one], device)
+            training.train(inputs, built.models, [one], device, new=built.new)
         models += built.models
     return [model.eval() for model in models]
 

@@ -55,7 +55,7 @@ def test_no_step_waits_for_the_device(
     built = experiment.build(inputs, seeds, device)
     seen = []
     monkeypatch.setattr(training.TrainingLog, "read", lambda log: seen.append(log))
-    training.train(inputs, built.models, seeds, device, new=built.new, validate=lambda _: 0.0)
+    training.train(inputs, built.models, seeds, device, new=built.new)
     assert seen[0].steps == 2 * 5 < training.STEPS_BETWEEN_LOOKS
     assert seen[0].pages[-1].shape == (2 + 4, n_seeds) and seen[0].pages[-1].device == device
 
@@ -66,7 +66,7 @@ def test_the_device_without_values_tells_on_who_waits(tiny, without_values, monk
     inputs, device = prepare_inputs(tiny), torch.device("meta")
     built = experiment.build(inputs, [Seeds.of(0)], device)
     with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
-        experiment.train(inputs, built, [Seeds.of(0)], device)
+        training.train(inputs, built.models, [Seeds.of(0)], device, new=built.new)
 
 
 def test_every_fast_attention_that_is_not_deterministic_is_off():

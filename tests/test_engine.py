@@ -151,8 +151,8 @@ def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
     assert engine.planned() == {}
 
 
-def test_changed_training_code_retrains_everything(engine, edited):
-    edited("lib/batches.py", "BATCHES_PER_POOL = 16", "BATCHES_PER_POOL = 8")
+def test_another_version_of_the_training_retrains_everything(engine, edited):
+    edited("lib/provenance.py", '"encoder": "', '"encoder": "2')
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 

@@ -231,7 +231,7 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2])
-def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
+def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch, n_seeds):
     """Validation scripted to peak at the second of four looks: the weights are those of then."""
     setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", evals_per_epoch=1)
     inputs, cpu = prepare_inputs(setting), torch.device("cpu")
@@ -241,12 +241,13 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
     script = {id(model): iter([0.5, 0.9, 0.9, 0.7]) for model in models}
     seen = {id(model): [] for model in models}
 
-    def scripted(model):
+    def scripted(inputs, model, device):
         weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         seen[id(model)].append(weights)
         return next(script[id(model)])
 
-    training.train(inputs, models, seeds, cpu, new=new, validate=scripted)
+    monkeypatch.setattr(evaluation, "validate", scripted)
+    training.train(inputs, models, seeds, cpu, new=new)
     for model in models:
         end = dict(model.named_parameters())
         assert [

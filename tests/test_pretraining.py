@@ -21,7 +21,7 @@ from lib.objectives import Objective, corrupt
 from lib.seeds import Seeds
 
 CPU = torch.device("cpu")
-RECIPE = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 8, "device": CPU}
+RECIPE = pretraining.Recipe(2, 1e-3, 8)
 BERT_HEAD = [
     "cls.predictions.bias",
     "cls.predictions.transform.LayerNorm.bias",
@@ -74,6 +74,10 @@ def encoded(located, texts=SENTENCES * 10):
         example_ids=np.array([f"e{i}" for i in range(len(ids))]),
         pad_id=np.array(tokenizer.pad_token_id),
     )
+
+
+def read_record(located):
+    return json.loads((Path(located.path) / pretraining.RECORD).read_text())
 
 
 def weights(located):
@@ -153,8 +157,8 @@ def test_a_tokeniser_without_a_mask_is_refused(located):
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "llama"])
 def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_path):
     source = located(family)
-    found = pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path)
-    record = pretraining.read_record(found)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
+    record = read_record(found)
     assert record["newly_initialised"] == [] and "loss_head" not in record
     assert record["steps"] == 2 * 5
     assert record["loss_end"] < record["loss_start"] - 0.1
@@ -199,10 +203,10 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
 def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_path):
     source = located("bert", head=False)
     data = encoded(source)
-    once = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
-    longer = RECIPE | {"epochs": 10}
-    twice = pretraining.continue_pretraining(once, data, **longer, cache=tmp_path)
-    first, second = (pretraining.read_record(found) for found in (once, twice))
+    once = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
+    longer = dataclasses.replace(RECIPE, epochs=10)
+    twice = pretraining.continue_pretraining(once, data, longer, CPU, cache=tmp_path)
+    first, second = (read_record(found) for found in (once, twice))
     assert sorted(first["newly_initialised"]) == BERT_HEAD and not second["newly_initialised"]
     assert second["loss_start"] == pytest.approx(first["loss_end"], abs=1e-5)
     assert second["loss_end"] < first["loss_end"] - 0.2
@@ -214,7 +218,7 @@ def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
     source = pretrained.locate(str(tmp_path))
     with pytest.raises(BackboneError, match="lacks pretrained weights: bert.encoder.layer.3"):
-        pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path / "c")
+        pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path / "c")
 
 
 # --- what moves and what stays ------------------------------------------------------------------
@@ -240,7 +244,7 @@ def test_the_head_is_trained_alone_first(located):
 def test_the_pooler_is_not_touched(located, tmp_path):
     source = located("bert", head=False, pooler=True)
     data = encoded(source)
-    found = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
+    found = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
     before, after = weights(source), weights(found)
     for name in ("pooler.dense.weight", "pooler.dense.bias"):
         assert torch.equal(before[name], after[f"bert.{name}"])
@@ -254,7 +258,7 @@ def test_the_pooler_is_not_touched(located, tmp_path):
 
 def test_a_pooler_that_was_lacking_is_still_drawn_from_the_init_stream(located, tmp_path):
     source = located("bert")
-    found = pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
     assert not any("pooler" in name for name in weights(found))
     (before, new), (after, still) = (backbones.load_classifier(at, 2, 7) for at in (source, found))
     assert new == still and "bert.pooler.dense.weight" in new
@@ -266,7 +270,7 @@ def test_labels_are_not_used(located, tmp_path):
     data = encoded(source)
     other = dataclasses.replace(data, labels=1 - data.labels, example_ids=data.example_ids[::-1])
     found = [
-        pretraining.continue_pretraining(source, each, **RECIPE, cache=tmp_path / name)
+        pretraining.continue_pretraining(source, each, RECIPE, CPU, cache=tmp_path / name)
         for name, each in (("a", data), ("b", other))
     ]
     assert found[0].sha256 == found[1].sha256
@@ -285,7 +289,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(located, tmp_path, family):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.manual_seed(len(content))
         found = pretraining.continue_pretraining(
-            source, data, **RECIPE, seed=seed, cache=tmp_path / name
+            source, data, dataclasses.replace(RECIPE, seed=seed), CPU, cache=tmp_path / name
         )
         content.append(Path(found.path, "model.safetensors").read_bytes())
     assert content[0] == content[1] != content[2]
@@ -296,8 +300,8 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
     data = encoded(source)
 
     def run(source=source, data=data, **changed):
-        recipe = {**RECIPE, "epochs": 1, **changed}
-        return pretraining.continue_pretraining(source, data, **recipe, cache=tmp_path)
+        recipe = dataclasses.replace(RECIPE, **{"epochs": 1, **changed})
+        return pretraining.continue_pretraining(source, data, recipe, CPU, cache=tmp_path)
 
     first = run()
     stamp = Path(first.path, "model.safetensors").stat().st_mtime_ns
@@ -319,9 +323,13 @@ def test_bfloat16_stays_close(located, tmp_path):
     losses = []
     for precision in ("float32", "bfloat16"):
         found = pretraining.continue_pretraining(
-            source, encoded(source), **RECIPE, precision=precision, cache=tmp_path
+            source,
+            encoded(source),
+            dataclasses.replace(RECIPE, precision=precision),
+            CPU,
+            cache=tmp_path,
         )
-        losses.append(pretraining.read_record(found)["loss_end"])
+        losses.append(read_record(found)["loss_end"])
     assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.2
     assert all(weight.dtype == torch.float32 for weight in weights(found).values())
 
@@ -339,7 +347,7 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
     source = located("bert")
     with pytest.raises(ValueError, match=message):
         pretraining.continue_pretraining(
-            source, encoded(source), **{**RECIPE, **changed}, cache=tmp_path
+            source, encoded(source), dataclasses.replace(RECIPE, **changed), CPU, cache=tmp_path
         )
     assert not list(tmp_path.glob("pretrained/[!.]*"))
 
@@ -352,9 +360,9 @@ def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     source = pretrained.locate(tiny.backbone)
     inputs = prepare_inputs(tiny)
     found = pretraining.continue_pretraining(
-        source, inputs.data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
+        source, inputs.data.train, pretraining.Recipe(3, 5e-4), CPU, cache=tmp_path
     )
-    record = pretraining.read_record(found)
+    record = read_record(found)
     assert record["newly_initialised"] == [] and record["rows"] == 80
     assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
     plain = finetune(inputs, Seeds.of(0))

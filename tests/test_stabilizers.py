@@ -21,6 +21,7 @@ from lib import (
     training,
 )
 from lib.config import Setting
+from lib.inputs import prepare_inputs
 from lib.methods import METHODS, canonical, parse_method
 from lib.seeds import Seeds
 
@@ -157,8 +158,7 @@ def test_mixout_without_mixing_is_standard_without_dropout(tiny):
 
 def groups_of(model, setting):
     learner = learners.SingleModel([model[0]])
-    methods = parse_method(setting.method)
-    groups = training._groups(learner, setting, methods, len(backbones.layers(model[0])))
+    groups = training._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
@@ -248,8 +248,9 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     setting = dataclasses.replace(tiny, method=method, learning_rate=0.1)
     classifier, new = model
     learner = learners.SingleModel([classifier])
-    methods = parse_method(setting.method)
-    groups = training._groups(learner, setting, methods, 2)
+    inputs = prepare_inputs(setting)
+    methods = inputs.methods
+    groups = training._groups(inputs, learner, 2)
     assert all(group["weight_decay"] == 0 for group in groups)
     optimizer = optimizers.make(groups, setting)
     others = [other for name, other in methods.items() if name != "wd_pre"]
@@ -478,10 +479,10 @@ def test_merged_weights_say_what_the_adapters_said(model):
             if "lora_B" in name:
                 weight.normal_(0, 0.1)
     apart = adapted.eval()(**batch()).logits
-    assert evaluation.distances(adapted, start, new, 2)["all"] == 0.0
+    assert evaluation.distances(adapted, start, new)["all"] == 0.0
     layers.merge_adapters(adapted)
     assert torch.allclose(adapted(**batch()).logits, apart, atol=1e-5)
-    assert evaluation.distances(adapted, start, new, 2)["layer1"] > 0.1
+    assert evaluation.distances(adapted, start, new)["layer1"] > 0.1
 
 
 def test_longer_trains_for_twenty_epochs(tiny):
