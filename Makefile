@@ -35,7 +35,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test test-slurm format figures campaign theory theory-campaign lock unlock clean help
+.PHONY: run status verify test test-slurm format figures campaign theory theory-campaign lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,19 +62,12 @@ format: $(READY)  ## apply the code style
 figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
 	$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook --execute --inplace $(ANALYSIS)
 
-campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
-ifdef BUNDLE
-	+COMPENDIUM_BUNDLE=$(call quoted,$(BUNDLE)) $(PY) -m lib.campaign $(call quoted,$(CAMPAIGN)) --device $(call quoted,$(CAMPAIGN_DEVICE)) $(ARGS) $(DRY)
-else
+campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
 	$(PY) -m lib.reference prune $(call quoted,$(CAMPAIGN))
-endif
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)
-
-bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
-	$(PY) -m lib.bundle pack $(call quoted,$(CAMPAIGN)) $(call quoted,$(BUNDLE)) $(ARGS)
 
 theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
 	+$(THEORY) $(ARGS) $(DRY)
@@ -96,12 +89,7 @@ clean:  ## delete runs, results and figures of all configurations but the refere
 
 .venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
-ifdef BUNDLE
-	python3 -m venv --system-site-packages .venv
-	$(PY) -m pip install -q --no-index --no-deps $(call quoted,$(BUNDLE))/wheels/*.whl
-else
 	python3 -m venv .venv
 	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \
 	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt -e .; fi
-endif
 	touch $@

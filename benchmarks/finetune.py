@@ -39,16 +39,14 @@ from lib import (
     backbones,
     devices,
     evaluation,
-    experiment,
     optimizers,
     paths,
-    pretrained,
     provenance,
     scoring,
     training,
 )
 from lib.config import Setting
-from lib.preparation import Prepared
+from lib.inputs import RunInputs, prepare_inputs
 from lib.seeds import Seeds
 
 OURS, TOGETHER = "ours, one at a time", "ours, seeds as one program"
@@ -61,11 +59,13 @@ ORDINARY, GROUPED = "Trainer", "Trainer, length grouping"
 class Job:
     """What every way has to do."""
 
-    setting: Setting
+    inputs: RunInputs
     seeds: tuple[int, ...]
     device: str
-    task_rows: Prepared
-    located: pretrained.Located
+
+    @property
+    def setting(self) -> Setting:
+        return self.inputs.setting
 
 
 def wait(device: torch.device) -> float:
@@ -77,14 +77,15 @@ def wait(device: torch.device) -> float:
 
 def score(job: Job, model: torch.nn.Module) -> float:
     """The trained model's accuracy on the evaluation rows."""
-    held, place = job.task_rows.evaluation, devices.pick(job.device)
+    held, place = job.inputs.data.evaluation, devices.pick(job.device)
     seen = evaluation.evaluate(model, held, place, vectors=False, precision="float32")
     return scoring.score("accuracy", held.labels, scoring.decide(seen.logits))
 
 
 def loaded(job: Job, seed: int) -> torch.nn.Module:
     stream = Seeds.of(seed).stream("init")
-    model, _ = backbones.load_classifier(job.located, job.task_rows.n_outputs, stream)
+    located, data = job.inputs.located, job.inputs.data
+    model, _ = backbones.load_classifier(located, data.n_outputs, stream)
     return model.to(devices.pick(job.device))
 
 
@@ -105,15 +106,13 @@ def ours(job: Job, seeds: Sequence[int]) -> tuple[float, list[float]]:
     models = [loaded(job, seed) for seed in seeds]
     streams = [Seeds.of(seed) for seed in seeds]
     began = wait(place)
-    training.train(
-        models, job.setting, job.task_rows, streams, place, {}, new=set(), validate=lambda _: 0.0
-    )
+    training.train(job.inputs, models, streams, place, new=set())
     return wait(place) - began, [score(job, model) for model in models]
 
 
 def rows_for_trainer(job: Job) -> list[dict]:
     """The same tokens, as a data set of Trainer's."""
-    train = job.task_rows.train
+    train = job.inputs.data.train
     return [
         {
             "input_ids": train.tokens[train.starts[i] : train.starts[i + 1]].tolist(),
@@ -152,7 +151,7 @@ def theirs(job: Job, grouped: bool, seed: int) -> tuple[float, list[float]]:
             report_to=[],
             disable_tqdm=True,
         )
-        collate = DataCollatorWithPadding(backbones.load_tokenizer(job.located))
+        collate = DataCollatorWithPadding(backbones.load_tokenizer(job.inputs.located))
         peer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate)
         began = wait(place)
         peer.train()
@@ -211,7 +210,7 @@ def useful_work(job: Job) -> tuple[int, float]:
         for name, weight in backbones.layers(model).named_parameters()
         if weight.ndim == 2
     )
-    tokens = int(np.diff(job.task_rows.train.starts).sum()) * job.setting.epochs
+    tokens = int(np.diff(job.inputs.data.train.starts).sum()) * job.setting.epochs
     return tokens, 6.0 * weights * tokens
 
 
@@ -248,7 +247,7 @@ def measure(job: Job, processes: Sequence[int]) -> pd.DataFrame:
             {
                 "backbone": job.setting.backbone,
                 "task": job.setting.task,
-                "rows": len(job.task_rows.train),
+                "rows": len(job.inputs.data.train),
                 "precision": job.setting.precision,
                 "seeds": n,
                 "way": name,
@@ -354,9 +353,7 @@ def main() -> None:
                 precision=precision,
                 seeds_per_batch=options.seeds_per_batch or options.seeds,
             )
-            located = pretrained.locate(backbone)
-            data = experiment.prepare_task(setting, located)
-            job = Job(setting, tuple(range(options.seeds)), options.device, data, located)
+            job = Job(prepare_inputs(setting), tuple(range(options.seeds)), options.device)
             tables.append(measure(job, processes))
             table = pd.concat(tables, ignore_index=True)
             stem = f"finetune_{place.type}"

@@ -2,7 +2,7 @@
 
 One idea a module; the notebooks tell the stories:
 
-paths         where things are
+paths         where things are, and how they are written and locked
 errors        errors that say what to do
 checks        one strict checker, and its errors in a sentence
 config        typed settings, strict checks of parameters
@@ -21,8 +21,8 @@ batches       tokenised examples, and batches of like lengths
 preparation   from a task to what one setting trains and evaluates on
 seeds         the random streams of a run
 conversions   models that come as ONNX, GGUF or in parts, made into folders once
-pretrained    where pretrained models are, and what identifies them
 backbones     pretrained models, under a new head; where their parts are
+pretrained    where pretrained models are, and what identifies them
 objectives    masked words and next words
 pretraining   more of the model's own pretraining, on the task's texts
 scoring       what a single run scores, and its status
@@ -33,6 +33,7 @@ stabilizers   methods of fine-tuning: mixout, llrd, lora, …
 methods       the words in which a setting names them
 optimizers    optimisers and schedules, by name
 learners      one model alone, or several seeds as one program
+inputs        what all runs of a setting start from, prepared once
 training      the training loop over either
 evaluation    what a trained model says, and how far it moved
 experiment    one run: build, train, evaluate, record
@@ -40,8 +41,6 @@ finetune      all runs that are missing: trained and saved, each once
 runs          the run store
 progress      what is done of a configuration, and what is missing
 jobs          what the Snakefile asks before it plans
-campaign      the same without Snakemake, for a machine that lacks it
-bundle        a folder that takes a campaign to a machine without network
 reference     the committed results: promoted a group at a time
 tables        tidy tables of results: writing and reading
 groups        from the runs of a group to its tables

@@ -99,7 +99,7 @@ def _each_run(runs: OutsideRuns, metric: str | None) -> pd.DataFrame:
     rows = []
     for said in runs.predictions:
         votes = np.eye(len(runs.classes))[said] if runs.classes else said[:, None]
-        rows.append(scoring.judge(runs.labels, votes, metric))
+        rows.append(scoring.score_run(runs.labels, votes, metric))
     return pd.DataFrame(rows).assign(run=runs.names)[
         ["run", "score", "accuracy", "status", "majority"]
     ]

@@ -184,6 +184,12 @@ def recording() -> Iterator[dict[str, str]]:
         _recorded.remove(used)
 
 
+def are_pinned(sources: dict[str, str]) -> bool:
+    """Whether files, by name with their sha256, are some that are pinned today, and no others."""
+    pins = {name: asset.sha256 for name, asset in ASSETS.items()}
+    return bool(sources) and sources.items() <= pins.items()
+
+
 def folder_of(name: str, cache: Path | None = None) -> Path:
     """Where an asset is unpacked; it is there once the asset was fetched."""
     if name not in ASSETS:

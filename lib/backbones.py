@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import BackboneError
-from lib.pretrained import Located
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a backbone's files are, and the hash that identifies its weights and tokeniser."""
+
+    path: str
+    revision: str | None
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,11 @@ def pooler_of(model: "PreTrainedModel") -> "torch.nn.Linear | None":
     """
     path = FAMILIES[model.config.model_type].pooler
     return model.get_submodule(path) if path else None
+
+
+def parts(n_layers: int) -> list[str]:
+    """Names of the parts of a model by depth: embeddings, layer1 … layerL, head."""
+    return ["embeddings", *(f"layer{i}" for i in range(1, n_layers + 1)), "head"]
 
 
 def depth_of(name: str, n_layers: int) -> int:

@@ -17,6 +17,10 @@ class TaskError(ValueError):
     """A task cannot be read; the message names file, column and row, or says what to set."""
 
 
+class SourceMissingError(TaskError):
+    """A task cannot be read because its source is not on this machine."""
+
+
 def nearest(value: object, valid: Iterable[str]) -> str:
     """The end of an error message: the closest valid names, or all of them."""
     valid = [str(name) for name in valid]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lib import backbones, devices, learners, scoring, training
+from lib import backbones, devices, learners, scoring
 from lib.batches import Encoded
-from lib.config import Setting
+from lib.inputs import RunInputs
 from lib.loading import Loader
-from lib.preparation import Prepared
 
 EVAL_BATCH = 64
 
@@ -54,23 +53,21 @@ def evaluate(
     )
 
 
-def spoil(seen: Evaluation) -> None:
-    """Make what a diverged run says not a number: where it stood when the loss became infinite
+def mask_diverged(outputs: Evaluation) -> None:
+    """Make the outputs of a diverged run not a number: where it stood when the loss became infinite
     depends on how closely the loss was watched, and is nobody's result.
     """
-    for array in (seen.logits, seen.first, seen.mean):
+    for array in (outputs.logits, outputs.first, outputs.mean):
         if array is not None:
             array.fill(np.nan)
 
 
-def validate(
-    model: torch.nn.Module, data: Prepared, setting: Setting, device: torch.device
-) -> float:
+def validate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> float:
     """The task's metric on the validation half."""
-    held = data.validation
-    seen = evaluate(model, held, device, vectors=False, precision=setting.precision)
+    metric, rows = inputs.data.metric, inputs.data.validation
+    outputs = evaluate(model, rows, device, vectors=False, precision=inputs.setting.precision)
     return scoring.score_logits(
-        data.metric, held.labels, seen.logits, groups=held.groups, credit=held.credit
+        metric, rows.labels, outputs.logits, groups=rows.groups, credit=rows.credit
     )
 
 
@@ -80,13 +77,14 @@ def copy_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def distances(
-    model: torch.nn.Module, start: dict[str, torch.Tensor], new: set[str], n_layers: int
+    model: torch.nn.Module, start: dict[str, torch.Tensor], new: set[str]
 ) -> dict[str, float]:
     """Euclidean distance from the start: of all pretrained weights, and of each part.
 
     Weights in ``new`` were not pretrained, or were drawn anew, and do not count.
     """
-    names = training.parts(n_layers)
+    n_layers = len(backbones.layers(model))
+    names = backbones.parts(n_layers)
     squares = dict.fromkeys(names, 0.0)
     # peft keeps the matrix that it updates one level deeper.
     now = {name.replace(".base_layer.", "."): w for name, w in model.named_parameters()}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lib.errors import TaskError
+from lib.errors import SourceMissingError, TaskError
 from lib.rows import Splits, make_row
 from lib.wheel_tasks import read_tsv
 
@@ -53,7 +53,9 @@ def read_sentences(folder: str) -> Splits:
 def _data_folder(variable: str, folder: str) -> Path:
     root = os.environ.get(variable)
     if not root:
-        raise TaskError(f"set {variable} to the folder that holds {folder}/train.tsv and dev.tsv")
+        raise SourceMissingError(
+            f"set {variable} to the folder that holds {folder}/train.tsv and dev.tsv"
+        )
     for split in ("train", "dev"):
         if not (Path(root) / folder / f"{split}.tsv").is_file():
             raise TaskError(f"{variable}={root} holds no {folder}/{split}.tsv")

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lib import backbones, bundle, paths, provenance, runs
+from lib import paths, runs
 from lib.config import Setting
 from lib.errors import argument
 from lib.experiment import finetune
 from lib.grids import load_grids
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 
@@ -35,43 +36,40 @@ def finetune_seeds(
     ``vectors``: a run whose layer vectors were deleted is trained again, to the same bits.
     Returns the records of all runs, those found included.
     """
-    given = bundle.inputs(setting)
-    located, data = given.located, given.data
-    version = provenance.TRAINING_VERSIONS[backbones.architecture_of(located)]
+    inputs = prepare_inputs(setting)
     records = []
     bar = tqdm(total=len(all_seeds), desc=setting.id, unit="run")
     for start in range(0, len(all_seeds), setting.seeds_per_batch):
         batch = all_seeds[start : start + setting.seeds_per_batch]
         folders = [runs.folder(setting.id, seeds.label, store) for seeds in batch]
-        marks = [
-            runs.fingerprint(setting, seeds, batch, data.sha256, located.sha256, version)
-            for seeds in batch
-        ]
+        fingerprints = [inputs.fingerprint(seeds, batch) for seeds in batch]
         with paths.lock(folders[0]):
-            found = [
-                runs.finished(folder, mark, vectors=vectors)
-                for folder, mark in zip(folders, marks, strict=True)
+            latest = [
+                runs.finished(folder, fingerprint, vectors=vectors)
+                for folder, fingerprint in zip(folders, fingerprints, strict=True)
             ]
-            if None in found:
+            if None in latest:
                 # Slow to import, so only here; and before the run, which records its warnings.
                 import transformers.optimization  # noqa: F401
 
-                made = finetune(setting, batch, device=device, data=data, located=located)
-                for s, record in enumerate(found):
-                    if record is None:
-                        made[s].record |= provenance.machine() | {"sources": given.sources}
-                        runs.save(made[s], folders[s])
-                        found[s] = made[s].record
-        records += found
-        scores = [f"{r['score']:.3f}" if r["score"] is not None else r["status"] for r in found]
+                trained = finetune(inputs, batch, device=device)
+                for s, run in enumerate(trained):
+                    if latest[s] is None:
+                        runs.save(run, folders[s])
+                        latest[s] = run.record
+        records += latest
+        scores = [f"{r['score']:.3f}" if r["score"] is not None else r["status"] for r in latest]
         bar.update(len(batch))
-        bar.set_postfix_str(f"{found[-1]['metric']} {' '.join(scores[-3:])}")
+        bar.set_postfix_str(f"{latest[-1]['metric']} {' '.join(scores[-3:])}")
     bar.close()
     return records
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train all runs of a configuration without Jupyter: ``python -m lib.finetune CONFIG``."""
+    """Train all runs of a configuration without Jupyter: ``python -m lib.finetune CONFIG``.
+
+    With a copy of ``data/raw`` also without a network, and without the texts of the tasks.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m lib.finetune",
         description="Train the runs of a configuration that the store lacks, without notebooks.",
@@ -87,11 +85,24 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="I/K",
         help="of K machines this is number I: train every K-th job of seeds_per_job seeds",
     )
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="train nothing: put weights and tokens, all that training reads, into data/raw",
+    )
     options = parser.parse_args(arguments)
+    grids = load_grids(options.config)
+    try:
+        parts = [grid.part(options.part) for grid in grids]
+    except ValueError as error:
+        parser.error(str(error))
     torch.set_num_threads(options.threads)
-    for grid in load_grids(options.config):
-        for setting, seeds in grid.part(options.part):
-            finetune_seeds(setting, seeds, device=options.device, vectors=grid.keep_vectors)
+    for grid, part in zip(grids, parts, strict=True):
+        for setting, seeds in part:
+            if options.prepare:
+                prepare_inputs(setting)
+            else:
+                finetune_seeds(setting, seeds, device=options.device, vectors=grid.keep_vectors)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
 """
 
+import dataclasses
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from lib import backbones, evaluation, paths, pretrained, provenance, tasks
+from lib import evaluation, experiment, paths, provenance
 from lib.config import Setting
-from lib.experiment import prepare_task
+from lib.inputs import RunInputs, prepare_inputs
+from lib.seeds import Seeds
 
 POOLINGS = ("first", "mean")
 SCALINGS = ("unit", "centred-unit", "none")
@@ -37,11 +40,10 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
-    task = tasks.get(setting.task, setting.text_columns, setting.label_column)
-    if task.n_classes != 2 or task.choices != 1:
+    inputs = dataclasses.replace(prepare_inputs(setting), methods={})
+    located, data = inputs.located, inputs.data
+    if data.n_classes != 2 or data.train.choices != 1:
         raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
-    located = pretrained.locate(setting.backbone)
-    data = prepare_task(setting, located)
     key = provenance.digest(
         located.sha256,
         data.sha256,
@@ -51,21 +53,21 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
     )
     path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
     if not path.exists():
-        _make(path.parent, key, setting, located, data)
+        _make(path.parent, key, inputs)
     with np.load(path, allow_pickle=False) as stored:
         return Frozen(**{field.name: stored[field.name] for field in fields(Frozen)})
 
 
-def _make(folder, key, setting, located, data) -> None:
+def _make(folder: Path, key: str, inputs: RunInputs) -> None:
     """Both poolings at once: the model is what takes the time."""
-    model, _ = backbones.load_classifier(located, data.n_outputs, init_seed=0)
-    cpu = torch.device("cpu")
-    seen = [
-        evaluation.evaluate(model.to(cpu), part, cpu, vectors=True, precision="float32")
+    data, device = inputs.data, torch.device("cpu")
+    (model,) = experiment.build(inputs, [Seeds.of(0)], device).models
+    outputs = [
+        evaluation.evaluate(model, part, device, vectors=True, precision="float32")
         for part in (data.train, data.evaluation)
     ]
     for pooling in POOLINGS:
-        train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in seen)
+        train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in outputs)
         made = Frozen(train, data.train.labels, held, data.evaluation.labels)
         with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
             np.savez_compressed(scratch, **vars(made))

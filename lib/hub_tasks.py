@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib import cloze
-from lib.errors import TaskError
+from lib.errors import SourceMissingError, TaskError
 from lib.rows import Row, Splits, make_row
 
 GLUE = ("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
@@ -213,7 +213,7 @@ def _load(name: str, source: _Source) -> dict[str, Any]:
             raise TaskError(
                 f"{name} could not be read from {place}: {type(error).__name__}: {error}"
             ) from error
-        raise TaskError(
+        raise SourceMissingError(
             f"{name} could not be read from the hub ({type(error).__name__}). Without a network, "
             f"set HUB_DATASETS to a folder with a download of {repository}, or, for rte, mrpc, "
             "cola and wnli, set GLUE_DIR to a folder in the official GLUE layout "

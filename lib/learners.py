@@ -26,8 +26,8 @@ def additive(model: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
     """
     seen = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
     if backbones.FAMILIES[model.config.model_type].decoder:
-        place = torch.arange(mask.shape[1], device=mask.device)
-        seen = seen & (place <= place[:, None])
+        position = torch.arange(mask.shape[1], device=mask.device)
+        seen = seen & (position <= position[:, None])
     return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
 
 
@@ -51,7 +51,7 @@ class _Features:
         return given.gather(1, last)[:, 0]
 
 
-class Alone:
+class SingleModel:
     """One model as it is. Inputs and results have a leading axis of one seed."""
 
     def __init__(self, models: list[torch.nn.Module]) -> None:
@@ -78,7 +78,7 @@ class Alone:
         self.features.hook.remove()
 
 
-class Stacked:
+class SeedBatch:
     """Several models of one architecture as one program; weights (S, …), inputs (S, B, …)."""
 
     def __init__(self, models: list[torch.nn.Module]) -> None:
@@ -107,7 +107,7 @@ class Stacked:
                     self.apart[name] = torch.stack([other[name].detach() for other in every])
 
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        def one(
+        def forward(
             weights: dict[str, torch.Tensor], inputs: dict[str, torch.Tensor]
         ) -> tuple[torch.Tensor, torch.Tensor]:
             mask = inputs["attention_mask"]
@@ -116,7 +116,7 @@ class Stacked:
             return logits, self.features.take(mask)
 
         weights = {**self.trained, **self.apart}
-        seeds_at_once = torch.func.vmap(one, randomness="different")
+        seeds_at_once = torch.func.vmap(forward, randomness="different")
         return seeds_at_once(weights, known_inputs(self.model, inputs))
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:

@@ -31,9 +31,9 @@ class Loader:
         at = torch.from_numpy(np.asarray(rows)).to(self.device, non_blocking=True)
         sequences = at[..., None] * self.choices + torch.arange(self.choices, device=self.device)
         sequences = sequences.flatten(-2)
-        place = torch.arange(longest, device=self.device)
-        mask = place < self.lengths[sequences][..., None]
-        source = (self.starts[sequences][..., None] + place).clamp(max=len(self.tokens) - 1)
+        position = torch.arange(longest, device=self.device)
+        mask = position < self.lengths[sequences][..., None]
+        source = (self.starts[sequences][..., None] + position).clamp(max=len(self.tokens) - 1)
         inputs = {
             "input_ids": torch.where(mask, self.tokens[source], self.pad_id),
             "token_type_ids": torch.where(mask, self.types[source], 0),

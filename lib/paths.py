@@ -6,8 +6,6 @@ Environment variables redirect what is written and fetched, never the committed 
 
 COMPENDIUM_CACHE   downloads and tokenised data (default ``data/raw``); can be shared by checkouts
 COMPENDIUM_OUTPUT  runs, results and figures (default: this checkout); tests point it elsewhere
-COMPENDIUM_BUNDLE  a folder made by ``lib.bundle`` for a machine without network; its ``cache`` then
-                   takes the place of ``data/raw``
 """
 
 import contextlib
@@ -26,10 +24,7 @@ PUBLISHED = DATA / "reference"
 COMMITTED = DATA / "results"
 
 OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT") or ROOT).resolve()
-BUNDLE = Path(os.environ["COMPENDIUM_BUNDLE"]) if os.environ.get("COMPENDIUM_BUNDLE") else None
-CACHE = Path(
-    os.environ.get("COMPENDIUM_CACHE") or (BUNDLE / "cache" if BUNDLE else DATA / "raw")
-).resolve()
+CACHE = Path(os.environ.get("COMPENDIUM_CACHE") or DATA / "raw").resolve()
 RUNS = OUTPUT / "data" / "runs"
 
 #: What a file system without locks answers.

@@ -1,26 +1,49 @@
-"""From a task to what one setting trains and evaluates on: tokens (made once), fixed subsets."""
+"""From a task to what one setting trains and evaluates on: tokens (made once), fixed subsets.
+
+Tokens are kept under ``data/raw/prepared`` in folders named by what they are of; its ``index`` says
+where those of a task are, as it was when it was read last. On another machine a copy of it is all
+that training needs of the task: no text, no network, no ``datasets``.
+"""
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib import paths, provenance, tasks
+from lib import assets, paths, provenance, tasks
 from lib.batches import Encoded
-from lib.config import Setting
+from lib.errors import AssetError, SourceMissingError
 from lib.rows import SPLIT_SEED, Row, Splits
 
 #: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
 TEXTS_AT_A_TIME = 10_000
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """The task and its subsets; the fields are those of ``lib.config.Setting`` of these names."""
+
+    task: str
+    text_columns: list[str]
+    label_column: str
+    max_length: int
+    train_rows: int
+    subset_seed: int
+    eval_rows: int
+    eval_split: str
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A task as one setting sees it: subsets taken, tokens ready, contents hashed."""
+    """A task as one setting sees it: subsets taken, tokens ready, contents hashed.
+
+    ``sources``: the sha256 of each file that the texts are from, as far as it is pinned or yours.
+    """
 
     train: Encoded
     validation: Encoded | None
@@ -30,6 +53,7 @@ class Prepared:
     classes: tuple[str, ...]
     sha256: str
     other_metrics: tuple[str, ...] = ()
+    sources: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_outputs(self) -> int:
@@ -37,45 +61,101 @@ class Prepared:
         return 1 if self.train.choices > 1 else self.n_classes
 
 
-def prepare(setting: Setting, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
-    """Read, tokenise (once: cached under ``data/raw/prepared``) and cut the subsets.
+def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
+    """Read, tokenise (once) and cut the subsets.
 
     ``tokenizer`` is called only when nothing is cached. Subsets are nested: the first rows of a
     permutation fixed by ``subset_seed`` (training) or by a constant (evaluation). Where rows are
     grouped by question, evaluation subsets hold whole questions, of at most so many rows together.
+
+    Raises ``TaskError`` or ``AssetError`` for a task that cannot be read, ``AssetError`` also for a
+    prepared file that is damaged.
     """
-    task = tasks.get(setting.task, setting.text_columns, setting.label_column)
-    splits = task.read()
-    data = contents_digest(splits)
-    versions = provenance.TRAINING_VERSIONS
-    key = provenance.digest(data, tokenizer_sha256, setting.max_length, versions)
-    cache = paths.CACHE / "prepared" / f"{Path(setting.task).stem}-{key}"
-    encoded = {
-        split: _encode_cached(cache / f"{split}.npz", splits[split], setting, tokenizer)
-        for split in ("train", "dev")
-    }
-    train = encoded["train"]
-    order = np.random.default_rng([setting.subset_seed, 0]).permutation(len(train))
-    if setting.train_rows > len(train):
+    task = tasks.get(spec.task, spec.text_columns, spec.label_column)
+    entry = _entry(spec, task, tokenizer_sha256, tokenizer)
+    train, dev = (_load(entry, split) for split in ("train", "dev"))
+    order = np.random.default_rng([spec.subset_seed, 0]).permutation(len(train))
+    if spec.train_rows > len(train):
         raise ValueError(
-            f"train_rows = {setting.train_rows}, but {setting.task} has {len(train)} training rows"
+            f"train_rows = {spec.train_rows}, but {spec.task} has {len(train)} training rows"
         )
-    dev = encoded["dev"]
     questions = _questions(dev)
     dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(questions))
-    held_out = len(questions) // 2 if setting.eval_split == "test-half" else 0
+    held_out = len(questions) // 2 if spec.eval_split == "test-half" else 0
     half = np.concatenate([questions[i] for i in dev_order[:held_out]]) if held_out else None
-    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], setting)
+    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], spec)
     return Prepared(
-        train=train.take(order[: setting.train_rows or None]),
+        train=train.take(order[: spec.train_rows or None]),
         validation=None if half is None else dev.take(np.sort(half)),
         evaluation=dev.take(np.sort(kept)),
         n_classes=task.n_classes,
         metric=task.metric,
         classes=task.classes,
-        sha256=data_digest(task, data),
+        sha256=data_digest(task, entry["contents"]),
         other_metrics=task.other_metrics,
+        sources=entry["sources"],
     )
+
+
+def _entry(
+    spec: DataSpec, task: tasks.Task, tokenizer_sha256: str, tokenizer: Callable[[], Any]
+) -> dict[str, Any]:
+    """A task's entry in the index: contents, sources, folder of the tokens, sha256 of its files.
+
+    A task is read, and tokenised if its contents are new, unless it was made of packages that are
+    pinned today. One whose source is not on this machine is what it was when it was read last.
+    """
+    cache, name = paths.CACHE / "prepared", Path(spec.task).stem
+    rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
+    key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
+    index = cache / "index" / f"{name}-{key}.json"
+    entry = json.loads(index.read_text()) if index.exists() else None
+    if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
+        entry = None
+    if entry and assets.are_pinned(entry["sources"]):
+        return entry
+    try:
+        with assets.recording() as sources:
+            splits = task.read()
+    except (SourceMissingError, ImportError) as error:
+        if entry is None:
+            raise
+        warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
+        return entry
+    if tasks.is_own_file(spec.task):
+        sources[spec.task] = provenance.file_sha256(Path(spec.task))
+    contents = contents_digest(splits)
+    folder = f"{name}-{provenance.digest(contents, *rest)}"
+    if entry and (entry["folder"], entry["sources"]) == (folder, sources):
+        return entry
+    hashes = {}
+    for split in ("train", "dev"):
+        if not _file(folder, split).exists():
+            encoded = _encode(splits[split], tokenizer(), spec.max_length)
+            with paths.atomic_file(_file(folder, split)) as scratch:
+                np.savez_compressed(scratch, **vars(encoded))
+        hashes[split] = provenance.file_sha256(_file(folder, split))
+    entry = {"contents": contents, "sources": sources, "folder": folder, "sha256": hashes}
+    with paths.atomic_file(index) as scratch:
+        scratch.write_text(json.dumps(entry, indent=1) + "\n")
+    return entry
+
+
+def _file(folder: str, split: str) -> Path:
+    return paths.CACHE / "prepared" / folder / f"{split}.npz"
+
+
+def _load(entry: dict[str, Any], split: str) -> Encoded:
+    """One split of an entry of the index; its file has to be the one that was written."""
+    path, expected = _file(entry["folder"], split), entry["sha256"][split]
+    if (found := provenance.file_sha256(path)) != expected:
+        raise AssetError(
+            f"{path} has sha256 {found}, expected {expected}. Copy it again; or delete it, and "
+            "where the task can be read it is made again."
+        )
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
 def data_digest(task: tasks.Task, contents: str) -> str:
@@ -109,28 +189,16 @@ def _questions(data: Encoded) -> list[np.ndarray]:
     return np.split(order, np.cumsum(sizes)[:-1])
 
 
-def _whole_questions(questions: list[np.ndarray], setting: Setting) -> np.ndarray:
+def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
     """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
     ends = np.cumsum([len(rows) for rows in questions])
-    fitting = int((ends <= setting.eval_rows).sum()) if setting.eval_rows else len(questions)
+    fitting = int((ends <= spec.eval_rows).sum()) if spec.eval_rows else len(questions)
     if not fitting:
         raise ValueError(
-            f"eval_rows = {setting.eval_rows}, but the first question of {setting.task} has "
+            f"eval_rows = {spec.eval_rows}, but the first question of {spec.task} has "
             f"{ends[0]} rows, and questions are evaluated whole"
         )
     return np.concatenate(questions[:fitting])
-
-
-def _encode_cached(
-    path: Path, rows: list[Row], setting: Setting, tokenizer: Callable[[], Any]
-) -> Encoded:
-    if not path.exists():
-        encoded = _encode(rows, tokenizer(), setting.max_length)
-        with paths.atomic_file(path) as scratch:
-            np.savez_compressed(scratch, **vars(encoded))
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
 def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import assets, conversions, provenance
+from lib.backbones import Located, family_of
 from lib.errors import BackboneError, nearest
 
 
@@ -37,15 +38,6 @@ BACKBONES = {
 }
 
 
-@dataclass(frozen=True)
-class Located:
-    """Where a backbone's files are, and the hash that identifies its weights and tokeniser."""
-
-    path: str
-    revision: str | None
-    sha256: str
-
-
 def check_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest valid names unless the name can be a backbone."""
     if name not in BACKBONES and "/" not in name and not Path(name).is_dir():
@@ -71,7 +63,16 @@ def locate(name: str) -> Located:
         folder = assets.fetch(backbone.source) / backbone.folder
         return Located(str(folder), None, assets.ASSETS[backbone.source].sha256)
     if Path(name).is_dir():
-        return _checked(Located(str(Path(name).resolve()), None, _folder_digest(Path(name))))
+        folder, revision = Path(name).resolve(), None
+    else:
+        folder = _from_hub(name)
+        revision = folder.name
+    located = Located(str(folder), revision, _folder_digest(folder))
+    family_of(located)
+    return located
+
+
+def _from_hub(name: str) -> Path:
     repository, _, revision = name.partition("@")
     try:
         from huggingface_hub import snapshot_download
@@ -88,14 +89,7 @@ def locate(name: str) -> Located:
             f"a network use one that comes with this compendium ({', '.join(BACKBONES)}) or the "
             "path of a local folder."
         ) from error
-    return _checked(Located(folder, Path(folder).name, _folder_digest(Path(folder))))
-
-
-def _checked(located: Located) -> Located:
-    from lib import backbones  # which imports this module
-
-    backbones.family_of(located)
-    return located
+    return Path(folder)
 
 
 def _folder_digest(folder: Path) -> str:

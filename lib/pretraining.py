@@ -54,12 +54,12 @@ class Recipe:
     """How the pretraining is continued. ``head_…``: for a new masked-LM head, before the rest."""
 
     epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
-    precision: str
-    head_epochs: int
-    head_learning_rate: float
+    learning_rate: float = 5e-5
+    batch_size: int = 16
+    seed: int = 0
+    precision: str = "float32"
+    head_epochs: int = 1
+    head_learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "head_epochs", "learning_rate", "head_learning_rate"):
@@ -76,22 +76,16 @@ class Recipe:
 def continue_pretraining(
     located: Located,
     train: Encoded,
-    *,
-    epochs: int,
+    recipe: Recipe,
     device: torch.device,
-    learning_rate: float = 5e-5,
-    batch_size: int = 16,
-    seed: int = 0,
-    precision: str = "float32",
-    head_epochs: int = 1,
-    head_learning_rate: float = 1e-3,
+    *,
     cache: Path | None = None,
 ) -> Located:
-    """The backbone after ``epochs`` more epochs of its own objective on the texts of ``train``.
+    """The backbone after more epochs of its own objective on the texts of ``train``.
 
     Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
     output tied to the word embeddings, its bias at the words' log frequencies) is first trained
-    alone for ``head_epochs``, on the frozen encoder: its first, random gradients would spoil what
+    alone, on the frozen encoder: its first, random gradients would spoil what
     the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
     gradient norm at most 1.
 
@@ -101,9 +95,6 @@ def continue_pretraining(
     Raises ``ValueError`` for texts without a word or a loss that is not finite, ``BackboneError``
     for a checkpoint that cannot do this.
     """
-    recipe = Recipe(
-        epochs, learning_rate, batch_size, seed, precision, head_epochs, head_learning_rate
-    )
     key = provenance.digest(
         located.sha256,
         *(hashlib.sha256(getattr(train, name).tobytes()).hexdigest() for name in TEXT),
@@ -113,12 +104,12 @@ def continue_pretraining(
     )
     target = (paths.CACHE if cache is None else cache) / "pretrained" / key
     paths.make_once(
-        target, lambda folder: _write(Trainer(located, train, recipe, device), located, folder)
+        target, lambda folder: _write(Pretrainer(located, train, recipe, device), located, folder)
     )
     return Located(str(target), located.revision, key)
 
 
-class Trainer:
+class Pretrainer:
     """A model with the head of its objective, and the texts ready to train it on.
 
     ``new``: the names of the parameters that the checkpoint lacks, never one of the encoder.
@@ -180,7 +171,9 @@ class Trainer:
         }
 
     def run(self) -> dict[str, Any]:
-        """Train; returns what the record notes."""
+        """Train; returns what the record notes: the steps, the names that were new, and mean losses
+        (nats) as loaded, after a new head was trained, and at the end.
+        """
         torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
         noted: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
         steps = 0
@@ -273,15 +266,15 @@ def _load(kind: Any, located: Located) -> tuple[PreTrainedModel, set[str]]:
     return model, set(report["missing_keys"])
 
 
-def _write(trainer: Trainer, located: Located, folder: Path) -> None:
+def _write(pretrainer: Pretrainer, located: Located, folder: Path) -> None:
     """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
 
     Shared weights are stored once, under the encoder's name; what the source lacked and the
     objective did not add, such as a pooler, is still lacking.
     """
     devices.make_deterministic()
-    noted = trainer.run()
-    weights = trainer.parameters() | trainer.kept
+    noted = pretrainer.run()
+    weights = pretrainer.parameters() | pretrainer.kept
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     save_file(plain, folder / "model.safetensors", {"format": "pt"})
     for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
@@ -289,10 +282,10 @@ def _write(trainer: Trainer, located: Located, folder: Path) -> None:
             if not file.name.endswith(".index.json"):
                 shutil.copyfile(file, folder / file.name)
     noted |= {
-        "recipe": vars(trainer.recipe),
-        "rows": len(trainer.objective.data),
+        "recipe": vars(pretrainer.recipe),
+        "rows": len(pretrainer.objective.data),
         "source_sha256": located.sha256,
-        "device": trainer.device.type,
+        "device": pretrainer.device.type,
         "versions": provenance.versions(),
     }
     (folder / RECORD).write_text(json.dumps(noted, indent=1))

@@ -103,7 +103,7 @@ def score_logits(
     return float(credit[picked(logits, groups), PICKED[metric]].mean())
 
 
-def judge(
+def score_run(
     labels: np.ndarray,
     logits: np.ndarray,
     metric: str,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from lib import backbones, checks, pretrained
+from lib import backbones, checks
+from lib.backbones import Located
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +42,8 @@ class Method:
         """Raise ``ValueError`` if the method cannot do a task (1 class: regression) or a depth."""
 
     def begin(
-        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> pretrained.Located:
+        self, located: Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> Located:
         """The checkpoint to start from."""
         return located
 
@@ -110,13 +111,12 @@ class Surt(Method):
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
 
     def begin(
-        self, located: pretrained.Located, train: "Encoded", precision: str, device: "torch.device"
-    ) -> pretrained.Located:
-        from lib import pretraining
+        self, located: Located, train: "Encoded", precision: str, device: "torch.device"
+    ) -> Located:
+        from lib.pretraining import Recipe, continue_pretraining
 
-        return pretraining.continue_pretraining(
-            located, train, **dataclasses.asdict(self), precision=precision, device=device
-        )
+        recipe = Recipe(**dataclasses.asdict(self), precision=precision)
+        return continue_pretraining(located, train, recipe, device)
 
 
 @checks.checked

@@ -13,12 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lib import bigbench_tasks, file_tasks, hub_tasks, own_task, wheel_tasks
 from lib.errors import nearest
 from lib.rows import Splits
-from lib.scoring import majority_rate
 
 
 @dataclass(frozen=True)
@@ -37,16 +34,6 @@ class Task:
     classes: tuple[str, ...] = ()
     choices: int = 1
     other_metrics: tuple[str, ...] = ()
-
-    @property
-    def majority(self) -> float | None:
-        """Majority rate of the dev split; None for regression.
-
-        Of the labels of its rows: in a choice, of the numbers of the right candidates; where a
-        question has several rows, of those rows.
-        """
-        labels = np.array([row["label"] for row in self.read()["dev"]])
-        return majority_rate(labels) if self.n_classes > 1 else None
 
 
 def _read_glue(name: str) -> Splits:

@@ -15,12 +15,11 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from lib import backbones, devices, optimizers
+from lib import backbones, devices, evaluation, layers, optimizers
 from lib.batches import epoch_batches
-from lib.config import Setting
-from lib.learners import Alone, Stacked
+from lib.inputs import RunInputs
+from lib.learners import SeedBatch, SingleModel
 from lib.loading import Loader
-from lib.preparation import Prepared
 from lib.seeds import Seeds
 from lib.stabilizers import Method
 
@@ -61,9 +60,10 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _groups(
-    learner: Alone | Stacked, setting: Setting, methods: dict[str, Method], n_layers: int
+    inputs: RunInputs, learner: SingleModel | SeedBatch, n_layers: int
 ) -> list[dict[str, Any]]:
     """The trained weights by learning rate and weight decay. Biases and norms never decay."""
+    setting, methods = inputs.setting, inputs.methods
     shapes = {name: weight.ndim for name, weight in learner.model.named_parameters()}
     groups: dict[tuple[float, float], list[torch.Tensor]] = {}
     for name, weight in learner.trained.items():
@@ -79,7 +79,7 @@ def _groups(
 
 
 def _anchors(
-    learner: Alone | Stacked, new: set[str], n_layers: int, others: list[Method]
+    learner: SingleModel | SeedBatch, new: set[str], n_layers: int, others: list[Method]
 ) -> dict[torch.Tensor, torch.Tensor | None]:
     """Each weight that decays as far as the other methods say, with its pretrained value; None
     where decay is towards zero.
@@ -96,20 +96,16 @@ def _anchors(
     }
 
 
-def parts(n_layers: int) -> list[str]:
-    """Names of the parts of a model by depth: embeddings, layer1 … layerL, head."""
-    return ["embeddings", *(f"layer{i}" for i in range(1, n_layers + 1)), "head"]
-
-
-def _plan(data: Prepared, setting: Setting, seeds: list[Seeds]) -> Iterator[list[np.ndarray]]:
-    """For each epoch the batches of all seeds: rows (S, B), each seed in its own order."""
+def _batches(inputs: RunInputs, seeds: list[Seeds]) -> Iterator[np.ndarray]:
+    """The batches of all seeds, step by step: rows (S, B), each seed in its own order."""
+    lengths, setting = inputs.data.train.lengths, inputs.setting
     draws = [np.random.default_rng(one.stream("order")) for one in seeds]
     for _ in range(setting.epochs):
-        each = [epoch_batches(data.train.lengths, setting.batch_size, rng) for rng in draws]
-        yield [np.stack(rows) for rows in zip(*each, strict=True)]
+        each = [epoch_batches(lengths, setting.batch_size, rng) for rng in draws]
+        yield from (np.stack(rows) for rows in zip(*each, strict=True))
 
 
-class _Book:
+class TrainingLog:
     """The log, kept on the device until it is asked for."""
 
     def __init__(self, names: list[str]) -> None:
@@ -153,12 +149,12 @@ class _Book:
         return runs
 
 
-class _Best:
+class BestCheckpoint:
     """Keeps each run's weights of when it scored best on the validation half."""
 
     def __init__(
         self,
-        learner: Alone | Stacked,
+        learner: SingleModel | SeedBatch,
         models: list[torch.nn.Module],
         validate: Callable[[torch.nn.Module], float],
     ) -> None:
@@ -189,26 +185,24 @@ class _Best:
 
 
 def train(
+    inputs: RunInputs,
     models: list[torch.nn.Module],
-    setting: Setting,
-    data: Prepared,
     seeds: list[Seeds],
     device: torch.device,
-    methods: dict[str, Method],
     *,
     new: set[str],
-    validate: Callable[[torch.nn.Module], float],
-    title: str = "",
 ) -> list[Trained]:
-    """Train one model a seed in place; leaves each in the state of the chosen checkpoint.
+    """Train one model a seed in place; leaves each in the state of the chosen checkpoint, adapters
+    merged into the weights.
 
     The log has, for each step, the loss, the learning rate, the gradient norm before clipping and
     that of each part of the model. A run whose loss or gradient is no longer finite has diverged;
     its weights are of no use, those of the other seeds are untouched.
     """
+    setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
-    learner = Alone(models) if len(models) == 1 else Stacked(models)
-    optimizer = optimizers.make(_groups(learner, setting, methods, n_layers), setting)
+    learner = SingleModel(models) if len(models) == 1 else SeedBatch(models)
+    optimizer = optimizers.make(_groups(inputs, learner, n_layers), setting)
     for name, method in methods.items():
         others = [other for key, other in methods.items() if key != name]
         method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
@@ -220,8 +214,9 @@ def train(
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
     look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
-    keeper = _Best(learner, models, validate) if setting.evals_per_epoch else None
-    book = _Book(parts(n_layers))
+    validate = partial(evaluation.validate, inputs, device=device)
+    best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
+    log = TrainingLog(backbones.parts(n_layers))
     torch.manual_seed(
         seeds[0].stream("dropout")
         if len(seeds) == 1
@@ -229,12 +224,13 @@ def train(
     )
     for model in models:
         model.train()
+    title = f"{setting.id} {' '.join(one.label for one in seeds)}"
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
     try:
-        for rows in (batch for epoch in _plan(data, setting, seeds) for batch in epoch):
-            inputs, labels = loader.batch(rows)
+        for rows in _batches(inputs, seeds):
+            batch, labels = loader.batch(rows)
             with devices.autocast(device, setting.precision):
-                logits, features = learner(inputs)
+                logits, features = learner(batch)
             loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
             for method in methods.values():
                 total = total + method.penalty(features.float(), labels, data.n_classes)
@@ -247,19 +243,21 @@ def train(
             if setting.max_grad_norm:
                 learner.scale(grads, (setting.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
             rate = schedule.get_last_lr()[0] / first_rate * setting.learning_rate
-            book.note(rate, loss.detach(), norm, by_part.sqrt())
-            if book.steps % patience == 0 and not book.any_finite():
+            log.note(rate, loss.detach(), norm, by_part.sqrt())
+            if log.steps % patience == 0 and not log.any_finite():
                 break
             optimizer.step()
             schedule.step()
             bar.update()
-            if book.steps % patience == 0:
+            if log.steps % patience == 0:
                 bar.set_postfix(loss=f"{loss.mean().item():.3f}", refresh=False)
-            if keeper and book.steps % look_every == 0:
-                keeper.look()
+            if best and log.steps % look_every == 0:
+                best.look()
     finally:
         bar.close()
         learner.close()
-    if keeper:
-        keeper.restore()
-    return book.read()
+    if best:
+        best.restore()
+    for model in models:
+        layers.merge_adapters(model)
+    return log.read()

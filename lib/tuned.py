@@ -10,54 +10,39 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import backbones, devices, measures, resampling, training
-from lib.backbones import Located
+from lib import devices, experiment, measures, resampling, training
 from lib.batches import Encoded
 from lib.bounds import sweeps
-from lib.config import Setting
-from lib.learners import Alone
+from lib.inputs import RunInputs
+from lib.learners import SingleModel
 from lib.loading import Loader
-from lib.methods import parse_method
-from lib.preparation import Prepared
 from lib.runs import Run
 from lib.seeds import Seeds
 
 
 def models_of(
-    setting: Setting, seeds: list[Seeds], data: Prepared, located: Located, *, trained: bool = True
+    inputs: RunInputs, seeds: list[Seeds], *, trained: bool = True
 ) -> list[torch.nn.Module]:
     """The models of a setting, a seed each, on the CPU and in evaluation mode.
 
     ``trained = False``: as they are before the first step, with the head of the seed. Each model
-    is trained alone and has the weights of the run that ``lib.finetune.finetune`` makes of the
-    same setting and seed. Raises ``ValueError`` for settings that choose checkpoints or that
-    change the backbone's dropout, which this does not do.
+    is trained alone and has the weights of the run that ``lib.experiment.finetune`` makes of the
+    same setting and seed.
     """
-    if setting.evals_per_epoch or setting.dropout >= 0:
-        raise ValueError("evals_per_epoch and dropout have to be those of the default")
     devices.make_deterministic()
-    place, methods, models = torch.device("cpu"), parse_method(setting.method), []
-    begin = located
-    for method in methods.values():
-        begin = method.begin(begin, data.train, setting.precision, place)
+    device, models = torch.device("cpu"), []
     for one in seeds:
-        model, lacking = backbones.load_classifier(begin, data.n_outputs, one.stream("init"))
-        new = set(lacking)
-        for method in methods.values():
-            method.rebuild(model, new)
+        built = experiment.build(inputs, [one], device)
         if trained:
-            training.train(
-                [model], setting, data, [one], place, methods,
-                new=new, validate=lambda _: 0.0, title=f"{setting.method} {one.label}",
-            )  # fmt: skip
-        models.append(model.eval())
-    return models
+            training.train(inputs, built.models, [one], device, new=built.new)
+        models += built.models
+    return [model.eval() for model in models]
 
 
 @torch.no_grad()
 def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
     """(N, D) float64: what the output layer of a model is given for each example."""
-    learner, loader = Alone([model]), Loader(data, torch.device("cpu"))
+    learner, loader = SingleModel([model]), Loader(data, torch.device("cpu"))
     found = []
     for start in range(0, len(data), batch_size):
         inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))
@@ -78,11 +63,13 @@ def margins_of(features: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     return sweeps.margins(z, np.tile(signs, (len(z), 1)))
 
 
-def without_rows(data: Prepared, share: float, rng: np.random.Generator) -> Prepared:
-    """The task with a random ``share`` of its training rows removed, the others in their order."""
+def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> RunInputs:
+    """A random ``share`` of the training rows removed, the others in their order."""
+    data = inputs.data
     n = len(data.train)
     kept = np.sort(rng.permutation(n)[round(share * n) :])
-    return dataclasses.replace(data, train=data.train.take(kept))
+    data = dataclasses.replace(data, train=data.train.take(kept))
+    return dataclasses.replace(inputs, data=data)
 
 
 def run_rows(made: list[Run]) -> pd.DataFrame:

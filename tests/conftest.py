@@ -69,11 +69,25 @@ def located():
 
 
 @pytest.fixture
-def data(tiny: Setting, located):
-    """The task of ``tiny`` in the tokens of bert-tiny."""
-    from lib import experiment
+def inputs(tiny: Setting):
+    """What the runs of ``tiny`` start from."""
+    from lib.inputs import prepare_inputs
 
-    return experiment.prepare_task(tiny, located)
+    return prepare_inputs(tiny)
+
+
+@pytest.fixture
+def data(inputs):
+    """The task of ``tiny`` in the tokens of bert-tiny."""
+    return inputs.data
+
+
+def train_runs(setting: Setting, seeds: Any, **options: Any) -> Any:
+    """The run of a setting and a seed, or the runs of several seeds as one program."""
+    from lib.experiment import finetune
+    from lib.inputs import prepare_inputs
+
+    return finetune(prepare_inputs(setting), seeds, **options)
 
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:

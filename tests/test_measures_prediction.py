@@ -206,7 +206,7 @@ def logits_for(predictions):
 )
 def test_status_of_a_run(predictions, diverged, status):
     labels = np.array([0] * 60 + [1] * 40)
-    outcome = scoring.judge(labels, logits_for(predictions), "accuracy", diverged=diverged)
+    outcome = scoring.score_run(labels, logits_for(predictions), "accuracy", diverged=diverged)
     assert outcome["status"] == status
     assert outcome["majority"] == 0.6
 
@@ -215,20 +215,20 @@ def test_exactly_the_majority_rate_is_failed():
     labels = np.array([0] * 60 + [1] * 40)
     predictions = np.array([0] * 55 + [1] * 10 + [0] * 35)
     assert np.mean(predictions == labels) == 0.6
-    assert scoring.judge(labels, logits_for(predictions), "f1")["status"] == "failed"
+    assert scoring.score_run(labels, logits_for(predictions), "f1")["status"] == "failed"
 
 
 def test_status_in_regression():
     labels = np.linspace(0, 5, 50).astype(np.float32)
-    assert scoring.judge(labels, labels[:, None], "pearson")["status"] == "ok"
-    assert scoring.judge(labels, labels[::-1, None], "pearson")["status"] == "failed"
-    constant = scoring.judge(labels, np.full((50, 1), 2.5, np.float32), "pearson")
+    assert scoring.score_run(labels, labels[:, None], "pearson")["status"] == "ok"
+    assert scoring.score_run(labels, labels[::-1, None], "pearson")["status"] == "failed"
+    constant = scoring.score_run(labels, np.full((50, 1), 2.5, np.float32), "pearson")
     assert constant["status"] == "collapsed" and constant["score"] is None
 
 
 def test_a_diverged_run_has_no_score_and_no_accuracy():
     labels = np.array([0] * 60 + [1] * 40)
-    outcome = scoring.judge(labels, np.full((100, 2), np.nan), "accuracy")
+    outcome = scoring.score_run(labels, np.full((100, 2), np.nan), "accuracy")
     assert outcome["status"] == "diverged"
     assert outcome["score"] is outcome["accuracy"] is None and outcome["majority"] == 0.6
 

@@ -62,7 +62,7 @@ def fake_group(
             "seed_label": f"seed{seed}", "distance": distance, "newly_initialised": [],
             "versions": {"python": "3"}, "fingerprint": f"{setting.id}{seed}", "classes": [],
             "warnings": [], "data_sha256": "d", "n_train": 10, "n_eval": n, "device": "cpu",
-            "threads": 1, "code": "c", **scoring.judge(labels, logits, metric),
+            "threads": 1, "code": "c", **scoring.score_run(labels, logits, metric),
         }  # fmt: skip
         ids = np.array([f"e{i}" for i in range(n)])
         made.append(Run(record, logits, labels, ids, log, *vectors))

@@ -12,14 +12,16 @@ import torch
 from safetensors import safe_open
 from tiny_models import LAYERS, SENTENCES
 
-from lib import backbones, experiment, finetune, pretrained, pretraining
+from lib import backbones, pretrained, pretraining
 from lib.batches import Encoded
 from lib.errors import BackboneError
+from lib.experiment import finetune
+from lib.inputs import prepare_inputs
 from lib.objectives import Objective, corrupt
 from lib.seeds import Seeds
 
 CPU = torch.device("cpu")
-RECIPE = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 8, "device": CPU}
+RECIPE = pretraining.Recipe(2, 1e-3, 8)
 BERT_HEAD = [
     "cls.predictions.bias",
     "cls.predictions.transform.LayerNorm.bias",
@@ -72,6 +74,10 @@ def encoded(located, texts=SENTENCES * 10):
         example_ids=np.array([f"e{i}" for i in range(len(ids))]),
         pad_id=np.array(tokenizer.pad_token_id),
     )
+
+
+def read_record(located):
+    return json.loads((Path(located.path) / pretraining.RECORD).read_text())
 
 
 def weights(located):
@@ -156,7 +162,7 @@ def record_of(found):
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "llama"])
 def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_path):
     source = located(family)
-    found = pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
     record = record_of(found)
     assert record["newly_initialised"] == [] and "loss_head" not in record
     assert record["steps"] == 2 * 5
@@ -172,7 +178,7 @@ def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_pat
 def test_a_missing_head_is_all_that_is_new_and_its_output_is_tied(located, family, expected):
     source = located(family, head=False)
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 1, 1e-3)
-    trainer = pretraining.Trainer(source, encoded(source), recipe, CPU)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
     assert sorted(trainer.new) == expected
     words = backbones.encoder(trainer.model).get_input_embeddings().weight
     assert trainer.model.get_output_embeddings().weight is words
@@ -185,7 +191,7 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 1, 1e-3)
     source = located("bert", head=False)
     data = encoded(source)
-    trainer = pretraining.Trainer(source, data, recipe, CPU)
+    trainer = pretraining.Pretrainer(source, data, recipe, CPU)
     share = trainer.model.cls.predictions.bias.detach().exp().numpy()
     assert share.sum() == pytest.approx(1, abs=1e-5)
     boat, river = (
@@ -194,7 +200,7 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
     assert [(data.tokens == word).sum() for word in (boat, river)] == [10, 20]
     assert share[river] / share[boat] == pytest.approx(20.1 / 10.1, rel=1e-4)
     assert share[:5].max() < share[boat] / 50, "special tokens are never predicted"
-    old = pretraining.Trainer(located("bert"), data, recipe, CPU)
+    old = pretraining.Pretrainer(located("bert"), data, recipe, CPU)
     stored = weights(located("bert"))["cls.predictions.bias"]
     assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
 
@@ -202,9 +208,9 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
 def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_path):
     source = located("bert", head=False)
     data = encoded(source)
-    once = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
-    longer = RECIPE | {"epochs": 10}
-    twice = pretraining.continue_pretraining(once, data, **longer, cache=tmp_path)
+    once = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
+    longer = dataclasses.replace(RECIPE, epochs=10)
+    twice = pretraining.continue_pretraining(once, data, longer, CPU, cache=tmp_path)
     first, second = (record_of(found) for found in (once, twice))
     assert sorted(first["newly_initialised"]) == BERT_HEAD and not second["newly_initialised"]
     assert second["loss_start"] == pytest.approx(first["loss_end"], abs=1e-5)
@@ -217,7 +223,7 @@ def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
     source = pretrained.locate(str(tmp_path))
     with pytest.raises(BackboneError, match="lacks pretrained weights: bert.encoder.layer.3"):
-        pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path / "c")
+        pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path / "c")
 
 
 # --- what moves and what stays ------------------------------------------------------------------
@@ -226,7 +232,7 @@ def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
 def test_the_head_is_trained_alone_first(located):
     source = located("bert", head=False)
     recipe = pretraining.Recipe(1, 1e-3, 8, 0, "float32", 3, 1e-2)
-    trainer = pretraining.Trainer(source, encoded(source), recipe, CPU)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     start = trainer.mean_loss()
     with trainer._only_the_head():
@@ -243,7 +249,7 @@ def test_the_head_is_trained_alone_first(located):
 def test_the_pooler_is_not_touched(located, tmp_path):
     source = located("bert", head=False, pooler=True)
     data = encoded(source)
-    found = pretraining.continue_pretraining(source, data, **RECIPE, cache=tmp_path)
+    found = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
     before, after = weights(source), weights(found)
     for name in ("pooler.dense.weight", "pooler.dense.bias"):
         assert torch.equal(before[name], after[f"bert.{name}"])
@@ -257,7 +263,7 @@ def test_the_pooler_is_not_touched(located, tmp_path):
 
 def test_a_pooler_that_was_lacking_is_still_drawn_from_the_init_stream(located, tmp_path):
     source = located("bert")
-    found = pretraining.continue_pretraining(source, encoded(source), **RECIPE, cache=tmp_path)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
     assert not any("pooler" in name for name in weights(found))
     (before, new), (after, still) = (backbones.load_classifier(at, 2, 7) for at in (source, found))
     assert new == still and "bert.pooler.dense.weight" in new
@@ -269,7 +275,7 @@ def test_labels_are_not_used(located, tmp_path):
     data = encoded(source)
     other = dataclasses.replace(data, labels=1 - data.labels, example_ids=data.example_ids[::-1])
     found = [
-        pretraining.continue_pretraining(source, each, **RECIPE, cache=tmp_path / name)
+        pretraining.continue_pretraining(source, each, RECIPE, CPU, cache=tmp_path / name)
         for name, each in (("a", data), ("b", other))
     ]
     assert found[0].sha256 == found[1].sha256
@@ -288,7 +294,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(located, tmp_path, family):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         torch.manual_seed(len(content))
         found = pretraining.continue_pretraining(
-            source, data, **RECIPE, seed=seed, cache=tmp_path / name
+            source, data, dataclasses.replace(RECIPE, seed=seed), CPU, cache=tmp_path / name
         )
         content.append(Path(found.path, "model.safetensors").read_bytes())
     assert content[0] == content[1] != content[2]
@@ -299,8 +305,8 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
     data = encoded(source)
 
     def run(source=source, data=data, **changed):
-        recipe = {**RECIPE, "epochs": 1, **changed}
-        return pretraining.continue_pretraining(source, data, **recipe, cache=tmp_path)
+        recipe = dataclasses.replace(RECIPE, **{"epochs": 1, **changed})
+        return pretraining.continue_pretraining(source, data, recipe, CPU, cache=tmp_path)
 
     first = run()
     stamp = Path(first.path, "model.safetensors").stat().st_mtime_ns
@@ -322,7 +328,11 @@ def test_bfloat16_stays_close(located, tmp_path):
     losses = []
     for precision in ("float32", "bfloat16"):
         found = pretraining.continue_pretraining(
-            source, encoded(source), **RECIPE, precision=precision, cache=tmp_path
+            source,
+            encoded(source),
+            dataclasses.replace(RECIPE, precision=precision),
+            CPU,
+            cache=tmp_path,
         )
         losses.append(record_of(found)["loss_end"])
     assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.2
@@ -342,7 +352,7 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
     source = located("bert")
     with pytest.raises(ValueError, match=message):
         pretraining.continue_pretraining(
-            source, encoded(source), **{**RECIPE, **changed}, cache=tmp_path
+            source, encoded(source), dataclasses.replace(RECIPE, **changed), CPU, cache=tmp_path
         )
     assert not list(tmp_path.glob("pretrained/[!.]*"))
 
@@ -353,16 +363,17 @@ def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, mess
 def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
     source = pretrained.locate(tiny.backbone)
-    data = experiment.prepare_task(tiny, source)
+    inputs = prepare_inputs(tiny)
     found = pretraining.continue_pretraining(
-        source, data.train, epochs=3, learning_rate=5e-4, device=CPU, cache=tmp_path
+        source, inputs.data.train, pretraining.Recipe(3, 5e-4), CPU, cache=tmp_path
     )
     record = record_of(found)
     assert record["newly_initialised"] == [] and record["rows"] == 80
     assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
-    plain = finetune.finetune(tiny, Seeds.of(0), data=data, located=source)
-    moved = finetune.finetune(tiny, Seeds.of(0), data=data, located=found)
+    plain = finetune(inputs, Seeds.of(0))
+    moved = finetune(dataclasses.replace(inputs, located=found), Seeds.of(0))
     assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
     assert plain.record["fingerprint"] != moved.record["fingerprint"]
     assert not np.array_equal(plain.first[0], moved.first[0])
-    assert experiment.prepare_task(tiny, found).train.tokens.tolist() == data.train.tokens.tolist()
+    again = prepare_inputs(dataclasses.replace(tiny, backbone=found.path)).data
+    assert again.train.tokens.tolist() == inputs.data.train.tokens.tolist()

@@ -381,8 +381,6 @@ def test_the_command_line_helps():
         "lib.groups": "CONFIG",
         "lib.reference": "promote",
         "lib.progress": "CONFIG",
-        "lib.campaign": "CONFIG",
-        "lib.bundle": "pack",
         "lib.runs": "drop",
         "lib.report": "PATH",
     }.items():

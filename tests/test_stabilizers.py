@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from conftest import train_runs
 
 from lib import (
     backbones,
     evaluation,
-    finetune,
     layers,
     learners,
     optimizers,
@@ -21,6 +21,7 @@ from lib import (
     training,
 )
 from lib.config import Setting
+from lib.inputs import prepare_inputs
 from lib.methods import METHODS, canonical, parse_method
 from lib.seeds import Seeds
 
@@ -145,10 +146,10 @@ def test_mixout_replaces_every_linear_layer_and_rests_in_evaluation(model):
 
 
 def test_mixout_without_mixing_is_standard_without_dropout(tiny):
-    plain = finetune.finetune(dataclasses.replace(tiny, dropout=0.0), Seeds.of(0))
-    none = finetune.finetune(dataclasses.replace(tiny, method="mixout(p=0.0)"), Seeds.of(0))
+    plain = train_runs(dataclasses.replace(tiny, dropout=0.0), Seeds.of(0))
+    none = train_runs(dataclasses.replace(tiny, method="mixout(p=0.0)"), Seeds.of(0))
     assert np.array_equal(plain.logits, none.logits)
-    some = finetune.finetune(dataclasses.replace(tiny, method="mixout"), Seeds.of(0))
+    some = train_runs(dataclasses.replace(tiny, method="mixout"), Seeds.of(0))
     assert not np.array_equal(plain.logits, some.logits)
 
 
@@ -156,9 +157,8 @@ def test_mixout_without_mixing_is_standard_without_dropout(tiny):
 
 
 def groups_of(model, setting):
-    learner = learners.Alone([model[0]])
-    methods = parse_method(setting.method)
-    groups = training._groups(learner, setting, methods, len(backbones.layers(model[0])))
+    learner = learners.SingleModel([model[0]])
+    groups = training._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
@@ -210,7 +210,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(tiny, monkeypatch,
 
     monkeypatch.setattr(pretraining, "continue_pretraining", trained)
     with pytest.raises(ValueError, match=message):
-        finetune.finetune(dataclasses.replace(tiny, **changes), Seeds.of(0))
+        train_runs(dataclasses.replace(tiny, **changes), Seeds.of(0))
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.__name__)
@@ -247,9 +247,10 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     method = "wd_pre(strength=0.5)" + ("+llrd(factor=0.5)" if with_llrd else "")
     setting = dataclasses.replace(tiny, method=method, learning_rate=0.1)
     classifier, new = model
-    learner = learners.Alone([classifier])
-    methods = parse_method(setting.method)
-    groups = training._groups(learner, setting, methods, 2)
+    learner = learners.SingleModel([classifier])
+    inputs = prepare_inputs(setting)
+    methods = inputs.methods
+    groups = training._groups(inputs, learner, 2)
     assert all(group["weight_decay"] == 0 for group in groups)
     optimizer = optimizers.make(groups, setting)
     others = [other for name, other in methods.items() if name != "wd_pre"]
@@ -275,9 +276,7 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
 def test_wd_pre_stays_closer_to_the_start(tiny):
     strong = dataclasses.replace(tiny, method="wd_pre(strength=1.0)", learning_rate=1e-2)
     weak = dataclasses.replace(strong, method="wd_pre(strength=0.0)")
-    held, free = (
-        finetune.finetune(s, Seeds.of(0)).record["distance"]["all"] for s in (strong, weak)
-    )
+    held, free = (train_runs(s, Seeds.of(0)).record["distance"]["all"] for s in (strong, weak))
     assert 0 < held < free
 
 
@@ -327,7 +326,7 @@ def test_without_correction_is_adam_with_the_correction_undone():
 def test_every_optimizer_learns(tiny, name):
     rate = 0.05 if name == "sgd" else 1e-3
     setting = dataclasses.replace(tiny, optimizer=name, learning_rate=rate, epochs=5)
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert run.record["final_loss"] < 0.9 * run.log[0]["loss"]
 
 
@@ -384,7 +383,7 @@ def test_mmr_parts_the_classes(tiny):
 
     def gap(method):
         setting = dataclasses.replace(tiny, method=method, learning_rate=1e-4)
-        run = finetune.finetune(setting, Seeds.of(0))
+        run = train_runs(setting, Seeds.of(0))
         last = run.first[-1]
         return np.linalg.norm(last[run.labels == 1].mean(0) - last[run.labels == 0].mean(0))
 
@@ -429,10 +428,10 @@ def test_the_loss_of_several_heads_is_their_mean():
 
 
 def test_a_linear_probe_leaves_the_encoder_alone(tiny):
-    run = finetune.finetune(dataclasses.replace(tiny, method="head"), Seeds.of(0))
+    run = train_runs(dataclasses.replace(tiny, method="head"), Seeds.of(0))
     assert run.record["distance"]["all"] == 0.0
     assert run.record["trained_weights"] == 2 * 128 + 2
-    other = finetune.finetune(dataclasses.replace(tiny, method="head", epochs=4), Seeds.of(1))
+    other = train_runs(dataclasses.replace(tiny, method="head", epochs=4), Seeds.of(1))
     assert np.array_equal(run.first, other.first), "the encoder is the same whatever the seed"
     assert not np.array_equal(run.logits, other.logits)
 
@@ -443,7 +442,7 @@ def test_a_linear_probe_sees_the_encoders_own_vectors(tiny):
         task="rotten-tomatoes", method="head", train_rows=64, eval_rows=300, epochs=1,
         learning_rate=1e-2,
     )  # fmt: skip
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     vectors = np.column_stack([run.first[-1], np.ones(300)]).astype(float)
     weights, *_ = np.linalg.lstsq(vectors, run.logits.astype(float), rcond=None)
     assert np.abs(vectors @ weights - run.logits).max() < 1e-4
@@ -458,7 +457,7 @@ def test_lora_trains_exactly_its_parameters(tiny, model):
             at = f"bert.encoder.layer.{layer}.attention.self.{matrix}"
             expected |= {f"{at}.lora_A.default.weight", f"{at}.lora_B.default.weight"}
     assert trained == expected
-    run = finetune.finetune(dataclasses.replace(tiny, method="lora(rank=4)"), Seeds.of(0))
+    run = train_runs(dataclasses.replace(tiny, method="lora(rank=4)"), Seeds.of(0))
     adapters, head = 2 * 2 * (128 * 4 + 4 * 128), 128 * 128 + 128 + 2 * 128 + 2
     assert run.record["trained_weights"] == adapters + head
 
@@ -467,7 +466,7 @@ def test_lora_starts_as_the_pretrained_model_and_moves_only_what_it_updates(tiny
     before = copy.deepcopy(model[0]).eval()(**batch()).logits
     adapted = rebuilt(model, "lora")
     assert torch.equal(adapted.eval()(**batch()).logits, before)
-    run = finetune.finetune(dataclasses.replace(tiny, method="lora", epochs=4), Seeds.of(0))
+    run = train_runs(dataclasses.replace(tiny, method="lora", epochs=4), Seeds.of(0))
     distance = run.record["distance"]
     assert distance["layer1"] > 0 and distance["layer2"] > 0 and distance["embeddings"] == 0
 
@@ -480,14 +479,14 @@ def test_merged_weights_say_what_the_adapters_said(model):
             if "lora_B" in name:
                 weight.normal_(0, 0.1)
     apart = adapted.eval()(**batch()).logits
-    assert evaluation.distances(adapted, start, new, 2)["all"] == 0.0
+    assert evaluation.distances(adapted, start, new)["all"] == 0.0
     layers.merge_adapters(adapted)
     assert torch.allclose(adapted(**batch()).logits, apart, atol=1e-5)
-    assert evaluation.distances(adapted, start, new, 2)["layer1"] > 0.1
+    assert evaluation.distances(adapted, start, new)["layer1"] > 0.1
 
 
 def test_longer_trains_for_twenty_epochs(tiny):
-    run = finetune.finetune(dataclasses.replace(tiny, method="longer", train_rows=32), Seeds.of(0))
+    run = train_runs(dataclasses.replace(tiny, method="longer", train_rows=32), Seeds.of(0))
     assert run.record["steps"] == 20 * 2
 
 
@@ -496,7 +495,7 @@ def test_longer_trains_for_twenty_epochs(tiny):
 )
 def test_methods_compose(tiny, method):
     run, again = (
-        finetune.finetune(dataclasses.replace(tiny, method=method), Seeds.of(0)) for _ in range(2)
+        train_runs(dataclasses.replace(tiny, method=method), Seeds.of(0)) for _ in range(2)
     )
     assert np.array_equal(run.logits, again.logits) and run.record["status"] != "diverged"
     moved = {part for part, far in run.record["distance"].items() if far > 0}
@@ -512,7 +511,7 @@ def test_heads_are_trained_beside_adapters_also_where_a_checkpoint_had_a_head(ti
     model.save_pretrained(tmp_path)
     backbones.load_tokenizer(pretrained.locate("bert-tiny")).save_pretrained(tmp_path)
     setting = dataclasses.replace(tiny, backbone=str(tmp_path), method="mhloss+lora")
-    run = finetune.finetune(setting, Seeds.of(0))
+    run = train_runs(setting, Seeds.of(0))
     assert run.record["newly_initialised"] == ["classifier.bias", "classifier.weight"]
     assert run.record["trained_weights"] == 2 * 2 * 2 * 8 * 128 + 5 * (2 * 128 + 2)
     assert run.record["distance"]["head"] == 0, "only the pooler was pretrained, and it is frozen"

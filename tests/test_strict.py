@@ -279,7 +279,6 @@ def make(*arguments):
         (["campaign", "CONFIG=sorces"], "did you mean sources"),
         (["campaign", "CAMPAIGN_DEVICE=cdua"], "device = 'cdua' is unknown: did you mean cuda"),
         (["status", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign"),
-        (["bundle", "CONFIG=quik", "BUNDLE=x"], "did you mean quick?"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )

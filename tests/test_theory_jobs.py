@@ -15,21 +15,12 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import (
-    backbones,
-    experiment,
-    frozen,
-    grids,
-    job_kinds,
-    parameters,
-    paths,
-    pretrained,
-    theory,
-)  # fmt: skip
+from lib import backbones, frozen, grids, job_kinds, parameters, paths, pretrained, theory
 from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
 from lib.bounds.assumptions import Inapplicable
 from lib.bounds.problems import separable
 from lib.config import Setting
+from lib.inputs import prepare_inputs
 from lib.job_kinds import Job, JobList
 
 
@@ -445,7 +436,7 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
     assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
     assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
     located = pretrained.locate(setting.backbone)
-    rows = experiment.prepare_task(setting, located).evaluation
+    rows = prepare_inputs(setting).data.evaluation
     model, _ = backbones.load_classifier(located, 2, init_seed=1)
     with torch.no_grad():
         ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]

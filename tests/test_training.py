@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from conftest import train_runs
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, experiment, finetune, layers, learners, measures, pretrained, runs
+from lib import backbones, finetune, layers, learners, measures, pretrained, runs
 from lib.batches import epoch_batches
+from lib.inputs import prepare_inputs
 from lib.loading import Loader
 from lib.seeds import Seeds
 
@@ -22,7 +24,7 @@ def one_thread():
 
 
 def both_ways(setting, seeds=SEEDS):
-    return [finetune.finetune(setting, one) for one in seeds], finetune.finetune(setting, seeds)
+    return [train_runs(setting, one) for one in seeds], train_runs(setting, seeds)
 
 
 def assert_equal_runs(alone, together, tolerance=1e-5):
@@ -107,7 +109,7 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
         model(**inputs).logits.logsumexp(-1).sum().backward()
         expected.append(model.model.embed_tokens.weight.grad[pad].clone())
         model.zero_grad()
-    stacked = learners.Stacked(models)
+    stacked = learners.SeedBatch(models)
     logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
     logits.logsumexp(-1).sum().backward()
     found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
@@ -115,16 +117,16 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
 
 
 def test_the_same_batch_of_seeds_gives_the_same_bytes(tiny):
-    one, again = (finetune.finetune(tiny, SEEDS) for _ in range(2))
+    one, again = (train_runs(tiny, SEEDS) for _ in range(2))
     assert [run.logits.tobytes() for run in one] == [run.logits.tobytes() for run in again]
-    other = finetune.finetune(tiny, SEEDS[:2])
+    other = train_runs(tiny, SEEDS[:2])
     assert one[0].logits.tobytes() != other[0].logits.tobytes(), "dropout is drawn per batch"
 
 
 def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
     """A real fault in one of three: infinite weights."""
     setting = dataclasses.replace(tiny, dropout=0.0)
-    alone = [finetune.finetune(setting, one) for one in SEEDS]
+    alone = [train_runs(setting, one) for one in SEEDS]
     load = backbones.load_classifier
 
     def broken(located, n_classes, init_seed, **options):
@@ -135,7 +137,7 @@ def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
         return model, new
 
     monkeypatch.setattr(backbones, "load_classifier", broken)
-    together = finetune.finetune(setting, SEEDS)
+    together = train_runs(setting, SEEDS)
     assert [run.record["status"] for run in together][1] == "diverged"
     assert len(together[1].log) == 1 and np.isnan(together[1].logits).all()
     assert_equal_runs([alone[0], alone[2]], [together[0], together[2]])
@@ -145,8 +147,8 @@ def test_dropout_differs_between_seeds_of_a_batch(tiny):
     """Equal weights and equal batches: what differs is what dropout silences."""
     located = pretrained.locate("bert-tiny")
     models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
-    stacked = learners.Stacked(models)
-    data, _ = experiment.prepare_task(tiny, located), None
+    stacked = learners.SeedBatch(models)
+    data = prepare_inputs(tiny).data
     inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
     torch.manual_seed(0)
     logits, features = stacked(inputs)
@@ -174,8 +176,8 @@ def test_with_dropout_the_distribution_of_every_measure_agrees(tiny):
     fresh = [Seeds.of(seed) for seed in range(20, 40)]
     setting = dataclasses.replace(tiny, epochs=1, learning_rate=5e-4)
     other = dataclasses.replace(setting, learning_rate=2e-3)
-    alone = [finetune.finetune(setting, one) for one in seeds]
-    groups = [finetune.finetune(setting, fresh), finetune.finetune(other, fresh)]
+    alone = [train_runs(setting, one) for one in seeds]
+    groups = [train_runs(setting, fresh), train_runs(other, fresh)]
     p_values = []
     for together in groups:
         both = alone + together
@@ -223,8 +225,9 @@ def test_twenty_steps_equal_trainers(tiny, tmp_path):
     """Same start, same batches, fp32: the losses of transformers' Trainer to 1e-5."""
     setting = dataclasses.replace(tiny, dropout=0.0, epochs=4)
     located = pretrained.locate("bert-tiny")
-    data = experiment.prepare_task(setting, located)
-    ours = finetune.finetune(setting, Seeds.of(0), data=data, located=located)
+    inputs = prepare_inputs(setting)
+    data = inputs.data
+    ours = finetune.finetune(inputs, Seeds.of(0))
     model, _ = backbones.load_classifier(located, 2, Seeds.of(0).stream("init"))
     layers.set_dropout(model, 0.0)
     loader = Loader(data.train, torch.device("cpu"))

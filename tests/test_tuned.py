@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lib import backbones, finetune, tuned
+from lib import backbones, tuned
 from lib.bounds import margin
+from lib.experiment import finetune
+from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
 
 
@@ -20,30 +22,34 @@ def logits_of(model, data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["standard", "mmr(alpha=10.0)", "mhloss(heads=3)"])
-def test_models_are_those_of_the_runs(tiny, located, data, method):
-    setting = dataclasses.replace(tiny, method=method)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "mmr(alpha=10.0)"},
+        {"method": "mhloss(heads=3)"},
+        {"method": "lora", "dropout": 0.0},
+        {"eval_split": "test-half", "evals_per_epoch": 2},
+    ],
+    ids=str,
+)
+def test_models_are_those_of_the_runs(tiny, changes):
+    inputs = prepare_inputs(dataclasses.replace(tiny, **changes))
     seeds = [Seeds.of(0), Seeds.of(1)]
-    models = tuned.models_of(setting, seeds, data, located)
+    models = tuned.models_of(inputs, seeds)
     for seed, model in zip(seeds, models, strict=True):
-        run = finetune.finetune(setting, seed, data=data, located=located)
-        said = logits_of(model, data)
+        run = finetune(inputs, seed)
+        said = logits_of(model, inputs.data)
         said = said.mean(1) if said.ndim == 3 else said
         assert said == pytest.approx(run.logits, abs=1e-4)
 
 
-def test_before_training_only_the_new_weights_differ(tiny, located, data):
-    first, second = tuned.models_of(tiny, [Seeds.of(0), Seeds.of(1)], data, located, trained=False)
+def test_before_training_only_the_new_weights_differ(inputs, located, data):
+    first, second = tuned.models_of(inputs, [Seeds.of(0), Seeds.of(1)], trained=False)
     _, new = backbones.load_classifier(located, data.n_outputs, 0)
     other = dict(second.named_parameters())
     differ = {n for n, w in first.named_parameters() if not torch.equal(w, other[n])}
     assert differ and differ <= set(new)
-
-
-def test_settings_that_choose_checkpoints_are_refused(tiny, located, data):
-    setting = dataclasses.replace(tiny, evals_per_epoch=1, eval_split="test-half")
-    with pytest.raises(ValueError, match="have to be those of the default"):
-        tuned.models_of(setting, [Seeds.of(0)], data, located)
 
 
 def test_margins_by_hand():
@@ -57,9 +63,11 @@ def test_margins_by_hand():
     assert row["margin"] == pytest.approx(margin.max_margin(signed).margin[0])
 
 
-def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(data):
+def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
     n = len(data.train)
-    parts = [tuned.without_rows(data, 0.1, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    parts = [
+        tuned.without_rows(inputs, 0.1, np.random.default_rng(seed)).data for seed in (0, 0, 1)
+    ]
     ids = [part.train.example_ids.tolist() for part in parts]
     whole = data.train.example_ids.tolist()
     assert [len(each) for each in ids] == [n - round(0.1 * n)] * 3
@@ -71,8 +79,8 @@ def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(data):
 
 
 @pytest.mark.slow
-def test_spreads_count_runs_and_measure_disagreement(tiny, located, data):
-    made = [finetune.finetune(tiny, Seeds.of(s), data=data, located=located) for s in range(3)]
+def test_spreads_count_runs_and_measure_disagreement(inputs):
+    made = [finetune(inputs, Seeds.of(s)) for s in range(3)]
     rows = tuned.run_rows(made)
     assert rows["seed"].tolist() == [0, 1, 2] and (rows["distance"] > 0).all()
     diverged = dataclasses.replace(

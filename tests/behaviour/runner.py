@@ -16,12 +16,13 @@ import torch
 from lib import measures
 from lib.config import Setting
 from lib.experiment import finetune
+from lib.inputs import prepare_inputs
 from lib.seeds import read
 
 
 def train(case: dict) -> dict[str, np.ndarray]:
     """What the runs of one case said, how they were trained, and how far apart they are."""
-    runs = finetune(Setting(**case["setting"]), read(case["seeds"]), device="cpu")
+    runs = finetune(prepare_inputs(Setting(**case["setting"])), read(case["seeds"]), device="cpu")
     found = {}
     for run in runs:
         seed = run.record["seed_label"]
