@@ -37,7 +37,7 @@ def run_group(grid: Grid, group: str, device: str) -> None:
     labels = [seeds.label for seeds in grid.seeds]
     found = runs.load_group(members, labels)
     place = str(devices.pick(device))
-    made = groups.tables_of(found, groups.MEASURES, None if place == "cpu" else place)
+    made = groups.tables_of(found, device=None if place == "cpu" else place)
     tables.save_tables(grid.name, group, made, groups.sample_vectors(found))
     reference.promote(grid.name, group)
     if not grid.keep_vectors:

@@ -80,7 +80,8 @@ KINDS = {
         "14_make_known_differences",
         ("doses", "subsamples", "unions"),
         (
-            "lib/known.py",
+            "lib/perturbations.py",
+            "lib/run_group.py",
             "lib/validity.py",
             "lib/tuned.py",
             "lib/summary.py",

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from lib import tables, tasks
 from lib.config import Setting
 from lib.grids import Grid
-from lib.groups import MEASURES, SAMPLE_EXAMPLES, SAMPLE_RUNS
+from lib.groups import SAMPLE_EXAMPLES, SAMPLE_RUNS
+from lib.measures.representation import NAMES
 from lib.methods import parse_method
 from lib.sizes import Shape, shape_of, size_of
 
@@ -143,7 +144,7 @@ def table_bytes(setting: Setting, n_runs: int, *, sample: bool = False) -> float
         "examples": seen,
         "logits": seen * n_runs * _outputs(setting)[1],
         "training": n_runs * (stretches * (shape.layers + 4) + shape.layers + 3),
-        "distances": n_runs * (n_runs - 1) / 2 * (2 * shape.layers + 1) * len(MEASURES),
+        "distances": n_runs * (n_runs - 1) / 2 * (2 * shape.layers + 1) * len(NAMES),
     }
     total = _FILES + sum(_ROWS[name] * number for name, number in rows.items())
     few = min(n_runs, SAMPLE_RUNS) * (shape.layers + 1) * min(seen, SAMPLE_EXAMPLES) * shape.width
