@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths, run_group, runs, scoring, summary, tables
-from lib.errors import nearest
+from lib.errors import argument, nearest
 from lib.grids import load_grids
 from lib.measures.representation import NAMES
 from lib.run_group import RunGroup
@@ -78,11 +78,11 @@ def distance_table(group: RunGroup) -> pd.DataFrame:
                 "layer": layer,
                 "run_a": a,
                 "run_b": b,
-                "distance": apart[a, b],
+                "distance": distances[a, b],
             }
         )
         for (measure, pooling), stack in group.distances.items()
-        for layer, apart in zip(group.layers[pooling], stack, strict=True)
+        for layer, distances in zip(group.layers[pooling], stack, strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -118,17 +118,7 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     return np.stack(vectors).astype(np.float16)
 
 
-def measure_stored(name: str) -> None:
-    """Measure all groups of results again, from what is stored of them (``measure_again``)."""
-    for folder in _stored_groups(name):
-        table, found = measure_again(folder)
-        tables.update_measures(folder, table, found)
-        print(f"{name}/{folder.name}: {len(table)} runs measured again")
-        if kept := set(scoring.GROUPED) & set(table["metric"]):
-            print(f"  {', '.join(kept)}: as stored, for the questions are not")
-
-
-def _stored_groups(name: str) -> list[Path]:
+def stored_groups(name: str) -> list[Path]:
     """The folders of the groups of results that have logits."""
     folders = sorted(path.parent for path in paths.results(name).glob("*/logits.parquet"))
     if not folders:
@@ -141,14 +131,22 @@ def committed() -> list[str]:
     return sorted({path.parents[1].name for path in paths.COMMITTED.glob("*/*/logits.parquet")})
 
 
-def measure_trained(configuration: str, device: str | None = None) -> None:
-    """Measure all groups of a configuration from its runs and their layer vectors."""
+def _measure_stored(name: str) -> None:
+    for folder in stored_groups(name):
+        table, measures = measure_again(folder)
+        tables.update_measures(folder, table, measures)
+        print(f"{name}/{folder.name}: {len(table)} runs measured again")
+        if kept := set(scoring.GROUPED) & set(table["metric"]):
+            print(f"  {', '.join(kept)}: as stored, for the questions are not")
+
+
+def _measure_trained(configuration: str, device: str | None) -> None:
     for grid in load_grids(configuration):
         labels = [seeds.label for seeds in grid.seeds]
         for name, members in grid.groups.items():
             group = runs.load_group(members, labels)
-            made = tables_of(group, device=device)
-            tables.save_tables(grid.name, name, made, sample_vectors(group))
+            frames = tables_of(group, device=device)
+            tables.save_tables(grid.name, name, frames, sample_vectors(group))
             print(f"{grid.name}/{name}: {len(group)} runs measured")
 
 
@@ -157,32 +155,32 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lib.groups",
         description="Measure the groups of a configuration whose runs are trained.",
-        usage="%(prog)s [-h] [--device DEVICE] CONFIG\n       %(prog)s [-h] --again [RESULTS ...]",
     )
-    parser.add_argument("names", nargs="*", help="CONFIG: name in config/ or path of a .yaml file")
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        nargs="?",
+        type=argument(load_grids),
+        help="name in config/ or path of a .yaml file",
+    )
     parser.add_argument(
         "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
     )
     parser.add_argument(
         "--again",
-        action="store_true",
+        metavar="RESULTS",
+        nargs="*",
+        type=argument(stored_groups),
         help="measure groups in data/results/RESULTS (default: all committed ones) again, from "
         "their logits and distances",
     )
     options = parser.parse_args(arguments)
-    if not options.again and len(options.names) != 1:
+    if (options.config is None) == (options.again is None):
         parser.error("name one configuration, or measure --again what is stored")
-    check = _stored_groups if options.again else load_grids
-    try:
-        for name in options.names:
-            check(name)
-    except ValueError as error:
-        parser.error(str(error))
-    if options.again:
-        for name in options.names or committed():
-            measure_stored(name)
-    else:
-        measure_trained(options.names[0], options.device)
+    if options.config:
+        _measure_trained(options.config, options.device)
+    for name in [] if options.again is None else options.again or committed():
+        _measure_stored(name)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,19 @@ def outputs_of(models: Sequence[torch.nn.Module], data: Encoded) -> RunGroup:
     )
 
 
+def part_of(group: RunGroup, rows: np.ndarray) -> RunGroup:
+    """What the models answer to some of the examples, without distances."""
+    vectors = [array[:, rows] for array in group.representations["mean"]]
+    return RunGroup.of_logits(
+        group.logits[:, rows],
+        runs=group.runs,
+        example_ids=np.asarray(group.example_ids)[rows],
+        labels=group.labels[rows],
+        representations={"mean": vectors},
+        layers=group.layers,
+    )
+
+
 def measure(group: RunGroup) -> pd.DataFrame:
     """A row a measure and layer: ``measure, layer, value, low, high, n_runs``."""
     scored = run_group.score_runs(group, "accuracy")
@@ -66,13 +79,13 @@ def _by_layer(table: pd.DataFrame) -> pd.DataFrame:
 
 def distances_of(group: RunGroup) -> dict[tuple[str, int], np.ndarray]:
     """By measure and layer, the distances (S, S) of all measures that are means over pairs."""
-    found = {
+    distances = {
         ("disagreement", NO_LAYER): measures.pairwise_disagreement(group.predictions),
         ("jsd", NO_LAYER): measures.pairwise_jsd(group.probabilities),
     }
     for (name, _), stack in group.distances.items():
-        found |= {(name, layer): apart for layer, apart in enumerate(stack)}
-    return found
+        distances |= {(name, layer): matrix for layer, matrix in enumerate(stack)}
+    return distances
 
 
 def dose_table(
@@ -111,12 +124,12 @@ def subsample_table(
     frames = []
     for fraction, draw in itertools.product(fractions, range(draws)):
         rows = np.sort(rng.permutation(n)[: max(4, round(fraction * n))])
-        part = group.take_examples(rows).with_distances(NAMES, n_permutations=PERMUTATIONS)
+        part = part_of(group, rows).with_distances(NAMES, n_permutations=PERMUTATIONS)
         table = measure(part).assign(fraction=fraction, draw=draw, n=len(rows))
         at = pd.MultiIndex.from_frame(table[keys])
         tau = {
-            key: stats.kendalltau(apart[pairs], whole[key][pairs]).statistic
-            for key, apart in distances_of(part).items()
+            key: stats.kendalltau(matrix[pairs], whole[key][pairs]).statistic
+            for key, matrix in distances_of(part).items()
         }
         chance = _by_layer(run_group.chance_levels(part)).set_index(keys)["value"]
         frames.append(
@@ -143,8 +156,8 @@ def union_table(groups: Mapping[str, Sequence[torch.nn.Module]], data: Encoded) 
     owner = np.repeat(np.arange(len(names)), [len(groups[name]) for name in names])
     for (a, first), (b, second) in itertools.combinations(enumerate(names), 2):
         both = np.flatnonzero((owner == a) | (owner == b))
-        for (name, layer), apart in distances.items():
-            found = validity.between_settings(apart[np.ix_(both, both)], owner[both] == b)
+        for (name, layer), matrix in distances.items():
+            means = validity.between_settings(matrix[np.ix_(both, both)], owner[both] == b)
             where = {"first": first, "second": second, "measure": name, "layer": layer}
-            rows.append({**where, **found._asdict()})
+            rows.append({**where, **means._asdict()})
     return pd.DataFrame(rows)

@@ -144,39 +144,19 @@ class RunGroup:
     def take(self, rows: np.ndarray | Sequence[int]) -> "RunGroup":
         """Some of the runs, by number or by mask."""
         rows = np.arange(len(self))[np.asarray(rows)]
+        outputs = {name: getattr(self, name) for name in ("probabilities", "logits")}
         return replace(
-            self._each(lambda outputs: outputs[rows]),
+            self,
             runs=self.runs.iloc[rows].reset_index(drop=True),
-            distances={key: apart[:, rows][:, :, rows] for key, apart in self.distances.items()},
+            predictions=self.predictions[rows],
+            **{name: array[rows] for name, array in outputs.items() if array is not None},
+            distances={key: stack[:, rows][:, :, rows] for key, stack in self.distances.items()},
+            chance={},
             representations={
                 pooling: [arrays[row] for row in rows]
                 for pooling, arrays in self.representations.items()
             },
-            chance={},
         )
-
-    def take_examples(self, rows: np.ndarray) -> "RunGroup":
-        """The same runs on some of the examples, by number; not scored, without distances."""
-        scored = ["status", "score", "accuracy", "majority"]
-        return replace(
-            self._each(lambda outputs: outputs[:, rows]),
-            runs=self.runs.drop(columns=scored, errors="ignore"),
-            example_ids=np.asarray(self.example_ids)[rows],
-            labels=None if self.labels is None else self.labels[rows],
-            distances={},
-            representations={
-                pooling: [array[:, rows] for array in arrays]
-                for pooling, arrays in self.representations.items()
-            },
-            chance={},
-        )
-
-    def _each(self, change) -> "RunGroup":
-        """The group with every array of outputs (S, N, …) changed."""
-        names = ("predictions", "probabilities", "logits")
-        arrays = {name: getattr(self, name) for name in names}
-        given = {name: array for name, array in arrays.items() if array is not None}
-        return replace(self, **{name: change(array) for name, array in given.items()})
 
     def finite(self) -> "RunGroup":
         """The runs whose outputs are finite; those of a diverged run are not."""
@@ -222,7 +202,7 @@ class RunGroup:
         if self.classes:
             pairs["disagreement"] = measures.pairwise_disagreement(self.predictions)
             pairs["jsd"] = measures.pairwise_jsd(self.probabilities)
-        return pairs | {m: apart[layer] for m, apart in self.layer_distances(pooling).items()}
+        return pairs | {m: stack[layer] for m, stack in self.layer_distances(pooling).items()}
 
     def statistics(self, pooling: str, layer: int = -1) -> dict[str, Statistic]:
         """By measure of ``STUDIED``, its value as a function of run weights.
@@ -371,11 +351,10 @@ def measure(
             interval = summary.interval_of(name, *statistics[name], level=level)
             add(name, interval, statistics[name][0])
         for pooling in [pooling for measure, pooling in group.distances if measure == name]:
-            for layer, apart in zip(
-                group.layers[pooling], group.distances[name, pooling], strict=True
-            ):
-                whole = None if np.isnan(apart).any() else summary.pair_statistic(apart)
-                interval = measures.instability(apart, level=level)
+            stack = group.distances[name, pooling]
+            for layer, distances in zip(group.layers[pooling], stack, strict=True):
+                whole = None if np.isnan(distances).any() else summary.pair_statistic(distances)
+                interval = measures.instability(distances, level=level)
                 add(name, interval, whole, pooling=pooling, layer=layer)
     return _table(rows)
 
@@ -389,8 +368,8 @@ def _of_predictions(group: RunGroup) -> dict[str, Statistic]:
     unit = np.std(group.predictions if group.labels is None else group.labels)
     if unit == 0:
         return {}
-    apart = np.abs(group.predictions[:, None] - group.predictions).mean(-1) / unit
-    return {"difference": summary.pair_statistic(apart)}
+    distances = np.abs(group.predictions[:, None] - group.predictions).mean(-1) / unit
+    return {"difference": summary.pair_statistic(distances)}
 
 
 def chance_levels(group: RunGroup) -> pd.DataFrame:

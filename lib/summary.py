@@ -13,36 +13,44 @@ from lib.resampling import Interval, Statistic
 
 
 class Measure(NamedTuple):
-    """What a measure is, in words; what it can be; and whether its interval is wanted as a share of
-    it, so that one can ask how many runs that takes.
+    """What a measure is, in words; what it can be; whether its interval is wanted as a share of it,
+    so that one can ask how many runs that takes; and what it is called in figures.
     """
 
     granularity: str
     meaning: str
     bounds: tuple[float, float] = (0.0, 1.0)
     relative: bool = True
+    label: str = ""
 
 
-def _representation(name: str) -> Measure:
-    return Measure("representation", f"{name} distance of two runs' representations", (0.0, np.inf))
+def _representation(label: str) -> Measure:
+    meaning = f"{label} distance of two runs' representations"
+    return Measure("representation", meaning, (0.0, np.inf), label=label)
 
 
 MEASURES = {
     "failed": Measure("performance", "share of failed runs", relative=False),
     "mean": Measure("performance", "mean score", (-1.0, 1.0), relative=False),
-    "sd": Measure("performance", "standard deviation of the score (ddof 1)"),
+    "sd": Measure("performance", "standard deviation of the score (ddof 1)", label="SD"),
     "iqm": Measure("performance", "mean of the middle half of the scores", (-1.0, 1.0), False),
     "range": Measure("performance", "best minus worst score", (0.0, 2.0), False),
     "best": Measure("performance", "best score", (-1.0, 1.0), False),
     "distribution_sd": Measure("performance", "SD of accuracy without the noise of the test set"),
-    "disagreement": Measure("prediction", "share of examples that two runs answer differently"),
+    "disagreement": Measure(
+        "prediction", "share of examples that two runs answer differently", label="disagreement"
+    ),
     "kappa": Measure(
-        "prediction", "1 − Fleiss' kappa: disagreement beside what chance would give", (0.0, np.inf)
+        "prediction",
+        "1 − Fleiss' kappa: disagreement beside what chance would give",
+        (0.0, np.inf),
+        label="1 − kappa",
     ),
     "jsd": Measure(
         "prediction",
         "Jensen-Shannon divergence of two runs' probabilities (nats)",
         (0.0, float(np.log(2))),
+        label="JSD",
     ),
     "con": Measure("prediction", "share of examples that two runs answer alike", relative=False),
     "ccon": Measure(

@@ -127,7 +127,7 @@ def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
     [
         (["--again", "reference-standart"], "did you mean reference-standard"),
         ([], "name one configuration"),
-        (["quick", "theory"], "name one configuration"),
+        (["quick", "--again"], "name one configuration"),
         (["quik"], "did you mean quick"),
     ],
 )

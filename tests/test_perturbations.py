@@ -79,7 +79,7 @@ def test_values_are_those_of_the_measures(models, data):
 def test_parts_are_of_the_named_rows(models, data):
     noisy = [perturbations.add_noise(model, 0.2, drawn(s)) for s, model in enumerate(models)]
     group, rows = measured(noisy, data), [1, 4, 5, 7]
-    part = group.take_examples(np.array(rows))
+    part = perturbations.part_of(group, np.array(rows))
     assert np.array_equal(part.logits, group.logits[:, rows])
     vectors = part.representations["mean"][3]
     assert np.array_equal(vectors, group.representations["mean"][3][:, rows])
