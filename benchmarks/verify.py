@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import config, finetune, paths, progress, provenance, runs, tables, tasks
+from lib import config, finetune, paths, progress, provenance, run_group, runs, tables, tasks
 from lib.errors import TaskError
 
 #: Share of examples that a run made on another machine has to answer as the committed one does,
@@ -103,11 +103,11 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))
-    said = tables.outputs(paths.results(row["results"]) / row["group"])
-    of_setting = said.logits[said.runs["setting_id"] == setting.id]
-    labels = said.runs["seed_label"][said.runs["setting_id"] == setting.id].tolist()
-    committed = of_setting[labels.index(label)]
-    others = np.delete(of_setting, labels.index(label), 0)
+    group = run_group.read(paths.results(row["results"]) / row["group"])
+    of_setting = group.take((group.runs["setting_id"] == setting.id).to_numpy())
+    row_number = of_setting.names.index(label)
+    committed = of_setting.logits[row_number]
+    others = np.delete(of_setting.logits, row_number, 0)
     here = made.logits.astype(np.float16).astype(np.float32)
     record = {**made.record, "versions": json.dumps(made.record["versions"])}
     difference = np.abs(here - committed)

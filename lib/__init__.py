@@ -43,11 +43,11 @@ progress      what is done of a configuration, and what is missing
 jobs          what the Snakefile asks before it plans
 reference     the committed results: promoted a group at a time
 tables        tidy tables of results: writing and reading
-groups        from the runs of a group to its tables
+groups        from the runs of a group to its tables, and to its measures again
 measures      instability at three granularities: scores, predictions, representations
 resampling    what S runs can support: intervals from resampling runs, and the jackknife
-summary       every measure of scores and predictions, by name
-evidence      a group of committed runs as the studies of measures see it
+summary       every measure, by name
+run_group     S runs of a group, wherever they come from, and every measure of them
 validity      do measures of one thing agree, and do they show what is known?
 consistency   do they agree on which group is unstable?
 comparison    two settings against each other; many comparisons
@@ -60,7 +60,7 @@ ladder        how often runs fail at each learning rate, and where half of them 
 failing       what the training of failed runs looks like
 bounds        stability bounds: statements, solvers, problems, sweeps
 frozen        features of a pretrained encoder, for linear heads
-known         models that differ in known ways, to test the measures on
+perturbations  models that differ in known ways, to test the measures on
 tuned         fine-tuned models: their features; runs on fewer rows
 predictions   what a theory says of a quantity, and what came about
 sizes         how large models and tasks are, known without having them

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import measures, resampling
+from lib import resampling
 from lib.resampling import Statistic, percentile_interval, run_weights
+from lib.summary import STUDIED
 
 #: Resamples of the released notebook (nb 10).
 N_PUBLISHED = 1000
@@ -37,26 +38,21 @@ def _published_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def published_statistics(
-    scores: np.ndarray,
-    predictions: np.ndarray,
-    jsd: np.ndarray,
-    distances: Mapping[str, np.ndarray],
+    scores: np.ndarray, pairs: Mapping[str, np.ndarray], n_examples: int
 ) -> dict[str, Statistic]:
-    """The six measures of the released bootstrap (nb 10): SD with ddof 0, kappa over the wrong axis
+    """The measures of the released bootstrap (nb 10): SD with ddof 0, kappa over the wrong axis
     (disagreement · N/(N − 1)), and pairs of a run with itself counted as zero.
 
     Parameters
     ----------
     scores : (S,)
-    predictions : (S, N) integer labels
-    jsd : (S, S) Jensen-Shannon divergences
-    distances : by measure, (S, S) of the last layer
+    pairs : by measure, distances (S, S); ``disagreement`` is one
+    n_examples : N
     """
-    n = predictions.shape[1]
-    apart = measures.pairwise_disagreement(predictions)
-    pairs = {"kappa": apart * n / (n - 1), "disagreement": apart, "jsd": jsd, **distances}
-    found: dict[str, Statistic] = {"sd": partial(_published_sd, np.asarray(scores, float))}
-    return found | {name: partial(pair_means_with_self, one) for name, one in pairs.items()}
+    kappa = pairs["disagreement"] * n_examples / (n_examples - 1)
+    found = {m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()}
+    found["sd"] = partial(_published_sd, np.asarray(scores, float))
+    return {name: found[name] for name in STUDIED if name in found}
 
 
 def bootstrap_correlations(

@@ -45,13 +45,13 @@ from lib.outside_files import (
     texts,
 )
 from lib.outside_values import (
-    OutsideRuns,
-    StoredRun,
+    StoredRuns,
     add_labels,
     finish,
     identical,
     joined,
 )
+from lib.run_group import RunGroup
 
 KINDS = ("logits", "probabilities", "predictions")
 RUN_FILES = ("predictions.npz", "predict_results*.txt")
@@ -60,12 +60,12 @@ NO_RUNS = {"", "fold", "gold", "id", "idx", "index", "sentence", "set", "source"
 NO_RUNS |= {"target", "text"}
 
 
-_Found = tuple[str, dict[str, StoredRun], list[str]]  # one of KINDS, runs in natural order, notes
+_Found = tuple[str, dict[str, StoredRuns], list[str]]  # one of KINDS, runs in natural order, notes
 
 
 def read(
     path: str | Path, *, labels: str | Path | None = None, exclude: Sequence[str] = ()
-) -> OutsideRuns:
+) -> RunGroup:
     """The runs in a file or folder, without those named in ``exclude``.
 
     ``labels`` is a .csv or .parquet with ``label`` and optionally ``example`` (else by order), or
@@ -118,7 +118,7 @@ def _long(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
         rows = table[table["run"] == name]
         values = rows[columns if columns[1:] or kind == "logits" else columns[0]].to_numpy(object)
         gold = rows["label"].to_numpy(object) if "label" in rows else None
-        runs[name] = StoredRun(
+        runs[name] = StoredRuns(
             values, ids_of(f"{path}: run {name!r}", rows["example"], len(rows)), gold
         )
     unread = [c for c in ("prediction", "prob_0") if c in table and c not in columns]
@@ -138,7 +138,7 @@ def _wide(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
             raise OutsideError(f"{path}: column {name!r} is not like predictions of a run; {hint}")
     gold = table["label"].to_numpy(object) if "label" in table else None
     ids = ids_of(path, table.get("example"), len(table))
-    return "predictions", {n: StoredRun(table[n].to_numpy(object), ids, gold) for n in names}, []
+    return "predictions", {n: StoredRuns(table[n].to_numpy(object), ids, gold) for n in names}, []
 
 
 def _npz(path: Path, exclude: list[str]) -> _Found:
@@ -161,7 +161,7 @@ def _npz(path: Path, exclude: list[str]) -> _Found:
     stored, ids, runs = list(texts(stored)), ids_of(path, arrays.get("examples"), n), {}
     for name in _pick(path, stored, exclude):
         i = stored.index(name)
-        runs[name] = StoredRun(values[i], ids, gold, None if states is None else states[i])
+        runs[name] = StoredRuns(values[i], ids, gold, None if states is None else states[i])
     return kind, runs, [f"The {kind} are read, and not {', '.join(unread)}."] if unread else []
 
 
@@ -190,7 +190,7 @@ def _folder(path: Path, exclude: list[str]) -> _Found:
     return "predictions" if runs[names[0]].values.ndim == 1 else "logits", runs, notes
 
 
-def _trainer_run(file: Path) -> StoredRun:
+def _trainer_run(file: Path) -> StoredRuns:
     """predictions.npz, from the output of ``trainer.predict``."""
     arrays = read_arrays(file, ["predictions"], ["label_ids", "examples", "hidden_states"])
     values, gold, states = (arrays.get(n) for n in ("predictions", "label_ids", "hidden_states"))
@@ -200,12 +200,12 @@ def _trainer_run(file: Path) -> StoredRun:
     check_shape(file, "hidden_states", states, "L", len(values), "D")
     values = values[:, 0] if values.shape[1:] == (1,) else values
     scores = values.ndim == 1 and values.dtype.kind == "f"
-    return StoredRun(
+    return StoredRuns(
         values, ids_of(file, arrays.get("examples"), len(values)), gold, states, scores
     )
 
 
-def _text_run(file: Path) -> StoredRun:
+def _text_run(file: Path) -> StoredRuns:
     """predict_results*.txt: decisions, or scores with three decimals; no labels."""
     table = read_table(file)
     if list(table) != ["index", "prediction"]:
@@ -219,7 +219,7 @@ def _text_run(file: Path) -> StoredRun:
                 "example can be compared: write a file for each label"
             )
     scores = all(re.fullmatch(r"-?(\d+\.\d+|inf)|nan", value) for value in values)
-    return StoredRun(values, ids, scores=scores)
+    return StoredRuns(values, ids, scores=scores)
 
 
 def _pick(path: Path, names: Iterable[str], exclude: list[str]) -> list[str]:

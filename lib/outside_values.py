@@ -1,7 +1,7 @@
 """Runs side by side: every value checked, rows aligned by example, classes numbered."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,56 +20,32 @@ from lib.outside_files import (
     show,
     texts,
 )
-
-
-@dataclass(frozen=True)
-class OutsideRuns:
-    """What S runs said on the same N examples; integer codes index ``classes``."""
-
-    names: list[str]  # S names of runs, in natural order (seed2 before seed10)
-    predictions: np.ndarray  # (S, N) integer class codes, or (S, N) float64 if regression
-    probabilities: np.ndarray | None  # (S, N, C) float64, rows sum to 1; None: decisions only
-    logits: np.ndarray | None  # (S, N, C) float64 if logits were given
-    labels: np.ndarray | None  # (N,) integer codes, or float64 if regression
-    classes: list[str]  # C names of classes, code -> name; empty if regression
-    examples: list[str]  # N example ids
-    representations: list[np.ndarray] | None  # S arrays (L, N, D_s), dtype as stored
-    source: str  # one sentence in plain words on what was read
-    notes: list[str]  # things noticed that are no errors
-    left_out: list[str]  # runs excluded as asked
+from lib.run_group import RunGroup
 
 
 @dataclass
-class StoredRun:
-    """A run as stored: values (N,) or (N, C), ids (N,), gold labels (N,), states (L, N, D)."""
+class StoredRuns:
+    """A run as stored, or all runs side by side: then with the runs as the first axis, and names.
 
-    values: np.ndarray
-    ids: list[str]
-    gold: np.ndarray | None = None
-    states: np.ndarray | None = None
+    Values and labels are neither checked nor numbered yet.
+    """
+
+    values: np.ndarray  # (N,) or (N, C)
+    ids: list[str]  # (N,)
+    gold: np.ndarray | None = None  # (N,)
+    states: np.ndarray | list[np.ndarray] | None = None  # (L, N, D), or a list of them
     scores: bool = False  # regression, even if all numbers are whole
-
-
-@dataclass
-class SideBySide:
-    """All runs side by side, examples aligned; values and labels not yet checked or coded."""
-
-    names: list[str]
-    examples: list[str]
-    values: np.ndarray  # (S, N, C), or (S, N) for predictions
-    gold: np.ndarray | None  # (N,)
-    states: list[np.ndarray] | None
-    scores: bool
-    gold_from: Path
+    names: list[str] = field(default_factory=list)
+    gold_from: Path = Path()
 
     def at(self, bad: np.ndarray, values: np.ndarray | None) -> str:
         """The first true place of ``bad`` (S, N) in words, with the one of ``values`` there."""
         run, row = np.argwhere(bad)[0]
         value = "" if values is None else f" {show(values[run, row])}"
-        return f"run {self.names[run]!r}, example {self.examples[row]!r}:{value}"
+        return f"run {self.names[run]!r}, example {self.ids[row]!r}:{value}"
 
 
-def joined(path: Path, runs: dict[str, StoredRun]) -> SideBySide:
+def joined(path: Path, runs: dict[str, StoredRuns]) -> StoredRuns:
     """Runs side by side, the rows of each in the order of the first."""
     first, *_ = runs
     examples = list(dict.fromkeys(example for run in runs.values() for example in run.ids))
@@ -92,7 +68,9 @@ def joined(path: Path, runs: dict[str, StoredRun]) -> SideBySide:
             other = next(iter(golds))
             _agree(where, golds[name], f"run {other!r}", golds[other], examples)
     gold, scores = next(iter(golds.values()), None), all(run.scores for run in runs.values())
-    return SideBySide(list(runs), examples, np.stack(values), gold, states or None, scores, path)
+    return StoredRuns(
+        np.stack(values), examples, gold, states or None, scores, list(runs), gold_from=path
+    )
 
 
 def _places(where: object, ids: list[str], examples: list[str], advice: str) -> np.ndarray:
@@ -106,9 +84,9 @@ def _places(where: object, ids: list[str], examples: list[str], advice: str) -> 
     return places
 
 
-def add_labels(raw: SideBySide, path: Path, file: Path) -> None:
+def add_labels(raw: StoredRuns, path: Path, file: Path) -> None:
     """Gold labels from a file of their own, by id or by order."""
-    order = np.arange(len(raw.examples))
+    order = np.arange(len(raw.ids))
     if file.suffix == ".npy":
         try:
             labels = np.load(file, allow_pickle=False)
@@ -122,15 +100,15 @@ def add_labels(raw: SideBySide, path: Path, file: Path) -> None:
         labels = table["label"].to_numpy(object)
         if "example" in table:
             ids = ids_of(file, table["example"], len(table))
-            order = _places(file, ids, raw.examples, f"with ids as in {path}")
+            order = _places(file, ids, raw.ids, f"with ids as in {path}")
         else:
             check_shape(file, "column 'label'", labels, len(order))
     if raw.gold is not None:
-        _agree(str(file), labels[order], str(path), raw.gold, raw.examples)
+        _agree(str(file), labels[order], str(path), raw.gold, raw.ids)
     raw.gold, raw.gold_from = labels[order], file
 
 
-def identical(runs: dict[str, StoredRun]) -> list[str]:
+def identical(runs: dict[str, StoredRuns]) -> list[str]:
     """A note on runs that are copies of each other."""
     seen: dict[tuple, str] = {}
     notes = []
@@ -143,8 +121,8 @@ def identical(runs: dict[str, StoredRun]) -> list[str]:
 
 
 def finish(
-    path: Path, kind: str, raw: SideBySide, notes: list[str], left_out: list[str]
-) -> OutsideRuns:
+    path: Path, kind: str, raw: StoredRuns, notes: list[str], left_out: list[str]
+) -> RunGroup:
     """Every value checked, scores turned into decisions, classes numbered."""
     numbers = numbers_in(raw.values)
     _refuse_diverged(path, kind, raw, numbers)
@@ -181,14 +159,24 @@ def finish(
         unseen = ", ".join(classes[code] for code in unseen)
         notes.append(f"Predicted, but never a gold label: {unseen}.")
     what = f"{kind}, {len(classes)} classes" if classes else "scores (regression)"
-    source = f"{len(raw.names)} runs on {len(raw.examples)} examples from {path.name}: {what}."
-    return OutsideRuns(
-        raw.names, predictions, probabilities, logits, labels, classes, raw.examples, raw.states,
-        source, notes, left_out,
-    )  # fmt: skip
+    states = {} if raw.states is None else {"given": raw.states}
+    return RunGroup(
+        pd.DataFrame({"run": raw.names}),
+        raw.ids,
+        predictions,
+        labels,
+        classes,
+        probabilities,
+        logits,
+        representations=states,
+        layers={pooling: np.arange(len(arrays[0])) for pooling, arrays in states.items()},
+        source=f"{len(raw.names)} runs on {len(raw.ids)} examples from {path.name}: {what}.",
+        notes=notes,
+        left_out=left_out,
+    )
 
 
-def _refuse_diverged(path: Path, kind: str, raw: SideBySide, numbers: np.ndarray) -> None:
+def _refuse_diverged(path: Path, kind: str, raw: StoredRuns, numbers: np.ndarray) -> None:
     """Values that are missing or not finite, in predictions (S, N), scores (S, N, C) or states."""
     if kind == "predictions":
         bad = is_missing(raw.values) | np.isinf(numbers)
@@ -208,7 +196,7 @@ def _refuse_diverged(path: Path, kind: str, raw: SideBySide, numbers: np.ndarray
     raise OutsideError(f"{path}: {raw.at(bad, shown)} {why}")
 
 
-def _are_scores(path: Path, raw: SideBySide, numbers: np.ndarray) -> bool:
+def _are_scores(path: Path, raw: StoredRuns, numbers: np.ndarray) -> bool:
     """Whether predictions (S, N), NaN for text, have fractions: in all runs or in none."""
     scores = fractions(numbers).any(1)
     classes = ~scores | np.isnan(numbers).any(1)
@@ -221,7 +209,7 @@ def _are_scores(path: Path, raw: SideBySide, numbers: np.ndarray) -> bool:
 
 
 def _gold(
-    raw: SideBySide, valid: Callable[[np.ndarray], np.ndarray], why: str
+    raw: StoredRuns, valid: Callable[[np.ndarray], np.ndarray], why: str
 ) -> np.ndarray | None:
     """Gold labels (N,) as float64, NaN for text; refused unless ``valid`` says that they are."""
     if raw.gold is None:
@@ -237,12 +225,12 @@ def _gold(
         elif numbers[row] == -1:
             why += ", or leave the labels out if those of the test set are hidden"
         label = show(raw.gold[row])
-        raise OutsideError(f"{raw.gold_from}: example {raw.examples[row]!r}: label {label} {why}")
+        raise OutsideError(f"{raw.gold_from}: example {raw.ids[row]!r}: label {label} {why}")
     return numbers
 
 
 def _coded(
-    path: Path, raw: SideBySide, numbers: np.ndarray, notes: list[str]
+    path: Path, raw: StoredRuns, numbers: np.ndarray, notes: list[str]
 ) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
     why = "has a fraction, but the predictions are classes: give the same classes"

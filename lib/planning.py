@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from lib.resampling import Statistic, run_weights
+from lib.summary import MEASURES
 
 #: Numbers of runs that are tried: from the fewest that resampling works with to the most promised.
 SIZES = (*range(5, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
@@ -74,9 +75,10 @@ def needed_for(
     name: str, statistic: Statistic, n_runs: int, *, width: float = 0.2, level: float = 0.95
 ) -> float:
     """``seeds_needed`` of a measure of ``lib.summary``; for the SD, at least as many as normal
-    scores take. NaN for a mean score and for agreements: what matters there is no share of them.
+    scores take. NaN for a mean score, say, and for agreements: what matters there is no share of
+    them.
     """
-    if name in ("mean", "con", "ccon"):
+    if not MEASURES[name].relative:
         return float("nan")
     needed = seeds_needed(statistic, n_runs, width=width, level=level)
     if name != "sd":

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib import paths
+from lib.summary import MEASURES
 
 #: Widths in inches of one and of two columns of a two-column paper.
 COLUMN, PAGE = 3.03, 6.3
@@ -29,12 +30,16 @@ STATUS = {  # status of a run: (label, colour, marker, filled)
     "collapsed": ("failed by collapse to one class", _PALETTE[3], "X", False),
     "diverged": ("diverged", INK, "s", False),
 }
-MEASURES = {  # representation measure: (label, colour, marker)
-    "cka": ("CKA (debiased)", _PALETTE[0], "o"),
-    "op": ("OP", _PALETTE[1], "s"),
-    "svcca": ("SVCCA (99 % variance)", _PALETTE[2], "^"),
-    "svcca_published": ("SVCCA (published rule)", _PALETTE[4], "v"),
-    "cka_biased": ("CKA (biased)", _PALETTE[5], "D"),
+LOOKS = {  # measure: (colour, marker)
+    "sd": (_PALETTE[7], "P"),
+    "disagreement": (_PALETTE[3], "v"),
+    "kappa": (_PALETTE[6], "X"),
+    "jsd": (_PALETTE[8], "D"),
+    "cka": (_PALETTE[0], "o"),
+    "op": (_PALETTE[1], "s"),
+    "svcca": (_PALETTE[2], "^"),
+    "svcca_published": (_PALETTE[4], "v"),
+    "cka_biased": (_PALETTE[5], "D"),
 }
 
 
@@ -169,7 +174,7 @@ def layer_curves(
     is to be drawn, dashed.
     """
     for name in measures:
-        label, colour, marker = MEASURES[name]
+        label, (colour, marker) = MEASURES[name].label, LOOKS[name]
         part = curves[curves["measure"] == name].sort_values("layer")
         ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
         ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=label)

@@ -6,17 +6,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from lib.plots import INK, MEASURES, PALE
+from lib.plots import INK, LOOKS, PALE
+from lib.summary import MEASURES
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
-#: Every measure of the studies: (label, colour, marker), representation measures as in ``plots``.
-LOOKS = {
-    "sd": ("SD", _PALETTE[7], "P"),
-    "disagreement": ("disagreement", _PALETTE[3], "v"),
-    "kappa": ("1 − kappa", _PALETTE[6], "X"),
-    "jsd": ("JSD", _PALETTE[8], "D"),
-    **{name: (label.split(" (")[0], *look) for name, (label, *look) in MEASURES.items()},
-}
 #: Colour and marker of each series of a figure whose series are not measures.
 SERIES = list(zip(_PALETTE, "os^Dv", strict=False))
 #: The same for pairs of measures, in colours that no measure has.
@@ -25,7 +18,7 @@ PAIRS = list(zip(sns.color_palette("Dark2").as_hex()[3:], "<>p", strict=False))
 
 def names_of(measures: list[str]) -> list[str]:
     """What the measures are called in figures."""
-    return [LOOKS[measure][0] for measure in measures]
+    return [MEASURES[measure].label.split(" (")[0] for measure in measures]
 
 
 def _banded_curves(
@@ -62,7 +55,7 @@ def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
     ``table`` has columns ``measure, layer, failed, successful``.
     """
     for measure, part in table.groupby("measure"):
-        label, colour, marker = LOOKS[measure]
+        (label,), (colour, marker) = names_of([measure]), LOOKS[measure]
         ax.plot(part["layer"], part["successful"], color=colour, marker=marker, label=label)
         hollow = {"markerfacecolor": "white", "linestyle": "--"}
         ax.plot(part["layer"], part["failed"], color=colour, marker=marker, **hollow)
@@ -80,7 +73,7 @@ def kind_differences(ax: Axes, table: pd.DataFrame) -> Axes:
     """
     shown = list(table.groupby("measure"))
     for (measure, part), aside in zip(shown, np.linspace(-0.2, 0.2, len(shown)), strict=True):
-        _, colour, marker = LOOKS[measure]
+        colour, marker = LOOKS[measure]
         sizes = [part["value"] - part["low"], part["high"] - part["value"]]
         ax.errorbar(part["layer"] + aside, part["value"], sizes, fmt=marker, color=colour,
                     elinewidth=0.8, markersize=3.5)  # fmt: skip
@@ -98,7 +91,7 @@ def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     table = table[table.index > 0]
     doses = table.index.to_numpy(float)
     for measure in table:
-        label, colour, marker = LOOKS[measure]
+        (label,), (colour, marker) = names_of([measure]), LOOKS[measure]
         relative = table[measure] / table[measure].iloc[-1]
         # Kappa is in proportion to disagreement where the answers are balanced: both must be seen.
         looks = {"markersize": 7, "zorder": 1.5} if measure == "kappa" else {}
@@ -119,7 +112,7 @@ def part_values(ax: Axes, table: pd.DataFrame) -> Axes:
     fractions = sorted(table["fraction"].unique())
     order = [measure for measure in LOOKS if measure in set(table["measure"])]
     for place, measure in enumerate(order):
-        _, colour, marker = LOOKS[measure]
+        colour, marker = LOOKS[measure]
         for i, fraction in enumerate(fractions):
             part = table[(table["measure"] == measure) & (table["fraction"] == fraction)]
             x = np.full(len(part), place + (i - (len(fractions) - 1) / 2) * 0.35)

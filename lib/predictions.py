@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from lib import comparison, measures, paths, tables
+from lib import comparison, measures, paths, run_group, tables
 from lib.resampling import check_level, instability, pair_means, sd_interval
 
 
@@ -147,12 +147,11 @@ def by_seed(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 def disagreements(results: str) -> dict[tuple[float, str], np.ndarray]:
     """(S, S) pairwise disagreement of the runs of each learning rate and method, by seed."""
     found = {}
-    for group, part in tables.read(results, "runs").groupby("group"):
-        order = np.argsort(part["seed"].to_numpy())
-        predictions = tables.outputs(paths.results(results) / str(group)).predictions[order]
-        first = part.iloc[0]
-        key = float(first["learning_rate"]), str(first["method"])
-        found[key] = measures.pairwise_disagreement(predictions)
+    for folder in tables.read(results, "runs")["group"].unique():
+        group = run_group.read(paths.results(results) / folder)
+        by_seed = group.take(np.argsort(group.runs["seed"].to_numpy()))
+        key = float(group.setting["learning_rate"]), str(group.setting["method"])
+        found[key] = measures.pairwise_disagreement(by_seed.predictions)
     return found
 
 

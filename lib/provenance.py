@@ -34,6 +34,7 @@ MEASURE_CODE = (
     "lib/resampling.py",
     "lib/summary.py",
     "lib/planning.py",
+    "lib/run_group.py",
     "lib/groups.py",
     "lib/tables.py",
 )

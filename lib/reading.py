@@ -1,18 +1,18 @@
-"""The numbers of an appraisal in plain words: only sentences that its own table bears out."""
+"""The measures of runs in plain words: only sentences that their own table bears out."""
 
 import numpy as np
 import pandas as pd
 
 from lib import measures
-from lib.appraisal import Appraisal
+from lib.appraisal import MeasuredRuns
 
 
 def _number(value: float, digits: int = 3) -> str:
     return "not defined" if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def _value(appraisal: Appraisal, measure: str) -> pd.Series | None:
-    rows = appraisal.table[appraisal.table["measure"] == measure]
+def _value(measured: MeasuredRuns, measure: str) -> pd.Series | None:
+    rows = measured.table[measured.table["measure"] == measure]
     return None if rows.empty else rows.iloc[0]
 
 
@@ -23,42 +23,42 @@ def _with_interval(row: pd.Series, scale: float = 1, digits: int = 3) -> str:
     return _number(scale * row["value"], digits) + " [{:.{d}f}, {:.{d}f}]".format(*ends, d=digits)
 
 
-def sentences(appraisal: Appraisal) -> list[str]:
+def interpret(measured: MeasuredRuns) -> list[str]:
     """What the numbers say, in sentences that are true of them."""
-    said = _of_predictions(appraisal)
-    spread, mean = _value(appraisal, "sd"), _value(appraisal, "mean")
+    sentences = _of_predictions(measured)
+    spread, mean = _value(measured, "sd"), _value(measured, "mean")
     if spread is not None:
-        said.append(
-            f"The scores ({appraisal.metric}) have mean {_with_interval(mean)} and standard "
+        sentences.append(
+            f"The scores ({measured.metric}) have mean {_with_interval(mean)} and standard "
             f"deviation {_with_interval(spread)}."
         )
-    if appraisal.metric is not None:
-        said += _of_failures(appraisal)
-    said += _of_the_floor(appraisal)
-    kappa = _value(appraisal, "kappa")
+    if measured.metric is not None:
+        sentences += _of_failures(measured)
+    sentences += _of_the_floor(measured)
+    kappa = _value(measured, "kappa")
     if kappa is not None and not np.isnan(kappa["value"]):
-        said.append(
+        sentences.append(
             f"1 − kappa is {_with_interval(kappa)}: 0 would be perfect agreement, 1 what runs with "
             "these class frequencies would show by chance alone."
         )
-    if (split := _value(appraisal, "wrong_differently")) is not None:
-        said.append(
+    if (split := _value(measured, "wrong_differently")) is not None:
+        sentences.append(
             f"On {_with_interval(split, 100, 1)} % of the examples two runs are both wrong, in "
             "different ways: no score sees that."
         )
-    said += _of_representations(appraisal)
-    n_runs = len(appraisal.runs.names)
+    sentences += _of_representations(measured)
+    n_runs = len(measured.group)
     if n_runs < 5:
-        said.append(
+        sentences.append(
             f"With {n_runs} runs, treat every interval here as a warning, not as a measurement: "
             "five is the least that resampling works with."
         )
-    return said + _of_seeds(appraisal)
+    return sentences + _of_seeds(measured)
 
 
-def _of_predictions(appraisal: Appraisal) -> list[str]:
-    runs, n_runs = appraisal.runs, len(appraisal.runs.names)
-    apart, difference = _value(appraisal, "disagreement"), _value(appraisal, "difference")
+def _of_predictions(measured: MeasuredRuns) -> list[str]:
+    group, n_runs = measured.group, len(measured.group)
+    apart, difference = _value(measured, "disagreement"), _value(measured, "difference")
     if difference is not None:
         return [
             f"Two of these runs, drawn at random, differ by {_with_interval(difference)} on an "
@@ -66,13 +66,14 @@ def _of_predictions(appraisal: Appraisal) -> list[str]:
         ]
     if apart is None:
         return []
-    together = 100 * (appraisal.examples["dissenting_runs"] == 0).mean()
-    said = [
+    together = 100 * (measured.examples["dissenting_runs"] == 0).mean()
+    sentences = [
         f"Two of these runs, drawn at random, answer {_with_interval(apart, 100, 1)} % of the "
-        f"{len(runs.examples)} examples differently"
+        f"{len(group.example_ids)} examples differently"
         + ("." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %.")
     ]
-    return said + _of_an_outlier(measures.pairwise_disagreement(runs.predictions), runs.names)
+    disagreement = measures.pairwise_disagreement(group.predictions)
+    return sentences + _of_an_outlier(disagreement, group.names)
 
 
 def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
@@ -92,44 +93,44 @@ def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
     ]
 
 
-def _of_failures(appraisal: Appraisal) -> list[str]:
-    status = appraisal.scores["status"]
+def _of_failures(measured: MeasuredRuns) -> list[str]:
+    status = measured.scores["status"]
     bad, n_runs = int((status != "ok").sum()), len(status)
-    rate, out = _value(appraisal, "failed"), appraisal.runs.left_out
+    rate, out = _value(measured, "failed"), measured.group.left_out
     reach = (
-        f"({100 * appraisal.level:g} % interval of the rate: {rate['low']:.2f} to "
+        f"({100 * measured.level:g} % interval of the rate: {rate['low']:.2f} to "
         f"{rate['high']:.2f})"
     )
-    rule = " by accuracy" if appraisal.runs.classes and appraisal.metric != "accuracy" else ""
+    rule = " by accuracy" if measured.group.classes and measured.metric != "accuracy" else ""
     if bad:
-        names = ", ".join(appraisal.scores.loc[status != "ok", "run"][:5])
-        said = [
+        names = ", ".join(measured.scores.loc[status != "ok", "run"][:5])
+        sentences = [
             f"{bad} of {n_runs} runs failed{rule} {reach}: {names}{', …' if bad > 5 else ''}. They "
             "are part of every number here; exclude them to see the rest alone."
         ]
     else:
-        said = [f"None of the {n_runs} runs read failed{rule} {reach}."]
+        sentences = [f"None of the {n_runs} runs read failed{rule} {reach}."]
     if out:
-        said.append(
+        sentences.append(
             f"{', '.join(out)} {'was' if len(out) == 1 else 'were'} left out as asked, and no "
             "number here counts them. Whoever trains this setting again will meet their like."
         )
-    if appraisal.runs.classes:
-        above = (appraisal.scores["accuracy"] - appraisal.scores["majority"])[status == "ok"]
+    if measured.group.classes:
+        above = (measured.scores["accuracy"] - measured.scores["majority"])[status == "ok"]
         if above.empty or above.min() < 0.05:
             which = "No run" if above.empty or above.max() < 0.05 else "Not every successful run"
-            said.append(
+            sentences.append(
                 f"{which} beats the accuracy of always giving the most frequent class by five "
                 "points, so “failed” says little about the seed here."
             )
-    return said
+    return sentences
 
 
-def _of_the_floor(appraisal: Appraisal) -> list[str]:
-    runs = appraisal.runs
-    if runs.labels is None or not runs.classes:
+def _of_the_floor(measured: MeasuredRuns) -> list[str]:
+    group, n = measured.group, len(measured.group.example_ids)
+    if group.labels is None or not group.classes:
         return []
-    found = measures.seed_variance(runs.predictions == runs.labels, level=appraisal.level)
+    found = measures.seed_variance(group.predictions == group.labels, level=measured.level)
     if found.observed.value == 0:
         return ["All runs have the same accuracy."]
     share = (found.floor / found.observed.value) ** 2
@@ -138,39 +139,39 @@ def _of_the_floor(appraisal: Appraisal) -> list[str]:
         limit = f", and is at most about {high:.3f}" if high > 0 else ""
         return [
             f"The spread of accuracy ({found.observed.value:.3f}) is no larger than what "
-            f"{len(runs.examples)} examples alone would cause ({found.floor:.3f}): what is beyond "
+            f"{n} examples alone would cause ({found.floor:.3f}): what is beyond "
             f"that cannot be told from 0 with these runs{limit}. Nothing here says that one seed "
             "is better than another."
         ]
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
-        f"changes of answers on only {len(runs.examples)} examples would cause. The standard "
+        f"changes of answers on only {n} examples would cause. The standard "
         f"deviation beyond that, on endless data, is {found.distribution.text()}."
     ]
 
 
-def _of_representations(appraisal: Appraisal) -> list[str]:
-    rows = appraisal.table[appraisal.table["measure"] == "cka"]
+def _of_representations(measured: MeasuredRuns) -> list[str]:
+    rows = measured.table[measured.table["measure"] == "cka"]
     if rows.empty:
         return []
     first, last = rows.iloc[0], rows.iloc[-1]
-    said = [
+    sentences = [
         f"By debiased CKA, two runs are {_number(first['value'])} apart at the first layer given "
         f"and {_number(last['value'])} at the last; unrelated representations would be 1."
     ]
-    op = appraisal.table[appraisal.table["measure"] == "op"].iloc[-1]
+    op = measured.table[measured.table["measure"] == "op"].iloc[-1]
     if op["chance"] < 0.8:
-        said.append(
+        sentences.append(
             f"For Procrustes the chance level at the last layer is {op['chance']:.2f}, not 1: read "
             "it, and SVCCA, against that."
         )
-    return said
+    return sentences
 
 
-def _of_seeds(appraisal: Appraisal) -> list[str]:
+def _of_seeds(measured: MeasuredRuns) -> list[str]:
     texts = []
     for measure, name in (("disagreement", "disagreement"), ("sd", "the standard deviation")):
-        row = _value(appraisal, measure)
+        row = _value(measured, measure)
         if row is None or np.isnan(row["seeds_needed"]):
             continue
         needed = row["seeds_needed"]
@@ -179,6 +180,6 @@ def _of_seeds(appraisal: Appraisal) -> list[str]:
     if not texts:
         return []
     return [
-        f"To know a value to ± {100 * appraisal.width:.0f} % takes, judging by these runs: "
-        f"{'; '.join(texts)} runs. You have {len(appraisal.runs.names)}."
+        f"To know a value to ± {100 * measured.width:.0f} % takes, judging by these runs: "
+        f"{'; '.join(texts)} runs. You have {len(measured.group)}."
     ]

@@ -17,80 +17,80 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from lib import measures, outside, plots, provenance
-from lib.appraisal import CLASS_METRICS, REPRESENTATIONS, SCORE_METRICS, Appraisal, appraise
-from lib.reading import sentences
+from lib.appraisal import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+from lib.reading import interpret
+from lib.summary import REPRESENTATION
 
 #: Runs whose names fit beside a figure.
 MOST_NAMED = 40
 
 
-def figures(appraisal: Appraisal) -> dict[str, tuple[Figure, str]]:
+def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
     """Title → figure and what it shows to someone who cannot see it; those that the runs allow."""
     plots.use_style()
-    runs, n_runs, made = appraisal.runs, len(appraisal.runs.names), {}
-    if "score" in appraisal.scores:
+    group, n_runs, drawn = measured.group, len(measured.group), {}
+    if "score" in measured.scores:
         fig, ax = plt.subplots(figsize=(plots.PAGE, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
-        plots.run_dots(ax, appraisal.scores, label=appraisal.metric)
-        alt = f"Dots: the {appraisal.metric} of each of {n_runs} runs; failed ones open."
-        made["Scores of the runs"] = fig, alt
-    if runs.classes:
-        apart = measures.pairwise_disagreement(runs.predictions)
+        plots.run_dots(ax, measured.scores, label=measured.metric)
+        alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
+        drawn["Scores of the runs"] = fig, alt
+    if group.classes:
+        apart = measures.pairwise_disagreement(group.predictions)
         fig, ax = plt.subplots(figsize=(plots.PAGE, 3.3))
-        named = runs.names if n_runs <= MOST_NAMED else None
+        named = group.names if n_runs <= MOST_NAMED else None
         plots.run_heatmap(ax, apart, names=named, label="share answered differently")
         alt = (
             f"Heat map, {n_runs} by {n_runs}: share of examples that two runs answer differently; "
             f"largest {apart.max():.3f}."
         )
-        made["Disagreement of each pair"] = fig, alt
-        dissenting = appraisal.examples["dissenting_runs"]
+        drawn["Disagreement of each pair"] = fig, alt
+        dissenting = measured.examples["dissenting_runs"]
         fig, ax = plt.subplots(figsize=(plots.PAGE, 2.0))
         plots.dissent_bars(ax, dissenting, n_runs)
         alt = (
             "Bars: share of examples on which so many runs dissent from the most frequent answer; "
             f"{(dissenting == 0).mean():.2f} without dissent."
         )
-        made["Examples by dissent"] = fig, alt
-    layers = appraisal.table[appraisal.table["granularity"] == "representation"]
+        drawn["Examples by dissent"] = fig, alt
+    layers = measured.table[measured.table["granularity"] == "representation"]
     if not layers.empty:
         fig, ax = plt.subplots(figsize=(plots.PAGE, 2.4))
-        plots.layer_curves(ax, layers, measures=list(REPRESENTATIONS), chance=True)
+        plots.layer_curves(ax, layers, measures=sorted(REPRESENTATION), chance=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         ax.set(xlabel="layer, as given")
         alt = (
             "Lines: mean distance of two runs at each layer by CKA, OP and SVCCA, with bands from "
             "resampling runs, and the chance level of each dashed."
         )
-        made["Representations by layer"] = fig, alt
-    for fig, _ in made.values():
-        plt.close(fig)  # shown where it is named, not wherever it was made
-    return made
+        drawn["Representations by layer"] = fig, alt
+    for fig, _ in drawn.values():
+        plt.close(fig)  # shown where it is named, not wherever it was drawn
+    return drawn
 
 
-def write(appraisal: Appraisal, folder: Path) -> Path:
+def write(measured: MeasuredRuns, folder: Path) -> Path:
     """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder; returns the page."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    appraisal.table.to_csv(folder / "measures.csv", index=False, float_format="%.6g")
-    appraisal.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
+    measured.table.to_csv(folder / "measures.csv", index=False, float_format="%.6g")
+    measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
-        for title, (figure, alt) in figures(appraisal).items()
+        for title, (figure, alt) in figures(measured).items()
     ]
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
     templates.filters["cell"] = _cell
     page = templates.get_template("report.html.j2").render(
-        runs=appraisal.runs,
-        appraisal=appraisal,
-        reading=sentences(appraisal),
-        level=f"{100 * appraisal.level:g} %",
-        width=f"± {100 * appraisal.width:g} %",
-        rows=appraisal.table.astype({"layer": object}).fillna({"layer": ""}).to_dict("records"),
-        layered=appraisal.runs.representations is not None,
-        sources=appraisal.sources.reset_index().to_dict("records"),
-        unstable=appraisal.examples[appraisal.examples.iloc[:, 1] > 0].head(10),
+        group=measured.group,
+        reading=interpret(measured),
+        level=f"{100 * measured.level:g} %",
+        width=f"± {100 * measured.width:g} %",
+        rows=measured.table.astype({"layer": object}).fillna({"layer": ""}).to_dict("records"),
+        layered=bool(measured.group.representations),
+        sources=measured.sources.reset_index().to_dict("records"),
+        unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
     )
@@ -141,15 +141,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("instability-report"), help="folder")
     options = parser.parse_args(arguments)
     try:
-        runs = outside.read(options.path, labels=options.labels, exclude=options.exclude)
-        found = appraise(runs, metric=options.metric, level=options.level, width=options.width)
+        group = outside.read(options.path, labels=options.labels, exclude=options.exclude)
+        measured = measure_runs(
+            group, metric=options.metric, level=options.level, width=options.width
+        )
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     try:
-        page = write(found, options.out)
+        page = write(measured, options.out)
     except OSError as error:
         parser.exit(2, f"{options.out}: cannot write there ({error}); choose another --out\n")
-    print(runs.source, *runs.notes, "", *sentences(found), "", f"written: {page}", sep="\n")
+    print(group.source, *group.notes, "", *interpret(measured), "", f"written: {page}", sep="\n")
 
 
 if __name__ == "__main__":

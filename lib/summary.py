@@ -1,40 +1,77 @@
-"""All measures of scores and predictions of one group, as statistics of run weights.
+"""All measures of one group: what each is, and its statistic of run weights.
 
 One list, so that notebooks, tables and reports mean the same by the same name.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from lib import measures, resampling
 from lib.resampling import Interval, Statistic
 
-#: measure → (granularity, what it is, in words); ``BOUNDS`` has what each can be
-MEANING = {
-    "mean": ("performance", "mean score"),
-    "sd": ("performance", "standard deviation of the score (ddof 1)"),
-    "distribution_sd": ("performance", "SD of accuracy without the noise of the test set"),
-    "disagreement": ("prediction", "share of examples that two runs answer differently"),
-    "kappa": ("prediction", "1 − Fleiss' kappa: disagreement beside what chance would give"),
-    "jsd": ("prediction", "Jensen-Shannon divergence of two runs' probabilities (nats)"),
-    "con": ("prediction", "share of examples that two runs answer alike"),
-    "ccon": ("prediction", "share of examples that two runs both answer right"),
-    "wrong_differently": ("prediction", "share of examples that two runs get wrong differently"),
-}
+
+class Measure(NamedTuple):
+    """What a measure is, in words; what it can be; whether its interval is wanted as a share of it,
+    so that one can ask how many runs that takes; and what it is called in figures.
+    """
+
+    granularity: str
+    meaning: str
+    bounds: tuple[float, float] = (0.0, 1.0)
+    relative: bool = True
+    label: str = ""
 
 
-BOUNDS = {
-    "mean": (-1.0, 1.0),
-    "sd": (0.0, 1.0),
-    "distribution_sd": (0.0, 1.0),
-    "disagreement": (0.0, 1.0),
-    "kappa": (0.0, np.inf),
-    "jsd": (0.0, float(np.log(2))),
-    "con": (0.0, 1.0),
-    "ccon": (0.0, 1.0),
-    "wrong_differently": (0.0, 1.0),
+def _representation(label: str) -> Measure:
+    meaning = f"{label} distance of two runs' representations"
+    return Measure("representation", meaning, (0.0, np.inf), label=label)
+
+
+MEASURES = {
+    "failed": Measure("performance", "share of failed runs", relative=False),
+    "mean": Measure("performance", "mean score", (-1.0, 1.0), relative=False),
+    "sd": Measure("performance", "standard deviation of the score (ddof 1)", label="SD"),
+    "iqm": Measure("performance", "mean of the middle half of the scores", (-1.0, 1.0), False),
+    "range": Measure("performance", "best minus worst score", (0.0, 2.0), False),
+    "best": Measure("performance", "best score", (-1.0, 1.0), False),
+    "distribution_sd": Measure("performance", "SD of accuracy without the noise of the test set"),
+    "disagreement": Measure(
+        "prediction", "share of examples that two runs answer differently", label="disagreement"
+    ),
+    "kappa": Measure(
+        "prediction",
+        "1 − Fleiss' kappa: disagreement beside what chance would give",
+        (0.0, np.inf),
+        label="1 − kappa",
+    ),
+    "jsd": Measure(
+        "prediction",
+        "Jensen-Shannon divergence of two runs' probabilities (nats)",
+        (0.0, float(np.log(2))),
+        label="JSD",
+    ),
+    "con": Measure("prediction", "share of examples that two runs answer alike", relative=False),
+    "ccon": Measure(
+        "prediction", "share of examples that two runs both answer right", relative=False
+    ),
+    "wrong_differently": Measure(
+        "prediction", "share of examples that two runs get wrong differently"
+    ),
+    "difference": Measure(
+        "prediction", "mean absolute difference of two runs' predictions, in SDs", (0.0, np.inf)
+    ),
+    "cka": _representation("CKA (debiased)"),
+    "cka_biased": _representation("CKA (biased)"),
+    "op": _representation("OP"),
+    "svcca": _representation("SVCCA (99 % variance)"),
+    "svcca_published": _representation("SVCCA (published rule)"),
 }
+#: Representation measures that studies and reports look at; the others are variants of these.
+REPRESENTATION = ("svcca", "op", "cka")
+#: One measure or more of each granularity, in the order of the figures.
+STUDIED = ("sd", "disagreement", "kappa", "jsd", *REPRESENTATION)
 
 
 def pair_statistic(distances: np.ndarray) -> Statistic:
@@ -49,7 +86,7 @@ def statistics_of(
     probabilities: np.ndarray | None = None,
     labels: np.ndarray | None = None,
 ) -> dict[str, Statistic]:
-    """Every measure that the given arrays allow, by the names of ``MEANING``.
+    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``.
 
     Parameters
     ----------
@@ -62,6 +99,7 @@ def statistics_of(
     if scores is not None:
         found["mean"] = partial(resampling.run_means, np.asarray(scores, float))
         found["sd"] = partial(resampling.root_pair_means, resampling.half_squares(scores))
+        found["iqm"] = measures.interquartile_mean_statistic(scores)
     if predictions is not None:
         if labels is not None:
             correct = predictions == labels
@@ -89,7 +127,7 @@ def interval_of(
     The SD of scores has its chi-square interval, which needs the scores themselves; everything
     else is resampled, for which their number is enough.
     """
-    low, high = BOUNDS[name]
+    low, high = MEASURES[name].bounds
     if name == "sd":
         found = resampling.sd_interval(scores_or_runs, level=level)
         return found._replace(low=max(found.low, low), high=min(found.high, high))

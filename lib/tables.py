@@ -12,7 +12,6 @@ import dataclasses
 import json
 import shutil
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -216,66 +215,6 @@ def group_labels(name: str) -> dict[str, str]:
         labels[group] = group if is_union else ", ".join(word.strip() for word in words)
     repeated = [label for label in labels.values() if list(labels.values()).count(label) > 1]
     return {group: group if label in repeated else label for group, label in labels.items()}
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the runs of a group said: logits (S, N, C), gold labels (N,), run table (S rows)."""
-
-    logits: np.ndarray
-    labels: np.ndarray
-    runs: pd.DataFrame
-
-    @property
-    def predictions(self) -> np.ndarray:
-        """(S, N) class labels."""
-        return self.logits.argmax(-1)
-
-
-def outputs(root: Path) -> Outputs:
-    """Logits (as float32), gold labels and run table of a group, as stored in its folder."""
-    examples = pd.read_parquet(root / "examples.parquet")
-    table = pd.read_parquet(root / "runs.parquet")
-    flat = pd.read_parquet(root / "logits.parquet").filter(like="logit_").to_numpy(np.float32)
-    logits = flat.reshape(len(table), len(examples), -1)
-    return Outputs(logits, examples["label"].to_numpy(), table)
-
-
-def finite_outputs(name: str) -> tuple[dict[str, Outputs], list[str]]:
-    """By label, the groups of which at least two runs have finite outputs, and notes on the others.
-
-    Runs whose logits are not finite (diverged) are left out of their group; the column ``row`` of
-    the run table holds the number that a run has in the group's other tables.
-    """
-    found, notes = {}, []
-    for group, label in group_labels(name).items():
-        said = outputs(paths.results(name) / group)
-        finite = np.isfinite(said.logits).all((1, 2))
-        if not finite.all():
-            notes.append(f"{label}: {int((~finite).sum())} diverged runs have no predictions")
-        if finite.sum() >= 2:
-            table = said.runs[finite].rename_axis("row").reset_index()
-            found[label] = Outputs(said.logits[finite], said.labels, table)
-    if not found:
-        raise ValueError(f"{name}: no group has two runs whose outputs are finite")
-    return found, notes
-
-
-def classifiers(name: str) -> tuple[dict[str, Outputs], list[str]]:
-    """Those of ``finite_outputs`` whose runs choose between classes, and notes on the others."""
-    every, notes = finite_outputs(name)
-    found = {label: said for label, said in every.items() if said.logits.shape[-1] > 1}
-    if not found:
-        raise ValueError(f"{name}: all groups are regression; there are no classes to compare")
-    rest = [f"{label}: regression, no classes to compare" for label in every if label not in found]
-    return found, notes + rest
-
-
-def distance_matrix(frame: pd.DataFrame, n_runs: int) -> np.ndarray:
-    """(S, S) symmetric matrix, zero diagonal, from rows ``run_a``, ``run_b``, ``distance``."""
-    matrix = np.zeros((n_runs, n_runs))
-    matrix[frame["run_a"], frame["run_b"]] = frame["distance"]
-    return matrix + matrix.T
 
 
 def read_sample(name: str) -> tuple[np.ndarray, str]:

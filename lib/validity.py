@@ -9,15 +9,18 @@ Arrays: S runs, L layers; distances are (L, S, S), symmetric, of one measure.
 
 import itertools
 import math
+from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from lib import resampling
-from lib.comparison import Comparison, difference
+from lib.comparison import Comparison, adjust, difference
 from lib.resampling import Interval, pair_means
+from lib.summary import STUDIED
 
 #: Layers in three equal parts, from the embeddings up.
 BANDS = ("bottom", "middle", "top")
@@ -123,6 +126,26 @@ def pair_agreement(
     return PairAgreement(found.value, found.low, found.high, float(p))
 
 
+def pair_agreements(
+    groups: Mapping[Hashable, Mapping[str, np.ndarray]], *, level: float = 0.95
+) -> pd.DataFrame:
+    """``pair_agreement`` of every two measures of every group: a row each.
+
+    ``group, a, b, value, low, high, p``, and ``adjusted``, Holm's p over the whole table.
+
+    Parameters
+    ----------
+    groups : by any name, distances (S, S) by measure
+    """
+    rows = [
+        (group, a, b, *pair_agreement(pairs[a], pairs[b], level=level))
+        for group, pairs in groups.items()
+        for a, b in itertools.combinations(pairs, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["group", "a", "b", *PairAgreement._fields])
+    return table.assign(adjusted=adjust(table["p"].to_numpy()))
+
+
 def depth_trend(distances: np.ndarray, *, level: float = 0.95) -> Interval:
     """Spearman's rank correlation of a measure with the layer's number; intervals resample runs.
 
@@ -188,6 +211,36 @@ def separation(
     p = float((np.abs(drawn) >= abs(found.value) - 1e-12).mean())
     means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
     return Separation(*means, found._replace(p=p))
+
+
+def separations(
+    layers: Mapping[str, np.ndarray],
+    failed: np.ndarray,
+    parts: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """``separation`` by every measure: a row a measure and part of the layers.
+
+    ``measure, layers, failed, successful, value, low, high, p``: the two mean distances, and failed
+    minus successful with its interval.
+
+    Parameters
+    ----------
+    layers : by measure, distances (L, S, S)
+    failed : (S,) booleans
+    parts : (L,) the part that each layer belongs to, for example ``bands``; default: each layer by
+        itself, by its number
+    """
+    parts = 1 + np.arange(len(next(iter(layers.values())))) if parts is None else parts
+    rows = []
+    for measure, distances in layers.items():
+        for part in dict.fromkeys(parts):
+            kinds = separation(distances[parts == part], failed, level=level)
+            numbers = kinds.failed, kinds.successful, *kinds.difference[:4]
+            rows.append((measure, part, *numbers))
+    columns = ["measure", "layers", "failed", "successful", "value", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 class Between(NamedTuple):
@@ -277,3 +330,11 @@ def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
     if not (np.diff(doses) > 0).all():
         raise ValueError(f"doses = {doses}; expected increasing ones")
     return float(stats.kendalltau(doses, values).statistic), bool((np.diff(values) > 0).all())
+
+
+def top_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of ``lib.perturbations``, the rows of studied measures at the last layer of each
+    job, and those of measures without layers, whose layer is negative.
+    """
+    top = table["layer"] == table.groupby("job")["layer"].transform("max")
+    return table[(top | (table["layer"] < 0)) & table["measure"].isin(STUDIED)]

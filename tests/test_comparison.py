@@ -181,12 +181,12 @@ def test_nothing_is_said_about_relative_widths_of_agreements():
 
 def test_statistics_follow_from_what_is_given():
     predictions, labels = runs(4)
-    assert list(summary.statistics_of(scores=np.arange(4.0))) == ["mean", "sd"]
+    assert list(summary.statistics_of(scores=np.arange(4.0))) == ["mean", "sd", "iqm"]
     both = summary.statistics_of(predictions=predictions, labels=labels)
     assert {"disagreement", "kappa", "con", "ccon", "distribution_sd"} == set(both)
     assert "wrong_differently" in summary.statistics_of(
         predictions=predictions % 3, labels=labels + 1
     )
-    assert set(both) < set(summary.MEANING)
+    assert set(both) < set(summary.MEASURES)
     plain = resampling.interval(both["ccon"], 4).value
     assert plain == pytest.approx(measures.consistency(predictions, labels).ccon)

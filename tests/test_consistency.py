@@ -32,16 +32,16 @@ def test_released_bootstrap_by_loops():
     """nb 10: draw seeds with replacement, sort, mean over pairs of positions, SD with ddof 0."""
     rng, draw = np.random.default_rng(0), random.Random(0)
     scores, predictions, matrices = group(rng)
-    jsd = matrices.pop("jsd")
-    found = consistency.published_statistics(scores, predictions, jsd, matrices)
+    apart = measures.pairwise_disagreement(predictions)
+    pairs = {"disagreement": apart, **matrices}
+    found = consistency.published_statistics(scores, pairs, predictions.shape[1])
     drawn = [sorted(draw.choices(range(10), k=10)) for _ in range(5)]
     weights = weights_of(drawn, 10)
-    apart = measures.pairwise_disagreement(predictions)
     for row, rows in enumerate(drawn):
-        pairs = list(itertools.combinations(rows, 2))
+        drawn_pairs = list(itertools.combinations(rows, 2))
         assert found["sd"](weights)[row] == pytest.approx(np.std(scores[rows]))
-        for name, matrix in {"jsd": jsd, "disagreement": apart, **matrices}.items():
-            expected = np.mean([0.0 if a == b else matrix[a, b] for a, b in pairs])
+        for name, matrix in pairs.items():
+            expected = np.mean([0.0 if a == b else matrix[a, b] for a, b in drawn_pairs])
             assert found[name](weights)[row] == pytest.approx(expected)
         kappa = measures.fleiss_kappa(predictions[rows], as_published=True)
         assert found["kappa"](weights)[row] == pytest.approx(1 - kappa)
@@ -50,8 +50,9 @@ def test_released_bootstrap_by_loops():
 def test_published_kappa_correlates_as_disagreement_does():
     rng = np.random.default_rng(1)
     scores, predictions, matrices = group(rng)
-    jsd = matrices.pop("jsd")
-    found = consistency.published_statistics(scores, predictions, jsd, matrices)
+    apart = measures.pairwise_disagreement(predictions)
+    pairs = {"disagreement": apart, **matrices}
+    found = consistency.published_statistics(scores, pairs, predictions.shape[1])
     table = consistency.bootstrap_correlations(found, 10)
     assert table.loc["kappa", "disagreement"] == pytest.approx(1)
     assert np.allclose(table["kappa"], table["disagreement"])

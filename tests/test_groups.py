@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import groups, paths, provenance, scoring, tables
+from lib import groups, paths, provenance, run_group, scoring, tables
+from lib.run_group import RunGroup
 
 COMMITTED = sorted(path.parent for path in paths.COMMITTED.glob("*/*/logits.parquet"))
 #: Some of the groups, always the same ones until groups are added.
@@ -28,8 +29,8 @@ def test_measures_made_again_are_the_committed_ones(folder):
 
 def test_scores_of_all_committed_runs_are_those_of_their_logits():
     for folder in COMMITTED:
-        stored = tables.outputs(folder)
-        again = groups.score_runs(stored.runs, stored.logits, stored.labels)
+        stored = run_group.read(folder)
+        again = run_group.score_runs(stored).runs
         pd.testing.assert_frame_equal(again, stored.runs, check_exact=False, rtol=1e-12)
 
 
@@ -80,15 +81,21 @@ def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypat
     assert [path.name for path in stored.parent.iterdir()] == ["group"]
 
 
+def scored(table, logits, labels):
+    """The run table with its scores made again."""
+    ids = np.arange(len(labels))
+    group = RunGroup.of_logits(logits, runs=table, example_ids=ids, labels=labels)
+    return run_group.score_runs(group).runs
+
+
 def test_scores_that_need_the_questions_are_kept():
     """Of what is scored by question only the rows are stored, not which belong together."""
     rng = np.random.default_rng(0)
     labels, logits = np.arange(40) % 2, rng.normal(size=(2, 40, 2)).astype(np.float32)
     columns = {"status": "ok", "metric": "pick-f1", "score": 0.77, "accuracy": 0.0, "majority": 0.0}
     others = json.dumps({"f1": 0.0, "pick-em": 0.5})
-    again = groups.score_runs(
-        pd.DataFrame([{**columns, "other_scores": others}] * 2), logits, labels
-    )
+    table = pd.DataFrame([{**columns, "other_scores": others}] * 2)
+    again = scored(table, logits, labels)
     for run, own in zip(again.to_dict("records"), logits, strict=True):
         expected = scoring.judge(labels, own, "f1")
         assert run["score"] == 0.77
@@ -110,7 +117,7 @@ def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
             "other_scores": "{}",
         }
     )
-    again = groups.score_runs(table, logits, labels)
+    again = scored(table, logits, labels)
     assert again["score"].iloc[0] == pytest.approx(1) and np.isnan(again["score"].iloc[1])
     assert list(again["status"]) == ["ok", "diverged"] and again["accuracy"].isna().all()
 
@@ -120,7 +127,7 @@ def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
     [
         (["--again", "reference-standart"], "did you mean reference-standard"),
         ([], "name one configuration"),
-        (["quick", "theory"], "name one configuration"),
+        (["quick", "--again"], "name one configuration"),
         (["quik"], "did you mean quick"),
     ],
 )

@@ -71,7 +71,7 @@ def fake_group(
 
 def write(name, *made):
     for group in made:
-        frames = groups.tables_of(group, groups.MEASURES)
+        frames = groups.tables_of(group)
         folder = group[0].record["setting_id"]
         tables.save_tables(name, folder, frames, groups.sample_vectors(group))
 

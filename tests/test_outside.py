@@ -110,7 +110,7 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_runs(name, tmp_path):
     runs = read(FORMATS[name](tmp_path))
-    assert (runs.names, runs.examples, runs.classes) == (NAMES, IDS, ["0", "1", "2"])
+    assert (runs.names, runs.example_ids, runs.classes) == (NAMES, IDS, ["0", "1", "2"])
     assert np.array_equal(runs.predictions, CODES) and np.array_equal(runs.labels, GOLD)
     assert runs.predictions.dtype.kind == runs.labels.dtype.kind == "i"
     if "logits" in name or name == "trainer":
@@ -124,7 +124,7 @@ def test_every_format_gives_the_same_runs(name, tmp_path):
     else:
         assert runs.probabilities is None
     if name in ("npz logits", "trainer"):
-        assert np.array_equal(np.stack(runs.representations), STATES)
+        assert np.array_equal(np.stack(runs.representations["given"]), STATES)
     assert runs.source.startswith("3 runs on 12 examples")
 
 
@@ -134,7 +134,7 @@ def test_results_of_the_example_scripts(file, named, tmp_path):
     path = text_folder(tmp_path / "out", WORDS[CODES] if named else CODES, file)
     np.save(tmp_path / "gold.npy", WORDS[GOLD] if named else GOLD)
     runs = read(path, labels=tmp_path / "gold.npy")
-    assert runs.names == NAMES and runs.examples == [str(i) for i in range(N)]
+    assert runs.names == NAMES and runs.example_ids == [str(i) for i in range(N)]
     assert runs.classes == (sorted(WORDS) if named else ["0", "1", "2"])
     assert np.array_equal(runs.predictions, 2 - CODES if named else CODES)
     assert np.array_equal(runs.labels, 2 - GOLD if named else GOLD)
@@ -157,7 +157,7 @@ def test_names_that_look_missing_or_numeric_are_kept(tmp_path):
         "example,label,a,b\n007,NA,NA,None\n08,None,NA,None\n8,None,null,NA\n"
     )
     runs = read(tmp_path / "runs.csv")
-    assert runs.examples == ["007", "08", "8"] and runs.classes == ["NA", "None", "null"]
+    assert runs.example_ids == ["007", "08", "8"] and runs.classes == ["NA", "None", "null"]
     assert runs.labels.tolist() == [0, 1, 1]
 
 
@@ -165,7 +165,7 @@ def test_class_numbers_with_gaps_keep_their_names_and_numeric_order(tmp_path):
     (tmp_path / "runs.csv").write_text("label,a,b\n-1,-1,2\n10,2,10\n")
     runs = read(tmp_path / "runs.csv")
     assert runs.classes == ["-1", "2", "10"] and runs.predictions.tolist() == [[0, 1], [1, 2]]
-    assert runs.examples == ["1", "2"]
+    assert runs.example_ids == ["1", "2"]
     assert any(note == "Predicted, but never a gold label: 2." for note in runs.notes)
 
 
@@ -203,7 +203,7 @@ def test_scores_beside_binary_labels_are_noted(tmp_path):
 def test_wide_and_long_agree(tmp_path):
     wide = read(save(wide_table(), tmp_path / "wide.csv"))
     long = read(save(long_table(), tmp_path / "long.csv"))
-    for name in ("names", "predictions", "labels", "classes", "examples"):
+    for name in ("names", "predictions", "labels", "classes", "example_ids"):
         assert np.array_equal(getattr(wide, name), getattr(long, name)), name
 
 
@@ -216,8 +216,8 @@ def test_the_order_of_rows_of_a_long_table_changes_nothing(seed, kind, tmp_path_
     shuffled = table.sample(frac=1, random_state=seed)
     runs = read(save(shuffled, path))
     assert runs.names == NAMES
-    assert runs.examples == list(dict.fromkeys(shuffled["example"]))
-    order = [runs.examples.index(name) for name in IDS]
+    assert runs.example_ids == list(dict.fromkeys(shuffled["example"]))
+    order = [runs.example_ids.index(name) for name in IDS]
     assert np.array_equal(runs.predictions[:, order], CODES)
     assert np.array_equal(runs.labels[order], GOLD)
     if kind:
@@ -235,12 +235,16 @@ def test_folders_in_another_order_are_aligned_by_id(tmp_path):
     )
     runs = read(path)
     assert np.array_equal(runs.logits, LOGITS) and np.array_equal(runs.labels, GOLD)
-    assert np.array_equal(np.stack(runs.representations), STATES)
+    assert np.array_equal(np.stack(runs.representations["given"]), STATES)
 
 
 def test_widths_of_representations_may_differ(tmp_path):
     runs = read(trainer_folder(tmp_path, hidden_states=[STATES[0], STATES[1], STATES[2][..., :3]]))
-    assert [array.shape for array in runs.representations] == [(2, N, 4), (2, N, 4), (2, N, 3)]
+    assert [array.shape for array in runs.representations["given"]] == [
+        (2, N, 4),
+        (2, N, 4),
+        (2, N, 3),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

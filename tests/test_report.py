@@ -9,8 +9,8 @@ from conftest import run_python
 
 from benchmarks.coverage import simulated_runs
 from lib import measures, outside, paths, report
-from lib.appraisal import appraise
-from lib.reading import sentences
+from lib.appraisal import measure_runs
+from lib.reading import interpret
 
 EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 
@@ -32,13 +32,13 @@ def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False
 
 
 def page_of(path, folder, **how):
-    made = appraise(outside.read(path), **how)
+    made = measure_runs(outside.read(path), **how)
     return made, report.write(made, folder).read_text()
 
 
 def test_values_are_those_of_the_measures(tmp_path):
     runs = outside.read(write_runs(tmp_path))
-    table = appraise(runs).table.set_index("measure")
+    table = measure_runs(runs).table.set_index("measure")
     apart = measures.instability(measures.pairwise_disagreement(runs.predictions))
     found = table.loc["disagreement"]
     assert (found["value"], found["low"], found["high"]) == pytest.approx(apart[:3])
@@ -68,7 +68,7 @@ def test_the_page_stands_alone_and_shows_every_measure(tmp_path):
     assert page.count("<svg") == len(report.figures(made)) == 4
     for measure in made.table["measure"].unique():
         assert f"<td>{measure}</td>" in page
-    for sentence in sentences(made):
+    for sentence in interpret(made):
         assert sentence.replace("’", "&#39;") in page.replace("&#39;", "’") or sentence in page
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S).lower().split()
     again = pd.read_csv(tmp_path / "out" / "measures.csv")
@@ -98,7 +98,7 @@ def test_every_kind_of_input_makes_a_page(tmp_path, how, present, absent):
     made, page = page_of(write_runs(tmp_path, **how), tmp_path / "out")
     found = set(made.table["measure"])
     assert present <= found and not absent & found
-    assert "In plain words" in page and sentences(made)
+    assert "In plain words" in page and interpret(made)
 
 
 def test_regression_has_scores_and_representations_only(tmp_path):
@@ -119,7 +119,7 @@ def test_runs_that_agree_on_everything(tmp_path):
     table.assign(label=[0, 1, 1, 1]).to_csv(tmp_path / "t.csv", index=False)
     made, page = page_of(tmp_path / "t.csv", tmp_path / "out")
     assert made.table.set_index("measure").loc["disagreement", "value"] == 0
-    assert "All runs have the same accuracy." in sentences(made) and "least stable" not in page
+    assert "All runs have the same accuracy." in interpret(made) and "least stable" not in page
 
 
 def test_all_runs_collapsed_to_one_class(tmp_path):
@@ -128,14 +128,14 @@ def test_all_runs_collapsed_to_one_class(tmp_path):
     table.assign(label=[0, 1, 0, 0]).to_csv(tmp_path / "t.csv", index=False)
     made, _ = page_of(tmp_path / "t.csv", tmp_path / "out")
     assert np.isnan(made.table.set_index("measure").loc["kappa", "value"])
-    assert any("3 of 3 runs failed" in sentence for sentence in sentences(made))
+    assert any("3 of 3 runs failed" in sentence for sentence in interpret(made))
 
 
 def test_the_reading_says_what_the_example_shows():
-    reading = " ".join(sentences(appraise(outside.read(EXAMPLE))))
+    reading = " ".join(interpret(measure_runs(outside.read(EXAMPLE))))
     assert "answer 37.3 [28.2, 47.8] % of the 1000 examples differently" in reading
     assert "1 of 5 runs failed" in reading and "seed1" in reading
-    without = sentences(appraise(outside.read(EXAMPLE, exclude=["seed1"])))
+    without = interpret(measure_runs(outside.read(EXAMPLE, exclude=["seed1"])))
     said = " ".join(without)
     assert "None of the 4 runs read failed" in said and "With 4 runs" in said
     assert "seed1 was left out as asked" in said
@@ -150,7 +150,7 @@ def test_a_spread_below_the_floor_is_called_that(tmp_path):
         f"s{k}": np.where(np.isin(np.arange(200), w), 1 - gold, gold) for k, w in enumerate(wrong)
     }
     pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
-    said = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    said = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
     assert "cannot be told from 0 with these runs" in said and "[0.000, 0.000]" not in said
 
 
@@ -160,10 +160,10 @@ def test_a_run_in_another_order_is_pointed_out(tmp_path):
     logits, gold = simulated_runs(6, 300, rng)
     runs = {f"s{k}": (row > 0).astype(int) for k, row in enumerate(logits)}
     pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
-    plain = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    plain = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
     runs["s3"] = rng.permutation(runs["s3"])
     pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
-    shuffled = " ".join(sentences(appraise(outside.read(tmp_path / "t.csv"))))
+    shuffled = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
     assert "in another order?" not in plain
     assert "s3 differs from the other runs on" in shuffled
 
@@ -171,7 +171,7 @@ def test_a_run_in_another_order_is_pointed_out(tmp_path):
 @pytest.mark.parametrize(("n_runs", "level"), [(2, 0.95), (3, 0.95), (4, 0.99), (5, 0.999)])
 def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
     runs = outside.read(write_runs(tmp_path, n_runs=n_runs, n_classes=2))
-    table = appraise(runs, level=level).table.set_index("measure")
+    table = measure_runs(runs, level=level).table.set_index("measure")
     for name in ("disagreement", "con", "ccon", "mean", "failed", "distribution_sd", "sd"):
         low, high = table.loc[name, ["low", "high"]]
         assert np.isnan(low) or ((low >= 0 or name == "mean") and high <= 1), name
@@ -184,12 +184,12 @@ def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
 )
 def test_a_metric_that_does_not_fit_is_named(metric, message):
     with pytest.raises(ValueError, match=message):
-        appraise(outside.read(EXAMPLE), metric=metric)
+        measure_runs(outside.read(EXAMPLE), metric=metric)
 
 
 def test_f1_needs_two_classes(tmp_path):
     with pytest.raises(ValueError, match="needs two classes, not 3"):
-        appraise(outside.read(write_runs(tmp_path)), metric="f1")
+        measure_runs(outside.read(write_runs(tmp_path)), metric="f1")
 
 
 def test_command_line_writes_and_refuses(tmp_path):

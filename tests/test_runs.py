@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import config, groups, measures, paths, reference, runs, scoring, tables
+from lib import config, groups, measures, paths, reference, run_group, runs, scoring, tables
 from lib.config import Setting
+from lib.run_group import RunGroup
 from lib.runs import Run
 
 
@@ -106,13 +107,13 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
     made = groups.tables_of(group, ["cka", "op"])
     tables.save_tables("demo", "demo", made, groups.sample_vectors(group))
-    said = tables.outputs(paths.results("demo") / "demo")
-    logits, labels, table = said.logits, said.labels, said.runs
+    stored = run_group.read(paths.results("demo") / "demo")
+    logits, labels, table = stored.logits, stored.labels, stored.runs
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected, atol=2e-3)
     assert (labels == group[0].labels).all() and len(table) == 5
-    distances = tables.read("demo", "distances").query("measure == 'op' and pooling == 'mean'")
-    matrix = tables.distance_matrix(distances[distances["layer"] == 2], 5)
+    matrix = stored.distances["op", "mean"][2]
+    assert list(stored.layers["mean"]) == [0, 1, 2]
     direct = measures.representation_distances([run.mean for run in group], ["op"])["op"][2]
     np.testing.assert_allclose(matrix, direct, atol=1e-15)
     summary = tables.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
@@ -129,9 +130,8 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     again = measures.instability(measures.pairwise_disagreement(logits.argmax(-1))).value
     committed = tables.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
     assert again == committed["value"]
-    assert distances["layer"].min() == 0
-    first = tables.read("demo", "distances").query("pooling == 'first'")
-    assert first["layer"].min() == 1, "position 0 of the embeddings is the same for all examples"
+    # Position 0 of the embeddings is the same for all examples.
+    assert list(stored.layers["first"]) == [1, 2]
 
 
 def test_a_diverged_run_is_counted_but_not_averaged():
@@ -330,20 +330,17 @@ def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
 def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     """A collapsed regression has no correlation; its group still has a mean and an SD."""
     group = [make_run(seed) for seed in range(4)]
-    table = groups.tables_of(group, ["op"])
-    frame = table["runs"].copy()
-    frame.loc[2, "score"] = np.nan
-    logits = np.stack([run.logits for run in group])
-    found = groups.measure_table(frame, logits, group[0].labels, table["distances"])
-    rows = found.query("subset == 'all'").set_index("measure")
+    whole = RunGroup.of_runs(group)
+    whole.runs.loc[2, "score"] = np.nan
+    rows = groups.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
 
 
 def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
     """30 examples in 8 dimensions: chance is below 1 for all but the debiased CKA."""
-    _, rows = groups.distance_tables([make_run(seed) for seed in range(5)], ["cka", "op"])
-    assert (rows["subset"] == "chance").all()
+    rows = groups.tables_of([make_run(seed) for seed in range(5)], ["cka", "op"])["measures"]
+    rows = rows.query("subset == 'chance'")
     chance = rows.groupby("measure")["value"].mean()
     assert chance["cka"] == pytest.approx(1, abs=0.05)
     assert 0.3 < chance["op"] < 0.9

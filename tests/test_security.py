@@ -27,7 +27,7 @@ import yaml
 from conftest import copy_project, environment_of, run_python
 
 from lib import archives, grids, outside, paths, report, runs
-from lib.appraisal import appraise
+from lib.appraisal import measure_runs
 from lib.config import Setting
 from lib.errors import AssetError
 
@@ -490,7 +490,7 @@ def test_names_in_a_page_are_text(tmp_path):
     folder = tmp_path / "<u>theirs<"
     folder.mkdir()
     table.assign(label=gold).to_csv(folder / "t.csv", index=False)
-    made = appraise(outside.read(folder / "t.csv"))
+    made = measure_runs(outside.read(folder / "t.csv"))
     page = report.write(made, tmp_path / "out").read_text()
     for tag in ("<script", "<img", "onerror=alert(1)>", "</title><b>", "<i>", "<u>"):
         assert tag not in page, tag

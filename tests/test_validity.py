@@ -3,10 +3,11 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from lib import resampling, validity
+from lib import resampling, run_group, validity
 
 
 def distances(rng, shape=(), n_runs=6, spread=1.0):
@@ -212,3 +213,48 @@ def test_pair_agreement_with_too_few_runs_or_equal_distances_has_no_p():
     assert np.isnan(few.p) and np.isnan(few.low)
     equal = validity.pair_agreement(distances(rng, n_runs=6), 1 - np.eye(6))
     assert np.isnan(equal.p) and np.isnan(equal.value)
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return run_group.load("reference")[0]
+
+
+def test_agreements_of_all_groups_are_corrected_together(groups):
+    some = {
+        label: {m: group.pairs("mean")[m] for m in ("disagreement", "jsd", "cka")}
+        for label, group in list(groups.items())[:2]
+    }
+    table = validity.pair_agreements(some)
+    assert len(table) == 2 * 3
+    for row in table.itertuples():
+        found = validity.pair_agreement(some[row.group][row.a], some[row.group][row.b])
+        assert (row.value, row.p) == (found.value, found.p)
+    smallest = table["p"].idxmin()
+    assert table.loc[smallest, "adjusted"] == pytest.approx(min(1, 6 * table.loc[smallest, "p"]))
+
+
+def test_separations_are_those_of_each_part(groups):
+    group = max(groups.values(), key=lambda one: min(one.failed.sum(), (~one.failed).sum()))
+    layers, failed = group.layer_distances("mean"), group.failed
+    table = validity.separations(layers, failed).set_index(["measure", "layers"])
+    n_layers = len(layers["op"])
+    assert len(table) == n_layers * len(layers)
+    found = validity.separation(layers["op"][-1], failed)
+    row = table.loc["op", n_layers]
+    assert (row["failed"], row["successful"]) == (found.failed, found.successful)
+    assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
+    whole = validity.separations(layers, failed, np.array(["all"] * n_layers))
+    whole = whole.set_index("measure")
+    assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())
+
+
+def test_the_last_layer_of_each_job():
+    table = pd.DataFrame(
+        {
+            "job": ["a", "a", "a", "b", "b", "b"],
+            "layer": [-1, 1, 2, -1, 1, 1],
+            "measure": ["sd", "cka", "cka", "jsd", "op", "cka_biased"],
+        }
+    )
+    assert validity.top_layer(table).index.tolist() == [0, 2, 3, 4]

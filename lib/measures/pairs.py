@@ -185,7 +185,8 @@ def _cka(debiased: bool, factors: list[Factor], backend: Backend, precision: str
 
 
 RULES = {"svcca": "by_variance", "svcca_published": "by_singular_sum"}
-MEASURES = {
+#: By representation measure, what is made of the factors of all runs.
+ENGINES = {
     **{name: partial(_svcca, rule) for name, rule in RULES.items()},
     "op": _op,
     "cka": partial(_cka, True),

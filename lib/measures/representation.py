@@ -28,9 +28,9 @@ from functools import partial
 import numpy as np
 
 from lib.measures.factors import backend_for, factorise
-from lib.measures.pairs import MEASURES, RULES
+from lib.measures.pairs import ENGINES, RULES
 
-NAMES = tuple(MEASURES)
+NAMES = tuple(ENGINES)
 #: A measure is warned of where a pair with shuffled examples is closer than this.
 SATURATED = 0.9
 # BLAS has one number of threads for the whole process: calls from several threads take turns.
@@ -183,7 +183,7 @@ def _compare(
             if len(usable) < 2:
                 continue
             for name in measures:
-                measure = MEASURES[name]([factors[i] for i in usable], backend, precision, pool)
+                measure = ENGINES[name]([factors[i] for i in usable], backend, precision, pool)
                 found = measure.distances()
                 remarks += [
                     (UserWarning, f"run {usable[i]}, layer {layer}: a single example differs from "

@@ -1,4 +1,4 @@
-"""Known differences: noise in doses, unions of settings, fewer examples."""
+"""Models that differ in known ways: noise in doses, unions of settings, fewer examples."""
 
 import dataclasses
 
@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import known, measures, tuned, validity
+from lib import measures, perturbations, tuned, validity
 from lib.inputs import prepare_inputs
+from lib.measures.representation import NAMES
 from lib.seeds import Seeds
 
 
@@ -18,13 +19,18 @@ def models(inputs):
     return tuned.models_of(inputs, seeds, trained=False)
 
 
+def measured(models, data):
+    """What models answer, with distances between their representations."""
+    return perturbations.outputs_of(models, data.evaluation).with_distances(NAMES)
+
+
 def drawn(seed):
     return torch.Generator().manual_seed(seed)
 
 
 def test_noise_has_the_size_of_its_dose_and_one_direction(models):
     before = dict(models[0].named_parameters())
-    small, large = (known.add_noise(models[0], dose, drawn(1)) for dose in (0.01, 0.1))
+    small, large = (perturbations.add_noise(models[0], dose, drawn(1)) for dose in (0.01, 0.1))
     for (name, a), b in zip(small.named_parameters(), large.parameters(), strict=True):
         first, second = a - before[name], b - before[name]
         assert torch.allclose(10 * first, second, atol=1e-4 * float(second.abs().max() + 1e-9)), (
@@ -34,12 +40,12 @@ def test_noise_has_the_size_of_its_dose_and_one_direction(models):
             size = first.square().mean().sqrt() / before[name].square().mean().sqrt()
             assert float(size) == pytest.approx(0.01, rel=0.05)
     assert not torch.equal(small.state_dict()[name], before[name]) or before[name].abs().max() == 0
-    again = known.add_noise(models[0], 0.0, drawn(1))
+    again = perturbations.add_noise(models[0], 0.0, drawn(1))
     assert all(torch.equal(w, before[n]) for n, w in again.named_parameters())
 
 
 def test_measures_of_copies_are_zero_without_noise_and_rise_with_it(models, data):
-    table = known.dose_table(models[:1], data.evaluation, [0.0, 0.05, 0.2], copies=3)
+    table = perturbations.dose_table(models[:1], data.evaluation, [0.0, 0.05, 0.2], copies=3)
     none = table[(table["dose"] == 0) & (table["measure"] != "kappa")]
     assert none["value"].abs().max() < 1e-6
     for key, part in table.groupby(["measure", "layer"]):
@@ -49,8 +55,8 @@ def test_measures_of_copies_are_zero_without_noise_and_rise_with_it(models, data
 
 
 def test_all_examples_are_the_examples(models, data):
-    said = known.Said.of(models, data.evaluation)
-    table = known.subsample_table(said, [1.0], 1, np.random.default_rng(0))
+    group = perturbations.outputs_of(models, data.evaluation)
+    table = perturbations.subsample_table(group, [1.0], 1, np.random.default_rng(0))
     assert np.allclose(table["value"], table["full"], equal_nan=True)
     of_pairs = table[~table["measure"].isin(["sd", "kappa"])]
     assert of_pairs["tau"].dropna().to_numpy() == pytest.approx(1)
@@ -58,33 +64,37 @@ def test_all_examples_are_the_examples(models, data):
 
 
 def test_values_are_those_of_the_measures(models, data):
-    said = known.Said.of(models, data.evaluation)
-    table = said.values().set_index(["measure", "layer"])["value"]
-    predictions = said.logits.argmax(-1)
-    scores = (predictions == said.labels).mean(1)
-    assert table["sd", known.NO_LAYER] == pytest.approx(measures.score_spread(scores))
+    group = measured(models, data)
+    table = perturbations.measure(group).set_index(["measure", "layer"])["value"]
+    predictions = group.logits.argmax(-1)
+    scores = (predictions == group.labels).mean(1)
+    assert table["sd", perturbations.NO_LAYER] == pytest.approx(measures.score_spread(scores))
     apart = measures.pairwise_disagreement(predictions)
     upper = np.triu_indices(4, 1)
-    assert table["disagreement", known.NO_LAYER] == pytest.approx(apart[upper].mean())
-    direct = measures.representation_distances(said.vectors, ["op"])["op"]
+    assert table["disagreement", perturbations.NO_LAYER] == pytest.approx(apart[upper].mean())
+    vectors = group.representations["mean"]
+    direct = measures.representation_distances(vectors, ["op"])["op"]
     assert table["op", 2] == pytest.approx(direct[2][upper].mean())
 
 
 def test_parts_are_of_the_named_rows(models, data):
-    noisy = [known.add_noise(model, 0.2, drawn(s)) for s, model in enumerate(models)]
-    said = known.Said.of(noisy, data.evaluation)
-    whole, rows = said.distances, [1, 4, 5, 7]
-    part = said.take(np.array(rows))
-    assert np.array_equal(part.logits, said.logits[:, rows])
-    assert np.array_equal(part.vectors[3], said.vectors[3][:, rows])
-    assert np.array_equal(part.labels, said.labels[rows])
-    assert not np.allclose(part.distances["op", 2], whole["op", 2]), "measured on the part"
+    noisy = [perturbations.add_noise(model, 0.2, drawn(s)) for s, model in enumerate(models)]
+    group, rows = measured(noisy, data), [1, 4, 5, 7]
+    part = perturbations.part_of(group, np.array(rows))
+    assert np.array_equal(part.logits, group.logits[:, rows])
+    vectors = part.representations["mean"][3]
+    assert np.array_equal(vectors, group.representations["mean"][3][:, rows])
+    assert np.array_equal(part.labels, group.labels[rows])
+    assert list(part.example_ids) == [group.example_ids[row] for row in rows]
+    assert not part.distances, "those of all examples are not the part's"
+    again = part.with_distances(NAMES).distances["op", "mean"]
+    assert not np.allclose(again[2], group.distances["op", "mean"][2])
 
 
 def test_models_of_different_encoders_are_farther_apart(tiny, models, data):
     """The second setting is the first with noise of one direction a setting in the embeddings."""
-    shifted = [known.add_noise(model, 0.3, drawn(5)) for model in models]
-    table = known.union_table({"plain": models, "shifted": shifted}, data.evaluation)
+    shifted = [perturbations.add_noise(model, 0.3, drawn(5)) for model in models]
+    table = perturbations.union_table({"plain": models, "shifted": shifted}, data.evaluation)
     rows = table[(table["layer"] >= 0) & table["measure"].isin(["op", "cka", "cka_biased"])]
     assert (rows["between"] > rows["within"]).all()
     assert rows["p"].max() < 0.1, "of 35 ways to halve eight models, one is this"
@@ -110,5 +120,5 @@ def test_halves_of_one_setting_are_no_two_settings():
 def test_trained_models_differ_by_their_seeds(tiny, data):
     inputs = prepare_inputs(dataclasses.replace(tiny, epochs=1))
     trained = tuned.models_of(inputs, [Seeds.of(0), Seeds.of(1)])
-    table = known.Said.of(trained, data.evaluation).values().set_index(["measure", "layer"])
+    table = perturbations.measure(measured(trained, data)).set_index(["measure", "layer"])
     assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()
