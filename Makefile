@@ -4,7 +4,6 @@
 SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
-PLAN ?= theory
 ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/40_* notebooks/41_* notebooks/42_* notebooks/5* notebooks/6*)
 
 ifndef PY
@@ -30,18 +29,17 @@ SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
-THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign theory theory-campaign bounds bounds-worst bench-measures \
+.PHONY: run status verify bundle test test-faults test-slurm lint format figures campaign bounds bounds-worst bench-measures \
 	bench-finetune bench-bounds bench-engine coverage costs lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
+run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|theory|path.yaml|paper/STUDY] [PROFILE=local]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
-status: $(READY)  ## runs done, failed and missing of each setting, and the time left: make status [CONFIG=…]
+status: $(READY)  ## what is done, failed and missing, and the time left: make status [CONFIG=…]
 	$(PY) -m lib.progress $(call quoted,$(CAMPAIGN)) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
@@ -67,7 +65,7 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 	for nb in $(ANALYSIS); do $(PY) -m papermill -k python3 --no-progress-bar $$nb $$nb || exit 1; done
 	$(PY) -m lib.provenance clean $(ANALYSIS)
 
-campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
+campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [BUNDLE=folder] [COMMIT=1]
 ifdef BUNDLE
 	+COMPENDIUM_BUNDLE=$(call quoted,$(BUNDLE)) $(PY) -m lib.campaign $(call quoted,$(CAMPAIGN)) --device $(call quoted,$(CAMPAIGN_DEVICE)) $(ARGS) $(DRY)
 else
@@ -80,12 +78,6 @@ verify: $(READY)  ## train a random sample of the committed runs again and compa
 
 bundle: $(READY)  ## what a campaign needs on a machine without network: make bundle BUNDLE=folder [ARGS=--wheels]
 	$(PY) -m lib.bundle pack $(call quoted,$(CAMPAIGN)) $(call quoted,$(BUNDLE)) $(ARGS)
-
-theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
-	+$(THEORY) $(ARGS) $(DRY)
-
-theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
-	$(PY) -m lib.theory promote $(call quoted,$(PLAN))
 
 bench-measures: $(READY)  ## the measures against other implementations, about 6 minutes on a quiet machine
 	$(PY) tests/bench_measures.py $(ARGS)

@@ -97,11 +97,16 @@ class Job:
     kind: str
     parameters: dict[str, Any]
 
+    @property
+    def spec(self) -> Kind:
+        """What its kind runs and writes."""
+        return KINDS[self.kind]
+
     def made_with(self, values: Mapping[str, Any]) -> bool:
         """Whether these are its parameters; one that is not among them had its default."""
         return all(
             self.parameters.get(name, known.default) == values.get(name, known.default)
-            for name, known in parameters.declared(KINDS[self.kind].notebook).items()
+            for name, known in parameters.declared(self.spec.notebook).items()
             if name not in _GIVEN
         )
 
