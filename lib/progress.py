@@ -140,7 +140,7 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
     """
     reference = paths.reference_of(plan.name)
     if isinstance(plan, JobList):
-        return {job.name: job for job in plan.jobs if has_job(reference, job)}
+        return {name: job for name, job in plan.groups.items() if has_job(reference, job)}
     settings = {setting.id: setting for setting in plan.settings}
     root, labels = paths.results(reference), [s.label for s in plan.seeds]
     found = {}
@@ -175,9 +175,10 @@ def _all_current(
 
 def standing_of_jobs(plan: JobList) -> pd.DataFrame:
     """A row a job: whether the results and the reference hold it, and whether neither does."""
-    table = pd.DataFrame([{"job": job.name, "kind": job.kind} for job in plan.jobs])
+    jobs = plan.groups.values()
+    table = pd.DataFrame([{"job": job.name, "kind": job.kind} for job in jobs])
     table.insert(0, "configuration", plan.name)
-    table["stored"] = [has_job(plan.name, job) for job in plan.jobs]
+    table["stored"] = [has_job(plan.name, job) for job in jobs]
     table["reference"] = table["job"].isin(referenced(plan))
     return table.assign(missing=~(table["stored"] | table["reference"]))
 

@@ -333,7 +333,7 @@ def test_short_rows_are_balanced_and_nested(bert):
 def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     [plan] = grids.load_plans("theory")
     for kind in ("full", "tuned"):
-        names = [job.name for job in plan.jobs if job.kind == kind]
+        names = [job.name for job in plan.groups.values() if job.kind == kind]
         for table in job_kinds.KINDS[kind].tables:
             assert set(tables.read_jobs("reference-theory", table, names)["job"]) == set(names)
     rows = tables.read_jobs("reference-theory", "full_tuning")

@@ -65,7 +65,7 @@ def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_jobs_of_a_plan_fit_the_notebooks(name):
-    for job in grids.load_plans(name)[0].jobs:
+    for job in grids.load_plans(name)[0].groups.values():
         parameters.check(job_kinds.KINDS[job.kind].notebook, job.parameters)
 
 
@@ -234,7 +234,7 @@ def test_the_defaults_of_a_job_are_in_range():
         declared = parameters.declared(spec.notebook)
         values = {k: v.default for k, v in declared.items() if k not in ("results", "job")}
         plan = job_kinds.load(paths.ROOT / "x.yaml", "x", {kind: {"jobs": {"a": values}}})
-        assert plan.jobs[0].parameters == values
+        assert plan.groups["a"].parameters == values
 
 
 def test_the_choices_of_a_job_are_those_that_its_notebook_offers():

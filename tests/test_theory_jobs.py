@@ -474,10 +474,10 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
 
 def test_the_committed_plan_names_parameters_that_exist():
     [plan] = grids.load_plans("theory")
-    assert {job.kind for job in plan.jobs} <= set(job_kinds.KINDS)
-    for job in plan.jobs:
+    assert {job.kind for job in plan.groups.values()} <= set(job_kinds.KINDS)
+    for job in plan.groups.values():
         assert set(job.parameters) <= set(parameters.declared(job_kinds.KINDS[job.kind].notebook))
-    jobs = {job.name for job in plan.jobs}
+    jobs = {job.name for job in plan.groups.values()}
     for pattern in summaries.earlier()["jobs"].unique():
         assert any(re.fullmatch(pattern, name) for name in jobs), pattern
 
@@ -485,7 +485,7 @@ def test_the_committed_plan_names_parameters_that_exist():
 def test_the_reference_holds_every_job_and_violates_no_bound():
     [plan] = grids.load_plans("theory")
     for kind in ("synthetic", "heads"):
-        jobs = [job.name for job in plan.jobs if job.kind == kind]
+        jobs = [job.name for job in plan.groups.values() if job.kind == kind]
         for table in job_kinds.KINDS[kind].tables:
             found = tables.read_jobs("reference-theory", table, jobs)
             assert set(found["job"]) == set(jobs)
@@ -516,7 +516,7 @@ def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
         ),
         ("sinthetic: {jobs: {a: {}}}", "did you mean synthetic"),
         ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
-        ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two kinds are called a"),
+        ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two jobs are called a"),
         ("synthetic: {jobs: {}}", "no job"),
         ("[]", "expected the keys seeds and grid, or kinds of jobs, found []"),
     ],
@@ -532,9 +532,12 @@ def test_own_values_go_before_shared_ones(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
     [plan] = grids.load_plans(path)
-    assert [job.parameters for job in plan.jobs] == [{"sets": 4, "seed": 1}, {"sets": 3, "seed": 1}]
+    assert [job.parameters for job in plan.groups.values()] == [
+        {"sets": 4, "seed": 1},
+        {"sets": 3, "seed": 1},
+    ]
     assert plan.name == "mine"
-    assert {job.kind for job in plan.jobs} == {"synthetic"}
+    assert {job.kind for job in plan.groups.values()} == {"synthetic"}
     for name in ("nothing", "reference-mine"):
         (tmp_path / "reference-mine.yaml").write_text("synthetic: {jobs: {a: }}")
         with pytest.raises(ValueError, match="no configuration|kept for promoted"):
@@ -562,7 +565,7 @@ def store(tmp_path, monkeypatch):
 
 
 def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(store):
-    plan = JobList("mine", tuple(Job(name, "synthetic", {}) for name in ("a", "b")))
+    plan = JobList("mine", {name: Job(name, "synthetic", {}) for name in ("a", "b")})
     tables.save_tables("mine", "a", FRAMES, parameters=VALUES)
     with pytest.raises(FileNotFoundError, match="no results of b"):
         reference.promote("mine", "b")
@@ -570,7 +573,7 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
     for name in ("a", "b"):
         reference.promote("mine", name)
     assert not progress.standing_of_jobs(plan)["missing"].any()
-    assert reference.prune(JobList("mine", plan.jobs[:1])) == ["b"]
+    assert reference.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
     found = tables.read_jobs("reference-mine", "margins")
     assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
     assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
