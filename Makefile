@@ -4,7 +4,6 @@
 SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
-PLAN ?= theory
 ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/40_* notebooks/41_* notebooks/42_* notebooks/5* notebooks/6*)
 
 # A value of a variable as one word for the shell, whatever it holds.
@@ -33,17 +32,16 @@ SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
-THEORY = $(NO_SLURM) $(PY) -m snakemake -s theory.smk --profile $(call quoted,$(profile)) --config $(call quoted,plan=$(PLAN))
 
-.PHONY: run status verify test test-slurm format figures campaign theory theory-campaign lock unlock clean help
+.PHONY: run status verify test test-slurm format figures campaign lock unlock clean help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|path.yaml|paper/STUDY] [PROFILE=local]
+run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|theory|path.yaml|paper/STUDY] [PROFILE=local]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
-status: $(READY)  ## runs done, failed and missing of each setting, and the time left: make status [CONFIG=…]
+status: $(READY)  ## what is done, failed and missing, and the time left: make status [CONFIG=…]
 	$(PY) -m lib.progress $(call quoted,$(CAMPAIGN)) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
@@ -62,18 +60,13 @@ format: $(READY)  ## apply the code style
 figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
 	$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook --execute --inplace $(ANALYSIS)
 
-campaign: $(READY)  ## make what the reference lacks, promoting each group: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
+campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
 	$(PY) -m lib.reference prune $(call quoted,$(CAMPAIGN))
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)
 
-theory: $(READY)  ## measure what the stability bounds speak of: make theory [PLAN=theory|path.yaml]
-	+$(THEORY) $(ARGS) $(DRY)
-
-theory-campaign: theory  ## like `make theory`, then promote the results to data/results/reference-PLAN
-	$(PY) -m lib.theory promote $(call quoted,$(PLAN))
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \

@@ -1,7 +1,8 @@
-# The whole chain of a configuration: fine-tune -> measure groups -> analyse and draw.
+# The whole chain of a configuration: fine-tune -> measure groups -> analyse and draw, or the jobs
+# of notebooks that it lists (config/theory.yaml).
 # `make run CONFIG=quick` calls it; one job is one execution of a notebook by papermill.
 # `make campaign` calls it with campaign=yes: only what the committed reference lacks is made, and
-# each group is promoted into the reference as soon as it is measured.
+# each group or job is promoted into the reference as soon as its tables are there.
 #
 # Content decides what runs again, never a file's age. lib.jobs says which runs are there, made
 # as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
@@ -63,6 +64,7 @@ def growing(amount):
 wildcard_constraints:
     grid=r"[^/]+",
     group=r"[^/]+",
+    job=r"[^/]+",
     shard=r"seed[^/]+_to_seed[^/.]+",
 
 
@@ -79,7 +81,7 @@ onerror:
 
 rule all:
     input:
-        PLAN.all_tables(),
+        PLAN.all_results(),
         PLAN.dropped(),
         PLAN.promotions() if CAMPAIGN else PLAN.figures(),
 
@@ -142,9 +144,28 @@ rule drop_vectors:
         "{sys.executable:q} -m lib.runs drop {wildcards.setting:q} > {output:q}"
 
 
+# A job beside the grids: what it runs, with which values, is in lib.job_kinds.
+rule run_job:
+    output:
+        RESULTS / "{job}" / "made.json",
+    log:
+        RESULTS / "logs" / "{job}.txt",
+    params:
+        executed=lambda w: paths.results(w.grid) / "logs" / f"{w.job}.ipynb",
+        source=lambda w: PLAN.groups[w.grid][w.job].spec.notebook,
+        notebook=lambda w: parameters(**PLAN.groups[w.grid][w.job].parameters, results=w.grid, job=w.job),
+        code=lambda w: code(PLAN.groups[w.grid][w.job].spec.notebook, *PLAN.groups[w.grid][w.job].spec.code),
+        versions=[provenance.TRAINING_VERSIONS, provenance.DISTANCE_VERSION],
+    resources:
+        runtime=growing(60),
+        mem_mb=growing(8000),
+    shell:
+        PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY
+
+
 rule promote:
     input:
-        RESULTS / "{group}" / "measures.parquet",
+        lambda w: PLAN.result(w.grid, w.group),
     output:
         RESULTS / "promoted" / "{group}.txt",
     params:
@@ -160,7 +181,7 @@ for notebook, figure in jobs.ANALYSES.items():
         name:
             f"analyse_{notebook[:2]}"
         input:
-            lambda w: PLAN.measures(w.grid),
+            lambda w: PLAN.results_of(w.grid),
         output:
             FIGURES / f"{figure}.svg",
         log:

@@ -90,7 +90,7 @@ def fill(plan: jobs.Plan) -> None:
             runs.save(run, runs.folder(setting_id, seeds.label))
         for shard in plan.grids[name].shards:
             progress.settle(setting, shard)
-    for path in [*plan.all_tables(), *plan.figures()]:
+    for path in [*plan.all_results(), *plan.figures()]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 

@@ -67,7 +67,6 @@ sizes         how large models and tasks are, known without having them
 work          what runs take: operations, bytes, jobs
 timing        how long they take: fitted to measured runs, and held against others
 costs         what a configuration would take (costs_page: the page about all)
-theory        tables of jobs that hold the bounds against measurements
 outside       runs made elsewhere: the formats (outside_files opens the files,
               outside_values aligns, checks and numbers what they hold)
 appraisal     what they amount to: every measure, as tables

@@ -27,6 +27,7 @@ _GRID = {
 }
 _STUDIES = {"studies": (dict[str, dict[str, Any]], ...)}
 _LISTING = {"configurations": (list[str], ...)}
+_KEYS = {*_GRID, *_STUDIES, *_LISTING, *job_kinds.KINDS}
 #: Fields of a setting that hold a list; a list of lists is their values to cross.
 _LISTS = {spec.name for spec in dataclasses.fields(Setting) if typing.get_origin(spec.type) is list}
 
@@ -139,9 +140,8 @@ def _parts(source: str | Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
         raw = _mapping(path)
         if study and "studies" not in raw:
             raise ValueError(f"there are no studies in it: leave out /{study}")
-        for key in ("studies", "configurations"):
-            if key in raw and len(raw) > 1:
-                others = ", ".join(str(other) for other in raw if other != key)
+        for key in {*_STUDIES, *_LISTING} & set(raw):
+            if others := ", ".join(str(other) for other in raw if other != key):
                 raise ValueError(
                     f"beside {key} stands {others}; a file of {key} holds nothing else"
                 )
@@ -165,7 +165,7 @@ def _named(path: Path) -> Iterator[None]:
         raise ValueError(f"{path.name}: {error}") from None
 
 
-def load(source: str | Path) -> list[Grid | JobList]:
+def load_plans(source: str | Path) -> list[Grid | JobList]:
     """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
 
     A file holds one of these: a grid (``seeds``, ``grid``, …); several under ``studies``, of which
@@ -173,7 +173,7 @@ def load(source: str | Path) -> list[Grid | JobList]:
     them; or jobs by kind (``lib.job_kinds``). Names are names of results, so none may be there
     twice. Tables of one's own are looked for beside the file, then in the working directory.
     """
-    return _loaded(source, list(_parts(source)))
+    return _load(source, list(_parts(source)))
 
 
 def load_grids(source: str | Path) -> list[Grid]:
@@ -181,26 +181,28 @@ def load_grids(source: str | Path) -> list[Grid]:
     parts = [part for part in _parts(source) if not _holds_jobs(part[2])]
     if not parts:
         raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
-    return _loaded(source, parts)
+    return _load(source, parts)
 
 
 def _holds_jobs(raw: dict[str, Any]) -> bool:
     return not set(raw) & set(_GRID)
 
 
-def _loaded(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
+def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
     names = [name for _, name, _ in parts]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
-    found = []
+    plans = []
     for path, name, raw in parts:
         with _named(path):
             checks.check_name("a configuration called", name)
             if name.startswith("reference"):
                 raise ValueError("names with reference are kept for promoted results")
-            read = job_kinds.load if _holds_jobs(raw) else _grid
-            found.append(read(path, name, raw))
-    return found
+            if raw and not set(raw) & _KEYS:
+                key = next(iter(raw))
+                raise ValueError(f"unknown parameter {key}: {nearest(key, _KEYS)}")
+            plans.append((job_kinds.load if _holds_jobs(raw) else _grid)(path, name, raw))
+    return plans
 
 
 def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:

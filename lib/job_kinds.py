@@ -60,7 +60,7 @@ KINDS = {
         "14_make_known_differences",
         ("doses", "subsamples", "unions"),
         _files(
-            "known validity tuned summary resampling measures/performance measures/prediction",
+            "perturbations run_group validity tuned summary resampling measures/performance measures/prediction",
             "lib",
         ),
     ),
@@ -97,26 +97,26 @@ class Job:
     kind: str
     parameters: dict[str, Any]
 
+    @property
+    def spec(self) -> Kind:
+        """What its kind runs and writes."""
+        return KINDS[self.kind]
+
     def made_with(self, values: Mapping[str, Any]) -> bool:
         """Whether these are its parameters; one that is not among them had its default."""
         return all(
             self.parameters.get(name, known.default) == values.get(name, known.default)
-            for name, known in parameters.declared(KINDS[self.kind].notebook).items()
+            for name, known in parameters.declared(self.spec.notebook).items()
             if name not in _GIVEN
         )
 
 
 @dataclass(frozen=True)
 class JobList:
-    """A configuration of jobs; ``groups`` are the folders of its results."""
+    """A configuration of jobs, each by the name of its folder in the results."""
 
     name: str
-    jobs: tuple[Job, ...]
-
-    @property
-    def groups(self) -> dict[str, Job]:
-        """The jobs by name."""
-        return {job.name: job for job in self.jobs}
+    groups: dict[str, Job]
 
 
 def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
@@ -130,20 +130,20 @@ def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
         "jobs": (dict[Any, dict[str, Any] | None], ...),
     }
     checks.check({kind: (dict[str, Any], {}) for kind in KINDS}, raw)
-    jobs = []
+    jobs: dict[str, Job] = {}
     for kind, entry in raw.items():
         try:
             listed = checks.check(shape, entry)
         except ValueError as error:
             raise ValueError(f"{kind}: {error}") from None
-        for job, own in listed["jobs"].items():
-            jobs.append(_job(path, kind, str(job), (listed["defaults"] or {}) | (own or {})))
+        for key, own in listed["jobs"].items():
+            job = _job(path, kind, str(key), (listed["defaults"] or {}) | (own or {}))
+            if job.name in jobs:
+                raise ValueError(f"two jobs are called {job.name}")
+            jobs[job.name] = job
     if not jobs:
         raise ValueError("there is no job in it")
-    names = [job.name for job in jobs]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"jobs of two kinds are called {', '.join(repeated)}")
-    return JobList(name, tuple(jobs))
+    return JobList(name, jobs)
 
 
 def _job(path: Path, kind: str, name: str, values: dict[str, Any]) -> Job:

@@ -11,7 +11,8 @@ from pathlib import Path
 from lib import parameters, paths, progress, runs, tables
 from lib.config import Setting
 from lib.errors import nearest
-from lib.grids import Grid, load_grids
+from lib.grids import Grid, load_plans
+from lib.job_kinds import Job
 
 #: Analysis notebooks and the figure that each draws last.
 ANALYSES = {
@@ -43,7 +44,8 @@ class Plan:
     ----------
     grids : by name
     settings : by id
-    groups : by grid and group, the settings of each group that is to be made
+    groups : by grid and group, the settings of each group that is to be made; by list of jobs and
+        job, the job
     markers : by grid and setting, the files that say that a shard of its seeds is trained
     shards : by marker, the labels of its seeds
     analyses : by grid, the figures of the analyses that suit it
@@ -51,7 +53,7 @@ class Plan:
 
     grids: dict[str, Grid]
     settings: dict[str, Setting]
-    groups: dict[str, dict[str, list[str]]]
+    groups: dict[str, dict[str, list[str] | Job]]
     markers: dict[tuple[str, str], list[Path]]
     shards: dict[Path, list[str]]
     analyses: dict[str, list[str]]
@@ -68,15 +70,23 @@ class Plan:
         """The tables of a group."""
         return [paths.results(grid) / group / f"{table}.parquet" for table in tables.TABLES]
 
-    def measures(self, grid: str) -> list[Path]:
-        """The tables of measures of all groups of a grid."""
-        return [paths.results(grid) / group / "measures.parquet" for group in self.groups[grid]]
+    def result(self, name: str, group: str) -> Path:
+        """The file that says that a group is measured, or that a job is done."""
+        file = "measures.parquet" if name in self.grids else tables.MADE
+        return paths.results(name) / group / file
 
-    def all_tables(self) -> list[Path]:
-        """All tables of all groups."""
-        return [
-            t for grid, found in self.groups.items() for g in found for t in self.tables(grid, g)
-        ]
+    def results_of(self, name: str) -> list[Path]:
+        """Those files of all groups of a grid or of all jobs of a list."""
+        return [self.result(name, group) for group in self.groups[name]]
+
+    def all_results(self) -> list[Path]:
+        """All tables of all groups, and the records of all jobs."""
+        files = []
+        for name, groups in self.groups.items():
+            for group in groups:
+                measured = name in self.grids
+                files += self.tables(name, group) if measured else [self.result(name, group)]
+        return files
 
     def figures(self) -> list[Path]:
         """The last figure of each analysis that suits a grid."""
@@ -89,9 +99,9 @@ class Plan:
     def promotions(self) -> list[Path]:
         """The files that say that a group was promoted into the reference."""
         return [
-            paths.results(grid) / "promoted" / f"{group}.txt"
-            for grid, found in self.groups.items()
-            for group in found
+            paths.results(name) / "promoted" / f"{group}.txt"
+            for name, groups in self.groups.items()
+            for group in groups
         ]
 
     def dropped(self) -> list[Path]:
@@ -103,9 +113,9 @@ class Plan:
     def measures_of(self, setting_id: str) -> list[Path]:
         """The tables of measures of all groups that a setting is in."""
         return [
-            paths.results(grid) / group / "measures.parquet"
-            for grid, found in self.groups.items()
-            for group, members in found.items()
+            self.result(grid, group)
+            for grid in self.grids
+            for group, members in self.groups[grid].items()
             if setting_id in members
         ]
 
@@ -137,22 +147,24 @@ def load(
     seeds_per_job: int | None = None,
     planning: bool = True,
 ) -> Plan:
-    """The jobs of a configuration; of a ``campaign``, only of groups that the reference lacks.
+    """The jobs of a configuration; of a ``campaign``, only what the reference lacks.
 
     ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
     decides nothing about them. Brings the markers of the shards up to date first, so that runs
     that are there are not planned. A job that reads the plan only to be run (``planning`` false)
     leaves these files alone: another process goes by them.
     """
-    found = load_grids(configuration)
+    plans = {plan.name: plan for plan in load_plans(configuration)}
+    grids = {name: plan for name, plan in plans.items() if isinstance(plan, Grid)}
     if seeds_per_job is not None:
-        found = [dataclasses.replace(grid, seeds_per_job=seeds_per_job) for grid in found]
-    grids = {grid.name: grid for grid in found}
-    settings = {setting.id: setting for grid in found for setting in grid.settings}
+        given = {"seeds_per_job": seeds_per_job}
+        grids = {name: dataclasses.replace(grid, **given) for name, grid in grids.items()}
+    settings = {setting.id: setting for grid in grids.values() for setting in grid.settings}
     groups, markers, shards = {}, {}, {}
+    for name, plan in plans.items():
+        held = progress.referenced(plan) if campaign and planning else {}
+        groups[name] = {g: members for g, members in plan.groups.items() if g not in held}
     for name, grid in grids.items():
-        held = progress.referenced(grid) if campaign and planning else {}
-        groups[name] = {g: members for g, members in grid.groups.items() if g not in held}
         for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
             markers[name, setting_id] = [
                 progress.settle(settings[setting_id], shard)
@@ -163,7 +175,11 @@ def load(
             shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
     analyses = {name: analyses_of(grid) for name, grid in grids.items()}
     plan = Plan(grids, settings, groups, markers, shards, analyses)
-    _check_notebooks(plan)
-    for path in plan.promotions() if campaign and planning else ():
-        path.unlink(missing_ok=True)
+    if planning:
+        _check_notebooks(plan)
+        for name in set(plans) - set(grids):
+            for job in groups[name].values():
+                progress.settle_job(name, job)
+        for path in plan.promotions() if campaign else ():
+            path.unlink(missing_ok=True)
     return plan

@@ -14,10 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from lib import assets, paths, pretrained, provenance, runs, tasks
+from lib import assets, paths, pretrained, provenance, runs, tables, tasks
 from lib.config import Setting
 from lib.errors import argument
-from lib.grids import Grid, load_grids
+from lib.grids import Grid, load_plans
+from lib.job_kinds import Job, JobList
 from lib.seeds import Seeds, read
 
 
@@ -105,18 +106,48 @@ def settle(setting: Setting, labels: list[str]) -> Path:
     return path
 
 
-def referenced(grid: Grid) -> dict[str, pd.DataFrame]:
-    """By group, the table of runs in the grid's reference, of the groups that are current there.
+def has_job(results: str, job: Job) -> bool:
+    """Whether results hold the tables of a job, made with its parameters.
+
+    The oldest committed records do not name the parameters; there the tables are enough.
+    """
+    folder = paths.results(results) / job.name
+    if not _is_whole(folder, job):
+        return False
+    path = folder / tables.MADE
+    record = json.loads(path.read_text()) if path.exists() else {}
+    if "parameters" not in record:
+        return paths.is_reference(results)
+    return job.made_with(record["parameters"])
+
+
+def settle_job(results: str, job: Job) -> None:
+    """Delete the record of a job that has lost a table, so that the engine makes it again."""
+    folder = paths.results(results) / job.name
+    if not _is_whole(folder, job):
+        (folder / tables.MADE).unlink(missing_ok=True)
+
+
+def _is_whole(folder: Path, job: Job) -> bool:
+    return all((folder / f"{table}.parquet").exists() for table in job.spec.tables)
+
+
+def referenced(plan: Grid | JobList) -> dict[str, Any]:
+    """What the reference of a grid or of a list of jobs holds: by group, the table of its runs; by
+    job, the job.
 
     A group is current if all its runs are, and its distances are of today's version.
     """
-    settings = {setting.id: setting for setting in grid.settings}
-    root, labels = paths.results(paths.reference_of(grid.name)), [s.label for s in grid.seeds]
+    reference = paths.reference_of(plan.name)
+    if isinstance(plan, JobList):
+        return {name: job for name, job in plan.groups.items() if has_job(reference, job)}
+    settings = {setting.id: setting for setting in plan.settings}
+    root, labels = paths.results(reference), [s.label for s in plan.seeds]
     found = {}
-    for group, members in grid.groups.items():
-        if not (root / group / "made.json").exists():
+    for group, members in plan.groups.items():
+        if not (root / group / tables.MADE).exists():
             continue
-        made = json.loads((root / group / "made.json").read_text())
+        made = json.loads((root / group / tables.MADE).read_text())
         if made["distance_code"] != provenance.DISTANCE_VERSION:
             continue
         table = pd.read_parquet(root / group / "runs.parquet")
@@ -140,6 +171,16 @@ def _all_current(
             if not is_current(record, setting, seeds, batch):
                 return False
     return True
+
+
+def standing_of_jobs(plan: JobList) -> pd.DataFrame:
+    """A row a job: whether the results and the reference hold it, and whether neither does."""
+    jobs = plan.groups.values()
+    table = pd.DataFrame([{"job": job.name, "kind": job.kind} for job in jobs])
+    table.insert(0, "configuration", plan.name)
+    table["stored"] = [has_job(plan.name, job) for job in jobs]
+    table["reference"] = table["job"].isin(referenced(plan))
+    return table.assign(missing=~(table["stored"] | table["reference"]))
 
 
 def standing(grid: Grid, *, with_reference: bool = True) -> pd.DataFrame:
@@ -197,18 +238,27 @@ def _duration(seconds: float) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.progress CONFIG``: runs done, failed and missing, and the time left."""
+    """``python -m lib.progress CONFIG``: what is done, failed and missing, and the time left."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.progress", description="What is done of a configuration."
     )
     parser.add_argument(
-        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+        "config", type=argument(load_plans), help="name in config/ or path of a .yaml file"
     )
     parser.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
-    parser.add_argument("--missing", action="store_true", help="only settings with missing runs")
+    parser.add_argument("--missing", action="store_true", help="only what is missing")
     options = parser.parse_args(arguments)
-    table = pd.concat([standing(grid) for grid in load_grids(options.config)], ignore_index=True)
-    print(report(table, options.cores, only_missing=options.missing))
+    plans = load_plans(options.config)
+    if lists := [standing_of_jobs(plan) for plan in plans if isinstance(plan, JobList)]:
+        table = pd.concat(lists, ignore_index=True)
+        shown = table[table["missing"]] if options.missing else table
+        if len(shown):
+            print(shown.to_string(index=False))
+        missing = table["missing"].sum()
+        print(f"{len(table) - missing} of {len(table)} jobs done; {missing} missing")
+    if rows := [standing(grid) for grid in plans if isinstance(grid, Grid)]:
+        table = pd.concat(rows, ignore_index=True)
+        print(report(table, options.cores, only_missing=options.missing))
 
 
 if __name__ == "__main__":

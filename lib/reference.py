@@ -13,11 +13,12 @@ import pandas as pd
 
 from lib import paths, tables
 from lib.errors import argument
-from lib.grids import Grid, load_grids
+from lib.grids import Grid, load_plans
+from lib.job_kinds import JobList
 
 
 def promote(name: str, group: str) -> Path:
-    """Copy the results of a group into the reference of its configuration, whole or not at all.
+    """Copy the results of a group or job into its reference, whole or not at all.
 
     Of the layer vectors, only the sample of one group of ``reference``, without failed runs, is
     copied: one is enough to look at, and the committed results are to stay small. Returns the
@@ -30,8 +31,11 @@ def promote(name: str, group: str) -> Path:
             f"no results of {group} in {source.parent}; `make run CONFIG={name}` makes them"
         )
     others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
-    whole = (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
-    sampled = paths.reference_of(name) == "reference" and whole and not others
+    sampled = (
+        paths.reference_of(name) == "reference"
+        and not others
+        and (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
+    )
     with paths.atomic_folder(target) as fresh:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
         if not sampled:
@@ -39,10 +43,10 @@ def promote(name: str, group: str) -> Path:
     return target
 
 
-def prune(grid: Grid) -> list[str]:
-    """Delete what the reference of a grid holds beside the grid's groups; returns their names."""
-    root = paths.results(paths.reference_of(grid.name))
-    others = [path for path in root.glob("*") if path.is_dir() and path.name not in grid.groups]
+def prune(plan: Grid | JobList) -> list[str]:
+    """Delete what the reference of a configuration holds beside its groups or jobs; their names."""
+    root = paths.results(paths.reference_of(plan.name))
+    others = [path for path in root.glob("*") if path.is_dir() and path.name not in plan.groups]
     for path in others:
         shutil.rmtree(path)
     return sorted(path.name for path in others)
@@ -72,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     promoting.add_argument("--commit", action="store_true", help="and commit it to git")
     pruning = actions.add_parser("prune", help="delete what a configuration does not name")
     pruning.add_argument(
-        "config", type=argument(load_grids), help="name in config/ or path of a .yaml file"
+        "config", type=argument(load_plans), help="name in config/ or path of a .yaml file"
     )
     options = parser.parse_args(arguments)
     if options.action == "promote":
@@ -81,9 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
             commit(folder)
         print(f"promoted {options.name}/{options.group}")
     else:
-        for grid in load_grids(options.config):
-            for group in prune(grid):
-                print(f"{grid.name}: deleted {group}, which the configuration does not name")
+        for plan in load_plans(options.config):
+            for group in prune(plan):
+                print(f"{plan.name}: deleted {group}, which the configuration does not name")
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def score_runs(group: RunGroup, metric: str | None = None) -> RunGroup:
         stored = {run["metric"]: run["score"], **json.loads(run["other_scores"])}
         metrics = [name for name in stored if name not in scoring.GROUPED] or ["accuracy"]
         lost = run["status"] == "diverged"
-        result = scoring.judge(
+        result = scoring.score_run(
             group.labels, own, metrics[0], diverged=lost, other_metrics=metrics[1:]
         )
         values = stored | {metrics[0]: result["score"]} | result["other_scores"]

@@ -12,7 +12,9 @@ import dataclasses
 import json
 import shutil
 import warnings
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,18 +109,26 @@ def training_table(group: list[Run]) -> pd.DataFrame:
 
 
 def save_tables(
-    name: str, group: str, tables: dict[str, pd.DataFrame], sample: np.ndarray | None = None
+    name: str,
+    group: str,
+    tables: dict[str, pd.DataFrame],
+    sample: np.ndarray | None = None,
+    parameters: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the tables of a group of a configuration, and a sample of its layer vectors if given;
-    the folder is replaced as a whole.
+    """Write the tables of a group or of a job of a configuration; the folder is replaced as a
+    whole. ``sample``: of the group's layer vectors; ``parameters``: those that the job was run
+    with, which its record then holds.
     """
+    if paths.is_reference(name):
+        raise ValueError(f"results = {name!r} is made by promoting, never directly")
     target = paths.results(name) / group
     with paths.atomic_folder(target) as fresh:
         for table, frame in tables.items():
             write(fresh, table, frame)
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
-        (fresh / MADE).write_text(json.dumps(_made_by(tables), indent=1) + "\n")
+        record = _made_by(tables) | ({"parameters": parameters} if parameters else {})
+        (fresh / MADE).write_text(json.dumps(record, indent=1) + "\n")
     return target
 
 
@@ -178,18 +188,35 @@ def read(name: str, table: str) -> pd.DataFrame:
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
-    root = paths.results(name)
-    files = sorted(root.glob(f"*/{table}.parquet"))
-    if not files:
-        raise FileNotFoundError(f"no results in {root}; `make run CONFIG={name}` makes them")
-    _warn_if_mixed(root)
-    frames = [pd.read_parquet(file) for file in files]
-    for file, frame in zip(files, frames, strict=True):
-        frame.insert(0, "group", file.parent.name)
-    whole = pd.concat(frames, ignore_index=True)
+    whole = _joined(name, table, "group")
+    _warn_if_mixed(paths.results(name))
     if "text_columns" in whole:
         whole["text_columns"] = whole["text_columns"].map(config.columns_of).map(json.dumps)
     return whole
+
+
+def read_jobs(name: str, table: str, jobs: Collection[str] = ()) -> pd.DataFrame:
+    """One table of all jobs of a configuration that have it, or of those named, with a column
+    ``job``.
+    """
+    whole = _joined(name, table, "job")
+    if missing := set(jobs) - set(whole["job"]):
+        raise FileNotFoundError(
+            f"no {table} of {', '.join(sorted(missing))} in {paths.results(name)}"
+        )
+    return whole[whole["job"].isin(jobs)].reset_index(drop=True) if jobs else whole
+
+
+def _joined(name: str, table: str, column: str) -> pd.DataFrame:
+    """A table of all folders of a configuration's results; ``column`` names the folders."""
+    root = paths.results(name)
+    files = sorted(root.glob(f"*/{table}.parquet"))
+    if not files:
+        raise FileNotFoundError(f"no {table} in {root}; `make run CONFIG={name}` makes them")
+    frames = [pd.read_parquet(file) for file in files]
+    for file, frame in zip(files, frames, strict=True):
+        frame.insert(0, column, file.parent.name)
+    return pd.concat(frames, ignore_index=True)
 
 
 def group_labels(name: str) -> dict[str, str]:

@@ -19,7 +19,9 @@ GRID = """
 seeds: [0, 1, 2]
 seeds_per_job: 2
 keep_vectors: true
-defaults: {{task: {task}, epochs: 1, max_length: 32, train_rows: 48, weight_decay: 2.0e-5}}
+defaults:
+  {{task: {task}, text_columns: [text], epochs: 1, max_length: 32, train_rows: 48,
+    weight_decay: 2.0e-5}}
 grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 unions: {{}}
@@ -37,7 +39,7 @@ def engine(tmp_path_factory, own_file):
     """A copy of the project in which the smallest grid was run once, and how to call the engine."""
     project = copy_project(tmp_path_factory.mktemp("engine") / "project")
     shutil.rmtree(project / "tests")
-    shutil.copy(own_file, project / "days.csv")
+    shutil.copy(own_file, project / "config/days.csv")
     grid = project / "config/smallest.yaml"
     grid.write_text(GRID.format(task="days.csv"))
 
@@ -170,7 +172,7 @@ def test_another_version_of_the_training_retrains_everything(engine, edited):
 
 
 def test_a_changed_table_of_the_users_own_retrains_everything(engine, edited):
-    edited("days.csv", "in the north", "in the south")
+    edited("config/days.csv", "in the north", "in the south")
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 
@@ -208,7 +210,7 @@ def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
     edited("config/smallest.yaml", "[1.0e-3, 2.0e-3]", "1.0e-3\n  - {train_rows: 81}")
     done = engine.call("--retries", "0", "--until", "measure_group")
     assert done.returncode != 0
-    assert "train_rows = 81, but days.csv has 80 training rows" in done.stdout + done.stderr
+    assert "train_rows = 81, days.csv has 80 training rows" in done.stdout + done.stderr
 
 
 def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):

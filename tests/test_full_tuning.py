@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as hf
 
-from lib import grids, job_kinds, theory
+from lib import grids, job_kinds, tables
 from lib.batches import Encoded
 from lib.bounds import full_tuning, network, quadratic, retraining_study
 from lib.bounds.assumptions import Inapplicable
@@ -331,17 +331,17 @@ def test_short_rows_are_balanced_and_nested(bert):
 
 
 def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
-    [plan] = grids.load("theory")
+    [plan] = grids.load_plans("theory")
     for kind in ("full", "tuned"):
-        names = [job.name for job in plan.jobs if job.kind == kind]
+        names = [job.name for job in plan.groups.values() if job.kind == kind]
         for table in job_kinds.KINDS[kind].tables:
-            assert set(theory.read("reference-theory", table, names)["job"]) == set(names)
-    rows = theory.read("reference-theory", "full_tuning")
+            assert set(tables.read_jobs("reference-theory", table, names)["job"]) == set(names)
+    rows = tables.read_jobs("reference-theory", "full_tuning")
     bound = rows["reason"] == ""
     assert rows["bound_mean"].notna().equals(bound) and (rows["comparisons"] > 0).equals(bound)
     assert rows["violations"].sum() == 0 and rows["comparisons"].sum() > 20_000
     assert (rows.loc[rows["rate_factor"] > 1, "theorem"][bound] == "T3").all()
-    constants = theory.read("reference-theory", "full_constants")
+    constants = tables.read_jobs("reference-theory", "full_constants")
     failing = constants.loc[constants["curvature"] <= 0, "job"]
     assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()
 

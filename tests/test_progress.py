@@ -247,6 +247,20 @@ def test_a_job_that_reads_the_plan_on_its_node_changes_nothing_that_the_engine_g
     assert not any(path.exists() for path in plan.promotions())
 
 
+def test_a_grid_of_a_table_of_ones_own_is_planned_as_it_is_written(store, own_file, tmp_path):
+    (tmp_path / "study").mkdir()
+    path = tmp_path / "study/mine.yaml"
+    columns = "text_columns: [text], label_column: label"
+    path.write_text(GRID.replace("{task: nyt}", f"{{task: reviews.csv, {columns}}}"))
+    with pytest.raises(ValueError, match="mine.yaml: task = 'reviews.csv': there is no such file"):
+        jobs.load(path)
+    (tmp_path / "study/reviews.csv").write_bytes(own_file.read_bytes())
+    plan = jobs.load(path)
+    assert {s.task for s in plan.settings.values()} == {str(tmp_path / "study/reviews.csv")}
+    assert all(s.text_columns == ["text"] for s in plan.settings.values())
+    assert "20_measures" in plan.analyses["mine"] and len(plan.shards) == 2
+
+
 def test_shards_never_cut_seeds_that_are_one_program(store, tmp_path):
     path = tmp_path / "together.yaml"
     path.write_text(GRID.replace("{task: nyt}", "{task: nyt, seeds_per_batch: 2}"))

@@ -273,8 +273,7 @@ def test_many_small_members_are_refused(tmp_path, monkeypatch, kind):
 #: Words that the shell gets unquoted, and why they hold nothing of a user's.
 SAFE_WORDS = {
     "params.notebook": "base64",  # of parameters(), in the Snakefile
-    "params.values": "base64",  # the same in theory.smk
-    "params.source": "a name in jobs.ANALYSES",
+    "params.source": "a name in jobs.ANALYSES or job_kinds.KINDS",
     "params.commit": "--commit or nothing",
 }
 
@@ -289,15 +288,14 @@ def unquoted(text):
     return [word for word in words if not word.endswith(":q") and word not in SAFE_WORDS]
 
 
-@pytest.mark.parametrize("name", ["Snakefile", "theory.smk"])
-def test_every_word_for_the_shell_is_quoted_or_encoded(name):
-    text = (paths.ROOT / name).read_text()
+def test_every_word_for_the_shell_is_quoted_or_encoded():
+    text = (paths.ROOT / "Snakefile").read_text()
     assert unquoted(text) == []
     assert unquoted(text.replace("{log:q}", "{log}")) == ["log"]
-    given = re.findall(r"^\s+(?:notebook|values)=(?!NOTEBOOKS)(.*)", text, re.M)
+    given = re.findall(r"^\s+notebook=(.*)", text, re.M)
     assert given
     for encoded in given:
-        assert "parameters(" in encoded or encoded.endswith("jobs[w.job],"), encoded
+        assert "parameters(" in encoded, encoded
 
 
 GRID = """
@@ -369,7 +367,7 @@ def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
         grids.load_grids(tmp_path / f"{name}.yaml")
     (tmp_path / f"{name}.yaml").write_text("synthetic: {jobs: {a: }}")
     with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load(tmp_path / f"{name}.yaml")
+        grids.load_plans(tmp_path / f"{name}.yaml")
     (tmp_path / "many.yaml").write_text(
         "studies:\n  {}:{}".format(json.dumps(name), GRID.replace("\n", "\n    "))
     )
@@ -378,16 +376,14 @@ def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["x; touch canary", "`touch canary`", "it's; touch canary", '"'])
-@pytest.mark.parametrize("target", ["run CONFIG", "theory PLAN"])
-def test_make_hands_names_on_as_one_word(tmp_path, name, target):
+def test_make_hands_names_on_as_one_word(tmp_path, name):
     """``PY=echo``: what make would call is printed."""
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(paths.ROOT / "Makefile", project)
     shutil.copytree(paths.ROOT / "profiles", project / "profiles")
-    goal, variable = target.split()
     done = subprocess.run(
-        ["make", "-s", goal, "PY=echo", f"{variable}={name}"],
+        ["make", "-s", "run", "PY=echo", f"CONFIG={name}"],
         cwd=project, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"={name}\n" in done.stdout.replace(" \n", "\n")

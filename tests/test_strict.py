@@ -65,7 +65,7 @@ def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_jobs_of_a_plan_fit_the_notebooks(name):
-    for job in grids.load(name)[0].jobs:
+    for job in grids.load_plans(name)[0].groups.values():
         parameters.check(job_kinds.KINDS[job.kind].notebook, job.parameters)
 
 
@@ -176,7 +176,7 @@ def test_no_number_of_a_configuration_may_be_text(tmp_path, name):
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(with_value(raw, place, str(value)), sort_keys=False))
         with pytest.raises(ValueError, match=r"is str|is not a seed"):
-            grids.load(path)
+            grids.load_plans(path)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_wrong_value_of_a_plan_is_refused_before_any_job(tmp_path, text, messa
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(message)) as refused:
-        grids.load(path)
+        grids.load_plans(path)
     assert str(refused.value).startswith("mine.yaml: job a: ")
 
 
@@ -234,7 +234,7 @@ def test_the_defaults_of_a_job_are_in_range():
         declared = parameters.declared(spec.notebook)
         values = {k: v.default for k, v in declared.items() if k not in ("results", "job")}
         plan = job_kinds.load(paths.ROOT / "x.yaml", "x", {kind: {"jobs": {"a": values}}})
-        assert plan.jobs[0].parameters == values
+        assert plan.groups["a"].parameters == values
 
 
 def test_the_choices_of_a_job_are_those_that_its_notebook_offers():
@@ -275,7 +275,7 @@ def make(*arguments):
         (["run", "CONFIG=paper/du-nguyen-standrad"], "did you mean du-nguyen-standard"),
         (["run", "PROFILE=locl"], "PROFILE=locl: there is no such profile; valid: local"),
         (["run", "SEEDS_PER_JOB=two"], "seeds_per_job = 'two' is str, expected int"),
-        (["theory", "PLAN=theroy"], "did you mean theory?"),
+        (["status", "CONFIG=theroy"], "did you mean theory?"),
         (["campaign", "CONFIG=sorces"], "did you mean sources"),
         (["campaign", "CAMPAIGN_DEVICE=cdua"], "device = 'cdua' is unknown: did you mean cuda"),
         (["status", "CONFIG=nosuch"], "nosuch.yaml: valid: campaign"),
