@@ -1,6 +1,7 @@
 """Figures of failed runs, in the style of ``lib.plots``: axes in, axes out."""
 
 import itertools
+from collections.abc import Callable
 
 import matplotlib as mpl
 import numpy as np
@@ -8,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
-from lib.ladder import HalfFailure
 from lib.plots import INK, STATUS
 from lib.plots_seeds import LOOKS
 
@@ -27,7 +27,9 @@ def _plain_log(axis: Axis) -> None:
 
 
 def failure_curves(
-    ax: Axes, tables: dict[str, pd.DataFrame], halves: dict[str, HalfFailure]
+    ax: Axes,
+    tables: dict[str, pd.DataFrame],
+    curves: dict[str, Callable[[np.ndarray], np.ndarray]],
 ) -> Axes:
     """Share of failed runs against the learning rate with intervals, and the logistic curve.
 
@@ -36,7 +38,7 @@ def failure_curves(
     Parameters
     ----------
     tables : ladder → ``lib.ladder.rate_table``
-    halves : ladder → ``lib.ladder.half_failure``
+    curves : ladder → probability of failure by learning rate, NaN where there is no curve
     """
     shifts = 1.03 ** (np.arange(len(tables)) - (len(tables) - 1) / 2)
     cycle = zip(itertools.cycle(LOOKS), shifts, tables.items(), strict=False)
@@ -45,7 +47,7 @@ def failure_curves(
         ax.vlines(rates * shift, table["low"], table["high"], colors=colour, linewidth=1.0)
         ax.plot(rates * shift, table["rate"], marker, color=colour, label=name)
         fine = np.geomspace(rates[0], rates[-1], 200)
-        ax.plot(fine, halves[name].curve(fine), color=colour, linewidth=0.9)
+        ax.plot(fine, curves[name](fine), color=colour, linewidth=0.9)
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=0.8, zorder=0)
     ax.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs", ylim=(-0.03, 1.03))
     _plain_log(ax.xaxis)

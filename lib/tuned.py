@@ -12,7 +12,6 @@ import torch
 
 from lib import devices, experiment, measures, resampling, training
 from lib.batches import Encoded
-from lib.bounds import sweeps
 from lib.inputs import RunInputs
 from lib.learners import SingleModel
 from lib.loading import Loader
@@ -49,18 +48,6 @@ def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) 
         found.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
     learner.close()
     return torch.cat(found).double().numpy()
-
-
-def margins_of(features: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """``lib.bounds.sweeps.margins`` of the features (S, n, D) of S models, a row a model.
-
-    ``labels`` (n,) are 0 and 1. A constant 1, the head's bias, is appended; nothing is rescaled,
-    because the scale of the features is part of what the methods change.
-    """
-    signs = np.where(labels == 1, 1.0, -1.0)
-    bias = np.ones((*features.shape[:2], 1))
-    z = np.concatenate([features, bias], -1) * signs[:, None]
-    return sweeps.margins(z, np.tile(signs, (len(z), 1)))
 
 
 def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> RunInputs:

@@ -366,7 +366,9 @@ def test_figures_draw_every_run_and_rung():
     tables = {"a": ladder.rate_table(table_of([0, 1, 3, 4])),
               "b": ladder.rate_table(table_of([0, 0, 4, 4]))}  # fmt: skip
     halves = {"a": half([0, 1, 3, 4]), "b": half([0, 0, 4, 4])}
-    ax = plots_failing.failure_curves(axes[0, 0], tables, halves)
+    ax = plots_failing.failure_curves(
+        axes[0, 0], tables, {name: half.curve for name, half in halves.items()}
+    )
     points = [line for line in ax.lines if line.get_marker() in "os"]
     assert [line.get_ydata().tolist() for line in points] == [[0, 0.25, 0.75, 1], [0, 0, 1, 1]]
     assert len({(p.get_color(), p.get_marker()) for p in points}) == 2

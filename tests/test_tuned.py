@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lib import backbones, tuned
-from lib.bounds import margin
+from lib.bounds import margin, sweeps
 from lib.experiment import finetune
 from lib.inputs import prepare_inputs
 from lib.seeds import Seeds
@@ -56,7 +56,7 @@ def test_margins_by_hand():
     """Points at ±1 on a line: γ is 1, B² is 2 with the bias, the centres are 2 apart."""
     features = np.array([[[1.0, 0], [1, 0], [-1, 0], [-1, 0]]])
     labels = np.array([1, 1, 0, 0])
-    row = tuned.margins_of(features, labels).iloc[0]
+    row = sweeps.margins_of_features(features, labels).iloc[0]
     assert row[["margin", "centre_distance"]].tolist() == pytest.approx([1, 2])
     assert row["radius"] == pytest.approx(np.sqrt(2)) and row["separable"]
     signed = np.concatenate([features, np.ones((1, 4, 1))], -1) * (2 * labels - 1)[:, None]

@@ -96,6 +96,18 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     return table
 
 
+def margins_of_features(features: Array, labels: Array) -> pd.DataFrame:
+    """``margins`` of the features (S, n, D) of S models, a row a model.
+
+    ``labels`` (n,) are 0 and 1. A constant 1, the head's bias, is appended; nothing is rescaled,
+    because the scale of the features is part of what the methods change.
+    """
+    signs = np.where(labels == 1, 1.0, -1.0)
+    bias = np.ones((*features.shape[:2], 1))
+    z = np.concatenate([features, bias], -1) * signs[:, None]
+    return margins(z, np.tile(signs, (len(z), 1)))
+
+
 def _centre(z: Array, labels: Array, label: int) -> Array:
     """(sets, d) mean feature of a class; features_i = y_i z_i."""
     member = labels == label
