@@ -60,7 +60,8 @@ KINDS = {
         "14_make_known_differences",
         ("doses", "subsamples", "unions"),
         _files(
-            "perturbations run_group validity tuned summary resampling measures/performance measures/prediction",
+            "perturbations run_group validity tuned summary resampling measures/performance "
+            "measures/prediction",
             "lib",
         ),
     ),
