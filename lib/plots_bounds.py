@@ -13,7 +13,7 @@ from lib.plots import INK
 
 _COLOURS = sns.color_palette("colorblind").as_hex()
 #: Bound → (colour, line, marker), the same in all figures.
-LOOKS = {
+BOUND_LOOKS = {
     "T1": (_COLOURS[1], "--", "s"),
     "T1c": (_COLOURS[5], ":", "v"),
     "T2": (_COLOURS[2], "-.", "^"),
@@ -48,7 +48,7 @@ def bounded_curves(
         ax.plot(x, each, color=MEASURED, linewidth=0.4, alpha=0.5)
     ax.plot(x, measured, color=MEASURED, marker="o", label=label)
     for name, bound in bounds.items():
-        colour, line, marker = LOOKS[name.split()[0]]
+        colour, line, marker = BOUND_LOOKS[name.split()[0]]
         ax.plot(x, bound, color=colour, linestyle=line, marker=marker, markersize=3, label=name)
     ax.set(xscale="log", yscale="log")
     return ax
@@ -66,7 +66,7 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
     ax.vlines(x, table["low"], table["high"], colors=MEASURED, linewidth=1.0)
     ax.plot(x, table["moved"], "o-", color=MEASURED, label="measured")
     for name in bounds:
-        colour, line, marker = LOOKS[name]
+        colour, line, marker = BOUND_LOOKS[name]
         ax.plot(x, table[name], color=colour, linestyle=line, marker=marker, label=name)
     ax.set(yscale="log", xlabel=label)
     if not even:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from lib.plots import INK, STATUS
-from lib.plots_seeds import LOOKS
+from lib.plots_seeds import CYCLE
 
 #: Outcome of a run: (colour, marker, filled, line), as its status is drawn elsewhere.
 OUTCOMES = {
@@ -41,7 +41,7 @@ def failure_curves(
     curves : ladder → probability of failure by learning rate, NaN where there is no curve
     """
     shifts = 1.03 ** (np.arange(len(tables)) - (len(tables) - 1) / 2)
-    cycle = zip(itertools.cycle(LOOKS), shifts, tables.items(), strict=False)
+    cycle = zip(itertools.cycle(CYCLE), shifts, tables.items(), strict=False)
     for (colour, marker), shift, (name, table) in cycle:
         rates = table.index.to_numpy(float)
         ax.vlines(rates * shift, table["low"], table["high"], colors=colour, linewidth=1.0)

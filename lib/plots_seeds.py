@@ -19,7 +19,7 @@ SOURCES = {
     "dropout": "dropout seed",
 }
 #: Colour and marker of each design; more designs than that begin anew.
-LOOKS = list(zip(sns.color_palette("colorblind").as_hex(), "osD^vP<>ph", strict=True))
+CYCLE = list(zip(sns.color_palette("colorblind").as_hex(), "osD^vP<>ph", strict=True))
 
 
 def seed_heatmap(
@@ -77,7 +77,7 @@ def component_intervals(
     sources = [name for name in SOURCES if any(name in table.index for table in tables.values())]
     reach = (-0.25, 1.25) if quantity == "share" else (-np.inf, np.inf)
     offsets = ((len(tables) - 1) / 2 - np.arange(len(tables))) * min(0.2, 0.7 / len(tables))
-    cycle = zip(itertools.cycle(LOOKS), offsets, tables.items(), strict=False)
+    cycle = zip(itertools.cycle(CYCLE), offsets, tables.items(), strict=False)
     for (colour, marker), offset, (name, table) in cycle:
         for source, row in table.iterrows():
             place = len(sources) - 1 - sources.index(source) + offset

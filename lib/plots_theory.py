@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from lib.plots import INK, PALE, STATUS
-from lib.plots_seeds import LOOKS
+from lib.plots_seeds import CYCLE
 
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":"}
@@ -79,7 +79,7 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
     ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
     """
     for (colour, marker), (steps, part) in zip(
-        itertools.cycle(LOOKS), rows.groupby("steps"), strict=False
+        itertools.cycle(CYCLE), rows.groupby("steps"), strict=False
     ):
         part = part.sort_values("distance")
         look = {"color": colour, "marker": marker, "label": f"step {steps}"}
@@ -97,7 +97,7 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     groups = list(table.groupby("learning_rate"))
     shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
     for (colour, marker), shift, (rate, part) in zip(
-        itertools.cycle(LOOKS), shifts, groups, strict=False
+        itertools.cycle(CYCLE), shifts, groups, strict=False
     ):
         part = part.sort_values("heads")
         heads = part["heads"].to_numpy(float)
