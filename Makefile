@@ -16,6 +16,9 @@ override PY := $(call quoted,$(PY))
 # Notebooks import this checkout, whichever PY has installed; text is UTF-8 in every locale.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export PYTHONUTF8 := 1
+# Snakemake and Jupyter write into the home folder, which on some clusters nobody can.
+export HOME := $(shell if test -w "$$HOME"; then echo "$$HOME"; \
+  else mkdir -p build/home && echo "$$PWD/build/home"; fi)
 # One BLAS thread a process: the engine runs several processes instead, and the number of
 # threads is part of what makes a run bit-reproducible.
 export OMP_NUM_THREADS ?= 1

@@ -106,7 +106,11 @@ def test_a_second_call_has_nothing_to_do_and_says_so(engine):
 
 @pytest.fixture
 def edited(engine):
-    """Replace text in a file of the copy for the length of a test."""
+    """Replace text in a file of the copy for the length of a test; what is made then goes too."""
+    made = [".snakemake", "data/runs", "data/results/smallest", "figures/smallest"]
+    aside = engine.project.with_name("aside")
+    for folder in made:
+        shutil.copytree(engine.project / folder, aside / folder)
     originals = {}
 
     def edit(name, old, new):
@@ -118,6 +122,10 @@ def edited(engine):
     yield edit
     for path, text in originals.items():
         path.write_text(text)
+    for folder in made:
+        shutil.rmtree(engine.project / folder)
+        shutil.move(aside / folder, engine.project / folder)
+    shutil.rmtree(aside)
 
 
 def test_one_changed_hyperparameter_reruns_exactly_its_setting(engine, edited):

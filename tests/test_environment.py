@@ -83,6 +83,8 @@ def test_the_pip_section_resolves_to_the_pins(tmp_path):
     done = subprocess.run(
         [sys.executable, *plan], cwd=project, capture_output=True, text=True, check=False
     )
+    if done.returncode and "connection broken by" in done.stderr:
+        pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr[-3000:]
     planned = {
         one["metadata"]["name"].lower().replace("_", "-"): one["metadata"]["version"].split("+")[0]
