@@ -153,7 +153,12 @@ def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
     assert engine.planned() == {}
 
 
-def test_a_raised_version_of_the_training_retrains_everything(engine, edited):
+def test_renamed_training_code_reruns_nothing(engine, edited):
+    edited("lib/batches.py", "BATCHES_PER_POOL", "POOL")
+    assert engine.planned() == {}
+
+
+def test_another_version_of_the_training_retrains_everything(engine, edited):
     edited("lib/provenance.py", '"encoder": "b1c8fe2221e9fc23"', '"encoder": "2"')
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
