@@ -74,7 +74,7 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     conversion = CONVERSIONS[name]
 
     def write(folder: Path) -> None:
-        conversion.write([assets.fetch(one, cache=cache) for one in conversion.assets], folder)
+        conversion.write([assets.fetch(asset, cache=cache) for asset in conversion.assets], folder)
 
     return paths.make_once(target, write)
 

@@ -35,9 +35,9 @@ def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models
     setting, located, models = inputs.setting, inputs.located, []
     for method in inputs.methods.values():
         located = method.begin(located, inputs.data.train, setting.precision, device)
-    for one in seeds:
+    for seed in seeds:
         model, lacking = backbones.load_classifier(
-            located, inputs.data.n_outputs, one.stream("init")
+            located, inputs.data.n_outputs, seed.stream("init")
         )
         if setting.dropout >= 0:
             layers.set_dropout(model, setting.dropout)
@@ -81,7 +81,7 @@ def finetune(
     return [
         runs.Run(
             record={
-                **_record(inputs, one, trained[s], outputs[s].logits),
+                **_record(inputs, seed, trained[s], outputs[s].logits),
                 "distance": distances[s],
                 "trained_weights": sum(
                     weight.numel() for weight in model.parameters() if weight.requires_grad
@@ -92,7 +92,7 @@ def finetune(
                 "device": torch.cuda.get_device_name(picked) if picked.type == "cuda" else "cpu",
                 "deterministic": not any("deterministic" in message for message in messages),
                 "warnings": messages,
-                "fingerprint": inputs.fingerprint(one, seeds),
+                "fingerprint": inputs.fingerprint(seed, seeds),
             },
             logits=outputs[s].logits,
             labels=rows.labels,
@@ -101,7 +101,7 @@ def finetune(
             first=outputs[s].first,
             mean=outputs[s].mean,
         )
-        for s, (one, model) in enumerate(zip(seeds, built.models, strict=True))
+        for s, (seed, model) in enumerate(zip(seeds, built.models, strict=True))
     ]
 
 

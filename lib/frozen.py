@@ -68,9 +68,9 @@ def _make(folder: Path, key: str, inputs: RunInputs) -> None:
     ]
     for pooling in POOLINGS:
         train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in outputs)
-        made = Frozen(train, data.train.labels, held, data.evaluation.labels)
+        features = Frozen(train, data.train.labels, held, data.evaluation.labels)
         with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
-            np.savez_compressed(scratch, **vars(made))
+            np.savez_compressed(scratch, **vars(features))
 
 
 def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

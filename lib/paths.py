@@ -56,8 +56,8 @@ def space_left() -> str:
 
     For the end of a failed command: what a job had to say goes to the disk that may be full.
     """
-    place = next(path for path in (OUTPUT, *OUTPUT.parents) if path.exists())
-    free = shutil.disk_usage(place).free // 2**20
+    existing = next(path for path in (OUTPUT, *OUTPUT.parents) if path.exists())
+    free = shutil.disk_usage(existing).free // 2**20
     return f"only {free} MiB are free in {OUTPUT}" if free < 1024 else ""
 
 

@@ -148,9 +148,9 @@ def _file(folder: str, split: str) -> Path:
 def _load(entry: dict[str, Any], split: str) -> Encoded:
     """One split of an entry of the index; its file has to be the one that was written."""
     path, expected = _file(entry["folder"], split), entry["sha256"][split]
-    if (found := provenance.file_sha256(path)) != expected:
+    if (actual := provenance.file_sha256(path)) != expected:
         raise AssetError(
-            f"{path} has sha256 {found}, expected {expected}. Copy it again; or delete it, and "
+            f"{path} has sha256 {actual}, expected {expected}. Copy it again; or delete it, and "
             "where the task can be read it is made again."
         )
     with np.load(path, allow_pickle=False) as stored:
@@ -160,8 +160,9 @@ def _load(entry: dict[str, Any], split: str) -> Encoded:
 
 def data_digest(task: tasks.Task, contents: str) -> str:
     """Identity of a task: its contents, and what is made of its labels."""
-    told = (task.n_classes, task.metric, task.classes, task.other_metrics)
-    return provenance.digest(contents, *told)
+    return provenance.digest(
+        contents, task.n_classes, task.metric, task.classes, task.other_metrics
+    )
 
 
 def contents_digest(splits: Splits) -> str:
@@ -170,14 +171,14 @@ def contents_digest(splits: Splits) -> str:
     def canonical(value: Any) -> str:
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
-    found = hashlib.sha256(b"[{")
+    digest = hashlib.sha256(b"[{")
     for i, split in enumerate(sorted(splits)):
-        found.update(f"{',' if i else ''}{canonical(split)}:[".encode())
+        digest.update(f"{',' if i else ''}{canonical(split)}:[".encode())
         for j, row in enumerate(splits[split]):
-            found.update(f"{',' if j else ''}{canonical(row)}".encode())
-        found.update(b"]")
-    found.update(b"}]")
-    return found.hexdigest()[:16]
+            digest.update(f"{',' if j else ''}{canonical(row)}".encode())
+        digest.update(b"]")
+    digest.update(b"}]")
+    return digest.hexdigest()[:16]
 
 
 def _questions(data: Encoded) -> list[np.ndarray]:

@@ -157,8 +157,8 @@ class Pretrainer:
         prefix = f"{self.model.base_model_prefix}."
         inner = backbones.encoder(self.model).named_parameters()
         named = {prefix + name: weight for name, weight in inner}
-        known = {id(weight) for weight in named.values()}
-        head = {n: w for n, w in self.model.named_parameters() if id(w) not in known}
+        inside = {id(weight) for weight in named.values()}
+        head = {n: w for n, w in self.model.named_parameters() if id(w) not in inside}
         return named | head
 
     def _kept(self, located: Located, prefix: str) -> dict[str, torch.Tensor]:
@@ -171,18 +171,18 @@ class Pretrainer:
         }
 
     def run(self) -> dict[str, Any]:
-        """Train; returns what the record notes: the steps, the names that were new, and mean losses
+        """Train; returns what the record holds: the steps, the names that were new, and mean losses
         (nats) as loaded, after a new head was trained, and at the end.
         """
         torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
-        noted: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
+        record: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
         steps = 0
         if self.new:
             with self._only_the_head():
                 steps += self.phase("head", self.recipe.head_epochs, self.recipe.head_learning_rate)
-            noted["loss_head"] = self.mean_loss()
+            record["loss_head"] = self.mean_loss()
         steps += self.phase("all", self.recipe.epochs, self.recipe.learning_rate)
-        return {**noted, "loss_end": self.mean_loss(), "steps": steps}
+        return {**record, "loss_end": self.mean_loss(), "steps": steps}
 
     @contextmanager
     def _only_the_head(self) -> Iterator[None]:
@@ -273,7 +273,7 @@ def _write(pretrainer: Pretrainer, located: Located, folder: Path) -> None:
     objective did not add, such as a pooler, is still lacking.
     """
     devices.make_deterministic()
-    noted = pretrainer.run()
+    record = pretrainer.run()
     weights = pretrainer.parameters() | pretrainer.kept
     plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
     save_file(plain, folder / "model.safetensors", {"format": "pt"})
@@ -281,11 +281,11 @@ def _write(pretrainer: Pretrainer, located: Located, folder: Path) -> None:
         for file in Path(located.path).glob(pattern):
             if not file.name.endswith(".index.json"):
                 shutil.copyfile(file, folder / file.name)
-    noted |= {
+    record |= {
         "recipe": vars(pretrainer.recipe),
         "rows": len(pretrainer.objective.data),
         "source_sha256": located.sha256,
         "device": pretrainer.device.type,
         "versions": provenance.versions(),
     }
-    (folder / RECORD).write_text(json.dumps(noted, indent=1))
+    (folder / RECORD).write_text(json.dumps(record, indent=1))

@@ -99,7 +99,7 @@ def _anchors(
 def _batches(inputs: RunInputs, seeds: list[Seeds]) -> Iterator[np.ndarray]:
     """The batches of all seeds, step by step: rows (S, B), each seed in its own order."""
     lengths, setting = inputs.data.train.lengths, inputs.setting
-    draws = [np.random.default_rng(one.stream("order")) for one in seeds]
+    draws = [np.random.default_rng(seed.stream("order")) for seed in seeds]
     for _ in range(setting.epochs):
         each = [epoch_batches(lengths, setting.batch_size, rng) for rng in draws]
         yield from (np.stack(rows) for rows in zip(*each, strict=True))
@@ -224,7 +224,7 @@ def train(
     )
     for model in models:
         model.train()
-    title = f"{setting.id} {' '.join(one.label for one in seeds)}"
+    title = f"{setting.id} {' '.join(seed.label for seed in seeds)}"
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
     try:
         for rows in _batches(inputs, seeds):

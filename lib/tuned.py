@@ -1,7 +1,7 @@
 """Fine-tuned models themselves, where a run's record is not enough: their weights and features.
 
-``lib.finetune`` returns what a run said and drops its weights. Here the same training returns the
-models, for the few experiments that look inside.
+``lib.finetune`` keeps the outputs of a run and drops its weights. Here the same training returns
+the models, for the few experiments that look inside.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ def models_of(
     """
     devices.make_deterministic()
     device, models = torch.device("cpu"), []
-    for one in seeds:
-        built = experiment.build(inputs, [one], device)
+    for seed in seeds:
+        built = experiment.build(inputs, [seed], device)
         if trained:
-            training.train(inputs, built.models, [one], device, new=built.new)
+            training.train(inputs, built.models, [seed], device, new=built.new)
         models += built.models
     return [model.eval() for model in models]
 
@@ -42,12 +42,12 @@ def models_of(
 def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
     """(N, D) float64: what the output layer of a model is given for each example."""
     learner, loader = SingleModel([model]), Loader(data, torch.device("cpu"))
-    found = []
+    features = []
     for start in range(0, len(data), batch_size):
         inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))
-        found.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
+        features.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
     learner.close()
-    return torch.cat(found).double().numpy()
+    return torch.cat(features).double().numpy()
 
 
 def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> RunInputs:
@@ -59,29 +59,29 @@ def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> R
     return dataclasses.replace(inputs, data=data)
 
 
-def run_rows(made: list[Run]) -> pd.DataFrame:
+def run_rows(runs: list[Run]) -> pd.DataFrame:
     """Score and status of runs, a row a run; runs that diverged have no score."""
     names = ("seed", "status", "score", "accuracy", "majority", "final_loss")
-    rows = [{name: run.record[name] for name in names} for run in made]
-    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in made])
+    rows = [{name: run.record[name] for name in names} for run in runs]
+    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in runs])
 
 
-def spreads_of(made: list[Run], *, level: float = 0.95) -> dict[str, float]:
+def spreads_of(runs: list[Run], *, level: float = 0.95) -> dict[str, float]:
     """How much runs on the same evaluation rows differ: SD of the scores (interval for normal
     scores) and mean pairwise disagreement of the predictions (interval from resampling runs).
 
     Runs that diverged are left out and counted: ``runs`` are those that are used.
     """
-    whole = [run for run in made if run.record["status"] != "diverged"]
-    scores = np.array([run.record["score"] for run in whole], float)
-    predictions = np.stack([run.logits.argmax(-1) for run in whole])
+    finite = [run for run in runs if run.record["status"] != "diverged"]
+    scores = np.array([run.record["score"] for run in finite], float)
+    predictions = np.stack([run.logits.argmax(-1) for run in finite])
     sd = resampling.sd_interval(scores, level=level)
-    apart = measures.instability(measures.pairwise_disagreement(predictions), level=level)
+    disagreement = measures.instability(measures.pairwise_disagreement(predictions), level=level)
     return {
-        "runs": len(whole),
-        "diverged": len(made) - len(whole),
-        "failed": sum(run.record["status"] != "ok" for run in whole),
+        "runs": len(finite),
+        "diverged": len(runs) - len(finite),
+        "failed": sum(run.record["status"] != "ok" for run in finite),
         "score_mean": scores.mean(),
         **dict(zip(("sd", "sd_low", "sd_high"), sd[:3], strict=True)),
-        **dict(zip(("disagreement", "low", "high"), apart[:3], strict=True)),
+        **dict(zip(("disagreement", "low", "high"), disagreement[:3], strict=True)),
     }

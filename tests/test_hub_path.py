@@ -198,7 +198,7 @@ def test_surt_gives_all_seeds_the_same_start(hub, tiny_hub, own_cache, starts, f
         tiny_hub, family, "sst2", method="surt(epochs=1, learning_rate=0.01)", learning_rate=1e-9
     )
     runs = [train_runs(setting, Seeds.of(seed)) for seed in (0, 1)]
-    (made,) = (folder for folder in (own_cache / "pretrained").iterdir() if folder.is_dir())
+    (made,) = (folder for folder in (own_cache / "pretrained").glob("[!.]*"))
     assert starts == [str(made)] * 2
     assert json.loads((made / "pretraining.json").read_text())["rows"] == 8
     plain = train_runs(dataclasses.replace(setting, method="standard"), Seeds.of(0))

@@ -57,7 +57,7 @@ MEMBERS = {"demo_set-1.0/a/task.json": b"{}", "demo_set-1.0/b/task.json": b"[]"}
 
 
 def left_behind(cache):
-    return sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in cache.iterdir() if path.name != ".locks")
 
 
 def test_pip_finds_it_and_nothing_of_it_runs(register, tmp_path):
