@@ -45,7 +45,7 @@ run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|theory|p
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
 status: $(READY)  ## what is done, failed and missing, and the time left: make status [CONFIG=…]
-	$(PY) -m lib.progress $(call quoted,$(CAMPAIGN)) $(ARGS)
+	$(PY) -m lib.workflow.status $(call quoted,$(CAMPAIGN)) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -65,7 +65,7 @@ figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw
 
 campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
-	$(PY) -m lib.reference prune $(call quoted,$(CAMPAIGN))
+	$(PY) -m lib.workflow.promotion prune $(call quoted,$(CAMPAIGN))
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)

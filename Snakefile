@@ -4,7 +4,7 @@
 # `make campaign` calls it with campaign=yes: only what the committed reference lacks is made, and
 # each group or job is promoted into the reference as soon as its tables are there.
 #
-# Content decides what runs again, never a file's age. lib.jobs says which runs are there, made
+# Content decides what runs again, never a file's age. lib.workflow.jobs says which runs are there, made
 # as they would be made now; for the other jobs, parameters and fingerprints of the code (comments
 # and docstrings stripped) are `params`, so a changed plotting function retrains nothing.
 import base64
@@ -13,7 +13,8 @@ import sys
 
 import yaml
 
-from lib import jobs, paths, provenance
+from lib import paths, provenance
+from lib.workflow import jobs
 
 CAMPAIGN = bool(config.get("campaign"))
 try:
@@ -141,10 +142,10 @@ rule drop_vectors:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
     priority: len(PLAN.settings) + 2
     shell:
-        "{sys.executable:q} -m lib.runs drop {wildcards.setting:q} > {output:q}"
+        "{sys.executable:q} -m lib.results.runs drop {wildcards.setting:q} > {output:q}"
 
 
-# A job beside the grids: what it runs, with which values, is in lib.job_kinds.
+# A job beside the grids: what it runs, with which values, is in lib.config.job_kinds.
 rule run_job:
     output:
         RESULTS / "{job}" / "made.json",
@@ -172,7 +173,7 @@ rule promote:
         commit="--commit" if config.get("commit") else "",
     priority: len(PLAN.settings) + 2
     shell:
-        "{sys.executable:q} -m lib.reference promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
+        "{sys.executable:q} -m lib.workflow.promotion promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
 
 
 for notebook, figure in jobs.ANALYSES.items():
@@ -190,7 +191,7 @@ for notebook, figure in jobs.ANALYSES.items():
             executed=lambda w, notebook=notebook: paths.results(w.grid) / "logs" / f"{notebook}.ipynb",
             source=notebook,
             notebook=lambda w: parameters(results=w.grid),
-            code=code(notebook, "lib/plots.py"),
+            code=code(notebook, "lib/plots/style.py"),
         resources:
             runtime=30,
             mem_mb=4000,

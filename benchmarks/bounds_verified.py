@@ -16,8 +16,8 @@ import pandas as pd
 from benchmarks import head_checks
 from benchmarks.classical_checks import classical
 from lib import paths
-from lib.bounds import checks, problems
-from lib.bounds.checks import Comparison
+from lib.theory import checks, problems
+from lib.theory.checks import Comparison
 
 #: What counts as a violation: more than this share above the bound, plus this much.
 RELATIVE, ABSOLUTE = 1e-9, 1e-12

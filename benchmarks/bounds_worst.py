@@ -17,9 +17,9 @@ import pandas as pd
 
 from benchmarks import head_checks
 from lib import paths
-from lib.bounds import checks
-from lib.bounds.checks import Comparison
-from lib.bounds.problems import Quadratics
+from lib.theory import checks
+from lib.theory.checks import Comparison
+from lib.theory.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
 FOLDER = paths.DATA / "benchmarks"

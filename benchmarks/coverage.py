@@ -9,9 +9,10 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
-from lib import paths, resampling
-from lib.resampling import Statistic
-from lib.summary import statistics_of
+from lib import paths
+from lib.measures import intervals
+from lib.measures.intervals import Statistic
+from lib.measures.summary import statistics_of
 
 #: Measures whose intervals are held against the truth (``con`` mirrors ``disagreement``).
 COVERED = ("mean", "sd", "distribution_sd", "disagreement", "kappa", "jsd", "ccon")
@@ -78,10 +79,10 @@ def coverage(
         for _ in range(n_groups):
             statistics, scores = _statistics(size, n_examples, rng, share)
             for name, statistic in statistics.items():
-                for method in resampling.METHODS:
-                    made = resampling.interval(statistic, size, level=level, method=method)
+                for method in intervals.METHODS:
+                    made = intervals.interval(statistic, size, level=level, method=method)
                     found.setdefault((name, method), []).append((made.low, made.high))
-            made = resampling.sd_interval(scores, level=level)
+            made = intervals.sd_interval(scores, level=level)
             found.setdefault(("sd", "chi-square"), []).append((made.low, made.high))
         for (name, method), ends in found.items():
             low, high = np.array(ends).T

@@ -18,8 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import assets, jobs, paths, pretrained, progress, provenance, runs
-from lib.runs import Run
+from lib import paths, provenance
+from lib.data import assets
+from lib.models import pretrained
+from lib.results import runs
+from lib.results.runs import Run
+from lib.workflow import jobs
+from lib.workflow import status as progress
 
 LARGE = """
 seeds: [{seeds}]
@@ -115,7 +120,7 @@ def planning(project: Path, repeats: int) -> list[dict[str, object]]:
     engine(project, "large", "--touch", "--forceall")
     again = [engine(project, "large") for _ in range(repeats)]
     found.append({"what": "skip, 1,000 runs that are done", "seconds": statistics.median(again)})
-    status = [timed(project, "-m", "lib.progress", "large") for _ in range(repeats)]
+    status = [timed(project, "-m", "lib.workflow.status", "large") for _ in range(repeats)]
     found.append({"what": "status of 1,000 runs", "seconds": statistics.median(status)})
     return found
 
@@ -141,7 +146,7 @@ def overhead(project: Path, repeats: int) -> list[dict[str, object]]:
             timed(project, *command, COMPENDIUM_OUTPUT=str(out / "papermill"))
         )
         for way, grid, n_runs in (("bare", "one", 1), ("process", "small", n_jobs)):
-            command = ["-m", "lib.finetune", grid]
+            command = ["-m", "lib.training", grid]
             seconds = timed(project, *command, COMPENDIUM_OUTPUT=str(out / way))
             found[way].append(seconds / n_runs)
     typical = {name: statistics.median(values) for name, values in found.items()}

@@ -35,19 +35,13 @@ import torch
 from tqdm import tqdm
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
-from lib import (
-    backbones,
-    devices,
-    evaluation,
-    optimizers,
-    paths,
-    provenance,
-    scoring,
-    training,
-)
+from lib import paths, provenance
 from lib.config import Setting
-from lib.inputs import RunInputs, prepare_inputs
-from lib.seeds import Seeds
+from lib.config.seeds import Seeds
+from lib.measures import scoring
+from lib.models import backbones, devices
+from lib.training import evaluation, loop, optimizers
+from lib.training.inputs import RunInputs, prepare_inputs
 
 OURS, TOGETHER = "ours, one at a time", "ours, seeds as one program"
 #: Longest wait for a Trainer process, in seconds: one that ran out of memory never answers.
@@ -90,7 +84,7 @@ def loaded(job: Job, seed: int) -> torch.nn.Module:
 
 
 def deterministic(wanted: bool) -> None:
-    """What ``lib.finetune`` asks of torch, or what torch does unasked."""
+    """What ``lib.training.finetune`` asks of torch, or what torch does unasked."""
     if wanted:
         devices.make_deterministic()
         return
@@ -106,7 +100,7 @@ def ours(job: Job, seeds: Sequence[int]) -> tuple[float, list[float]]:
     models = [loaded(job, seed) for seed in seeds]
     streams = [Seeds.of(seed) for seed in seeds]
     began = wait(place)
-    training.train(job.inputs, models, streams, place, new=set())
+    loop.train(job.inputs, models, streams, place, new=set())
     return wait(place) - began, [score(job, model) for model in models]
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 
 from lib import paths
-from lib.bounds import descent, problems
+from lib.theory import descent, problems
 
 HEAD_STEPS, HEAD_RATE, QUADRATIC_STEPS, QUADRATIC_RATE = 200, 1.0, 60, 0.3
 #: The loop over torch is timed on so many of its runs, and scaled to all.

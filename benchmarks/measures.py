@@ -46,8 +46,8 @@ from tqdm import tqdm
 
 from benchmarks import published_procedure
 from lib import measures, paths
+from lib.measures.intervals import pair_means, run_weights
 from lib.measures.representation import NAMES, SaturationWarning
-from lib.resampling import pair_means, run_weights
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore", SaturationWarning)

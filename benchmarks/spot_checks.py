@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.bounds import classical as bounds
-from lib.bounds.coupled import LOSSES, Objective, Points, given_paths
+from lib.theory import classical as bounds
+from lib.theory.coupled import LOSSES, Objective, Points, given_paths
 
 N, D = 100, 5
 CURVATURE, REACH = 0.2, 2.0

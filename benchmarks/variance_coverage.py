@@ -1,4 +1,6 @@
-"""How often do the intervals of ``lib.variance`` hold the truth? On invented crossed designs."""
+"""How often do the intervals of ``lib.analysis.variance_components`` hold the truth? On invented
+crossed designs.
+"""
 
 import argparse
 from collections.abc import Iterable
@@ -10,7 +12,7 @@ from scipy import stats
 from tqdm import tqdm
 
 from lib import measures, paths
-from lib.variance import METHODS, best_of, variance_components
+from lib.analysis.variance_components import METHODS, best_of, variance_components
 
 #: SD of the scores of runs that do not fail, how much a failed run loses, and the share that fails.
 SPREAD, LOSS, FAILED = 0.02, 0.3, 0.2

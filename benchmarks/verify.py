@@ -21,8 +21,12 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from lib import config, finetune, paths, progress, provenance, run_group, runs, tables, tasks
+from lib import config, paths, provenance
+from lib.data import tasks
 from lib.errors import TaskError
+from lib.results import run_group, runs, tables
+from lib.training import finetune
+from lib.workflow import status
 
 #: Share of examples that a run made on another machine has to answer as the committed one does,
 #: unless seeds agree on fewer.
@@ -99,7 +103,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
 def again(row: dict[str, Any], device: str = "auto") -> Compared:
     """Make one committed run again, with those that are one program with it, and compare."""
     setting, label = config.from_row(row), row["seed_label"]
-    seeds, batch = progress.batches(setting, row["labels"].split())[label]
+    seeds, batch = status.batches(setting, row["labels"].split())[label]
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))

@@ -2,7 +2,13 @@
 
 import argparse
 import difflib
-from collections.abc import Callable, Iterable
+import functools
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, dataclass_transform
+
+from pydantic import AfterValidator, ConfigDict, ValidationError, create_model
+from pydantic.dataclasses import dataclass
 
 
 class AssetError(RuntimeError):
@@ -39,3 +45,87 @@ def argument(load: Callable[[str], object]) -> Callable[[str], str]:
         return text
 
     return check
+
+
+#: Folders that the engine keeps beside those of groups and jobs.
+KEPT = ("logs", "promoted")
+_STRICT = ConfigDict(strict=True, extra="forbid")
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def checked(cls: type) -> type:
+    """A frozen dataclass of keywords whose fields are checked; ``ValueError`` says what is wrong.
+
+    ``dataclasses.replace`` checks anew. ``__post_init__`` sees the fields after their checks.
+    """
+    made = dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
+    validate = made.__init__
+
+    @functools.wraps(validate)
+    def init(self: Any, **values: Any) -> None:
+        try:
+            validate(self, **values)
+        except ValidationError as error:
+            raise ValueError(explain(error, made.__pydantic_fields__)) from None
+
+    made.__init__ = init
+    return made
+
+
+def check(fields: Mapping[str, tuple[Any, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, checked; ``fields`` gives each name's type and default, ``...`` for none."""
+    try:
+        return dict(create_model("Values", __config__=_STRICT, **fields).model_validate(values))
+    except ValidationError as error:
+        raise ValueError(explain(error, fields)) from None
+
+
+def passing(check: Callable[[Any], Any]) -> AfterValidator:
+    """For an annotation: a value that a function does not refuse, as it is."""
+
+    def unchanged(value: Any) -> Any:
+        check(value)
+        return value
+
+    return AfterValidator(unchanged)
+
+
+def explain(error: ValidationError, names: Collection[str]) -> str:
+    """What is wrong, in a line: name, value, what was expected; ``names`` are the valid ones."""
+    return "; ".join(_sentence(one, names) for one in error.errors())
+
+
+def _sentence(error: Mapping[str, Any], names: Collection[str]) -> str:
+    value, kind, message = error["input"], error["type"], error["msg"]
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    parts = error["loc"][:-2] if error["loc"][-1] == "[key]" else error["loc"]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f": {part}" for part in parts)[2:]
+    if kind in _UNKNOWN:
+        return f"unknown parameter {name}: {nearest(name, names) if names else 'it has none'}"
+    if kind in ("missing", "missing_keyword_only_argument"):
+        return f"{name} is missing"
+    if kind == "too_short":
+        return f"{name} is empty; give at least one"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        return f"{name} = {value!r} is unknown: {nearest(value, choices)}"
+    if kind.endswith("_type"):
+        expected = kind.removesuffix("_type").replace("string", "str")
+        hint = ""
+        if expected == "float" and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):
+            hint = f"; YAML reads this as text: write {float(value):.1e}"
+        return f"{name} = {value!r} is {type(value).__name__}, expected {expected}{hint}"
+    return f"{name} = {value!r} {message.removeprefix('Input ')}"
+
+
+def check_name(what: str, name: object) -> None:
+    """Refuse a name that could not be that of a folder, of a word for the shell, of a wildcard."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            f"{what} {name!r}: use letters, digits, dots, hyphens and underscores, and begin with "
+            "a letter or a digit"
+        )
+    if name in KEPT:
+        raise ValueError(f"{what} {name!r}: the engine keeps a folder of that name for itself")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
-PUBLISHED = DATA / "reference"
+PUBLISHED = DATA / "published"
 #: Promoted results: ``reference``, ``reference-ladder``, …
 COMMITTED = DATA / "results"
 

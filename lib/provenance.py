@@ -25,18 +25,18 @@ TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "b1c8fe2221e9fc23
 DISTANCE_VERSION = "36b91da4219e565e"
 #: The code that decides what tables are made of runs; they can be made again at any time.
 MEASURE_CODE = (
-    "lib/scoring.py",
-    "lib/measures/factors.py",
-    "lib/measures/pairs.py",
+    "lib/measures/scoring.py",
+    "lib/measures/representation/factors.py",
+    "lib/measures/representation/pairs.py",
     "lib/measures/representation.py",
     "lib/measures/performance.py",
     "lib/measures/prediction.py",
-    "lib/resampling.py",
-    "lib/summary.py",
-    "lib/planning.py",
-    "lib/run_group.py",
-    "lib/groups.py",
-    "lib/tables.py",
+    "lib/measures/intervals.py",
+    "lib/measures/summary.py",
+    "lib/measures/sample_size.py",
+    "lib/results/run_group.py",
+    "lib/results/group_tables.py",
+    "lib/results/tables.py",
 )
 
 

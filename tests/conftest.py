@@ -63,7 +63,7 @@ def tiny(own_file: Path) -> Setting:
 @pytest.fixture(scope="session")
 def located():
     """Where bert-tiny is."""
-    from lib import pretrained
+    from lib.models import pretrained
 
     return pretrained.locate("bert-tiny")
 
@@ -71,7 +71,7 @@ def located():
 @pytest.fixture
 def inputs(tiny: Setting):
     """What the runs of ``tiny`` start from."""
-    from lib.inputs import prepare_inputs
+    from lib.training.inputs import prepare_inputs
 
     return prepare_inputs(tiny)
 
@@ -84,8 +84,8 @@ def data(inputs):
 
 def train_runs(setting: Setting, seeds: Any, **options: Any) -> Any:
     """The run of a setting and a seed, or the runs of several seeds as one program."""
-    from lib.experiment import finetune
-    from lib.inputs import prepare_inputs
+    from lib.training.experiment import finetune
+    from lib.training.inputs import prepare_inputs
 
     return finetune(prepare_inputs(setting), seeds, **options)
 

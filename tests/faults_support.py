@@ -153,8 +153,8 @@ class Batch:
             arguments = ("--until measure_group", *arguments)
         return self._started([*command, f"ARGS={' '.join(arguments)}"], changed)
 
-    def start_bare(self, module: str = "lib.finetune", **changed: str) -> Call:
-        """Start the training, or another step, without the engine: ``python -m lib.finetune``."""
+    def start_bare(self, module: str = "lib.training", **changed: str) -> Call:
+        """Start the training, or another step, without the engine: ``python -m lib.training``."""
         return self._started([sys.executable, "-m", module, "faulty"], changed)
 
     def _started(self, command: list[str], changed: dict[str, str]) -> Call:
@@ -263,7 +263,7 @@ def undisturbed(
     batch = Batch(folder, own_file, grid, files=files)
     batch.start_bare().succeed()
     if measured:
-        batch.start_bare("lib.groups").succeed()
+        batch.start_bare("lib.results.group_tables").succeed()
     return batch.output
 
 

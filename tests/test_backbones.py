@@ -11,10 +11,9 @@ from conftest import run_python
 from safetensors import safe_open
 from tiny_models import FAMILIES, LAYERS, SENTENCES, WIDTH
 
-from lib import backbones, pretrained
-from lib.batches import Encoded
+from lib.data.examples import Encoded, Loader
 from lib.errors import BackboneError
-from lib.loading import Loader
+from lib.models import backbones, pretrained
 
 _TWO_LAYERS = [
     "classifier.dense.bias",
@@ -52,7 +51,7 @@ def located(folders, family):
 
 
 def inputs_of(located, texts=SENTENCES, pairs=None):
-    """Padded model inputs as ``lib.batches`` makes them."""
+    """Padded model inputs as ``lib.data.examples`` makes them."""
     tokenizer = backbones.load_tokenizer(located)
     ids = tokenizer(texts, pairs)["input_ids"]
     data = Encoded(
@@ -273,7 +272,7 @@ def test_a_hub_id_with_a_revision_resolves_from_the_hubs_cache(folders, tmp_path
         tiny_models.cache_as_hub(folder, tmp_path / "hub", f"tiny/{family}", REVISION)
     script = (
         "import sys\n"
-        "from lib import backbones, pretrained\n"
+        "from lib.models import backbones, pretrained\n"
         "for family in sys.argv[2:]:\n"
         "    for name in (f'tiny/{family}@{sys.argv[1]}', f'tiny/{family}'):\n"
         "        located = pretrained.locate(name)\n"
@@ -290,7 +289,7 @@ def test_a_hub_id_with_a_revision_resolves_from_the_hubs_cache(folders, tmp_path
 
 def test_an_unknown_hub_id_offline_is_a_clear_error_and_asks_nobody(tmp_path):
     script = (
-        "import socket; from lib import pretrained; from lib.errors import BackboneError\n"
+        "import socket; from lib.models import pretrained; from lib.errors import BackboneError\n"
         "asked = []; socket.getaddrinfo = lambda *host, **_: asked.append(host) or []\n"
         "try: pretrained.locate('tiny/none@abc')\n"
         "except BackboneError as error: print(error)\n"

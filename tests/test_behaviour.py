@@ -25,7 +25,7 @@ import tiny_models
 
 from lib import paths, provenance
 from lib.config import Setting
-from lib.methods import METHODS, parse_method
+from lib.models.methods import METHODS, parse_method
 
 HERE = Path(__file__).parent / "behaviour"
 #: The archives of the first versions, which go by digests of their code; others go by their name.

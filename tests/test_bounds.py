@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 
 from benchmarks import bounds_verified, bounds_worst, head_checks
 from lib import paths
-from lib.bounds import checks, descent, head, margin, problems, quadratic, tuning
-from lib.bounds.assumptions import Inapplicable, constant_of
-from lib.bounds.problems import Quadratics
+from lib.theory import checks, descent, head, margin, problems, quadratic, tuning
+from lib.theory.assumptions import Inapplicable, constant_of
+from lib.theory.problems import Quadratics
 
 FULL = {"n": 20, "lipschitz": 1.5, "curvature": 0.1, "smoothness": 2.0, "rate": 0.3, "steps": 7}
 T2 = {

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.classical_checks import classical as checks
 from benchmarks.classical_worst import worst_cases
 from benchmarks.spot_checks import setups, spot_checks
-from lib.bounds import classical, margin, problems
-from lib.bounds.assumptions import Inapplicable
-from lib.bounds.coupled import (
+from lib.theory import classical, margin, problems
+from lib.theory.assumptions import Inapplicable
+from lib.theory.coupled import (
     LOSSES,
     Loss,
     Objective,
@@ -24,8 +24,8 @@ from lib.bounds.coupled import (
     given_paths,
     with_replaced,
 )
-from lib.bounds.minimizers import leave_one_out_logistic, leave_one_out_weights, minimize_logistic
-from lib.bounds.side_by_side import side_by_side
+from lib.theory.minimizers import leave_one_out_logistic, leave_one_out_weights, minimize_logistic
+from lib.theory.side_by_side import side_by_side
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linprog, nnls
 from sklearn.svm import SVC
 
-from lib.bounds import margin, problems
+from lib.theory import margin, problems
 
 
 def drawn(seed, sets=6, n=12, d=4, gap=0.05):

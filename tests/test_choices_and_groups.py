@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import scoring
-from lib.batches import Encoded, epoch_batches
-from lib.loading import Loader
+from lib.data.examples import Encoded, Loader, epoch_batches
+from lib.measures import scoring
 
 
 def choice(lengths):

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from benchmarks import coverage
-from lib import comparison, measures, multibootstrap, planning, resampling, summary
+from lib import measures
+from lib.measures import comparison, intervals, sample_size, summary
 
 
 def runs(n, seed=0, n_examples=200, **how):
@@ -59,9 +60,9 @@ def test_two_runs_tell_no_difference():
     found = comparison.difference(disagreement(runs(2)[0]), disagreement(runs(6)[0]), (2, 6))
     assert np.isfinite(found.value) and np.isnan([found.low, found.high, found.p]).all()
     with pytest.raises(ValueError, match="at least 2 runs"):
-        resampling.run_weights(1)
+        intervals.run_weights(1)
     with pytest.raises(ValueError, match="at least 2 runs"):
-        planning.relative_width(disagreement(runs(5)[0]), 5, [1])
+        sample_size.relative_width(disagreement(runs(5)[0]), 5, [1])
 
 
 def test_an_undefined_value_has_no_p_and_is_not_counted():
@@ -109,7 +110,7 @@ def test_weighted_measures_equal_repeating_runs_and_examples():
     rng = np.random.default_rng(2)
     drawn = rng.multinomial(5, [0.2] * 5, size=8)
     examples = rng.multinomial(30, [1 / 30] * 30, size=8)
-    found = multibootstrap.weighted_measures(predictions, labels, drawn.astype(float), examples)
+    found = sample_size.weighted_measures(predictions, labels, drawn.astype(float), examples)
     for b in range(8):
         who, which = np.repeat(np.arange(5), drawn[b]), np.repeat(np.arange(30), examples[b])
         said, gold = predictions[np.ix_(who, which)], labels[which]
@@ -127,9 +128,9 @@ def test_weighted_measures_equal_repeating_runs_and_examples():
 def test_three_widths_tell_runs_from_examples():
     """Few examples and runs that differ little: the examples make the interval. And the reverse."""
     predictions, labels = runs(10, n_examples=50, spread=0.01, noise=0.05)
-    few_examples = multibootstrap.three_widths(predictions, labels)["accuracy"]
+    few_examples = sample_size.three_widths(predictions, labels)["accuracy"]
     predictions, labels = runs(10, n_examples=2000, spread=2.0)
-    few_runs = multibootstrap.three_widths(predictions, labels)["accuracy"]
+    few_runs = sample_size.three_widths(predictions, labels)["accuracy"]
 
     def width(found):
         return found.high - found.low
@@ -140,26 +141,26 @@ def test_three_widths_tell_runs_from_examples():
         parts = np.hypot(width(found["runs"]), width(found["examples"]))
         assert width(found["both"]) == pytest.approx(parts, rel=0.25)
     with pytest.raises(ValueError, match="S = 2 runs"):
-        multibootstrap.three_widths(predictions[:2], labels)
+        sample_size.three_widths(predictions[:2], labels)
 
 
 def test_seeds_needed_for_a_mean_is_the_textbook_number():
     scores = np.random.default_rng(3).normal(1, 0.5, size=40)
     statistic = summary.statistics_of(scores=scores)["mean"]
-    found = planning.relative_width(statistic, 40)
+    found = sample_size.relative_width(statistic, 40)
     for size in (5, 20, 100):
         reach = stats.t.ppf(0.975, size - 1) * scores.std(ddof=1) / np.sqrt(size)
         assert found[size] == pytest.approx(reach / scores.mean(), rel=0.1)
-    needed = planning.seeds_needed(statistic, 40, width=0.2)
-    before = max(size for size in planning.SIZES if size < needed)
+    needed = sample_size.seeds_needed(statistic, 40, width=0.2)
+    before = max(size for size in sample_size.SIZES if size < needed)
     assert found[needed] <= 0.2 < found[before]
-    assert planning.seeds_needed(statistic, 40, width=0.001) == np.inf
+    assert sample_size.seeds_needed(statistic, 40, width=0.001) == np.inf
 
 
 def test_seeds_needed_where_nothing_is_relative():
     same = np.zeros((5, 30), int)
-    assert np.isnan(planning.seeds_needed(disagreement(same), 5))
-    assert np.isnan(planning.seeds_needed(disagreement(runs(2)[0]), 2))
+    assert np.isnan(sample_size.seeds_needed(disagreement(same), 5))
+    assert np.isnan(sample_size.seeds_needed(disagreement(runs(2)[0]), 2))
 
 
 def test_intervals_of_normal_means_hold_the_truth_as_often_as_simulated():
@@ -167,7 +168,7 @@ def test_intervals_of_normal_means_hold_the_truth_as_often_as_simulated():
     for scores in np.random.default_rng(0).normal(size=(400, 8)):
         statistic = summary.statistics_of(scores=scores)["mean"]
         for method in held:
-            found = resampling.interval(statistic, 8, method=method)
+            found = intervals.interval(statistic, 8, method=method)
             held[method] += (found.low <= 0 <= found.high) / 400
     assert 0.91 <= held["resampling"] <= 0.98 and held["percentile"] <= held["resampling"] - 0.02
 
@@ -175,8 +176,8 @@ def test_intervals_of_normal_means_hold_the_truth_as_often_as_simulated():
 def test_nothing_is_said_about_relative_widths_of_agreements():
     statistic = disagreement(runs(6)[0])
     for name in ("mean", "con", "ccon"):
-        assert np.isnan(planning.needed_for(name, statistic, 6))
-    assert planning.needed_for("sd", statistic, 6) >= planning.seeds_needed_for_sd() == 53
+        assert np.isnan(sample_size.needed_for(name, statistic, 6))
+    assert sample_size.needed_for("sd", statistic, 6) >= sample_size.seeds_needed_for_sd() == 53
 
 
 def test_statistics_follow_from_what_is_given():
@@ -188,5 +189,5 @@ def test_statistics_follow_from_what_is_given():
         predictions=predictions % 3, labels=labels + 1
     )
     assert set(both) < set(summary.MEASURES)
-    plain = resampling.interval(both["ccon"], 4).value
+    plain = intervals.interval(both["ccon"], 4).value
     assert plain == pytest.approx(measures.consistency(predictions, labels).ccon)

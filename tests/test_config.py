@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from lib import config, grids
-from lib import seeds as seeds_module
-from lib.config import Setting
+from lib import config
+from lib.config import Setting, grids
+from lib.config import seeds as seeds_module
 
 
 def load_grid(source):

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lib import consistency, measures, paths, resampling, summary
+from lib import measures, paths
+from lib.analysis import consistency
+from lib.measures import intervals, summary
 
 MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
 
@@ -67,7 +69,7 @@ def test_without_self_pairs_unrelated_measures_do_not_correlate():
         made = (made + np.swapaxes(made, 1, 2)) / np.sqrt(2) / np.sqrt(2)
         a, b = made * (1 - np.eye(10))
         for rows, pair in ((published, consistency.pair_means_with_self),
-                           (corrected, resampling.pair_means)):  # fmt: skip
+                           (corrected, intervals.pair_means)):  # fmt: skip
             statistics = {"a": partial(pair, a), "b": partial(pair, b)}
             rows.append(consistency.bootstrap_correlations(statistics, 10).loc["a", "b"])
     assert np.mean(published) > 0.7
@@ -98,7 +100,7 @@ def test_relabelled_runs_leave_self_pairs_or_nothing():
     a, b = 5 + matrices["cka"], 5 + matrices["op"]
     a, b = (matrix * (1 - np.eye(10)) for matrix in (a, b))
     with_self = consistency.chance_correlation(a, b, n_shuffles=200)
-    distinct = consistency.chance_correlation(a, b, resampling.pair_means, n_shuffles=200)
+    distinct = consistency.chance_correlation(a, b, intervals.pair_means, n_shuffles=200)
     assert with_self.min() > 0.3
     assert abs(distinct.mean()) < 4 * distinct.std() / np.sqrt(200)
 
@@ -176,7 +178,7 @@ def test_measures_of_a_group_share_their_resamples():
     groups = []
     for g in range(4):
         scores = rng.normal(size=12)
-        mean = partial(resampling.run_means, scores + g)
+        mean = partial(intervals.run_means, scores + g)
         groups.append({"a": mean, "b": lambda w, mean=mean: 2 * mean(w)})
     _, drawn = consistency.resampled_values(groups, [12] * 4)
     assert np.allclose(drawn["b"], 2 * drawn["a"])

@@ -7,7 +7,8 @@ import pytest
 from conftest import project_files
 from redrawn import faults
 
-from lib import assets, bigbench_tasks, paths, plots, tasks
+from lib import paths, plots
+from lib.data import assets, package_tasks, tasks
 from lib.errors import TaskError
 
 BINARY = {".parquet", ".npy", ".pdf", ".png", ".zip"}
@@ -25,7 +26,7 @@ def shingles(text):
 
 def all_texts():
     """Every text of every task that can be read here; no test downloads BIG-bench's 358 MB."""
-    large = () if assets.folder_of("bigbench").is_dir() else bigbench_tasks._SOURCES
+    large = () if assets.folder_of("bigbench").is_dir() else package_tasks._SOURCES
     for name in tasks.TASKS:
         if name in large:
             continue

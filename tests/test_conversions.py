@@ -10,8 +10,10 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModel
 
-from lib import assets, backbones, conversions, paths, pretrained
+from lib import paths
+from lib.data import assets
 from lib.errors import AssetError
+from lib.models import backbones, conversions, pretrained
 
 SENTENCES = ["The soup was warm, and the boat patient.", "We feared the river."]
 

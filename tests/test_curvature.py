@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.sparse import linalg as sparse
 
-from lib.bounds import curvature
+from lib.theory import curvature
 
 
 def symmetric(rng, size, values):

@@ -13,9 +13,10 @@ import pytest
 import torch
 from conftest import train_runs
 
-from lib import backbones, devices, experiment, learners, pretrained, training
-from lib.inputs import prepare_inputs
-from lib.seeds import Seeds
+from lib.config.seeds import Seeds
+from lib.models import backbones, devices, pretrained
+from lib.training import experiment, learners, loop
+from lib.training.inputs import prepare_inputs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -54,19 +55,19 @@ def test_no_step_waits_for_the_device(
     seeds = [Seeds.of(seed) for seed in range(n_seeds)]
     built = experiment.build(inputs, seeds, device)
     seen = []
-    monkeypatch.setattr(training.TrainingLog, "read", lambda log: seen.append(log))
-    training.train(inputs, built.models, seeds, device, new=built.new)
-    assert seen[0].steps == 2 * 5 < training.STEPS_BETWEEN_LOOKS
+    monkeypatch.setattr(loop.TrainingLog, "read", lambda log: seen.append(log))
+    loop.train(inputs, built.models, seeds, device, new=built.new)
+    assert seen[0].steps == 2 * 5 < loop.STEPS_BETWEEN_LOOKS
     assert seen[0].pages[-1].shape == (2 + 4, n_seeds) and seen[0].pages[-1].device == device
 
 
 def test_the_device_without_values_tells_on_who_waits(tiny, without_values, monkeypatch):
     """The same with a loop that looks at each loss: the test above can fail."""
-    monkeypatch.setattr(training, "STEPS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr(loop, "STEPS_BETWEEN_LOOKS", 1)
     inputs, device = prepare_inputs(tiny), torch.device("meta")
     built = experiment.build(inputs, [Seeds.of(0)], device)
     with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
-        training.train(inputs, built.models, [Seeds.of(0)], device, new=built.new)
+        loop.train(inputs, built.models, [Seeds.of(0)], device, new=built.new)
 
 
 def test_every_fast_attention_that_is_not_deterministic_is_off():
@@ -110,8 +111,8 @@ def test_no_step_on_a_gpu_waits_for_it(tiny):
         data = prepare_inputs(tiny).data
         models = [backbones.load_classifier(located, 2, s)[0].cuda() for s in range(2)]
         learner = learners.SeedBatch(models)
-        loader = training.Loader(data.train, torch.device("cuda"))
+        loader = loop.Loader(data.train, torch.device("cuda"))
         inputs, labels = loader.batch(np.arange(32).reshape(2, 16))
-        training.losses(learner(inputs)[0], labels).sum().backward()
+        loop.losses(learner(inputs)[0], labels).sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -154,23 +154,23 @@ def test_a_ladder_has_an_analysis_of_its_own(engine, edited):
 
 
 def test_a_changed_plotting_function_retrains_and_measures_nothing(engine, edited):
-    edited("lib/plots.py", "alpha=0.18", "alpha=0.28")
+    edited("lib/plots/style.py", "alpha=0.18", "alpha=0.28")
     assert engine.planned() == ANALYSES
 
 
 def test_a_changed_measure_retrains_nothing(engine, edited):
-    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.95")
+    edited("lib/measures/representation/factors.py", "SHARE = 0.99", "SHARE = 0.95")
     assert engine.planned() == {"measure_group": 2, **ANALYSES}
 
 
 def test_a_changed_docstring_or_comment_reruns_nothing(engine, edited):
-    edited("lib/learners.py", '"""Without token types', '"""Without the token types')
-    edited("lib/batches.py", "#: Batches are cut", "#: The batches are cut")
+    edited("lib/training/learners.py", '"""Without token types', '"""Without the token types')
+    edited("lib/data/examples.py", "#: Batches are cut", "#: The batches are cut")
     assert engine.planned() == {}
 
 
 def test_renamed_training_code_reruns_nothing(engine, edited):
-    edited("lib/batches.py", "BATCHES_PER_POOL", "POOL")
+    edited("lib/data/examples.py", "BATCHES_PER_POOL", "POOL")
     assert engine.planned() == {}
 
 
@@ -200,7 +200,7 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
     arrays = {path.name: path.read_bytes() for path in lost.glob("*.npy")}
     shutil.rmtree(lost)
     assert engine.planned() == {}
-    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.98")
+    edited("lib/measures/representation/factors.py", "SHARE = 0.99", "SHARE = 0.98")
     assert engine.planned() == {"finetune": 1, "measure_group": 2, **ANALYSES}
     assert engine.call("--until", "measure_group").returncode == 0
     assert {path.name: path.read_bytes() for path in lost.glob("*.npy")} == arrays
@@ -239,5 +239,5 @@ def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     assert len(list(runs.glob("*/seed*/run.json"))) == 6
     assert engine.planned() == {}
     # Whoever needs the vectors again trains the runs again.
-    edited("lib/measures/factors.py", "SHARE = 0.99", "SHARE = 0.97")
+    edited("lib/measures/representation/factors.py", "SHARE = 0.99", "SHARE = 0.97")
     assert engine.planned()["finetune"] == 4

@@ -103,7 +103,8 @@ def test_what_is_installed_is_found_from_any_folder(tmp_path):
     """From the checkout that was installed, which need not be this one."""
     script = (
         "import torch, transformers, datasets, papermill, nbval, snakemake, jupyterlab, seaborn\n"
-        "import lib; from lib import finetune, measures, plots; print(lib.__file__)\n"
+        "import lib; from lib import measures, plots; from lib.training import finetune\n"
+        "print(lib.__file__)\n"
     )
     elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-c", script]

@@ -106,7 +106,7 @@ def test_two_checkouts_with_one_output_both_finish(new_batch, calm, book):
 
 @pytest.mark.quick
 def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm, book):
-    """Without the engine: `python -m lib.finetune`, twice at once; one of them is then killed."""
+    """Without the engine: `python -m lib.training`, twice at once; one of them is then killed."""
     batch = new_batch()
     calls = [batch.start_bare(), batch.start_bare()]
     calls[0].until(lambda: batch.finished)
@@ -114,7 +114,7 @@ def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm, book):
     calls[0].process.kill()
     calls[0].fail()
     calls[1].succeed()
-    batch.start_bare("lib.groups").succeed()
+    batch.start_bare("lib.results.group_tables").succeed()
     batch.check(calm(), kept)
     book.note(
         "two trainings of one store, one killed", "the other makes all runs", kept,

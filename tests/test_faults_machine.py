@@ -18,7 +18,10 @@ import psutil
 import pytest
 from faults_support import MemoryGroup
 
-from lib import assets, grids, paths, runs
+from lib import paths
+from lib.config import grids
+from lib.data import assets
+from lib.results import runs
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -167,7 +170,7 @@ def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, book, mount, tmp
     for name in kept:
         assert len(runs.load(batch.output / "data/runs" / name).logits) == 40
     again = batch.start_bare().succeed()
-    batch.start_bare("lib.groups").succeed()
+    batch.start_bare("lib.results.group_tables").succeed()
     batch.check(calm(), kept)
     book.note("power cut right after a run was written", "it is whole", kept, again.seconds)
 

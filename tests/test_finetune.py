@@ -11,21 +11,13 @@ import torch
 from conftest import train_runs
 from transformers import get_linear_schedule_with_warmup
 
-from lib import (
-    backbones,
-    devices,
-    evaluation,
-    experiment,
-    finetune,
-    pretrained,
-    runs,
-    training,
-)
-from lib.batches import Encoded, epoch_batches
+from lib.config.seeds import Seeds
+from lib.data.examples import Encoded, Loader, epoch_batches
 from lib.errors import BackboneError
-from lib.inputs import prepare_inputs
-from lib.loading import Loader
-from lib.seeds import Seeds
+from lib.models import backbones, devices, pretrained
+from lib.results import runs
+from lib.training import evaluation, experiment, finetune, loop
+from lib.training.inputs import prepare_inputs
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -247,7 +239,7 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch, n_see
         return next(script[id(model)])
 
     monkeypatch.setattr(evaluation, "validate", scripted)
-    training.train(inputs, models, seeds, cpu, new=new)
+    loop.train(inputs, models, seeds, cpu, new=new)
     for model in models:
         end = dict(model.named_parameters())
         assert [

@@ -7,11 +7,12 @@ import pytest
 import torch
 import transformers as hf
 
-from lib import grids, job_kinds, tables
-from lib.batches import Encoded
-from lib.bounds import full_tuning, network, quadratic, retraining_study
-from lib.bounds.assumptions import Inapplicable
-from lib.bounds.retraining import Retraining, descend, minimize
+from lib.config import grids, job_kinds
+from lib.data.examples import Encoded
+from lib.results import tables
+from lib.theory import full_tuning, network, quadratic, retraining_study
+from lib.theory.assumptions import Inapplicable
+from lib.theory.retraining import Retraining, descend, minimize
 
 N, SIZE = 8, 6
 

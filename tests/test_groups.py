@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import groups, paths, provenance, run_group, scoring, tables
-from lib.run_group import RunGroup
+from lib import paths, provenance
+from lib.measures import scoring
+from lib.results import group_tables, run_group, tables
+from lib.results.run_group import RunGroup
 
 COMMITTED = sorted(path.parent for path in paths.COMMITTED.glob("*/*/logits.parquet"))
 #: Some of the groups, always the same ones until groups are added.
@@ -19,7 +21,7 @@ SAMPLE = sorted(COMMITTED, key=lambda folder: provenance.digest(folder.name))[:8
 def test_measures_made_again_are_the_committed_ones(folder):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*kappa")
-        runs, measures = groups.measure_again(folder)
+        runs, measures = group_tables.measure_again(folder)
     for made, name in ((runs, "runs"), (measures, "measures")):
         committed = pd.read_parquet(folder / f"{name}.parquet")
         pd.testing.assert_frame_equal(
@@ -52,7 +54,7 @@ def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored
     tables.write(stored, "runs", runs.assign(score=0.1, status="failed"))
     unrelated = measures["subset"] == "chance"
     tables.write(stored, "measures", measures.assign(value=measures["value"].where(unrelated, 9.0)))
-    groups.main(["--again", "copied"])
+    group_tables.main(["--again", "copied"])
     assert f"copied/group: {len(runs)} runs measured again" in capsys.readouterr().out
     after = {file.name: file.read_bytes() for file in stored.iterdir()}
     assert {name for name in before if before[name] != after[name]} <= {
@@ -76,7 +78,7 @@ def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypat
 
     monkeypatch.setattr(tables, "write", full)
     with pytest.raises(OSError, match="disk full"):
-        groups.main(["--again", "copied"])
+        group_tables.main(["--again", "copied"])
     assert {file.name: file.read_bytes() for file in stored.iterdir()} == before
     assert [path.name for path in stored.parent.iterdir()] == ["group"]
 
@@ -97,7 +99,7 @@ def test_scores_that_need_the_questions_are_kept():
     table = pd.DataFrame([{**columns, "other_scores": others}] * 2)
     again = scored(table, logits, labels)
     for run, own in zip(again.to_dict("records"), logits, strict=True):
-        expected = scoring.judge(labels, own, "f1")
+        expected = scoring.score_run(labels, own, "f1")
         assert run["score"] == 0.77
         assert json.loads(run["other_scores"]) == {"f1": expected["score"], "pick-em": 0.5}
         assert run["accuracy"] == expected["accuracy"] and run["status"] == expected["status"]
@@ -133,5 +135,5 @@ def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
 )
 def test_the_command_refuses_what_is_not_there(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        groups.main(arguments)
+        group_tables.main(arguments)
     assert message in capsys.readouterr().err

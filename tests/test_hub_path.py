@@ -11,17 +11,13 @@ import torch
 from conftest import run_python, train_runs
 from tiny_models import LAYERS, WIDTH
 
-from lib import (
-    backbones,
-    evaluation,
-    hub_tasks,
-    paths,
-    pretrained,
-    tasks,
-)
+from lib import paths
 from lib.config import Setting
-from lib.inputs import prepare_inputs
-from lib.seeds import Seeds
+from lib.config.seeds import Seeds
+from lib.data import hub_tasks, tasks
+from lib.models import backbones, pretrained
+from lib.training import evaluation
+from lib.training.inputs import prepare_inputs
 
 FAMILIES = ("bert", "roberta", "mpnet", "llama")
 #: A task of a single text, of pairs, of choices, of groups, and of regression.
@@ -138,9 +134,9 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     script = (
         "import json, sys\n"
         "from lib.config import Setting\n"
-        "from lib.experiment import finetune\n"
-        "from lib.inputs import prepare_inputs\n"
-        "from lib.seeds import Seeds\n"
+        "from lib.config.seeds import Seeds\n"
+        "from lib.training.experiment import finetune\n"
+        "from lib.training.inputs import prepare_inputs\n"
         "values = json.loads(sys.argv[1])\n"
         "run = finetune(prepare_inputs(Setting(**values)), Seeds.of(0))\n"
         "print(json.dumps([run.record, run.logits.tolist()], default=str))\n"

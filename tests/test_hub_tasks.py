@@ -8,19 +8,13 @@ import pytest
 from conftest import train_runs
 from datasets import ClassLabel, Features, Value
 
-from lib import (
-    backbones,
-    cloze,
-    evaluation,
-    hub_tasks,
-    preparation,
-    pretrained,
-    tasks,
-)
 from lib.config import Setting
+from lib.config.seeds import Seeds
+from lib.data import examples, hub_tasks, tasks
 from lib.errors import TaskError
-from lib.inputs import prepare_inputs
-from lib.seeds import Seeds
+from lib.models import backbones, pretrained
+from lib.training import evaluation
+from lib.training.inputs import prepare_inputs
 
 GLUE = ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
 SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
@@ -149,7 +143,7 @@ def test_record_fills_in_every_entity_and_knows_what_each_earns(hub):
     ],
 )
 def test_credit_by_hand(said, answers, expected):
-    assert cloze.credit(said, answers) == pytest.approx(expected)
+    assert hub_tasks.credit(said, answers) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +232,7 @@ def test_the_digest_is_that_of_the_whole(hub):
 
     for name in ("copa", "record", "stsb"):
         splits = tasks.get(name).read()
-        assert preparation.contents_digest(splits) == provenance.digest(splits)
+        assert examples.contents_digest(splits) == provenance.digest(splits)
 
 
 def test_copa_trains_as_a_choice(hub):

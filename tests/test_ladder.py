@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from lib import failing, ladder, plots_failing
+from lib.analysis import failed_runs, learning_rate_sweep
 from lib.config import Setting
+from lib.plots import run_plots
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3]
 
@@ -40,7 +41,7 @@ def table_of(failures, n=4, rates=RATES, **setting):
 def half(failures, n=4, rates=RATES, **how):
     x = np.repeat(rates, n)
     failed = np.concatenate([np.arange(n) < k for k in failures])
-    return ladder.half_failure(x, failed, **how)
+    return learning_rate_sweep.half_failure(x, failed, **how)
 
 
 # Ladders.
@@ -49,22 +50,22 @@ def half(failures, n=4, rates=RATES, **how):
 def test_ladders_are_settings_that_differ_in_the_rate_alone():
     two = [table_of([0, 1, 2, 4]), table_of([0, 0, 1, 4], backbone="minilm-l6", train_rows=400)]
     alone = run_rows(1e-3, ["ok"] * 3, task="amazon")
-    found = ladder.ladders(pd.concat([alone, two[1], two[0].iloc[::-1]]))
+    found = learning_rate_sweep.ladders(pd.concat([alone, two[1], two[0].iloc[::-1]]))
     assert set(found) == {"bert-tiny, nyt", "minilm-l6, nyt"}
     assert found["bert-tiny, nyt"]["learning_rate"].is_monotonic_increasing
     assert len(found["bert-tiny, nyt"]) == 16
 
 
 def test_two_rates_are_no_ladder_and_other_fields_tell_ladders_apart():
-    assert ladder.ladders(table_of([0, 4], rates=RATES[:2])) == {}
+    assert learning_rate_sweep.ladders(table_of([0, 4], rates=RATES[:2])) == {}
     both = [table_of([0, 1, 2, 4]), table_of([0, 1, 2, 4], epochs=9)]
-    assert set(ladder.ladders(pd.concat(both))) == {"bert-tiny, nyt, epochs 5",
+    assert set(learning_rate_sweep.ladders(pd.concat(both))) == {"bert-tiny, nyt, epochs 5",
                                                     "bert-tiny, nyt, epochs 9"}  # fmt: skip
 
 
 def test_a_run_in_two_groups_counts_once():
     runs = table_of([0, 1, 2, 4])
-    (found,) = ladder.ladders(pd.concat([runs, runs.head(4)])).values()
+    (found,) = learning_rate_sweep.ladders(pd.concat([runs, runs.head(4)])).values()
     assert len(found) == 16
 
 
@@ -76,7 +77,7 @@ def test_rate_table_by_hand():
     runs = run_rows(1e-3, statuses)
     runs.loc[0, ["score", "accuracy"]] = 0.54
     runs.loc[1, ["score", "accuracy"]] = 0.58
-    row = ladder.rate_table(runs).loc[1e-3]
+    row = learning_rate_sweep.rate_table(runs).loc[1e-3]
     assert row[["runs", "failed", "collapsed", "diverged", "barely"]].tolist() == [5, 3, 1, 1, 1]
     exact = stats.beta.ppf(0.025, 3, 3), stats.beta.ppf(0.975, 4, 2)
     assert row[["rate", "low", "high"]].tolist() == pytest.approx([0.6, *exact])
@@ -85,28 +86,32 @@ def test_rate_table_by_hand():
 
 
 def test_five_points_are_not_clear_and_no_success_is_unknown():
-    barely = ladder.rate_table(run_rows(1e-3, ["ok", "ok"], accuracy=0.54))
+    barely = learning_rate_sweep.rate_table(run_rows(1e-3, ["ok", "ok"], accuracy=0.54))
     assert not barely["clear"].iloc[0]
-    none = ladder.rate_table(run_rows(1e-3, ["collapsed", "diverged"]))
+    none = learning_rate_sweep.rate_table(run_rows(1e-3, ["collapsed", "diverged"]))
     assert none["clear"].isna().all() and np.isnan(none["mean"].iloc[0])
     assert none["rate"].iloc[0] == 1
 
 
 def test_the_stricter_rule_counts_runs_that_barely_beat_the_majority():
     runs = pd.concat([run_rows(1e-3, ["ok", "diverged"], accuracy=0.54), run_rows(1e-4, ["ok"])])
-    assert ladder.failed_runs(runs).tolist() == [False, True, False]
-    assert ladder.failed_runs(runs, margin=ladder.CLEAR).tolist() == [True, True, False]
+    assert learning_rate_sweep.failed_runs(runs).tolist() == [False, True, False]
+    assert learning_rate_sweep.failed_runs(runs, margin=learning_rate_sweep.CLEAR).tolist() == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_regression_has_no_majority():
     runs = run_rows(1e-3, ["ok", "failed"]).assign(accuracy=None, majority=None)
-    assert ladder.failed_runs(runs, margin=0.05).tolist() == [False, True]
-    assert ladder.rate_table(runs)["clear"].isna().all()
+    assert learning_rate_sweep.failed_runs(runs, margin=0.05).tolist() == [False, True]
+    assert learning_rate_sweep.rate_table(runs)["clear"].isna().all()
 
 
 def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
     runs = table_of([0, 1, 3, 4]).drop(index=15)  # the last seed at the highest rate
-    found = ladder.failures_by_seed(runs)
+    found = learning_rate_sweep.failures_by_seed(runs)
     assert found.index.tolist() == ["seed0", "seed1", "seed2"] and found.columns.tolist() == RATES
     assert found.to_numpy().tolist() == [
         [False, True, True, True], [False, False, True, True], [False, False, True, True]
@@ -192,7 +197,7 @@ def test_the_interval_holds_the_true_rate_as_often_as_it_says():
     chances = special.expit(6 * np.log10(rates / 3e-3))
     held = 0
     for _ in range(300):
-        found = ladder.half_failure(rates, rng.random(len(rates)) < chances)
+        found = learning_rate_sweep.half_failure(rates, rng.random(len(rates)) < chances)
         held += found.low <= 3e-3 <= found.high
     assert 276 <= held <= 294
 
@@ -209,7 +214,7 @@ def test_the_interval_holds_the_true_rate_as_often_as_it_says():
 )
 def test_what_is_no_ladder_is_an_error(rates, failed, message):
     with pytest.raises(ValueError, match=message):
-        ladder.half_failure(np.array(rates), np.array(failed))
+        learning_rate_sweep.half_failure(np.array(rates), np.array(failed))
     with pytest.raises(ValueError, match="share between 0 and 1"):
         half([0, 1, 3, 4], level=95)
 
@@ -234,7 +239,7 @@ def training_of(runs, *, steps=8, parts=("embeddings", "layer1", "layer2", "head
             value = 0.0 if part == "head" else 8.0 if ok else 2.0
             value = np.nan if run["status"] == "diverged" else value
             rows.append((*key, "distance", part, ends[-1], value))
-    return pd.DataFrame(rows, columns=[*failing.KEYS, "quantity", "part", "step", "value"])
+    return pd.DataFrame(rows, columns=[*failed_runs.KEYS, "quantity", "part", "step", "value"])
 
 
 RUNS = run_rows(1e-3, ["ok", "ok", "ok", "collapsed", "failed", "diverged"])
@@ -242,27 +247,27 @@ TRAINING = training_of(RUNS)
 
 
 def test_outcomes_and_the_most_even_mixture():
-    assert failing.outcomes(RUNS).tolist() == ["successful"] * 3 + ["failed"] * 2 + ["diverged"]
+    assert failed_runs.outcomes(RUNS).tolist() == ["successful"] * 3 + ["failed"] * 2 + ["diverged"]
     runs = table_of([1, 2, 3, 4])
-    assert failing.mixed_setting(runs) == runs["setting_id"].unique()[1]
-    assert failing.mixed_setting(table_of([0, 1, 4, 4])) is None
+    assert failed_runs.mixed_setting(runs) == runs["setting_id"].unique()[1]
+    assert failed_runs.mixed_setting(table_of([0, 1, 4, 4])) is None
     # On the second rung the successful runs barely beat the majority class.
     vague = runs["learning_rate"].eq(RATES[1]) & runs["status"].eq("ok")
     runs.loc[vague, "accuracy"] = 0.53
-    assert failing.mixed_setting(runs, least=1) == runs["setting_id"].unique()[0]
-    assert failing.mixed_setting(run_rows(1e-3, ["ok", "ok", "diverged", "diverged"])) is None
+    assert failed_runs.mixed_setting(runs, least=1) == runs["setting_id"].unique()[0]
+    assert failed_runs.mixed_setting(run_rows(1e-3, ["ok", "ok", "diverged", "diverged"])) is None
 
 
 def test_parts_from_the_input_up():
     made = pd.DataFrame({"part": ["head", "layer10", "all", "layer2", "embeddings"]})
-    assert failing.parts_of(made) == ["embeddings", "layer2", "layer10", "head"]
+    assert failed_runs.parts_of(made) == ["embeddings", "layer2", "layer10", "head"]
 
 
 def test_gradient_curves_are_geometric_means():
     training = TRAINING.copy()
     chosen = (training["part"] == "layer2") & (training["quantity"] == "gradient_norm")
     training.loc[chosen & (training["seed_label"] == "seed3"), "value"] = 100.0
-    curves = failing.gradient_curves(training, RUNS).set_index(["outcome", "part", "step"])
+    curves = failed_runs.gradient_curves(training, RUNS).set_index(["outcome", "part", "step"])
     assert curves.loc[("failed", "layer2", 9), "value"] == pytest.approx(10.0)
     assert curves.loc[("failed", "layer1", 79), "value"] == pytest.approx(0.01)
     assert curves.loc[("successful", "layer1", 79), "value"] == pytest.approx(1.0)
@@ -271,7 +276,7 @@ def test_gradient_curves_are_geometric_means():
 
 def test_a_vanished_gradient_counts_as_the_floor():
     training = TRAINING.assign(value=TRAINING["value"].where(TRAINING["part"] != "layer1", 0.0))
-    curves = failing.gradient_curves(training, RUNS)
+    curves = failed_runs.gradient_curves(training, RUNS)
     assert curves.loc[curves["part"] == "layer1", "value"].to_numpy() == pytest.approx(1e-12)
 
 
@@ -279,44 +284,51 @@ def test_mean_gradients_and_the_ratio_of_lowest_to_top_layer():
     training = TRAINING.copy()
     early = (training["quantity"] == "gradient_norm") & (training["step"] < 30)
     training.loc[early, "value"] = 50.0
-    found = failing.mean_gradients(training)
+    found = failed_runs.mean_gradients(training)
     key = RUNS["setting_id"].iloc[0]
     assert found.loc[(key, "seed0")].to_dict() == pytest.approx(
         {"embeddings": 1, "layer1": 1, "layer2": 1, "head": 1, "lowest / top layer": 1, "all": 2}
     )
     assert found.loc[(key, "seed3"), "lowest / top layer"] == pytest.approx(0.01)
-    assert failing.mean_gradients(training, since=0, until=0.3)["head"].min() == pytest.approx(50)
+    assert failed_runs.mean_gradients(training, since=0, until=0.3)["head"].min() == pytest.approx(
+        50
+    )
 
 
 def test_distances_leave_out_parts_that_are_new():
-    assert failing.distances(TRAINING).columns.tolist() == ["embeddings", "layer1", "layer2", "all"]
+    assert failed_runs.distances(TRAINING).columns.tolist() == [
+        "embeddings",
+        "layer1",
+        "layer2",
+        "all",
+    ]
 
 
 def test_contrast_by_hand():
-    index = pd.MultiIndex.from_frame(RUNS[failing.KEYS])
+    index = pd.MultiIndex.from_frame(RUNS[failed_runs.KEYS])
     values = pd.DataFrame({"x": [1.0, 10, 100, 1, 0.01, 7]}, index)
-    row = failing.contrast(values, RUNS).loc["x"]
+    row = failed_runs.contrast(values, RUNS).loc["x"]
     assert row[["successful", "failed", "ratio"]].tolist() == pytest.approx([10, 0.1, 0.01])
     logs = np.log([1.0, 10, 100]), np.log([1, 0.01])
     welch = stats.ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval(0.95)
     assert row[["low", "high"]].tolist() == pytest.approx(np.exp([*welch]))
     assert row[["n_successful", "n_failed"]].tolist() == [3, 2]
-    alone = failing.contrast(values, RUNS.assign(status="ok", accuracy=0.7)).loc["x"]
+    alone = failed_runs.contrast(values, RUNS.assign(status="ok", accuracy=0.7)).loc["x"]
     assert np.isnan(alone[["failed", "ratio", "low"]].astype(float)).all()
 
 
 def test_contrast_leaves_out_diverged_runs():
-    found = failing.contrast(failing.distances(TRAINING), RUNS)
+    found = failed_runs.contrast(failed_runs.distances(TRAINING), RUNS)
     assert found.loc["layer1", ["successful", "failed", "n_failed"]].tolist() == pytest.approx(
         [8, 2, 2]
     )
 
 
 def test_entropy_of_the_class_shares():
-    assert failing.entropy(np.array([0, 1, 0, 1])) == pytest.approx(np.log(2))
-    assert failing.entropy(np.array([0, 0, 0, 1])) == pytest.approx(0.5623, abs=1e-4)
+    assert failed_runs.entropy(np.array([0, 1, 0, 1])) == pytest.approx(np.log(2))
+    assert failed_runs.entropy(np.array([0, 0, 0, 1])) == pytest.approx(0.5623, abs=1e-4)
     with pytest.raises(ValueError, match="class labels"):
-        failing.entropy(np.array([0.1, 0.2]))
+        failed_runs.entropy(np.array([0.1, 0.2]))
 
 
 def losses(**runs):
@@ -331,19 +343,19 @@ def test_flat_since_by_hand():
         learnt=[0.7, 0.7, 0.7, 0.6, 0.5],
         at_the_end=[0.7, 0.5, 0.5, 0.5, 0.7],
     )
-    found = failing.flat_since(failing.is_flat(made, np.log(2)))
+    found = failed_runs.flat_since(failed_runs.is_flat(made, np.log(2)))
     assert found.fillna(-1).to_dict() == pytest.approx(
         {"never_learnt": 0, "lost_it": 0.6, "learnt": -1, "at_the_end": 0.8}
     )
-    strict = failing.flat_since(failing.is_flat(made, np.log(2), tolerance=0.01))
+    strict = failed_runs.flat_since(failed_runs.is_flat(made, np.log(2), tolerance=0.01))
     assert strict["never_learnt"] == pytest.approx(0.8)
     with pytest.raises(ValueError, match="tolerance = 10"):
-        failing.is_flat(made, 0.7, tolerance=10)
+        failed_runs.is_flat(made, 0.7, tolerance=10)
 
 
 def test_losses_are_smoothed_over_the_stretches_behind():
-    found = failing.smooth_losses(TRAINING, window=2)
-    raw = failing.smooth_losses(TRAINING, window=1)
+    found = failed_runs.smooth_losses(TRAINING, window=2)
+    raw = failed_runs.smooth_losses(TRAINING, window=1)
     assert found.iloc[0, 1:].tolist() == pytest.approx(
         ((raw.iloc[0] + raw.iloc[0].shift()) / 2)[1:]
     )
@@ -352,8 +364,8 @@ def test_losses_are_smoothed_over_the_stretches_behind():
 
 
 def test_alarms_count_who_would_be_stopped():
-    flat = failing.is_flat(failing.smooth_losses(TRAINING, window=1), np.log(2))
-    found = failing.alarms(flat, RUNS, (0.1, 1.0))
+    flat = failed_runs.is_flat(failed_runs.smooth_losses(TRAINING, window=1), np.log(2))
+    found = failed_runs.alarms(flat, RUNS, (0.1, 1.0))
     assert found.loc[0.1].tolist() == [2, 2, 3, 3]
     assert found.loc[1.0].tolist() == [2, 2, 0, 3]
 
@@ -363,23 +375,23 @@ def test_alarms_count_who_would_be_stopped():
 
 def test_figures_draw_every_run_and_rung():
     fig, axes = plt.subplots(2, 2)
-    tables = {"a": ladder.rate_table(table_of([0, 1, 3, 4])),
-              "b": ladder.rate_table(table_of([0, 0, 4, 4]))}  # fmt: skip
+    tables = {"a": learning_rate_sweep.rate_table(table_of([0, 1, 3, 4])),
+              "b": learning_rate_sweep.rate_table(table_of([0, 0, 4, 4]))}  # fmt: skip
     halves = {"a": half([0, 1, 3, 4]), "b": half([0, 0, 4, 4])}
-    ax = plots_failing.failure_curves(
+    ax = run_plots.failure_curves(
         axes[0, 0], tables, {name: half.curve for name, half in halves.items()}
     )
     points = [line for line in ax.lines if line.get_marker() in "os"]
     assert [line.get_ydata().tolist() for line in points] == [[0, 0.25, 0.75, 1], [0, 0, 1, 1]]
     assert len({(p.get_color(), p.get_marker()) for p in points}) == 2
-    curves = failing.gradient_curves(TRAINING, RUNS)
-    parts = failing.parts_of(TRAINING)
-    ax = plots_failing.gradient_curves(axes[0, 1], curves[curves["outcome"] == "failed"], parts)
+    curves = failed_runs.gradient_curves(TRAINING, RUNS)
+    parts = failed_runs.parts_of(TRAINING)
+    ax = run_plots.gradient_curves(axes[0, 1], curves[curves["outcome"] == "failed"], parts)
     assert ax.get_yscale() == "log" and [line.get_label() for line in ax.lines] == parts
-    named = failing.outcomes(RUNS)
-    smooth = failing.smooth_losses(TRAINING)
-    ax = plots_failing.loss_curves(axes[1, 0], smooth, named, threshold=0.6)
+    named = failed_runs.outcomes(RUNS)
+    smooth = failed_runs.smooth_losses(TRAINING)
+    ax = run_plots.loss_curves(axes[1, 0], smooth, named, threshold=0.6)
     assert len(ax.lines) == 3 + 2 + 1
-    ax = plots_failing.part_dots(axes[1, 1], failing.distances(TRAINING), named)
+    ax = run_plots.part_dots(axes[1, 1], failed_runs.distances(TRAINING), named)
     assert ax.get_legend_handles_labels()[1] == ["successful", "failed"]
     plt.close(fig)

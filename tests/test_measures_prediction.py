@@ -12,7 +12,8 @@ from sklearn import metrics as sk
 from statsmodels.stats.inter_rater import aggregate_raters
 from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
 
-from lib import measures, scoring
+from lib import measures
+from lib.measures import scoring
 
 # Specification values: 4 models, 5 examples.
 VOTES = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).T

@@ -17,8 +17,7 @@ from statsmodels.multivariate.cancorr import CanCorr
 
 from benchmarks.published_procedure import all_pairs
 from lib import measures
-from lib.measures import factors, pairs
-from lib.measures.representation import NAMES
+from lib.measures.representation import NAMES, factors, pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore::lib.measures.SaturationWarning")
 

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import groups, paths, scoring, tables
+from lib import paths
 from lib.config import Setting
-from lib.runs import Run
+from lib.measures import scoring
+from lib.results import group_tables, tables
+from lib.results.runs import Run
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,9 +73,9 @@ def fake_group(
 
 def write(name, *made):
     for group in made:
-        frames = groups.tables_of(group)
+        frames = group_tables.tables_of(group)
         folder = group[0].record["setting_id"]
-        tables.save_tables(name, folder, frames, groups.sample_vectors(group))
+        tables.save_tables(name, folder, frames, group_tables.sample_vectors(group))
 
 
 def one_setting():

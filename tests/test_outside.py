@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.outside import OutsideError, read
+from lib.report.reading import OutsideError, read
 
 NAMES = ["seed1", "seed2", "seed10"]
 N = 12

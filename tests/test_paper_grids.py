@@ -10,8 +10,9 @@ import socket
 import pytest
 import yaml
 
-from lib import config, grids, paths
-from lib.methods import parse_method
+from lib import config, paths
+from lib.config import grids
+from lib.models.methods import parse_method
 
 FILE = paths.ROOT / "config/paper.yaml"
 #: Settings and seeds of each study.

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from lib import measures, perturbations, tuned, validity
-from lib.inputs import prepare_inputs
+from lib import measures
+from lib.analysis import perturbations, validity
+from lib.config.seeds import Seeds
 from lib.measures.representation import NAMES
-from lib.seeds import Seeds
+from lib.training import model_features
+from lib.training.inputs import prepare_inputs
 
 
 @pytest.fixture
 def models(inputs):
     """Four models as they are before training: they differ in their new weights."""
     seeds = [Seeds.of(seed) for seed in range(4)]
-    return tuned.models_of(inputs, seeds, trained=False)
+    return model_features.models_of(inputs, seeds, trained=False)
 
 
 def measured(models, data):
@@ -119,6 +121,6 @@ def test_halves_of_one_setting_are_no_two_settings():
 
 def test_trained_models_differ_by_their_seeds(tiny, data):
     inputs = prepare_inputs(dataclasses.replace(tiny, epochs=1))
-    trained = tuned.models_of(inputs, [Seeds.of(0), Seeds.of(1)])
+    trained = model_features.models_of(inputs, [Seeds.of(0), Seeds.of(1)])
     table = perturbations.measure(measured(trained, data)).set_index(["measure", "layer"])
     assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()

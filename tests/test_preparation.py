@@ -8,10 +8,11 @@ import warnings
 import numpy as np
 import pytest
 
-from lib import assets, hub_tasks, paths, preparation, provenance
+from lib import paths, provenance
 from lib.config import Setting
+from lib.data import assets, examples, hub_tasks
 from lib.errors import AssetError, SourceMissingError, TaskError
-from lib.inputs import prepare_inputs
+from lib.training.inputs import prepare_inputs
 
 
 @pytest.fixture
@@ -135,4 +136,4 @@ def test_the_index_holds_no_text_and_is_written_once(cache, own_file):
     assert {path.parent.name for path in cache.glob("prepared/*/*.npz")} == {
         json.loads(entry.read_text())["folder"]
     }
-    assert not preparation._file("other", "dev").exists()
+    assert not examples._file("other", "dev").exists()

@@ -12,13 +12,13 @@ import torch
 from safetensors import safe_open
 from tiny_models import LAYERS, SENTENCES
 
-from lib import backbones, pretrained, pretraining
-from lib.batches import Encoded
+from lib.config.seeds import Seeds
+from lib.data.examples import Encoded
 from lib.errors import BackboneError
-from lib.experiment import finetune
-from lib.inputs import prepare_inputs
-from lib.objectives import Objective, corrupt
-from lib.seeds import Seeds
+from lib.models import backbones, pretrained, pretraining
+from lib.models.pretraining import Objective, corrupt
+from lib.training.experiment import finetune
+from lib.training.inputs import prepare_inputs
 
 CPU = torch.device("cpu")
 RECIPE = pretraining.Recipe(2, 1e-3, 8)

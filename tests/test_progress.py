@@ -8,22 +8,13 @@ import pandas as pd
 import pytest
 from test_runs import make_run
 
-from lib import (
-    assets,
-    checks,
-    file_tasks,
-    grids,
-    jobs,
-    paths,
-    preparation,
-    pretrained,
-    progress,
-    provenance,
-    runs,
-    tasks,
-)
-from lib.config import Setting
-from lib.seeds import Seeds, read
+from lib import errors, paths, provenance
+from lib.config import Setting, grids
+from lib.config.seeds import Seeds, read
+from lib.data import assets, examples, package_tasks, tasks
+from lib.models import pretrained
+from lib.results import runs
+from lib.workflow import jobs, status
 
 LABELS = ["seed0", "seed1", "seed2"]
 
@@ -43,7 +34,7 @@ def setting():
 
 def current_run(setting, label, labels=LABELS, **change):
     """A run of invented numbers whose record says that it was made as one would be now."""
-    seeds, batch = progress.batches(setting, labels)[label]
+    seeds, batch = status.batches(setting, labels)[label]
     run = make_run(seeds.seed)
     backbone = pretrained.pinned_sha256(setting.backbone)
     run.record |= {
@@ -64,20 +55,20 @@ def keep(setting, *labels, **change):
 
 
 def test_a_shard_is_trained_while_its_runs_are_there_current_and_with_vectors(store, setting):
-    marker = progress.settle(setting, LABELS)
+    marker = status.settle(setting, LABELS)
     assert not marker.exists() and not marker.parent.exists(), "asking creates nothing"
     keep(setting, "seed0", "seed1")
-    assert not progress.settle(setting, LABELS).exists()
+    assert not status.settle(setting, LABELS).exists()
     keep(setting, "seed2")
-    assert progress.settle(setting, LABELS).exists()
+    assert status.settle(setting, LABELS).exists()
     assert set(json.loads(marker.read_text())) == set(LABELS)
     for shard in (["seed0"], ["seed1", "seed2"]):
-        assert progress.settle(setting, shard).exists(), "in shards of another size too"
+        assert status.settle(setting, shard).exists(), "in shards of another size too"
     (runs.folder(setting.id, "seed1") / "mean.npy").unlink()
-    assert not progress.settle(setting, LABELS).exists(), "vectors are gone"
-    assert progress.settle(setting, ["seed0"]).exists()
+    assert not status.settle(setting, LABELS).exists(), "vectors are gone"
+    assert status.settle(setting, ["seed0"]).exists()
     (runs.folder(setting.id, "seed0") / "run.json").unlink()
-    assert not progress.settle(setting, ["seed0"]).exists(), "a run is gone"
+    assert not status.settle(setting, ["seed0"]).exists(), "a run is gone"
 
 
 @pytest.mark.parametrize(
@@ -95,57 +86,57 @@ def test_a_shard_is_trained_while_its_runs_are_there_current_and_with_vectors(st
 )
 def test_a_record_counts_only_if_everything_that_decides_it_is_as_now(setting, change, current):
     record = current_run(setting, "seed1", **change).record
-    seeds, batch = progress.batches(setting, LABELS)["seed1"]
-    assert progress.is_current(record, setting, seeds, batch) is current
+    seeds, batch = status.batches(setting, LABELS)["seed1"]
+    assert status.is_current(record, setting, seeds, batch) is current
 
 
 def test_another_setting_seed_code_or_batch_makes_a_run_stale(setting, monkeypatch):
     record = current_run(setting, "seed1").record
-    seeds, batch = progress.batches(setting, LABELS)["seed1"]
-    assert progress.is_current(record, setting, seeds, batch)
+    seeds, batch = status.batches(setting, LABELS)["seed1"]
+    assert status.is_current(record, setting, seeds, batch)
     other = dataclasses.replace(setting, learning_rate=2e-3)
-    assert not progress.is_current(record, other, seeds, batch)
-    assert not progress.is_current(record, setting, Seeds.of(1, order=0), batch)
+    assert not status.is_current(record, other, seeds, batch)
+    assert not status.is_current(record, setting, Seeds.of(1, order=0), batch)
     monkeypatch.setitem(provenance.TRAINING_VERSIONS, "decoder", "another")
-    assert progress.is_current(record, setting, seeds, batch)
+    assert status.is_current(record, setting, seeds, batch)
     monkeypatch.setitem(provenance.TRAINING_VERSIONS, "encoder", "another")
-    assert not progress.is_current(record, setting, seeds, batch)
+    assert not status.is_current(record, setting, seeds, batch)
 
 
 def test_a_new_field_at_its_default_renames_nothing_and_makes_no_run_stale(setting):
-    @checks.checked
+    @errors.checked
     class Extended(Setting):
         label_smoothing: float = 0.0
 
     record = current_run(setting, "seed1").record
-    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    seeds, batch = status.batches(setting, LABELS)["seed1"]
     same = Extended(**setting.to_dict())
-    assert same.id == setting.id and progress.is_current(record, same, seeds, batch)
+    assert same.id == setting.id and status.is_current(record, same, seeds, batch)
     other = dataclasses.replace(same, label_smoothing=0.1)
-    assert other.id != setting.id and not progress.is_current(record, other, seeds, batch)
+    assert other.id != setting.id and not status.is_current(record, other, seeds, batch)
     with pytest.raises(ValueError, match="label_smoothing"):
         dataclasses.replace(same, label_smoothing="much")
 
 
 def test_runs_of_a_decoder_are_stale_where_its_version_is_another(setting, monkeypatch):
     """Records older than the versions do not say what they are of; their new weights do."""
-    seeds, batch = progress.batches(setting, LABELS)["seed1"]
+    seeds, batch = status.batches(setting, LABELS)["seed1"]
     old = current_run(setting, "seed1", newly_initialised=["score.weight"]).record
     new = current_run(setting, "seed1", architecture="decoder").record
     table_row = {**old, "newly_initialised": "score.weight"}
     for record in (old, new, table_row):
-        assert progress.is_current(record, setting, seeds, batch)
+        assert status.is_current(record, setting, seeds, batch)
     monkeypatch.setitem(provenance.TRAINING_VERSIONS, "decoder", "another")
     for record in (old, new, table_row):
-        assert not progress.is_current(record, setting, seeds, batch)
+        assert not status.is_current(record, setting, seeds, batch)
 
 
 def test_of_several_seeds_as_one_program_the_others_count(setting):
     together = dataclasses.replace(setting, seeds_per_batch=2)
     record = current_run(together, "seed1").record
-    cut = {labels: progress.batches(together, labels.split())["seed1"] for labels in
+    cut = {labels: status.batches(together, labels.split())["seed1"] for labels in
            ("seed0 seed1 seed2", "seed0 seed1", "seed1 seed2")}  # fmt: skip
-    found = [progress.is_current(record, together, *pair) for pair in cut.values()]
+    found = [status.is_current(record, together, *pair) for pair in cut.values()]
     assert found == [True, True, False]
     assert [one.label for one in cut["seed1 seed2"][1]] == ["seed1", "seed2"]
 
@@ -157,11 +148,11 @@ def test_a_changed_table_of_the_users_own_makes_its_runs_stale(own_file, tmp_pat
     sources = {str(table): provenance.file_sha256(table)}
     record = current_run(setting, "seed0", sources=sources).record
     seeds, batch = read(["seed0"])[0], read(LABELS[:1])
-    assert progress.is_current(record, setting, seeds, batch)
-    before = progress.origin(setting)
+    assert status.is_current(record, setting, seeds, batch)
+    before = status.origin(setting)
     table.write_text(table.read_text().replace("north", "south"))
-    assert not progress.is_current(record, setting, seeds, batch)
-    assert progress.origin(setting) != before
+    assert not status.is_current(record, setting, seeds, batch)
+    assert status.origin(setting) != before
 
 
 GRID = """
@@ -182,26 +173,26 @@ def test_status_counts_runs_failures_and_the_time_left(store, grid):
     first = grid.settings[0]
     keep(first, "seed0", wall_s=10.0)
     keep(first, "seed1", wall_s=20.0, status="failed")
-    table = progress.standing(grid)
+    table = status.standing(grid)
     assert table["runs"].tolist() == [3, 3]
     assert table["stored"].tolist() == [2, 0] and table["reference"].tolist() == [0, 0]
     assert table["failed"].tolist() == [1, 0] and table["missing"].tolist() == [1, 3]
     # One more run of the first at 15 s; three of the second, at the mean of the others.
     assert table["seconds_left"].tolist() == [15.0, 45.0]
-    said = progress.report(table, cores=2)
+    said = status.report(table, cores=2)
     assert (
         "2 of 6 runs done, 1 of them failed; 4 missing, time left on 2 cores: under a minute"
         in said
     )
-    assert progress.report(table, 1).endswith("time left on 1 cores: 1 min")
+    assert status.report(table, 1).endswith("time left on 1 cores: 1 min")
     for label in LABELS:
         keep(grid.settings[1], label)
     keep(first, "seed2")
-    assert "6 of 6 runs done" in progress.report(progress.standing(grid), 2, only_missing=True)
+    assert "6 of 6 runs done" in status.report(status.standing(grid), 2, only_missing=True)
 
 
 def test_status_before_any_run_says_that_the_time_is_unknown(store, grid):
-    assert "time left on 2 cores: unknown" in progress.report(progress.standing(grid), 2)
+    assert "time left on 2 cores: unknown" in status.report(status.standing(grid), 2)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +201,7 @@ def test_status_before_any_run_says_that_the_time_is_unknown(store, grid):
 def test_times_are_told_in_minutes_or_hours(minutes, words):
     table = pd.DataFrame([{"runs": 1, "failed": 0, "missing": 1, "seconds_a_run": 1.0,
                            "seconds_left": minutes * 60}])  # fmt: skip
-    assert progress.report(table, 1).endswith(words)
+    assert status.report(table, 1).endswith(words)
 
 
 def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, grid, tmp_path):
@@ -309,8 +300,8 @@ def test_the_data_of_the_committed_runs_read_the_same_now():
     table = pd.concat(tables).drop_duplicates(["task", "max_length", "backbone"])
     of_files = {"cola", "mrpc", "rte", "wnli"}  # never fetched here: only where GLUE_DIR has them
     for row in table.to_dict("records"):
-        here = row["task"] not in of_files or file_tasks.in_glue_files(row["task"])
+        here = row["task"] not in of_files or package_tasks.in_glue_files(row["task"])
         if row["task"] in tasks.TASKS and here:
             task = tasks.get(row["task"])
-            contents = preparation.contents_digest(task.read())
-            assert preparation.data_digest(task, contents) == row["data_sha256"], row["task"]
+            contents = examples.contents_digest(task.read())
+            assert examples.data_digest(task, contents) == row["data_sha256"], row["task"]

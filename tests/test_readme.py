@@ -10,9 +10,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from lib import grids, measures, paths, pretrained, tables, tasks
-from lib.config import Setting
-from lib.methods import METHODS
+from lib import measures, paths
+from lib.config import Setting, grids
+from lib.data import tasks
+from lib.models import pretrained
+from lib.models.methods import METHODS
+from lib.results import tables
 
 README = paths.ROOT / "README.md"
 DOCS = sorted((paths.ROOT / "docs").glob("*.md"))
@@ -134,7 +137,7 @@ def test_the_grid_of_the_readme_is_a_whole_configuration(tmp_path, monkeypatch):
     )
     rows = [f"film {i} is {'good' if i % 2 else 'bad'},{i % 2}\n" for i in range(40)]
     (tmp_path / "reviews.csv").write_text("body,label\n" + "".join(rows))
-    grid = grids.load_grid("mine.yaml")
+    grid = grids.load_grids("mine.yaml")[0]
     assert len(grid.settings) * len(grid.seeds) == 10
     assert {tuple(setting.text_columns) for setting in grid.settings} == {("body",)}
     assert "make run CONFIG=mine.yaml" in README.read_text() and grid.has_classes

@@ -8,9 +8,10 @@ import pytest
 from conftest import run_python
 
 from benchmarks.coverage import simulated_runs
-from lib import measures, outside, paths, report
-from lib.appraisal import measure_runs
-from lib.reading import interpret
+from lib import measures, paths, report
+from lib.report import reading as outside
+from lib.report.interpret import interpret
+from lib.report.measuring import measure_runs
 
 EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 

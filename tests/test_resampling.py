@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lib import measures, resampling
+from lib import measures
+from lib.measures import intervals
 
 
 def random_distances(n_runs, seed=0, layers=()):
@@ -23,20 +24,20 @@ def test_value_is_the_mean_over_distinct_pairs():
 
 def test_vectorised_resampling_equals_the_loop():
     distances = random_distances(5)
-    weights = resampling.run_weights(5, 50)
+    weights = intervals.run_weights(5, 50)
     expected = []
     for weight in weights.astype(int):
         drawn = np.repeat(np.arange(5), weight)
         values = [distances[a, b] for a in drawn for b in drawn if a != b]
         expected.append(np.mean(values))
-    np.testing.assert_allclose(resampling.pair_means(distances, weights), expected)
+    np.testing.assert_allclose(intervals.pair_means(distances, weights), expected)
 
 
 def test_self_pairs_are_never_counted():
     """Counting them, as the released notebook does, pulls the mean down by about 1/S."""
     distances = 1 - np.eye(8)
-    weights = resampling.run_weights(8)
-    assert np.allclose(resampling.pair_means(distances, weights), 1)
+    weights = intervals.run_weights(8)
+    assert np.allclose(intervals.pair_means(distances, weights), 1)
     counted = np.einsum("bi,ij,bj->b", weights, distances, weights) / (8 * 7)
     # S draws: a pair of positions holds the same run with probability 1/S.
     assert counted.mean() == pytest.approx(1 - 1 / 8, abs=0.01)
@@ -82,7 +83,7 @@ def test_kappa_resampling_equals_the_loop():
     votes = np.random.default_rng(3).integers(0, 2, (6, 40))
     apart = [[np.mean(a != b) for b in votes] for a in votes]
     values = []
-    for weight in resampling.run_weights(6).astype(int):
+    for weight in intervals.run_weights(6).astype(int):
         drawn = np.repeat(np.arange(6), weight)
         distinct = [(a, b) for a in drawn for b in drawn if a != b]
         shares = np.array([[(votes[run] == c).mean() for c in (0, 1)] for run in range(6)])
@@ -98,43 +99,43 @@ def test_kappa_resampling_equals_the_loop():
 def test_pair_correlation_equals_the_loop():
     a, b = random_distances(6, 1), random_distances(6, 2)
     upper = np.triu_indices(6, 1)
-    found = resampling.pair_correlation(a, b)
+    found = intervals.pair_correlation(a, b)
     assert found.value == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic)
     ranks = [stats.rankdata(m[upper]) for m in (a, b)]
     values = []
-    for weight in resampling.run_weights(6):
+    for weight in intervals.run_weights(6):
         times = (weight[upper[0]] * weight[upper[1]]).astype(int)
         repeated = [np.repeat(rank, times) for rank in ranks]
         if min(map(np.ptp, repeated)) > 0:
             values.append(np.corrcoef(repeated)[0, 1])
-    expected = resampling.percentile_interval(np.array(values), n_runs=6)
+    expected = intervals.percentile_interval(np.array(values), n_runs=6)
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
-    assert resampling.pair_correlation(a, a).value == pytest.approx(1)
+    assert intervals.pair_correlation(a, a).value == pytest.approx(1)
 
 
 def test_an_interval_says_itself():
-    assert resampling.Interval(0.1234, 0.1, 0.2, 5).text() == "0.123 [0.100, 0.200]"
-    assert resampling.Interval(0.1234, float("nan"), float("nan"), 2).text(2) == "0.12"
+    assert intervals.Interval(0.1234, 0.1, 0.2, 5).text() == "0.123 [0.100, 0.200]"
+    assert intervals.Interval(0.1234, float("nan"), float("nan"), 2).text(2) == "0.12"
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(3, 0.521, 6.285), (10, 0.688, 1.826)])
 def test_sd_interval_has_the_tabulated_factors(n, low, high):
     scores = stats.norm.rvs(size=n, random_state=0)
-    found = resampling.sd_interval(scores)
+    found = intervals.sd_interval(scores)
     assert found.low / found.value == pytest.approx(low, abs=5e-4)
     assert found.high / found.value == pytest.approx(high, abs=5e-4)
 
 
 def test_sd_interval_covers_normal_scores():
     rng = np.random.default_rng(0)
-    found = [resampling.sd_interval(rng.normal(size=5)) for _ in range(1000)]
+    found = [intervals.sd_interval(rng.normal(size=5)) for _ in range(1000)]
     covered = np.mean([f.low <= 1 <= f.high for f in found])
     assert covered == pytest.approx(0.95, abs=0.021)
 
 
 def test_jackknife_of_a_mean_is_students_interval():
     scores = np.random.default_rng(1).normal(size=7)
-    found = resampling.mean_interval(scores, method="jackknife")
+    found = intervals.mean_interval(scores, method="jackknife")
     expected = stats.t.interval(0.95, 6, scores.mean(), stats.sem(scores))
     assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
@@ -157,7 +158,7 @@ def test_expanded_percentiles_have_students_width_for_normal_means():
         scores = np.random.default_rng(seed).normal(size=8)
         exact.append(2 * stats.t.ppf(0.975, 7) * stats.sem(scores))
         for method in widths:
-            found = resampling.mean_interval(scores, method=method)
+            found = intervals.mean_interval(scores, method=method)
             widths[method].append(found.high - found.low)
     assert np.median(np.divide(widths["resampling"], exact)) == pytest.approx(1, abs=0.08)
     assert np.median(np.divide(widths["percentile"], exact)) == pytest.approx(0.75, abs=0.06)
@@ -165,32 +166,32 @@ def test_expanded_percentiles_have_students_width_for_normal_means():
 
 def test_few_runs_are_not_resampled():
     scores = np.array([0.7, 0.72, 0.77, 0.71])
-    assert resampling.mean_interval(scores) == resampling.mean_interval(scores, method="jackknife")
+    assert intervals.mean_interval(scores) == intervals.mean_interval(scores, method="jackknife")
 
 
 def test_the_variance_is_a_mean_over_pairs():
     scores = np.random.default_rng(2).normal(size=9)
     ones = np.ones((1, 9))
-    kernel = resampling.half_squares(scores)
-    assert resampling.pair_means(kernel, ones)[0] == pytest.approx(scores.var(ddof=1))
-    found = resampling.sd_interval(scores, method="resampling")
+    kernel = intervals.half_squares(scores)
+    assert intervals.pair_means(kernel, ones)[0] == pytest.approx(scores.var(ddof=1))
+    found = intervals.sd_interval(scores, method="resampling")
     assert found.value == pytest.approx(scores.std(ddof=1)) and found.low < found.value < found.high
-    assert resampling.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
+    assert intervals.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
 
 
 def test_run_means_of_resamples_equal_the_loop():
     values = np.random.default_rng(3).normal(size=(5, 2, 3))
-    weights = resampling.run_weights(5, 20)
+    weights = intervals.run_weights(5, 20)
     expected = [np.repeat(values, w.astype(int), 0).mean(0) for w in weights]
-    np.testing.assert_allclose(resampling.run_means(values, weights), expected)
+    np.testing.assert_allclose(intervals.run_means(values, weights), expected)
 
 
 def test_weights_are_shared_and_cannot_be_changed():
-    weights = resampling.run_weights(6)
-    assert weights is resampling.run_weights(6) and (weights.sum(1) == 6).all()
+    weights = intervals.run_weights(6)
+    assert weights is intervals.run_weights(6) and (weights.sum(1) == 6).all()
     with pytest.raises(ValueError, match="read-only"):
         weights[0] = 0
-    assert (resampling.run_weights(6, 10, size=40).sum(1) == 40).all()
+    assert (intervals.run_weights(6, 10, size=40).sum(1) == 40).all()
 
 
 def test_no_resample_of_kappa_is_beyond_what_runs_can_have():
@@ -198,7 +199,7 @@ def test_no_resample_of_kappa_is_beyond_what_runs_can_have():
     votes = np.zeros((5, 20), int)
     votes[4] = 1
     statistic = measures.kappa_statistic(votes)
-    resampled = statistic(resampling.run_weights(5))
+    resampled = statistic(intervals.run_weights(5))
     assert np.nanmax(resampled) <= 1.25 + 1e-12
     assert statistic(np.ones((1, 5)))[0] == pytest.approx(1 - measures.fleiss_kappa(votes))
     left_out = statistic(1 - np.eye(5))[0]
@@ -210,7 +211,7 @@ def test_intervals_stay_where_the_quantity_can_be():
     distances[0, 1:] = distances[1:, 0] = 0.9
     found = measures.instability(distances)
     assert found.low == 0 and found.high > 0.9
-    bounded = resampling.interval(lambda w: resampling.pair_means(distances, w), 3, bounds=(0, 1))
+    bounded = intervals.interval(lambda w: intervals.pair_means(distances, w), 3, bounds=(0, 1))
     assert (bounded.low, bounded.high) == (0, 1)
 
 
@@ -223,7 +224,7 @@ def test_intervals_of_few_runs_cover_about_as_they_say():
     """A thousand groups of six runs whose scores and distances are known: not the plain ones."""
     rng = np.random.default_rng(5)
     places = rng.normal(size=(1000, 6, 40))
-    held = {method: 0 for method in resampling.METHODS}
+    held = {method: 0 for method in intervals.METHODS}
     for group in places:
         distances = ((group[:, None] - group) ** 2).mean(-1)
         for method in held:
@@ -248,21 +249,21 @@ def test_one_usable_run_has_no_instability():
 
 def test_pair_correlation_of_few_runs_has_no_interval():
     a, b = random_distances(4, 1), random_distances(4, 2)
-    found = resampling.pair_correlation(a, b)
+    found = intervals.pair_correlation(a, b)
     assert np.isfinite(found.value) and np.isnan(found.low)
     wide = np.pad(random_distances(6, 1), (0, 1), constant_values=np.nan)
     other = np.pad(random_distances(6, 2), (0, 1), constant_values=np.nan)
-    expected = resampling.pair_correlation(random_distances(6, 1), random_distances(6, 2))
-    assert resampling.pair_correlation(wide, other) == expected
+    expected = intervals.pair_correlation(random_distances(6, 1), random_distances(6, 2))
+    assert intervals.pair_correlation(wide, other) == expected
     with pytest.raises(ValueError, match=r"shapes \(4, 4\) and \(7, 7\)"):
-        resampling.pair_correlation(a, wide)
+        intervals.pair_correlation(a, wide)
 
 
 @pytest.mark.parametrize("level", [0, 1, 95, -1, float("nan")])
 def test_a_level_that_is_none_is_refused(level):
     for call in (
-        lambda: resampling.percentile_interval(np.arange(9.0), level),
-        lambda: resampling.sd_interval([1, 2, 3], level=level),
+        lambda: intervals.percentile_interval(np.arange(9.0), level),
+        lambda: intervals.sd_interval([1, 2, 3], level=level),
         lambda: measures.instability(random_distances(5), level=level),
     ):
         with pytest.raises(ValueError, match="expected a share between 0 and 1"):

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import consistency, measures, paths, run_group, summary, tables
-from lib.run_group import RunGroup
+from lib import measures, paths
+from lib.analysis import consistency
+from lib.measures import summary
+from lib.results import run_group, tables
+from lib.results.run_group import RunGroup
 
 NAME, POOLING = "reference", "mean"
 

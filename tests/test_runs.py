@@ -13,10 +13,13 @@ import pandas as pd
 import pytest
 from conftest import run_python
 
-from lib import config, groups, measures, paths, reference, run_group, runs, scoring, tables
+from lib import config, measures, paths
 from lib.config import Setting
-from lib.run_group import RunGroup
-from lib.runs import Run
+from lib.measures import scoring
+from lib.results import group_tables, run_group, runs, tables
+from lib.results.run_group import RunGroup
+from lib.results.runs import Run
+from lib.workflow import promotion
 
 
 def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
@@ -32,7 +35,7 @@ def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
         "newly_initialised": ["classifier.weight"], "code": "1",
         "versions": {"torch": "2.13.0", "transformers": "5.23.0"},
         "fingerprint": fingerprint or f"print{seed}", "data_sha256": "d",
-        "classes": [], "warnings": [], **scoring.judge(labels, logits, "accuracy"),
+        "classes": [], "warnings": [], **scoring.score_run(labels, logits, "accuracy"),
     }  # fmt: skip
     assert record["status"] == status
     return Run(
@@ -105,8 +108,8 @@ def test_a_missing_run_says_how_to_make_it(tmp_path):
 def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
-    made = groups.tables_of(group, ["cka", "op"])
-    tables.save_tables("demo", "demo", made, groups.sample_vectors(group))
+    made = group_tables.tables_of(group, ["cka", "op"])
+    tables.save_tables("demo", "demo", made, group_tables.sample_vectors(group))
     stored = run_group.read(paths.results("demo") / "demo")
     logits, labels, table = stored.logits, stored.labels, stored.runs
     expected = np.stack([run.logits for run in group])
@@ -140,7 +143,7 @@ def test_a_diverged_run_is_counted_but_not_averaged():
     group[3].record |= {"status": "diverged", "score": None}
     group[3].first[:] = group[3].mean[:] = np.nan
     with pytest.warns(UserWarning, match="run 3, layer"):
-        made = groups.tables_of(group, ["op"])
+        made = group_tables.tables_of(group, ["op"])
     rows = made["measures"].query("subset == 'all'").set_index("measure")
     assert rows.loc["disagreement", "n_runs"] == 3 and rows.loc["disagreement", "n_failed"] == 1
     assert rows.loc["disagreement", "n_left_out"] == 1
@@ -156,8 +159,8 @@ def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkey
         run.logits[:] = run.first[:] = run.mean[:] = np.nan
         run.record |= {"status": "diverged", "score": None}
     with pytest.warns(UserWarning, match="run 0, layer"):
-        tables.save_tables("demo", "lost", groups.tables_of(lost, ["op"]))
-    tables.save_tables("demo", "whole", groups.tables_of(whole, ["op"]))
+        tables.save_tables("demo", "lost", group_tables.tables_of(lost, ["op"]))
+    tables.save_tables("demo", "whole", group_tables.tables_of(whole, ["op"]))
     # Both at once: an empty table of the one must not change the types of the other.
     found = tables.read("demo", "measures").query("group == 'lost'")
     assert set(found["measure"]) == {"op"} and set(found["n_failed"]) == {3}
@@ -183,7 +186,7 @@ def test_columns_of_older_and_newer_tables_are_the_same_words(tmp_path, monkeypa
     for run in group:
         run.record |= {"setting": setting.to_dict()}
     for name in ("old", "new"):
-        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
     path = tmp_path / "data/results/demo/old/runs.parquet"
     pd.read_parquet(path).assign(text_columns="question answer").to_parquet(path)
     both = tables.read("demo", "runs")
@@ -199,7 +202,7 @@ def test_deleted_vectors_are_an_error_that_says_what_to_do(tmp_path):
     runs.drop_vectors("demo", tmp_path)
     left = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
     with pytest.raises(FileNotFoundError, match="set keep_vectors"):
-        groups.tables_of(left, ["cka"])
+        group_tables.tables_of(left, ["cka"])
 
 
 def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
@@ -208,7 +211,7 @@ def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkey
     for name, code in {"a": "old", "b": "new"}.items():
         for run in group:
             run.record["code"] = code
-        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
     with pytest.warns(tables.MixedCodeWarning, match="2 versions of the training_code"):
         tables.read("demo", "runs")
     made = tmp_path / "data/results/demo/a/made.json"
@@ -224,9 +227,9 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
     for configuration, committed in {"quick": "reference", "demo": "reference-demo"}.items():
         for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
             group = [make_run(seed, status=status) for seed in range(3)]
-            made = groups.tables_of(group, ["op"])
-            tables.save_tables(configuration, name, made, groups.sample_vectors(group))
-            folder = reference.promote(configuration, name)
+            made = group_tables.tables_of(group, ["op"])
+            tables.save_tables(configuration, name, made, group_tables.sample_vectors(group))
+            folder = promotion.promote(configuration, name)
             assert folder == tmp_path / "committed" / committed / name
         for table in tables.TABLES:
             pd.testing.assert_frame_equal(
@@ -237,7 +240,7 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
         Path("reference/b")
     ]
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
-        reference.promote("nothing", "a")
+        promotion.promote("nothing", "a")
 
 
 def test_runs_of_different_code_are_never_compared(tmp_path):
@@ -284,7 +287,7 @@ def test_sigkill_in_the_middle_leaves_whole_runs_and_the_rest_resumes(tmp_path, 
     grid = tmp_path / "kill.yaml"
     grid.write_text(GRID.format(file=own_file))
     stores = {name: tmp_path / name for name in ("killed", "calm")}
-    command = [sys.executable, "-m", "lib.finetune", str(grid)]
+    command = [sys.executable, "-m", "lib.training", str(grid)]
 
     def environment(name):
         import os
@@ -323,7 +326,7 @@ def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
         for run in group:
             full = Setting(task="nyt", **changes).to_dict()
             run.record |= {"setting": full, "setting_id": name}
-        tables.save_tables("demo", name, groups.tables_of(group, ["op"]))
+        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
     assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "nyt, epochs 20"}
 
 
@@ -332,14 +335,14 @@ def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     group = [make_run(seed) for seed in range(4)]
     whole = RunGroup.of_runs(group)
     whole.runs.loc[2, "score"] = np.nan
-    rows = groups.measure_table(whole).query("subset == 'all'").set_index("measure")
+    rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
 
 
 def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
     """30 examples in 8 dimensions: chance is below 1 for all but the debiased CKA."""
-    rows = groups.tables_of([make_run(seed) for seed in range(5)], ["cka", "op"])["measures"]
+    rows = group_tables.tables_of([make_run(seed) for seed in range(5)], ["cka", "op"])["measures"]
     rows = rows.query("subset == 'chance'")
     chance = rows.groupby("measure")["value"].mean()
     assert chance["cka"] == pytest.approx(1, abs=0.05)
@@ -352,7 +355,7 @@ def test_training_and_measuring_need_neither_jupyter_nor_papermill_nor_datasets(
     grid = tmp_path / "bare.yaml"
     grid.write_text(GRID.format(file=own_file).replace("[0, 1, 2]", "[0, 1]"))
     script = WITHOUT.format("datasets papermill jupyterlab nbformat IPython snakemake") + (
-        "from lib import finetune, groups\n"
+        "from lib.training import finetune; from lib.results import group_tables as groups\n"
         f"finetune.main([{str(grid)!r}]); groups.main([{str(grid)!r}])"
     )
     done = run_python("-c", script, COMPENDIUM_OUTPUT=str(tmp_path))
@@ -374,14 +377,14 @@ def test_measures_need_numpy_and_scipy_only():
 
 def test_the_command_line_helps():
     for module, word in {
-        "lib.finetune": "CONFIG",
-        "lib.groups": "CONFIG",
-        "lib.reference": "promote",
-        "lib.progress": "CONFIG",
-        "lib.runs": "drop",
+        "lib.training": "CONFIG",
+        "lib.results.group_tables": "CONFIG",
+        "lib.workflow.promotion": "promote",
+        "lib.workflow.status": "CONFIG",
+        "lib.results.runs": "drop",
         "lib.report": "PATH",
     }.items():
         done = run_python("-m", module, "--help")
         assert done.returncode == 0 and word.lower() in done.stdout.lower()
-    wrong = run_python("-m", "lib.finetune", "quik")
+    wrong = run_python("-m", "lib.training", "quik")
     assert wrong.returncode != 0 and "did you mean quick" in wrong.stderr

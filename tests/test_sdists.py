@@ -12,10 +12,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from lib import assets, bigbench_tasks, tasks
-from lib.assets import Asset
+from lib.data import assets, package_tasks, tasks
+from lib.data.assets import Asset
 from lib.errors import AssetError, TaskError
-from lib.scoring import majority_rate
+from lib.measures.scoring import majority_rate
 
 NAME = "demo_set-1.0.tar.gz"
 # Code that would leave a trace: nothing of a source distribution may ever run.
@@ -189,9 +189,9 @@ def invented(register, tmp_path, monkeypatch):
 
     def make(change=lambda name, made: made):
         files = {}
-        for name, source in bigbench_tasks._SOURCES.items():
+        for name, source in package_tasks._SOURCES.items():
             content = {"canary": "c", "examples": change(name, examples(name))}
-            path = f"{bigbench_tasks.FOLDER}/{source.folder}/task.json"
+            path = f"{package_tasks.FOLDER}/{source.folder}/task.json"
             files[path] = json.dumps(content).encode()
         register(make_sdist(tmp_path / "index", files), tuple(files))
         monkeypatch.setitem(assets.ASSETS, "bigbench", assets.ASSETS["demo"])
@@ -203,7 +203,7 @@ def invented(register, tmp_path, monkeypatch):
 def test_texts_and_labels_of_each_form(invented):
     invented()
     rows = {}
-    for name in bigbench_tasks._SOURCES:
+    for name in package_tasks._SOURCES:
         splits = tasks.get(name).read()
         rows[name] = {row["example_id"]: row for part in splits.values() for row in part}
         assert len(rows[name]) == 8

@@ -26,10 +26,13 @@ import torch
 import yaml
 from conftest import copy_project, environment_of, run_python
 
-from lib import archives, grids, outside, paths, report, runs
-from lib.appraisal import measure_runs
-from lib.config import Setting
+from lib import paths, report
+from lib.config import Setting, grids
+from lib.data import archives
 from lib.errors import AssetError
+from lib.report import reading
+from lib.report.measuring import measure_runs
+from lib.results import runs
 
 HOSTILE = "da ys; touch canary; \"'$(touch canary)`touch canary`&|>"
 
@@ -58,7 +61,7 @@ def test_the_trap_works(canary):
 
 LOAD = """
 import sys
-from lib import backbones, pretrained
+from lib.models import backbones, pretrained
 for folder in sys.argv[1:]:
     try:
         located = pretrained.locate(folder)
@@ -469,7 +472,7 @@ def test_a_pickled_array_of_a_run_folder_is_refused(tmp_path, canary, array):
     stored[array] = np.array([Trap(canary)] * 40, object)
     np.savez(folder / "seed1/predictions.npz", **stored)
     with pytest.raises(ValueError, match="would have to be unpickled, which can run any code"):
-        outside.read(folder)
+        reading.read(folder)
     assert not canary.exists()
 
 
@@ -486,7 +489,7 @@ def test_names_in_a_page_are_text(tmp_path):
     folder = tmp_path / "<u>theirs<"
     folder.mkdir()
     table.assign(label=gold).to_csv(folder / "t.csv", index=False)
-    made = measure_runs(outside.read(folder / "t.csv"))
+    made = measure_runs(reading.read(folder / "t.csv"))
     page = report.write(made, tmp_path / "out").read_text()
     for tag in ("<script", "<img", "onerror=alert(1)>", "</title><b>", "<i>", "<u>"):
         assert tag not in page, tag

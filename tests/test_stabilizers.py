@@ -9,21 +9,12 @@ import pytest
 import torch
 from conftest import train_runs
 
-from lib import (
-    backbones,
-    evaluation,
-    layers,
-    learners,
-    optimizers,
-    pretrained,
-    pretraining,
-    stabilizers,
-    training,
-)
 from lib.config import Setting
-from lib.inputs import prepare_inputs
-from lib.methods import METHODS, canonical, parse_method
-from lib.seeds import Seeds
+from lib.config.seeds import Seeds
+from lib.models import backbones, layers, pretrained, pretraining, stabilizers
+from lib.models.methods import METHODS, canonical, parse_method
+from lib.training import evaluation, learners, loop, optimizers
+from lib.training.inputs import prepare_inputs
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +149,7 @@ def test_mixout_without_mixing_is_standard_without_dropout(tiny):
 
 def groups_of(model, setting):
     learner = learners.SingleModel([model[0]])
-    groups = training._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
+    groups = loop._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
@@ -250,11 +241,11 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     learner = learners.SingleModel([classifier])
     inputs = prepare_inputs(setting)
     methods = inputs.methods
-    groups = training._groups(inputs, learner, 2)
+    groups = loop._groups(inputs, learner, 2)
     assert all(group["weight_decay"] == 0 for group in groups)
     optimizer = optimizers.make(groups, setting)
     others = [other for name, other in methods.items() if name != "wd_pre"]
-    methods["wd_pre"].attach(optimizer, lambda: training._anchors(learner, new, 2, others))
+    methods["wd_pre"].attach(optimizer, lambda: loop._anchors(learner, new, 2, others))
     start = {name: weight.detach().clone() for name, weight in learner.trained.items()}
     with torch.no_grad():
         for weight in learner.trained.values():
@@ -414,14 +405,14 @@ def test_mhloss_averages_to_one_head(model):
 def test_the_loss_of_several_heads_is_their_mean():
     logits = torch.randn(2, 3, 5, 4)
     labels = torch.randint(0, 4, (2, 3))
-    found = training.losses(logits, labels)
+    found = loop.losses(logits, labels)
     cross_entropy = torch.nn.functional.cross_entropy
     for seed in range(2):
         each = [cross_entropy(logits[seed, :, head], labels[seed]) for head in range(5)]
         assert found[seed].item() == pytest.approx(np.mean([float(loss) for loss in each]))
     values, targets = torch.randn(2, 3, 1), torch.randn(2, 3)
     squares = (values[..., 0] - targets).square().mean(1)
-    assert torch.allclose(training.losses(values, targets), squares)
+    assert torch.allclose(loop.losses(values, targets), squares)
 
 
 # --- head, lora, longer -------------------------------------------------------------------------

@@ -19,8 +19,9 @@ import pytest
 import test_notebooks
 import yaml
 
-from lib import checks, grids, job_kinds, jobs, parameters, paths
-from lib.config import Setting
+from lib import errors, paths
+from lib.config import Setting, grids, job_kinds, parameters
+from lib.workflow import jobs
 
 GRIDS = [
     "campaign", "failing", "glue", "ladder", "methods", "paper", "quick", "sizes", "sources",
@@ -72,7 +73,7 @@ def test_the_jobs_of_a_plan_fit_the_notebooks(name):
 def test_a_field_of_a_setting_that_the_notebook_lacks_stops_the_plan(glue, monkeypatch):
     plan = jobs.load("quick")
 
-    @checks.checked
+    @errors.checked
     class More(Setting):
         batch_sise: int = 8
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import tasks
+from lib.data import tasks
 from lib.errors import TaskError
-from lib.scoring import majority_rate
+from lib.measures.scoring import majority_rate
 
 SIZES = {  # train, dev as documented by their sources (amazon and nyt: without neutral snippets)
     "stsb": (5749, 1500),

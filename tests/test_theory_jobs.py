@@ -15,25 +15,17 @@ from conftest import copy_project, environment_of, run_python
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
 
-from lib import (
-    backbones,
-    frozen,
-    grids,
-    job_kinds,
-    jobs,
-    parameters,
-    paths,
-    pretrained,
-    progress,
-    reference,
-    tables,
-)
-from lib.bounds import descent, draws, head, starts, summaries, sweeps, tuning
-from lib.bounds.assumptions import Inapplicable
-from lib.bounds.problems import separable
-from lib.config import Setting
-from lib.inputs import prepare_inputs
-from lib.job_kinds import Job, JobList
+from lib import paths
+from lib.config import Setting, grids, job_kinds, parameters
+from lib.config.job_kinds import Job, JobList
+from lib.models import backbones, pretrained
+from lib.results import tables
+from lib.theory import descent, draws, head, starts, summaries, sweeps, tuning
+from lib.theory.assumptions import Inapplicable
+from lib.theory.problems import separable
+from lib.training import model_features
+from lib.training.inputs import prepare_inputs
+from lib.workflow import jobs, promotion, status
 
 
 def plain_descent(z, start, rate, steps, weights, loss="logistic"):
@@ -426,25 +418,25 @@ def test_agreement_with_the_earlier_measurement_can_fail():
 
 def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
     rng = np.random.default_rng(0)
-    made = frozen.Frozen(
+    made = model_features.Frozen(
         rng.normal(2, 3, (5, 4)), np.array([0, 1, 1, 0, 1]), rng.normal(2, 3, (6, 4)), np.ones(6)
     )
-    z, held, labels = frozen.signed(made, "unit")
+    z, held, labels = model_features.signed(made, "unit")
     assert z.shape == (1, 5, 5) and held.shape == (1, 6, 5)
     assert labels.tolist() == [[-1, 1, 1, -1, 1]] and z[0, :, -1].tolist() == labels[0].tolist()
     np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(2))
-    raw, _, _ = frozen.signed(made, "none")
+    raw, _, _ = model_features.signed(made, "none")
     np.testing.assert_array_equal(raw[0, :, :-1], made.train * labels[0][:, None])
-    centred, _, _ = frozen.signed(made, "centred-unit")
+    centred, _, _ = model_features.signed(made, "centred-unit")
     shifted = made.train - made.evaluation.mean(0)
     np.testing.assert_allclose(centred[0, 1, :-1], shifted[1] / np.linalg.norm(shifted[1]))
     with pytest.raises(ValueError, match="centred-unit"):
-        frozen.signed(made, "centred")
+        model_features.signed(made, "centred")
 
 
 def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, monkeypatch):
     setting = Setting(task=str(own_file), max_length=16, train_rows=20, eval_rows=10)
-    made = frozen.frozen_features(setting, pooling="first")
+    made = model_features.frozen_features(setting, pooling="first")
     assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
     assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
     located = pretrained.locate(setting.backbone)
@@ -454,19 +446,19 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
         ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]
         states = backbones.encoder(model.eval())(ids).last_hidden_state[0].double().numpy()
     np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
-    mean = frozen.frozen_features(setting, pooling="mean").evaluation[3]
+    mean = model_features.frozen_features(setting, pooling="mean").evaluation[3]
     np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
-    fewer = frozen.frozen_features(
+    fewer = model_features.frozen_features(
         Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
     )
     np.testing.assert_allclose(fewer.train, made.train[:8], atol=1e-5)  # nested subsets
-    monkeypatch.setattr(frozen, "_make", None)  # would raise: nothing is made twice
-    again = frozen.frozen_features(setting, pooling="first")
+    monkeypatch.setattr(model_features, "_make", None)  # would raise: nothing is made twice
+    again = model_features.frozen_features(setting, pooling="first")
     np.testing.assert_array_equal(again.train, made.train)
     with pytest.raises(ValueError, match="pooling"):
-        frozen.frozen_features(setting, pooling="max")
+        model_features.frozen_features(setting, pooling="max")
     with pytest.raises(ValueError, match="no two classes"):
-        frozen.frozen_features(Setting(task="stsb"))
+        model_features.frozen_features(Setting(task="stsb"))
 
 
 # Configuration, store, notebooks, engine.
@@ -568,12 +560,12 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
     plan = JobList("mine", {name: Job(name, "synthetic", {}) for name in ("a", "b")})
     tables.save_tables("mine", "a", FRAMES, parameters=VALUES)
     with pytest.raises(FileNotFoundError, match="no results of b"):
-        reference.promote("mine", "b")
+        promotion.promote("mine", "b")
     tables.save_tables("mine", "b", FRAMES, parameters=VALUES)
     for name in ("a", "b"):
-        reference.promote("mine", name)
-    assert not progress.standing_of_jobs(plan)["missing"].any()
-    assert reference.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
+        promotion.promote("mine", name)
+    assert not status.standing_of_jobs(plan)["missing"].any()
+    assert promotion.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
     found = tables.read_jobs("reference-mine", "margins")
     assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
     assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
@@ -600,27 +592,27 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
 def test_a_job_is_there_if_it_was_made_with_the_same_parameters(store, own, recorded, there):
     tables.save_tables("mine", "a", FRAMES, parameters=VALUES | recorded)
     job = Job("a", "synthetic", own)
-    assert progress.has_job("mine", job) is there
-    reference.promote("mine", "a")
-    assert progress.has_job("reference-mine", job) is there
+    assert status.has_job("mine", job) is there
+    promotion.promote("mine", "a")
+    assert status.has_job("reference-mine", job) is there
     (store / "data/results/mine/a/seeds.parquet").unlink()
-    assert not progress.has_job("mine", job)
+    assert not status.has_job("mine", job)
 
 
 def test_a_parameter_that_is_newer_than_a_record_had_its_default(store):
     older = {name: value for name, value in VALUES.items() if name != "held_out"}
     tables.save_tables("mine", "a", FRAMES, parameters=older)
-    assert progress.has_job("mine", Job("a", "synthetic", {}))
-    assert not progress.has_job("mine", Job("a", "synthetic", {"held_out": 7}))
+    assert status.has_job("mine", Job("a", "synthetic", {}))
+    assert not status.has_job("mine", Job("a", "synthetic", {"held_out": 7}))
 
 
 def test_records_without_parameters_count_in_the_reference_alone(store):
     tables.save_tables("mine", "a", FRAMES)
-    reference.promote("mine", "a")
+    promotion.promote("mine", "a")
     job = Job("a", "synthetic", {"sets": 7})
-    assert progress.has_job("reference-mine", job) and not progress.has_job("mine", job)
+    assert status.has_job("reference-mine", job) and not status.has_job("mine", job)
     (store / "committed/reference-mine/a/made.json").unlink()
-    assert progress.has_job("reference-mine", job)
+    assert status.has_job("reference-mine", job)
 
 
 def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
@@ -629,7 +621,7 @@ def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
     assert list(jobs.load(path).groups["mine"]) == ["one", "two.2"]
     given = grids.load_plans(path)[0].groups["one"].parameters
     tables.save_tables("mine", "one", FRAMES, parameters=VALUES | given)
-    reference.promote("mine", "one")
+    promotion.promote("mine", "one")
     plan = jobs.load(path, campaign=True)
     assert list(plan.groups["mine"]) == ["two.2"]
     assert plan.results_of("mine") == [tmp_path / "data/results/mine/two.2/made.json"]
@@ -770,7 +762,7 @@ def test_the_engine_runs_a_plan_once_and_only_what_changed_again(tmp_path):
     plan.write_text(PLAN.replace("jobs:", "jobs:\n    three: {n: [9]}"))
     assert planned() == {"run_job": 1}
     plan.write_text(PLAN)
-    source = project / "lib/bounds/sweeps.py"
+    source = project / "lib/theory/sweeps.py"
     text = source.read_text()
     source.write_text(text.replace('"""A row a set:', '"""One row a set:', 1))
     assert planned() == {}

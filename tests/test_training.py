@@ -9,11 +9,13 @@ from conftest import train_runs
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from lib import backbones, finetune, layers, learners, measures, pretrained, runs
-from lib.batches import epoch_batches
-from lib.inputs import prepare_inputs
-from lib.loading import Loader
-from lib.seeds import Seeds
+from lib import measures
+from lib.config.seeds import Seeds
+from lib.data.examples import Loader, epoch_batches
+from lib.models import backbones, layers, pretrained
+from lib.results import runs
+from lib.training import finetune, learners
+from lib.training.inputs import prepare_inputs
 
 SEEDS = [Seeds.of(seed) for seed in range(3)]
 

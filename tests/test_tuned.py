@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from lib import backbones, tuned
-from lib.bounds import margin, sweeps
-from lib.experiment import finetune
-from lib.inputs import prepare_inputs
-from lib.seeds import Seeds
+from lib.config.seeds import Seeds
+from lib.models import backbones
+from lib.theory import margin, sweeps
+from lib.training import model_features
+from lib.training.experiment import finetune
+from lib.training.inputs import prepare_inputs
 
 
 def logits_of(model, data):
     """What a model says of the evaluation rows, from its features and its output layer."""
-    features = torch.from_numpy(tuned.features_of(model, data.evaluation)).float()
+    features = torch.from_numpy(model_features.features_of(model, data.evaluation)).float()
     _, _, output = backbones.output_layer(model)
     with torch.no_grad():
         return output(features).numpy()
@@ -36,7 +37,7 @@ def logits_of(model, data):
 def test_models_are_those_of_the_runs(tiny, changes):
     inputs = prepare_inputs(dataclasses.replace(tiny, **changes))
     seeds = [Seeds.of(0), Seeds.of(1)]
-    models = tuned.models_of(inputs, seeds)
+    models = model_features.models_of(inputs, seeds)
     for seed, model in zip(seeds, models, strict=True):
         run = finetune(inputs, seed)
         said = logits_of(model, inputs.data)
@@ -45,7 +46,7 @@ def test_models_are_those_of_the_runs(tiny, changes):
 
 
 def test_before_training_only_the_new_weights_differ(inputs, located, data):
-    first, second = tuned.models_of(inputs, [Seeds.of(0), Seeds.of(1)], trained=False)
+    first, second = model_features.models_of(inputs, [Seeds.of(0), Seeds.of(1)], trained=False)
     _, new = backbones.load_classifier(located, data.n_outputs, 0)
     other = dict(second.named_parameters())
     differ = {n for n, w in first.named_parameters() if not torch.equal(w, other[n])}
@@ -66,7 +67,8 @@ def test_margins_by_hand():
 def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
     n = len(data.train)
     parts = [
-        tuned.without_rows(inputs, 0.1, np.random.default_rng(seed)).data for seed in (0, 0, 1)
+        model_features.without_rows(inputs, 0.1, np.random.default_rng(seed)).data
+        for seed in (0, 0, 1)
     ]
     ids = [part.train.example_ids.tolist() for part in parts]
     whole = data.train.example_ids.tolist()
@@ -81,12 +83,12 @@ def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
 @pytest.mark.slow
 def test_spreads_count_runs_and_measure_disagreement(inputs):
     made = [finetune(inputs, Seeds.of(s)) for s in range(3)]
-    rows = tuned.run_rows(made)
+    rows = model_features.run_rows(made)
     assert rows["seed"].tolist() == [0, 1, 2] and (rows["distance"] > 0).all()
     diverged = dataclasses.replace(
         made[0], record={**made[0].record, "status": "diverged", "score": None}
     )
-    found = tuned.spreads_of([*made, diverged])
+    found = model_features.spreads_of([*made, diverged])
     assert (found["runs"], found["diverged"]) == (3, 1)
     assert found["sd"] == pytest.approx(rows["score"].std(ddof=1))
     said = np.stack([run.logits.argmax(-1) for run in made])

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from lib import resampling, run_group, validity
+from lib.analysis import validity
+from lib.measures import intervals
+from lib.results import run_group
 
 
 def distances(rng, shape=(), n_runs=6, spread=1.0):
@@ -151,7 +153,7 @@ def test_intervals_hold_the_value_of_many_runs_about_as_often_as_they_say():
     a = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
     b = a**1.5 + np.abs(rng.normal(0, 1, a.shape)) * (1 - np.eye(n))
     b = (b + np.swapaxes(b, 1, 2)) / 2
-    truth = np.corrcoef(*(resampling.pair_means(m, np.ones((1, n)))[0] for m in (np.log1p(a), b)))[
+    truth = np.corrcoef(*(intervals.pair_means(m, np.ones((1, n)))[0] for m in (np.log1p(a), b)))[
         0, 1
     ]
     held = []

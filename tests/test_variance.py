@@ -10,8 +10,11 @@ from conftest import run_python
 from scipy import stats
 
 from benchmarks import variance_coverage
-from lib import crossed, measures, paths, plots_seeds, tables, transfer, variance
+from lib import measures, paths
+from lib.analysis import seed_transfer, variance_components
 from lib.config import Setting
+from lib.plots import run_plots
+from lib.results import tables
 
 
 def grid(*shape, seed=0):
@@ -23,7 +26,7 @@ def grid(*shape, seed=0):
 
 
 def variances(scores, **how):
-    return variance.variance_components(scores, **how)["variance"]
+    return variance_components.variance_components(scores, **how)["variance"]
 
 
 # Components.
@@ -31,7 +34,7 @@ def variances(scores, **how):
 
 def test_components_by_hand():
     """Rows 1 2 / 3 8: MS of rows 16, of columns 9, of the rest 4."""
-    found = variance.variance_components(np.array([[1.0, 2], [3, 8]]))
+    found = variance_components.variance_components(np.array([[1.0, 2], [3, 8]]))
     assert found["variance"].to_dict() == pytest.approx({"init": 6.0, "order": 2.5, "rest": 4.0})
     assert found["share"].to_numpy() == pytest.approx(np.array([6, 2.5, 4]) / 12.5)
     assert found["sd"].to_numpy() == pytest.approx(np.sqrt([6, 2.5, 4]))
@@ -39,15 +42,17 @@ def test_components_by_hand():
 
 def test_a_component_may_be_negative_and_is_not_clipped():
     """A Latin square: rows and columns have the same means, so all variance is in the rest."""
-    found = variance.variance_components(np.array([[1.0, 2, 3], [2, 3, 1], [3, 1, 2]]))
+    found = variance_components.variance_components(np.array([[1.0, 2, 3], [2, 3, 1], [3, 1, 2]]))
     assert found["variance"].to_dict() == pytest.approx({"init": -0.5, "order": -0.5, "rest": 1.5})
     assert found["share"].to_dict() == pytest.approx({"init": -1, "order": -1, "rest": 3})
     assert found.loc["init", "variance_low"] < -0.5 and found.loc["init", "sd"] == 0
 
 
 def test_components_as_text():
-    text = variance.component_texts(variance.variance_components(0.01 * grid(5, 5))).loc["rest"]
-    row = variance.variance_components(0.01 * grid(5, 5)).loc["rest"]
+    text = variance_components.component_texts(
+        variance_components.variance_components(0.01 * grid(5, 5))
+    ).loc["rest"]
+    row = variance_components.variance_components(0.01 * grid(5, 5)).loc["rest"]
     assert text["SD (points)"].startswith(f"{100 * row['sd']:.1f} [{100 * row['sd_low']:.1f}, ")
     assert text["share"].endswith(f", {row['share_high']:.2f}]")
 
@@ -92,7 +97,7 @@ def test_a_mixed_model_finds_the_same_components():
 def test_components_are_unbiased_whatever_the_distribution(kind):
     rng = np.random.default_rng(1)
     grids = variance_coverage.simulated_grids(4000, 5, 4, kind, rng)
-    found = np.array([variance._components(scores)[0] for scores in grids])
+    found = np.array([variance_components._components(scores)[0] for scores in grids])
     error = found.std(0) / np.sqrt(len(found))
     assert (np.abs(found.mean(0) - variance_coverage.true_components(kind)) < 4 * error).all()
     assert (found < 0).any()
@@ -103,29 +108,34 @@ def test_components_with_replicates_are_unbiased():
     shapes = [(3000, 4, 1, 1), (3000, 1, 5, 1), (3000, 4, 5, 1), (3000, 4, 5, 2)]
     truth = np.array([1.0, 0.25, 0.5, 2.0])
     grids = sum(np.sqrt(v) * rng.normal(size=s) for v, s in zip(truth, shapes, strict=True))
-    found = np.array([variance._components(scores)[0] for scores in grids])
+    found = np.array([variance_components._components(scores)[0] for scores in grids])
     assert (np.abs(found.mean(0) - truth) < 4 * found.std(0) / np.sqrt(3000)).all()
 
 
-@pytest.mark.parametrize("method", variance.METHODS)
+@pytest.mark.parametrize("method", variance_components.METHODS)
 @pytest.mark.parametrize("shape", [(4, 6), (3, 4, 2)])
 def test_shifts_scales_and_the_order_of_seeds(shape, method):
     scores = grid(*shape, seed=5)
-    found = variance.variance_components(scores, method=method)
-    shifted = variance.variance_components(scores + 7, method=method)
+    found = variance_components.variance_components(scores, method=method)
+    shifted = variance_components.variance_components(scores + 7, method=method)
     pd.testing.assert_frame_equal(shifted, found)
-    scaled = variance.variance_components(100 * scores, method=method)
+    scaled = variance_components.variance_components(100 * scores, method=method)
     parts = [name for name in found if "variance" in name]
     pd.testing.assert_frame_equal(scaled[parts], 1e4 * found[parts])
     shares = [name for name in found if "share" in name]
     pd.testing.assert_frame_equal(scaled[shares], found[shares])
     mixed = scores[np.random.default_rng(0).permutation(shape[0])][:, ::-1]
-    pd.testing.assert_frame_equal(variance.variance_components(mixed, method=method), found)
+    pd.testing.assert_frame_equal(
+        variance_components.variance_components(mixed, method=method), found
+    )
 
 
 def test_transposing_swaps_init_and_order():
     scores = grid(4, 6)
-    there, back = variance.variance_components(scores), variance.variance_components(scores.T)
+    there, back = (
+        variance_components.variance_components(scores),
+        variance_components.variance_components(scores.T),
+    )
     columns = ["variance", "share", "sd"]
     swapped = there.loc[["order", "init", "rest"], columns].to_numpy()
     assert back[columns].to_numpy() == pytest.approx(swapped)
@@ -136,7 +146,7 @@ def test_transposing_swaps_init_and_order():
 
 def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
     scores = grid(5, 6)
-    row = variance.variance_components(scores, level=0.9).loc["rest"]
+    row = variance_components.variance_components(scores, level=0.9).loc["rest"]
     exact = row["variance"] * 20 / stats.chi2.ppf([0.95, 0.05], 20)
     assert [row["variance_low"], row["variance_high"]] == pytest.approx(exact, rel=0.03)
 
@@ -144,11 +154,11 @@ def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
 def test_the_generalised_interval_ends_at_0_where_the_f_test_is_undecided():
     """The share of draws with a component of init above 0 is 1 − p of the F test."""
     scores = np.random.default_rng(1).normal(size=(5, 5)) + 0.5 * np.arange(5)[:, None]
-    squares, free, _ = variance._mean_squares(scores)
+    squares, free, _ = variance_components._mean_squares(scores)
     p = stats.f.sf(squares[0] / squares[2], free[0], free[2])
     assert 0.02 < p < 0.4
     for level, above in ((1 - 2 * p - 0.02, True), (1 - 2 * p + 0.02, False)):
-        row = variance.variance_components(scores, level=level).loc["init"]
+        row = variance_components.variance_components(scores, level=level).loc["init"]
         assert (row["variance_low"] > 0) is np.bool_(above)
 
 
@@ -168,7 +178,7 @@ def test_the_committed_coverage_is_what_the_docstrings_say():
     table["of"] = table["quantity"].str.split().str[0]
     table.loc[table["of"] == "best", "method"] = "best"
     normal = table["scores"] == "normal"
-    said = variance.variance_components.__doc__ + variance.best_of.__doc__
+    said = variance_components.variance_components.__doc__ + variance_components.best_of.__doc__
     for rows, method, of in CLAIMS:
         chosen = table[(normal if rows == "normal" else ~normal) & (table["method"] == method)]
         low, high = chosen.loc[chosen["of"] == of, "covered"].agg(["min", "max"])
@@ -176,9 +186,9 @@ def test_the_committed_coverage_is_what_the_docstrings_say():
 
 
 def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
-    found = variance.variance_components(np.full((3, 4), 0.7))
+    found = variance_components.variance_components(np.full((3, 4), 0.7))
     assert (found["variance"] == 0).all() and found["share"].isna().all()
-    found = variance.variance_components(grid(2, 4), method="jackknife")
+    found = variance_components.variance_components(grid(2, 4), method="jackknife")
     assert found["variance_low"].isna().all() and found["variance"].notna().all()
 
 
@@ -194,10 +204,10 @@ def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
 )
 def test_what_is_no_grid_is_refused(scores, how, message):
     with pytest.raises(ValueError, match=message):
-        variance.variance_components(scores, **how)
+        variance_components.variance_components(scores, **how)
     if "method" not in how:
         with pytest.raises(ValueError, match=message):
-            variance.best_of(scores, 2, **how)
+            variance_components.best_of(scores, 2, **how)
 
 
 # Do the seeds matter at all?
@@ -207,10 +217,10 @@ def test_dependence_by_hand():
     """All runs of init 0 failed, no other: 3 of the 3⁴ arrangements have them in one row."""
     failed = np.zeros((3, 4))
     failed[0] = 1
-    found = variance.seed_dependence(failed)
+    found = variance_components.seed_dependence(failed)
     assert found["init"] == pytest.approx(3 / 81, abs=0.006)
     assert np.isnan(found["order"])  # no init seed met with different outcomes
-    assert variance.seed_dependence(failed.T)["order"] == found["init"]
+    assert variance_components.seed_dependence(failed.T)["order"] == found["init"]
 
 
 def test_dependence_is_an_exact_test_of_every_arrangement():
@@ -221,26 +231,28 @@ def test_dependence_is_an_exact_test_of_every_arrangement():
         for chosen in itertools.product(arrangements, repeat=3)
     ]
     exact = np.mean(np.array(spreads) >= scores.sum(1).var() - 1e-12)
-    assert variance.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
+    assert variance_components.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
 
 
 def test_dependence_of_failures_is_close_to_cochrans_q():
     from statsmodels.stats.contingency_tables import cochrans_q
 
     failed = np.random.default_rng(4).random((6, 40)) < np.linspace(0.2, 0.5, 6)[:, None]
-    found = variance.seed_dependence(failed)["init"]
+    found = variance_components.seed_dependence(failed)["init"]
     assert found == pytest.approx(cochrans_q(failed.T.astype(int)).pvalue, abs=0.02)
 
 
 def test_dependence_errs_as_often_as_it_says():
     rng = np.random.default_rng(5)
-    p = [variance.seed_dependence(rng.random((5, 4)) < 0.3)["init"] for _ in range(60)]
+    p = [variance_components.seed_dependence(rng.random((5, 4)) < 0.3)["init"] for _ in range(60)]
     assert np.nanmean(np.array(p) <= 0.2) < 0.35
 
 
 def test_where_nothing_failed_nothing_is_tested():
-    assert np.isnan(list(variance.seed_dependence(np.zeros((4, 4), bool)).values())).all()
-    found = variance.seed_dependence(np.tile([True, False, False], (4, 1)))
+    assert np.isnan(
+        list(variance_components.seed_dependence(np.zeros((4, 4), bool)).values())
+    ).all()
+    found = variance_components.seed_dependence(np.tile([True, False, False], (4, 1)))
     assert np.isnan(found["init"]) and found["order"] < 0.1
 
 
@@ -249,7 +261,7 @@ def test_where_nothing_failed_nothing_is_tested():
 
 def test_concordance_by_hand():
     """Ranks 1 2 3, 1 3 2, 2 1 3: sums 4, 6, 8, so R = 8 and W = 12·8/(9·24) = 4/9."""
-    found = transfer.kendalls_w([[0.1, 0.2, 0.3], [0.5, 0.9, 0.7], [2, 1, 3]])
+    found = seed_transfer.kendalls_w([[0.1, 0.2, 0.3], [0.5, 0.9, 0.7], [2, 1, 3]])
     assert found.w == pytest.approx(4 / 9)
     assert found.expected == pytest.approx(1 / 3) and found[3:] == (3, 3)
     every = itertools.product(itertools.permutations([1, 2, 3]), repeat=3)
@@ -261,7 +273,7 @@ def test_concordance_by_hand():
 def test_concordance_is_friedmans_test(ties):
     scores = np.random.default_rng(0).normal(size=(5, 8)) + np.linspace(0, 1, 8)
     scores = scores.round(0) if ties else scores
-    found = transfer.kendalls_w(scores)
+    found = seed_transfer.kendalls_w(scores)
     statistic, p = stats.friedmanchisquare(*scores.T)
     assert 5 * 7 * found.w == pytest.approx(statistic)
     assert found.p == pytest.approx(p, abs=0.03)
@@ -270,24 +282,24 @@ def test_concordance_is_friedmans_test(ties):
 def test_two_tasks_are_spearmans_correlation():
     first, second = np.random.default_rng(1).normal(size=(2, 9))
     rho = stats.spearmanr(first, second).statistic
-    assert transfer.kendalls_w([first, second]).w == pytest.approx((1 + rho) / 2)
+    assert seed_transfer.kendalls_w([first, second]).w == pytest.approx((1 + rho) / 2)
 
 
 @pytest.mark.parametrize("shape", [(3, 6), (3, 3, 3)])
 def test_by_chance_concordance_is_one_over_the_number_of_tasks(shape):
     rng = np.random.default_rng(2)
-    found = [transfer.kendalls_w(rng.normal(size=shape).round(1)) for _ in range(40)]
+    found = [seed_transfer.kendalls_w(rng.normal(size=shape).round(1)) for _ in range(40)]
     w = np.array([f.w for f in found])
     assert abs(w.mean() - 1 / 3) < 4 * w.std() / np.sqrt(40)
     assert all(f.expected == 1 / 3 for f in found)
 
 
 def test_concordance_of_agreeing_and_of_tied_tasks():
-    same = transfer.kendalls_w(np.tile(np.arange(7), (4, 1)))
+    same = seed_transfer.kendalls_w(np.tile(np.arange(7), (4, 1)))
     assert same.w == pytest.approx(1) and same.p < 0.001
-    assert np.isnan(transfer.kendalls_w(np.ones((2, 5))).w)
+    assert np.isnan(seed_transfer.kendalls_w(np.ones((2, 5))).w)
     with pytest.raises(ValueError, match="the same seeds on every task"):
-        transfer.kendalls_w(np.ones((1, 5)))
+        seed_transfer.kendalls_w(np.ones((1, 5)))
 
 
 def test_runs_that_share_a_seed_are_not_taken_for_transfer():
@@ -296,8 +308,8 @@ def test_runs_that_share_a_seed_are_not_taken_for_transfer():
     by_grid, by_run = [], []
     for _ in range(40):
         grids = rng.normal(size=(2, 1, 5)) + 0.1 * rng.normal(size=(2, 6, 5))
-        by_grid.append(transfer.kendalls_w(grids).p <= 0.1)
-        by_run.append(transfer.kendalls_w(grids.reshape(2, 30)).p <= 0.1)
+        by_grid.append(seed_transfer.kendalls_w(grids).p <= 0.1)
+        by_run.append(seed_transfer.kendalls_w(grids.reshape(2, 30)).p <= 0.1)
     assert np.mean(by_grid) < 0.3 and np.mean(by_run) > np.mean(by_grid)
 
 
@@ -306,7 +318,7 @@ def test_runs_that_share_a_seed_are_not_taken_for_transfer():
 
 def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_columns():
     scores = grid(4, 6)
-    found = variance.best_of(scores, 1)
+    found = variance_components.best_of(scores, 1)
     assert found.value == pytest.approx(scores.mean()) and found.n_runs == 24
     squares = scores.mean(1).var(ddof=1) / 4 + scores.mean(0).var(ddof=1) / 6
     assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(squares))
@@ -314,20 +326,20 @@ def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_colu
 
 def test_best_of_rises_to_the_observed_best():
     scores = grid(5, 5)
-    found = variance.best_of(scores, np.array([1, 2, 10, 2000]))
+    found = variance_components.best_of(scores, np.array([1, 2, 10, 2000]))
     assert (np.diff(found.value) > 0).all() and found.value[-1] == pytest.approx(scores.max())
     assert (found.low < found.value).all() and found.low.shape == (4,)
     np.testing.assert_allclose(
         found.value, measures.expected_maximum(scores.ravel(), np.array([1, 2, 10, 2000]))
     )
-    assert np.isnan(variance.best_of(grid(2, 5), 3).low)
+    assert np.isnan(variance_components.best_of(grid(2, 5), 3).low)
 
 
 # Designs in a table of runs.
 
 
 def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **columns):
-    """Rows as ``lib.tables`` makes them: score 0.5 + init/10 + order/100 + dropout/1000."""
+    """Rows as ``lib.results.tables`` makes them: score 0.5 + init/10 + order/100 + dropout/1000."""
     setting = Setting(task=task).to_dict()
     rows = [
         {
@@ -341,27 +353,27 @@ def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **colum
 
 
 def test_a_crossed_group_becomes_a_grid_whatever_the_order_of_its_rows():
-    found, notes = crossed.crossed_groups(run_table())
+    found, notes = variance_components.crossed_groups(run_table())
     assert notes == [] and list(found) == ["nyt"]
     design = found["nyt"]
     np.testing.assert_allclose(design.scores, [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
     assert design.init_seeds == (0, 1, 2) and design.order_seeds == (0, 5)
     assert design.dropout_seeds == (0,) and not design.failed.any()
-    replicated = crossed.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
+    replicated = variance_components.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
     assert replicated.scores.shape == (3, 2, 3)
     np.testing.assert_allclose(replicated.scores[1, 1], [0.65, 0.651, 0.652])
 
 
 def test_ordinary_groups_are_passed_over_and_incomplete_grids_named():
     ordinary = pd.concat(run_table(inits=(s,), orders=(s,), dropouts=(s,)) for s in range(5))
-    assert crossed.crossed_groups(ordinary) == ({}, [])
-    assert crossed.crossed_groups(run_table(orders=(0,))) == ({}, [])
+    assert variance_components.crossed_groups(ordinary) == ({}, [])
+    assert variance_components.crossed_groups(run_table(orders=(0,))) == ({}, [])
     whole = run_table()
     for part in (whole.iloc[1:], pd.concat([whole, whole.iloc[:1]])):
-        found, notes = crossed.crossed_groups(part)
+        found, notes = variance_components.crossed_groups(part)
         assert found == {} and len(notes) == 1 and "nyt: " in notes[0]
     two = whole.assign(setting_id=np.where(whole["seed_init"] == 0, "a", "b"))
-    assert crossed.crossed_groups(two) == ({}, [])
+    assert variance_components.crossed_groups(two) == ({}, [])
 
 
 @pytest.mark.parametrize(("metric", "worth"), [("accuracy", 0.4), ("mcc", 0.0)])
@@ -369,9 +381,9 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
     table = run_table(metric=metric)
     lost = (table["seed_init"] == 1) & (table["seed_order"] == 5)
     table.loc[lost, ["score", "status"]] = [np.nan, "diverged"]
-    design = crossed.crossed_groups(table)[0]["nyt"]
+    design = variance_components.crossed_groups(table)[0]["nyt"]
     assert design.scores[1, 1] == worth and design.unscored == 1
-    row = crossed.design_table({"a": design}).loc["a"]
+    row = variance_components.design_table({"a": design}).loc["a"]
     assert row[["init", "order", "dropout", "runs", "failed", "diverged"]].tolist() == [
         3,
         2,
@@ -386,7 +398,7 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
 def test_failed_rates_of_each_seed():
     table = run_table(dropouts=(0, 1))
     table.loc[table["seed_order"] == 5, "status"] = "collapsed"
-    found = crossed.failed_rates(crossed.crossed_groups(table)[0]["nyt"])
+    found = variance_components.failed_rates(variance_components.crossed_groups(table)[0]["nyt"])
     assert found.loc["init", "rate"].tolist() == [0.5] * 3
     assert found.loc["order", "failed"].to_dict() == {0: 0, 5: 6}
     exact = stats.binomtest(2, 4).proportion_ci(0.95)
@@ -396,19 +408,19 @@ def test_failed_rates_of_each_seed():
 def test_families_follow_the_same_seeds_over_tasks():
     tasks = [run_table("nyt"), run_table("amazon"), run_table("boolq", inits=(0, 1))]
     other = run_table("stsb-binary", learning_rate="0.5")
-    designs = crossed.crossed_groups(pd.concat([*tasks, other]))[0]
-    assert crossed.task_families(designs) == [["amazon", "nyt"]]
-    means = crossed.seed_scores(designs[name] for name in ("amazon", "nyt"))
+    designs = variance_components.crossed_groups(pd.concat([*tasks, other]))[0]
+    assert variance_components.task_families(designs) == [["amazon", "nyt"]]
+    means = variance_components.seed_scores(designs[name] for name in ("amazon", "nyt"))
     np.testing.assert_allclose(means["init"], [[0.525, 0.625, 0.725]] * 2)
     np.testing.assert_allclose(means["order"], [[0.6, 0.65]] * 2)
     assert means["run"].shape == (2, 3, 2)
 
 
 def test_the_committed_reference_can_be_searched():
-    found, _ = crossed.crossed_groups(tables.read("reference", "runs"))
+    found, _ = variance_components.crossed_groups(tables.read("reference", "runs"))
     assert all(min(design.scores.shape) >= 2 for design in found.values())
     fields = {field.name for field in dataclasses.fields(Setting)}
-    assert set(crossed.TASK_FIELDS) < fields
+    assert set(variance_components.TASK_FIELDS) < fields
 
 
 # Figures, and the notebook.
@@ -426,7 +438,7 @@ def test_the_heat_map_marks_every_failed_cell(ax):
     status = np.full((2, 3, 2), "ok", object)
     status[0, 2, 1], status[1, 0] = "diverged", "collapsed"
     seeds = {"init_seeds": (4, 9), "order_seeds": (0, 1, 2)}
-    plots_seeds.seed_heatmap(ax, grid(2, 3, 2), status, label="accuracy", **seeds)
+    run_plots.seed_heatmap(ax, grid(2, 3, 2), status, label="accuracy", **seeds)
     marked = {(int(x), int(y)): m.get_marker() for m in ax.lines for x, y in m.get_xydata()}
     assert marked == {(2, 0): "s", (0, 1): "X"}
     assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "9"]
@@ -435,9 +447,9 @@ def test_the_heat_map_marks_every_failed_cell(ax):
 
 
 def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
-    table = variance.variance_components(grid(3, 3))
+    table = variance_components.variance_components(grid(3, 3))
     table.loc["init", ["share", "share_low", "share_high"]] = [0.5, -2, 0.9]
-    plots_seeds.component_intervals(ax, {"a": table})
+    run_plots.component_intervals(ax, {"a": table})
     lines = [
         line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_color() != "#bbbbbb"
     ]
@@ -448,9 +460,9 @@ def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
 
 def test_the_curve_draws_what_it_is_given(ax):
     n = np.arange(1, 5)
-    found = variance.best_of(grid(4, 4), n)
+    found = variance_components.best_of(grid(4, 4), n)
     curve = pd.DataFrame({"n": n, "value": found.value, "low": found.low, "high": found.high})
-    plots_seeds.best_of_curve(ax, curve, best=3.0)
+    run_plots.best_of_curve(ax, curve, best=3.0)
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.value)
     assert set(ax.lines[1].get_ydata()) == {3.0}
 
@@ -486,10 +498,10 @@ def test_zeta_by_hand():
         "ratio to the best": [[5 / 9, 7 / 9, 1], [1, 1, 1]],
         "ratio to the mean": [[5 / 7, 1, 9 / 7], [1, 1, 1]],
     }
-    assert tuple(expected) == transfer.ZETAS
+    assert tuple(expected) == seed_transfer.ZETAS
     for form, values in expected.items():
-        np.testing.assert_allclose(transfer.zeta(scores, form), values, atol=1e-12)
+        np.testing.assert_allclose(seed_transfer.zeta(scores, form), values, atol=1e-12)
     with pytest.raises(ValueError, match="did you mean min-max"):
-        transfer.zeta(scores, "minmax")
+        seed_transfer.zeta(scores, "minmax")
     with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
-        transfer.zeta(scores[0], "min-max")
+        seed_transfer.zeta(scores[0], "min-max")

@@ -10,6 +10,7 @@ examples in the same order in every run. Agreement-like quantities are fractions
 0.333
 """
 
+from lib.measures.intervals import Interval, instability
 from lib.measures.performance import (
     expected_maximum,
     expected_range,
@@ -45,7 +46,6 @@ from lib.measures.representation import (
     kept_directions,
     representation_distances,
 )
-from lib.resampling import Interval, instability
 
 __all__ = [
     "ChurnSplit",

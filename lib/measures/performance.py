@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import integrate, stats
 
-from lib.resampling import Interval, Statistic, check_scores
+from lib.measures.intervals import Interval, Statistic, check_scores
 
 
 def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
@@ -49,7 +49,7 @@ def interquartile_mean(scores: np.ndarray) -> float:
 
 
 def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
-    """``interquartile_mean`` as a function of run weights (``lib.resampling``).
+    """``interquartile_mean`` as a function of run weights (``lib.measures.intervals``).
 
     Of m runs drawn, the ⌊m/4⌋ lowest and highest do not count.
     """

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
-from lib.resampling import (
+from lib.measures.intervals import (
     Interval,
     Statistic,
     half_squares,

@@ -15,9 +15,9 @@ import torch
 
 from lib import measures
 from lib.config import Setting
-from lib.experiment import finetune
-from lib.inputs import prepare_inputs
-from lib.seeds import read
+from lib.config.seeds import read
+from lib.training.experiment import finetune
+from lib.training.inputs import prepare_inputs
 
 
 def train(case: dict) -> dict[str, np.ndarray]:

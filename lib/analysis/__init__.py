@@ -1,0 +1,10 @@
+"""What results mean: validity, consistency, sources of variance, failed runs.
+
+validity              do measures of one thing agree, do they show what is known?
+consistency           do they agree on which group is unstable?
+variance_components   which stream of randomness makes runs differ
+seed_transfer         is a lucky seed lucky on other tasks?
+learning_rate_sweep   from which rate on do runs fail?
+failed_runs           what their training looks like
+perturbations         models made to differ in known ways
+"""

@@ -1,0 +1,261 @@
+"""Do measures agree on which group is unstable? Rankings of methods, and bootstrap correlations.
+
+The analyses of section 6 of Du & Nguyen (2023), as their released notebook computes them (names
+with *published*), and as runs can support them. A measure is a **statistic** of run weights
+(``lib.measures.intervals``); a group of S runs has one statistic a measure, all over the same runs.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.measures import intervals
+from lib.measures.intervals import Statistic, percentile_interval, run_weights
+from lib.measures.summary import STUDIED
+
+#: Resamples of the released notebook (nb 10).
+N_PUBLISHED = 1000
+N_PERMUTATIONS = 9999
+
+
+def pair_means_with_self(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B,) mean over all pairs of positions of a resample; a run drawn twice is at distance 0 of
+    itself, as in the released bootstrap (nb 10). What comes of it: ``chance_correlation``.
+    """
+    distances = np.where(np.eye(len(distances), dtype=bool), 0.0, distances)
+    drawn = weights.sum(1)
+    total = np.einsum("bi,ij,bj->b", weights, distances, weights, optimize=True)
+    return total / (drawn * (drawn - 1))
+
+
+def _published_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    mean = intervals.run_means(scores, weights)
+    return np.sqrt(np.clip(intervals.run_means(scores**2, weights) - mean**2, 0, None))
+
+
+def published_statistics(
+    scores: np.ndarray, pairs: Mapping[str, np.ndarray], n_examples: int
+) -> dict[str, Statistic]:
+    """The measures of the released bootstrap (nb 10): SD with ddof 0, kappa over the wrong axis
+    (disagreement · N/(N − 1)), and pairs of a run with itself counted as zero.
+
+    Parameters
+    ----------
+    scores : (S,)
+    pairs : by measure, distances (S, S); ``disagreement`` is one
+    n_examples : N
+    """
+    kappa = pairs["disagreement"] * n_examples / (n_examples - 1)
+    found = {m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()}
+    found["sd"] = partial(_published_sd, np.asarray(scores, float))
+    return {name: found[name] for name in STUDIED if name in found}
+
+
+def bootstrap_correlations(
+    statistics: Mapping[str, Statistic],
+    n_runs: int,
+    *,
+    n_resamples: int = N_PUBLISHED,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Pearson correlations of measures over resamples of the same runs, a row and column each.
+
+    Says whether a resample with more of one measure has more of another. With the statistics of
+    ``published_statistics`` it is the released analysis; with those of ``lib.measures.summary``
+    pairs of a run with itself are left out.
+    """
+    weights = run_weights(n_runs, n_resamples, seed)
+    values = pd.DataFrame({name: one(weights) for name, one in statistics.items()})
+    return values.corr()
+
+
+def chance_correlation(
+    a: np.ndarray,
+    b: np.ndarray,
+    pair_means: Callable[[np.ndarray, np.ndarray], np.ndarray] = pair_means_with_self,
+    *,
+    n_shuffles: int = 200,
+    n_resamples: int = N_PUBLISHED,
+    seed: int = 0,
+) -> np.ndarray:
+    """(n_shuffles,) correlations that a bootstrap finds where there is nothing to find.
+
+    The runs of the second measure are relabelled at random, so that the two matrices (S, S) have
+    the sizes they have and nothing in common. With the mean of the released bootstrap what is left
+    is the number of pairs of a run with itself, zero in both measures in the same resamples; with
+    ``resampling.pair_means`` nothing is left but chance.
+    """
+    weights = run_weights(len(a), n_resamples, seed)
+    rng = np.random.default_rng(seed)
+    orders = rng.permuted(np.tile(np.arange(len(b)), (n_shuffles, 1)), axis=1)
+    shuffled = np.asarray(b, float)[orders[:, :, None], orders[:, None, :]]
+    first = pair_means(np.asarray(a, float), weights)
+    return np.array([np.corrcoef(first, pair_means(one, weights))[0, 1] for one in shuffled])
+
+
+def _signs(values: np.ndarray) -> np.ndarray:
+    """(…, pairs of groups) sign of the difference of each two of the values (…, G)."""
+    upper = np.triu_indices(values.shape[-1], 1)
+    return np.sign(values[..., upper[0]] - values[..., upper[1]])
+
+
+def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(…) Kendall's τ_b of two measures over G groups, values (…, G); NaN where one is constant."""
+    first, second = _signs(np.asarray(a, float)), _signs(np.asarray(b, float))
+    scale = np.sqrt((first**2).sum(-1) * (second**2).sum(-1))
+    total = (first * second).sum(-1)
+    return np.divide(total, scale, out=np.full(np.shape(total), np.nan), where=scale > 0)
+
+
+def resampled_values(
+    groups: Sequence[Mapping[str, Statistic]],
+    n_runs: Sequence[int],
+    *,
+    paired: bool = False,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Every measure of every group: the values (a row a group), and by measure (B, G) resampled.
+
+    The measures of a group are taken over the same resamples of its runs. Groups are resampled
+    independently of each other, or, ``paired``, together: for groups of the same seeds in the same
+    order, of which a seed may be lucky or unlucky in all.
+    """
+    if paired and len(set(n_runs)) > 1:
+        raise ValueError(f"n_runs = {list(n_runs)}; paired groups have the same seeds")
+    names = list(groups[0])
+    values = pd.DataFrame(
+        [{m: float(g[m](np.ones((1, n)))[0]) for m in names}
+         for g, n in zip(groups, n_runs, strict=True)]
+    )  # fmt: skip
+    drawn = [run_weights(n, seed=seed if paired else seed + i) for i, n in enumerate(n_runs)]
+    resampled = {
+        m: np.stack([g[m](w) for g, w in zip(groups, drawn, strict=True)], axis=-1) for m in names
+    }
+    return values, resampled
+
+
+def rank_agreement(
+    groups: Sequence[Mapping[str, Statistic]],
+    n_runs: Sequence[int],
+    *,
+    paired: bool = False,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Kendall's τ of every two measures over the groups: a row a pair.
+
+    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is exact, of τ = 0, and takes
+    the values as known; ``low`` and ``high`` resample runs (``resampled_values``) and take the
+    groups as given.
+    """
+    values, resampled = resampled_values(groups, n_runs, paired=paired)
+    fewest, rows = min(n_runs), []
+    for a, b in itertools.combinations(values, 2):
+        p = stats.kendalltau(values[a], values[b]).pvalue
+        low, high = percentile_interval(kendall(resampled[a], resampled[b]), level, n_runs=fewest)
+        rows.append((a, b, float(kendall(values[a], values[b])), low, high, float(p)))
+    return pd.DataFrame(rows, columns=["a", "b", "tau", "low", "high", "p"])
+
+
+def mean_rank_agreement(
+    tables: Sequence[pd.DataFrame], *, n_permutations: int = N_PERMUTATIONS, seed: int = 0
+) -> pd.DataFrame:
+    """Mean over tables of Kendall's τ of every two measures: what no table of few methods can show.
+
+    A row a pair, and one (``all``, ``all``) for the mean over pairs: ``a, b, tau, p``. ``p`` is
+    two-sided, of permuting the methods of each measure in each table: where measures order methods
+    independently, any order goes with any other.
+
+    Parameters
+    ----------
+    tables : a row a method and a column a measure, the same measures in all; one a task, say
+    """
+    rng = np.random.default_rng(seed)
+    names = list(tables[0])
+    draws = []
+    for table in tables:
+        values = table[names].to_numpy(float).T
+        shuffled = rng.permuted(np.broadcast_to(values, (n_permutations, *values.shape)), axis=2)
+        draws.append(np.concatenate([values[None], shuffled]))
+    rows, taus = [], []
+    for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
+        taus.append(np.mean([kendall(values[:, i], values[:, j]) for values in draws], axis=0))
+        rows.append((a, b))
+    taus = np.array([*taus, np.mean(taus, axis=0)])
+    p = (np.abs(taus) >= np.abs(taus[:, :1]) - 1e-12).mean(1)
+    found = pd.DataFrame([*rows, ("all", "all")], columns=["a", "b"])
+    return found.assign(tau=taus[:, 0], p=p)
+
+
+def rank_support(resampled: np.ndarray) -> np.ndarray:
+    """(G, G) share of resamples (B, G) in which group g has rank r, 0 the smallest value."""
+    ranks = stats.rankdata(resampled, method="ordinal", axis=1).astype(int) - 1
+    n = resampled.shape[1]
+    return np.stack([(ranks == r).mean(0) for r in range(n)], axis=1)
+
+
+def agreement_levels(correlations: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """For each group (a row) and measure, the mean of its column of ``bootstrap_correlations``, its
+    own 1 included, as published (nb 11)."""
+    return pd.DataFrame([table.mean() for table in correlations])
+
+
+def level_against_agreement_published(sd: np.ndarray, levels: pd.DataFrame) -> tuple[float, float]:
+    """Pearson's r and p of SD with agreement, all measures pooled after standardising each (nb 11).
+
+    Its p takes the copies of the same G groups for independent points: see
+    ``level_against_agreement``.
+    """
+    z = (levels - levels.mean()) / levels.std(ddof=0)
+    found = stats.pearsonr(np.repeat(sd, z.shape[1]), z.to_numpy().ravel())
+    return float(found.statistic), float(found.pvalue)
+
+
+def level_against_agreement(
+    sd: np.ndarray,
+    levels: pd.DataFrame,
+    *,
+    strata: np.ndarray | None = None,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Pearson's r of SD with the agreement of each measure over G groups; p of permuting groups.
+
+    A row a measure, and one (``all``) for the mean of the standardised levels, the one test that
+    replaces the pooled one. ``r`` is over all groups; ``within`` is what is left of it when SD and
+    level are taken from their means in each stratum, and ``p`` is of that, groups permuted within
+    strata: differences between tasks, whose scores may not even be of one metric, are no evidence.
+
+    Parameters
+    ----------
+    sd : (G,) SD of the scores of each group
+    levels : of ``agreement_levels``, a row a group
+    strata : (G,) for example the tasks; one stratum if not given, and then ``within`` is ``r``
+    """
+    z = (levels - levels.mean()) / levels.std(ddof=0)
+    z = z.assign(all=z.mean(axis=1)).to_numpy(float)
+    sd = np.asarray(sd, float)
+    strata = np.zeros(len(sd)) if strata is None else np.asarray(strata)
+    inner_sd, inner_z = sd.copy(), z.copy()
+    rng = np.random.default_rng(seed)
+    order = np.tile(np.arange(len(sd)), (n_permutations, 1))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        inner_sd[rows] -= sd[rows].mean()
+        inner_z[rows] -= z[rows].mean(0)
+        order[:, rows] = rng.permuted(np.tile(rows, (n_permutations, 1)), axis=1)
+    inner_sd = _standardised(inner_sd[:, None])[:, 0]
+    inner_z = _standardised(inner_z)
+    found, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
+    p = ((np.abs(drawn) >= np.abs(found) - 1e-12).sum(0) + 1) / (n_permutations + 1)
+    plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
+    names = [*levels.columns, "all"]
+    return pd.DataFrame({"measure": names, "r": plain, "within": found, "p": p, "groups": len(sd)})
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """(G, K) columns of mean 0 and SD 1."""
+    return (values - values.mean(0)) / values.std(0)

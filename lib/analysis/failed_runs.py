@@ -1,0 +1,232 @@
+"""What the training of failed runs looks like: gradients, distances, and how early it shows.
+
+Everything compares the failed with the successful runs of one setting, which differ in nothing but
+the seed. Diverged runs are counted and left out: their training ended early.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.analysis import learning_rate_sweep
+from lib.measures import intervals
+
+#: The loss is averaged over so many stretches of training: a tenth of the forty of the table.
+WINDOW = 4
+#: Norms below this count as this, so that their logarithm exists.
+FLOOR = 1e-12
+KEYS = ["setting_id", "seed_label"]
+
+
+def outcomes(runs: pd.DataFrame) -> pd.Series:
+    """``successful``, ``failed`` or ``diverged`` for each run, indexed by setting and seed."""
+    names = np.where(learning_rate_sweep.failed_runs(runs), "failed", "successful")
+    names = np.where(runs["status"] == "diverged", "diverged", names)
+    return pd.Series(names, pd.MultiIndex.from_frame(runs[KEYS]), name="outcome")
+
+
+def mixed_setting(runs: pd.DataFrame, *, least: int = 2) -> str | None:
+    """The setting of a ladder with the most even mixture of failed and successful runs.
+
+    There are at least ``least`` of each (diverged ones do not count), and the successful runs beat
+    the majority class clearly (``ladder.rate_table``). Of equals the lowest rate; None if there is
+    no such setting.
+    """
+    vague = learning_rate_sweep.rate_table(runs)["clear"].fillna(True).eq(False)
+    part = runs[~runs["learning_rate"].map(vague)]
+    counts = pd.crosstab(part["setting_id"], outcomes(part).to_numpy())
+    counts = counts.reindex(part["setting_id"].unique())
+    fewer = counts.reindex(columns=["successful", "failed"], fill_value=0).min(axis=1)
+    return str(fewer.idxmax()) if len(fewer) and fewer.max() >= least else None
+
+
+def parts_of(training: pd.DataFrame) -> list[str]:
+    """The parts of the model in a training table, from the input up, without ``all``."""
+    found = [part for part in training["part"].unique() if part != "all"]
+    ends = {"embeddings": 0, "head": np.inf}
+    return sorted(found, key=lambda part: ends[part] if part in ends else int(part[len("layer") :]))
+
+
+def gradient_curves(
+    training: pd.DataFrame, runs: pd.DataFrame, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Gradient norm of each part over training, geometric mean over the runs of each outcome.
+
+    Parameters
+    ----------
+    training, runs : tables of one setting (``lib.results.tables``)
+
+    Returns
+    -------
+    a row a part, outcome (not ``diverged``) and step: ``value``, ``low``, ``high`` (resampling
+    runs), ``n_runs``
+    """
+    norms = _wide(training, "gradient_norm", ["part", "step"])
+    rows = []
+    for outcome, part in np.log(norms.clip(lower=FLOOR)).groupby(outcomes(runs)):
+        values = part.to_numpy()
+        found = intervals.interval(
+            lambda weights, values=values: intervals.run_means(values, weights),
+            len(values),
+            level=level,
+        )
+        ends = {name: np.exp(getattr(found, name)) for name in ("value", "low", "high")}
+        curve = pd.DataFrame(ends, index=part.columns).reset_index()
+        rows.append(curve.assign(outcome=outcome, n_runs=len(values)))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def _wide(training: pd.DataFrame, quantity: str, columns: list[str]) -> pd.DataFrame:
+    """A row a run. A run that diverged is left out: its stretches end at other steps."""
+    rows = training[training["quantity"] == quantity]
+    rows = rows[rows.groupby(KEYS)["step"].transform("max") == rows["step"].max()]
+    return rows.pivot_table(index=KEYS, columns=columns, values="value", observed=True)
+
+
+def mean_gradients(
+    training: pd.DataFrame, *, since: float = 0.5, until: float = 1.0
+) -> pd.DataFrame:
+    """Gradient norm of each part of each run of a setting: the geometric mean over the stretches
+    that end between two shares of training.
+
+    Returns
+    -------
+    a row a run (setting, seed), a column a part; and ``lowest / top layer``, their ratio: 1 if the
+    gradient reaches the lowest layer undiminished, near 0 if it vanishes on the way down.
+    """
+    done = (training["step"] + 1) / (training["step"].max() + 1)
+    rows = training[done.between(since, until)]
+    rows = rows[rows["quantity"] == "gradient_norm"]
+    logs = np.log(rows["value"].clip(lower=FLOOR))
+    norms = np.exp(logs.groupby([rows[key] for key in (*KEYS, "part")]).mean()).unstack("part")
+    parts = parts_of(rows)
+    layers = [part for part in parts if part.startswith("layer")]
+    if layers:
+        norms["lowest / top layer"] = norms[layers[0]] / norms[layers[-1]]
+        parts = [*parts, "lowest / top layer"]
+    return norms[[*parts, "all"]].rename_axis(columns=None)
+
+
+def distances(training: pd.DataFrame) -> pd.DataFrame:
+    """Distance of each run from the pretrained weights, a column a part.
+
+    Parts without pretrained weights, such as a head that is new altogether, are left out.
+    """
+    wide = _wide(training, "distance", ["part"])
+    kept = [part for part in (*parts_of(training), "all") if part in wide and wide[part].any()]
+    return wide[kept].rename_axis(columns=None)
+
+
+def contrast(values: pd.DataFrame, runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Failed against successful runs of one setting, by the ratio of their geometric means.
+
+    Parameters
+    ----------
+    values : a row a run (setting, seed), a column a positive quantity
+
+    Returns
+    -------
+    a row a column of ``values``: ``successful`` and ``failed`` (geometric means), ``ratio`` of
+    failed to successful with its interval ``low``, ``high`` (Welch's, of the logarithms; NaN with
+    fewer than two runs on a side), ``n_successful``, ``n_failed``
+    """
+    intervals.check_level(level)
+    logs = np.log(values.clip(lower=FLOOR))
+    names = outcomes(runs).reindex(logs.index)
+    rows = {}
+    for column in logs:
+        good, bad = (
+            logs.loc[names == name, column].dropna().to_numpy(float)
+            for name in ("successful", "failed")
+        )
+        means = [group.mean() if len(group) else np.nan for group in (good, bad)]
+        ends = (np.nan, np.nan)
+        if min(len(good), len(bad)) > 1 and good.std() + bad.std() > 0:
+            ends = stats.ttest_ind(bad, good, equal_var=False).confidence_interval(level)
+        numbers = np.exp([*means, means[1] - means[0], *ends])
+        labels = ("successful", "failed", "ratio", "low", "high")
+        rows[column] = dict(zip(labels, numbers, strict=True))
+        rows[column] |= {"n_successful": len(good), "n_failed": len(bad)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def entropy(labels: np.ndarray) -> float:
+    """Entropy (nats) of the class shares of labels (N,): the loss of a model that has learnt how
+    frequent the classes are, and nothing else. 0.693 for two classes of equal size.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
+        raise ValueError(
+            f"labels has shape {labels.shape} and type {labels.dtype}; expected (N,) class labels"
+        )
+    return float(stats.entropy(np.unique(labels, return_counts=True)[1]))
+
+
+def smooth_losses(training: pd.DataFrame, *, window: int = WINDOW) -> pd.DataFrame:
+    """Training loss (nats) in a setting, a row a run that did not diverge and a column a step: the
+    mean of the last ``window`` stretches up to it, or of the fewer that there are at the start.
+    """
+    return _wide(training, "loss", ["step"]).T.rolling(window, min_periods=1).mean().T
+
+
+def is_flat(losses: pd.DataFrame, knows_nothing: float, *, tolerance: float = 0.1) -> pd.DataFrame:
+    """Where a loss is no better than (1 − ``tolerance``) × that of a model that knows nothing.
+
+    A loss above it is flat too: runs at high rates jump about.
+
+    Parameters
+    ----------
+    losses : ``smooth_losses``
+    knows_nothing : loss of such a model in nats, ``entropy`` of the labels
+    """
+    if not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance = {tolerance}; expected a share from 0 up to 1, such as 0.1")
+    return losses >= (1 - tolerance) * knows_nothing
+
+
+def _done(flat: pd.DataFrame) -> np.ndarray:
+    """Share of training done at the end of each stretch; steps count from 0."""
+    return (flat.columns.to_numpy(float) + 1) / (flat.columns[-1] + 1)
+
+
+def flat_since(flat: pd.DataFrame) -> pd.Series:
+    """The share of training after which a run stays flat until its end, one number a run.
+
+    0: it never learnt. 0.6: it had learnt, and lost that for good. NaN: it is not flat at the end.
+    The share is that at the start of the first stretch of the flat end. A smoothed loss looks back,
+    so it is late by up to the window.
+
+    Parameters
+    ----------
+    flat : ``is_flat``, a row a run and a column a step
+    """
+    values = flat.to_numpy(bool)
+    stays = np.cumprod(values[:, ::-1], axis=1).sum(1)
+    first = values.shape[1] - stays
+    starts = np.append(0.0, _done(flat)[:-1])
+    found = np.where(stays > 0, starts[np.minimum(first, len(starts) - 1)], np.nan)
+    return pd.Series(found, flat.index, name="flat since")
+
+
+def alarms(
+    flat: pd.DataFrame, runs: pd.DataFrame, shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
+) -> pd.DataFrame:
+    """If runs that are flat after a share of training were stopped: which would that be?
+
+    Returns
+    -------
+    a row a share of training: ``failed caught`` of ``failed``, ``successful stopped`` of
+    ``successful``. Diverged runs are in neither.
+    """
+    names = outcomes(runs).reindex(flat.index)
+    rows = {}
+    for share in shares:
+        now = flat.iloc[:, np.searchsorted(_done(flat), share)]
+        good, bad = now[names == "successful"], now[names == "failed"]
+        rows[share] = {
+            "failed caught": int(bad.sum()),
+            "failed": len(bad),
+            "successful stopped": int(good.sum()),
+            "successful": len(good),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("after")

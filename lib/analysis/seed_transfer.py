@@ -1,0 +1,102 @@
+"""Does a lucky seed transfer to other tasks? Scores made comparable, and Kendall's W of the ranks
+that tasks give to seeds.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from lib.analysis.variance_components import N_PERMUTATIONS, share_beyond
+from lib.errors import nearest
+
+#: What the normalised score ζ of Bui, Savova & Wang (2025, figure 3) may be; which of them it is
+#: could not be verified.
+ZETAS = ("min-max", "z-score", "ratio to the best", "ratio to the mean")
+
+
+def zeta(scores: np.ndarray, form: str) -> np.ndarray:
+    """(m, n) the scores of n seeds on m tasks, made comparable between tasks.
+
+    ``min-max``: 0 the worst, 1 the best seed of a task; ``z-score``: in standard deviations (ddof
+    1) from the mean; ``ratio to the best`` and ``ratio to the mean``: as named. The first two are 0
+    on a task where all seeds tie.
+    """
+    scores = np.asarray(scores, float)
+    if form not in ZETAS:
+        raise ValueError(f"form = {form!r} is unknown: {nearest(form, ZETAS)}")
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise ValueError(f"scores has shape {scores.shape}; expected (tasks, seeds), two or more")
+    best, mean = scores.max(1, keepdims=True), scores.mean(1, keepdims=True)
+    if form == "ratio to the best":
+        return scores / best
+    if form == "ratio to the mean":
+        return scores / mean
+    if form == "min-max":
+        worst = scores.min(1, keepdims=True)
+        above, span = scores - worst, best - worst
+    else:
+        above, span = scores - mean, scores.std(1, ddof=1, keepdims=True)
+    return np.divide(
+        above, span, out=np.zeros_like(above), where=np.ptp(scores, 1, keepdims=True) > 0
+    )
+
+
+class Concordance(NamedTuple):
+    """Kendall's W: 1 where all tasks rank the seeds alike; ``expected`` is its mean by chance."""
+
+    w: float
+    expected: float
+    p: float
+    n_tasks: int
+    n_seeds: int
+
+
+def kendalls_w(scores: np.ndarray | Sequence[np.ndarray]) -> Concordance:
+    """Kendall's W of the scores of the same seeds on several tasks, corrected for ties.
+
+    W = 12 R/(m²(n³ − n) − m Σ T), with m tasks, n seeds, R the sum of squared deviations of the
+    seeds' rank sums from their mean, and T = Σ (t³ − t) over the ties of a task (Kendall & Gibbons
+    1990, *Rank Correlation Methods*, ch. 6). m(n − 1)W is Friedman's χ². If tasks rank seeds
+    independently, W is 1/m on average, not 0. For two tasks without ties W = (1 + ρ)/2, with
+    Spearman's ρ.
+
+    Parameters
+    ----------
+    scores : (m, n), a row a task; or (m, I, J), a grid a task, whose I·J runs are the seeds
+
+    Returns
+    -------
+    ``w, expected, p, n_tasks, n_seeds``. p is that of 9,999 permutations of the seeds within each
+    task. In grids whole rows and whole columns are permuted: runs that share a seed go together on
+    every task, which alone is no transfer. A task on which all seeds tie ranks none; if every task
+    is like that: NaN.
+    """
+    scores = np.asarray(scores, float)
+    if scores.ndim not in (2, 3) or min(scores.shape) < 2 or not np.isfinite(scores).all():
+        raise ValueError(
+            f"scores has shape {scores.shape}; expected (tasks, seeds) or (tasks, I, J), at least "
+            "2 of each and all finite: the same seeds on every task, diverged runs scored too"
+        )
+    n_tasks, n_seeds = len(scores), scores[0].size
+    ranks = np.stack([stats.rankdata(task).reshape(task.shape) for task in scores])
+    ranks -= (n_seeds + 1) / 2
+    most = n_tasks * (ranks**2).sum()  # of R: what tasks with these ties would give if they agreed
+    if most == 0:
+        return Concordance(float("nan"), 1 / n_tasks, float("nan"), n_tasks, n_seeds)
+    found = (ranks.sum(0) ** 2).sum()
+    rng = np.random.default_rng(0)
+    sums = sum(_permuted(task, rng) for task in ranks)
+    p = share_beyond((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), found)
+    return Concordance(float(found / most), 1 / n_tasks, p, n_tasks, n_seeds)
+
+
+def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(draws, …) the task's ranks with its seeds permuted; of a grid, its rows and its columns."""
+    places = [
+        rng.permuted(np.tile(np.arange(size), (N_PERMUTATIONS, 1)), axis=1) for size in task.shape
+    ]
+    if task.ndim == 1:
+        return task[places[0]]
+    return task[places[0][:, :, None], places[1][:, None, :]]

@@ -1,0 +1,340 @@
+"""Is a measure valid? Whether measures of one thing agree, and whether they show what is known.
+
+The two questions of Du & Nguyen (2023): *convergent* validity, agreement between measures of one
+concept; *concurrent* validity, agreement with differences that are known otherwise. Each procedure
+of their released notebook is here as published, beside one whose intervals resample runs.
+
+Arrays: S runs, L layers; distances are (L, S, S), symmetric, of one measure.
+"""
+
+import itertools
+import math
+from collections.abc import Hashable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.measures import intervals
+from lib.measures.comparison import Comparison, adjust, difference
+from lib.measures.intervals import Interval, pair_means
+from lib.measures.summary import STUDIED
+
+#: Layers in three equal parts, from the embeddings up.
+BANDS = ("bottom", "middle", "top")
+N_PERMUTATIONS = 9999
+#: Permutation tests of two kinds of runs are exact where so many ways or fewer exist.
+ENUMERATED = 100_000
+
+
+def bands(n_layers: int) -> np.ndarray:
+    """(L,) the band of each of L ≥ 3 layers, those of a third together."""
+    if n_layers < len(BANDS):
+        raise ValueError(f"n_layers = {n_layers}; three bands need at least three layers")
+    return np.array(BANDS)[np.arange(n_layers) * len(BANDS) // n_layers]
+
+
+def _check_layers(name: str, distances: np.ndarray) -> np.ndarray:
+    distances = np.asarray(distances, float)
+    if distances.ndim != 3 or distances.shape[1] != distances.shape[2]:
+        raise ValueError(f"{name} has shape {distances.shape}; expected (L, S, S)")
+    return distances
+
+
+def _rowwise_pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(B,) Pearson's r of each row of a with that of b, both (B, L); NaN where one is constant."""
+    a, b = (rows - rows.mean(1, keepdims=True) for rows in (a, b))
+    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.divide((a * b).sum(1), scale, out=np.full(len(a), np.nan), where=scale > 1e-12)
+
+
+def layer_agreement(
+    a: np.ndarray, b: np.ndarray, *, steps: bool = False, level: float = 0.95
+) -> Interval:
+    """Pearson's r over layers of two measures, each the mean distance of a layer's pairs.
+
+    The value is the published one (Du & Nguyen, nb 6); the interval resamples runs, for layers are
+    no sample of anything. ``steps``: of the changes from layer to layer instead, which a growth
+    with depth that both measures share does not raise.
+
+    Parameters
+    ----------
+    a, b : (L, S, S) of the same runs and layers, L ≥ 3 (``steps``: 4)
+    """
+    a, b = _check_layers("a", a), _check_layers("b", b)
+    if a.shape != b.shape or len(a) < 3 + steps:
+        raise ValueError(
+            f"distances have shapes {a.shape} and {b.shape}; expected the same, of at least "
+            f"{3 + steps} layers"
+        )
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        curves = [pair_means(distances, weights) for distances in (a, b)]
+        if steps:
+            curves = [np.diff(curve, axis=1) for curve in curves]
+        return _rowwise_pearson(*curves)
+
+    return intervals.interval(statistic, a.shape[1], level=level, bounds=(-1.0, 1.0))
+
+
+class PairAgreement(NamedTuple):
+    """Spearman's rank correlation of two measures over pairs of runs, its interval and p."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def pair_agreement(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    level: float = 0.95,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> PairAgreement:
+    """Do two measures find the same pairs of runs far apart?
+
+    Unlike a correlation over layers it does not come of a common trend. The interval resamples
+    runs (``resampling.pair_correlation``). ``p`` is two-sided, of the permutation test of Mantel
+    (1967, *Cancer Research* 27, 209): which run of one matrix is which of the other is permuted,
+    since pairs that share a run are not independent and cannot be.
+
+    Parameters
+    ----------
+    a, b : (S, S) distances of the same runs, S ≥ 5
+    """
+    upper = np.triu_indices(len(a), 1)
+    first, second = (stats.rankdata(np.asarray(one, float)[upper]) for one in (a, b))
+    if min(np.ptp(first), np.ptp(second)) == 0:
+        return PairAgreement(*[float("nan")] * 4)
+    found = intervals.pair_correlation(a, b, level=level)
+    if len(a) < intervals.MIN_RESAMPLED:
+        return PairAgreement(found.value, found.low, found.high, float("nan"))
+    square = np.zeros((len(a), len(a)))
+    square[upper] = second - second.mean()
+    square += square.T
+    rng = np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(len(a)), (n_permutations, 1)), axis=1)
+    first = first - first.mean()
+    drawn = square[order[:, upper[0]], order[:, upper[1]]] @ first
+    here = square[upper] @ first
+    p = ((np.abs(drawn) >= abs(here) * (1 - 1e-12)).sum() + 1) / (n_permutations + 1)
+    return PairAgreement(found.value, found.low, found.high, float(p))
+
+
+def pair_agreements(
+    groups: Mapping[Hashable, Mapping[str, np.ndarray]], *, level: float = 0.95
+) -> pd.DataFrame:
+    """``pair_agreement`` of every two measures of every group: a row each.
+
+    ``group, a, b, value, low, high, p``, and ``adjusted``, Holm's p over the whole table.
+
+    Parameters
+    ----------
+    groups : by any name, distances (S, S) by measure
+    """
+    rows = [
+        (group, a, b, *pair_agreement(pairs[a], pairs[b], level=level))
+        for group, pairs in groups.items()
+        for a, b in itertools.combinations(pairs, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["group", "a", "b", *PairAgreement._fields])
+    return table.assign(adjusted=adjust(table["p"].to_numpy()))
+
+
+def depth_trend(distances: np.ndarray, *, level: float = 0.95) -> Interval:
+    """Spearman's rank correlation of a measure with the layer's number; intervals resample runs.
+
+    1: every layer is less stable than the one below it (Du & Nguyen's first experiment, for which
+    their notebook computes no number).
+    """
+    distances = _check_layers("distances", distances)
+    depth = np.arange(len(distances), dtype=float)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        ranks = stats.rankdata(pair_means(distances, weights), axis=1)
+        return _rowwise_pearson(ranks, np.broadcast_to(depth, ranks.shape))
+
+    return intervals.interval(statistic, distances.shape[1], level=level, bounds=(-1.0, 1.0))
+
+
+class Separation(NamedTuple):
+    """Two kinds of runs by one measure: mean distance among each, and the difference.
+
+    ``difference``: failed minus successful, with an interval from resampling the runs of each kind;
+    its ``p`` is that of the permutation test.
+    """
+
+    failed: float
+    successful: float
+    difference: Comparison
+
+
+def separation(
+    distances: np.ndarray,
+    failed: np.ndarray,
+    *,
+    level: float = 0.95,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> Separation:
+    """Are failed runs farther apart than successful ones, or closer together?
+
+    Du & Nguyen compare the two means by eye (nb 9). Here ``p`` is two-sided, of permuting which
+    runs failed: pairs share runs, so the runs are what can be exchanged. All ways are gone through
+    where there are ``ENUMERATED`` or fewer, otherwise ``n_permutations`` drawn. Pairs of a failed
+    and a successful run are in neither mean, as published.
+
+    Parameters
+    ----------
+    distances : (S, S) of one measure, or (L, S, S) of which the layers are averaged
+    failed : (S,) booleans; at least two runs of each kind
+    """
+    distances = np.asarray(distances, float)
+    if distances.ndim == 3:
+        distances = distances.mean(0)
+    failed = np.asarray(failed, bool)
+    if failed.shape != (len(distances),) or min(failed.sum(), (~failed).sum()) < 2:
+        raise ValueError(
+            f"failed has shape {failed.shape} and {failed.sum()} failed runs; expected "
+            f"({len(distances)},) with at least two of each kind"
+        )
+    rows = [np.flatnonzero(failed), np.flatnonzero(~failed)]
+    parts = [partial(pair_means, distances[np.ix_(part, part)]) for part in rows]
+    found = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
+    splits = _splits(failed, n_permutations, seed)
+    drawn = pair_means(distances, splits) - pair_means(distances, 1 - splits)
+    p = float((np.abs(drawn) >= abs(found.value) - 1e-12).mean())
+    means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
+    return Separation(*means, found._replace(p=p))
+
+
+def separations(
+    layers: Mapping[str, np.ndarray],
+    failed: np.ndarray,
+    parts: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """``separation`` by every measure: a row a measure and part of the layers.
+
+    ``measure, layers, failed, successful, value, low, high, p``: the two mean distances, and failed
+    minus successful with its interval.
+
+    Parameters
+    ----------
+    layers : by measure, distances (L, S, S)
+    failed : (S,) booleans
+    parts : (L,) the part that each layer belongs to, for example ``bands``; default: each layer by
+        itself, by its number
+    """
+    parts = 1 + np.arange(len(next(iter(layers.values())))) if parts is None else parts
+    rows = []
+    for measure, distances in layers.items():
+        for part in dict.fromkeys(parts):
+            kinds = separation(distances[parts == part], failed, level=level)
+            numbers = kinds.failed, kinds.successful, *kinds.difference[:4]
+            rows.append((measure, part, *numbers))
+    columns = ["measure", "layers", "failed", "successful", "value", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class Between(NamedTuple):
+    """Mean distance within two settings and between them, and p of their being one."""
+
+    within: float
+    between: float
+    p: float
+
+
+def between_settings(
+    distances: np.ndarray,
+    second: np.ndarray,
+    *,
+    n_permutations: int = N_PERMUTATIONS,
+    seed: int = 0,
+) -> Between:
+    """Are runs of two settings farther from each other than runs of one?
+
+    ``p`` is one-sided, of permuting which run is of which setting (as in ``separation``).
+    The settings must not share seeds: two runs of one seed may be closer than two of one setting.
+
+    Parameters
+    ----------
+    distances : (S, S) of all runs
+    second : (S,) booleans, the runs of the second setting; at least two of each
+    """
+    second = np.asarray(second, bool)
+    if second.shape != (len(distances),) or min(second.sum(), (~second).sum()) < 2:
+        raise ValueError(
+            f"second has shape {second.shape} and {second.sum()} runs; expected "
+            f"({len(distances)},) with at least two of each setting"
+        )
+    distances = np.asarray(distances, float)
+
+    def means(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        within = (pair_means(distances, kinds) + pair_means(distances, 1 - kinds)) / 2
+        total = np.einsum("bi,ij,bj->b", kinds, distances, 1 - kinds, optimize=True)
+        return within, total / (second.sum() * (~second).sum())
+
+    within, between = (float(mean[0]) for mean in means(second[None].astype(float)))
+    drawn = np.subtract(*means(_splits(second, n_permutations, seed))[::-1])
+    return Between(within, between, float((drawn >= between - within - 1e-12).mean()))
+
+
+def _splits(kind: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+    """(B, S) which of S runs may be of a kind, if so many are: all ways, or the given one and
+    draws. The share of rows that go as far as the given one is the p of a permutation test.
+    """
+    size, chosen = len(kind), int(kind.sum())
+    if math.comb(size, chosen) > ENUMERATED:
+        rng = np.random.default_rng(seed)
+        drawn = rng.permuted(np.broadcast_to(kind, (n_permutations, size)), axis=1)
+        return np.vstack([kind, drawn]).astype(float)
+    rows = np.array(list(itertools.combinations(range(size), chosen)))
+    found = np.zeros((len(rows), size))
+    np.put_along_axis(found, rows, 1.0, axis=1)
+    return found
+
+
+def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Row numbers of all runs of the rarer kind and as many of the other, drawn at random.
+
+    Means over pairs do not depend on how many runs there are, but their intervals do; with equal
+    groups neither kind has the narrower one.
+    """
+    failed = np.asarray(failed, bool)
+    kinds = [np.flatnonzero(failed), np.flatnonzero(~failed)]
+    fewest = min(map(len, kinds))
+    rng = np.random.default_rng(seed)
+    return np.sort(np.concatenate([rng.permutation(kind)[:fewest] for kind in kinds]))
+
+
+def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
+    """Kendall's τ of a measure with known doses, and whether it rises at every step.
+
+    A measure that is valid rises with every dose of a known disturbance.
+
+    Parameters
+    ----------
+    doses : (K,) increasing
+    values : (K,) the measure at each dose
+    """
+    doses, values = np.asarray(doses, float), np.asarray(values, float)
+    if doses.shape != values.shape or doses.ndim != 1 or len(doses) < 3:
+        raise ValueError(f"doses {doses.shape} and values {values.shape}; expected (K,), K ≥ 3")
+    if not (np.diff(doses) > 0).all():
+        raise ValueError(f"doses = {doses}; expected increasing ones")
+    return float(stats.kendalltau(doses, values).statistic), bool((np.diff(values) > 0).all())
+
+
+def top_layer(table: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of ``lib.analysis.perturbations``, the rows of studied measures at the last layer
+    of each job, and those of measures without layers, whose layer is negative.
+    """
+    top = table["layer"] == table.groupby("job")["layer"].transform("max")
+    return table[(top | (table["layer"] < 0)) & table["measure"].isin(STUDIED)]

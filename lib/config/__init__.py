@@ -1,0 +1,26 @@
+"""What is to be trained: settings, their seeds, grids of them, and parameters of notebooks.
+
+settings     a setting: everything that defines a fine-tuning but its seed
+seeds        the random streams of a run
+grids        configuration files
+parameters   the parameters that a notebook declares
+job_kinds    jobs beside the grids
+"""
+
+from lib.config.settings import (
+    FIRST_FIELDS,
+    Setting,
+    check_parameters,
+    columns_of,
+    from_row,
+    to_row,
+)
+
+__all__ = [
+    "FIRST_FIELDS",
+    "Setting",
+    "check_parameters",
+    "columns_of",
+    "from_row",
+    "to_row",
+]

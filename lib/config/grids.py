@@ -1,0 +1,253 @@
+"""Configuration files: grids of settings and the seeds of each, studies, lists of others, jobs."""
+
+import dataclasses
+import itertools
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from lib import errors, paths
+from lib.config import Setting, job_kinds, seeds
+from lib.config.job_kinds import JobList
+from lib.config.seeds import Seeds
+from lib.data import tasks
+from lib.errors import nearest
+
+_GRID = {
+    "seeds": (Annotated[list, Field(min_length=1)], ...),
+    "cross": (dict[Literal[seeds.STREAMS], list[int]], {}),
+    "seeds_per_job": (int, None),
+    "keep_vectors": (bool, False),
+    "defaults": (dict[str, Any], {}),
+    "grid": (Annotated[list[dict[str, Any]], Field(min_length=1)], ...),
+    "unions": (dict[Any, list[str]], {}),
+}
+_STUDIES = {"studies": (dict[str, dict[str, Any]], ...)}
+_LISTING = {"configurations": (list[str], ...)}
+_KEYS = {*_GRID, *_STUDIES, *_LISTING, *job_kinds.KINDS}
+#: Fields of a setting that hold a list; a list of lists is their values to cross.
+_LISTS = {spec.name for spec in dataclasses.fields(Setting) if typing.get_origin(spec.type) is list}
+
+
+@errors.checked
+class Grid:
+    """A configuration of settings, the seeds of each, and named unions of settings."""
+
+    name: str
+    settings: list[Setting]
+    seeds: list[Seeds]
+    crossed: tuple[str, ...]
+    seeds_per_job: Annotated[int, Field(ge=1)]
+    keep_vectors: bool
+    unions: dict[str, list[str]]
+
+    def __post_init__(self) -> None:
+        step = self.seeds_per_job
+        for setting in self.settings:
+            if len(self.seeds) > step and step % setting.seeds_per_batch:
+                raise ValueError(
+                    f"seeds_per_job = {step} is no multiple of seeds_per_batch = "
+                    f"{setting.seeds_per_batch}, so batches of seeds would be cut by jobs"
+                )
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Setting ids by group: each setting is one, and each named union."""
+        return {setting.id: [setting.id] for setting in self.settings} | self.unions
+
+    @property
+    def has_ladder(self) -> bool:
+        """Whether some settings differ in nothing but the learning rate, at three rates or more."""
+        rest = [
+            tuple((k, str(v)) for k, v in setting.to_dict().items() if k != "learning_rate")
+            for setting in self.settings
+        ]
+        return max(rest.count(one) for one in rest) >= 3
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether a setting is of a task with classes, and not of regression."""
+        return any(
+            tasks.get(s.task, s.text_columns, s.label_column).n_classes > 1 for s in self.settings
+        )
+
+    def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
+        """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""
+        try:
+            number, of = (int(word) for word in which.split("/"))
+        except ValueError:
+            raise ValueError(f"part = {which!r}: write 1/3 for the first of three") from None
+        if not 1 <= number <= of:
+            raise ValueError(f"part = {which!r}: count from 1 to {of}")
+        jobs = [(setting, seeds.read(shard)) for setting in self.settings for shard in self.shards]
+        return jobs[number - 1 :: of]
+
+    @property
+    def shards(self) -> list[list[str]]:
+        """The labels of the seeds, in jobs of ``seeds_per_job``."""
+        step, labels = self.seeds_per_job, [one.label for one in self.seeds]
+        return [labels[i : i + step] for i in range(0, len(labels), step)]
+
+
+def _seeds(raw: dict[str, Any]) -> list[Seeds]:
+    """The runs of each setting: the seeds, or these crossed with the seeds of some streams."""
+    found = seeds.read(raw["seeds"])
+    if not raw["cross"]:
+        return found
+    base = errors.check({"seeds": (list[int], ...)}, {"seeds": raw["seeds"]})["seeds"]
+    return seeds.read([one.label for one in seeds.crossed(base, raw["cross"])])
+
+
+def _find(source: str | Path) -> tuple[Path, str]:
+    """The file of a configuration and, behind a slash, the study in it (empty: none is named)."""
+    path, study = Path(source), ""
+    if path.suffix != ".yaml" and path.parent.name:
+        path, study = path.parent, path.name
+    if path.suffix != ".yaml":
+        path = paths.ROOT / "config" / f"{path}.yaml"
+    if not path.exists():
+        known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
+        raise ValueError(f"no configuration {path}: {nearest(path.stem, known)}")
+    return path, study
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a YAML file holds, by key; ``ValueError`` if it cannot be read or has no keys."""
+    import yaml
+
+    try:
+        raw = yaml.load(
+            path.read_text(encoding="utf-8"),
+            getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506 (both are safe)
+        )
+    except yaml.MarkedYAMLError as error:
+        at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{at}this is no YAML: {error.problem}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"expected the keys seeds and grid, or kinds of jobs, found {raw!r}")
+    return raw
+
+
+def _parts(source: str | Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """File, name and contents of each grid or list of jobs that a configuration stands for."""
+    path, study = _find(source)
+    with _named(path):
+        raw = _mapping(path)
+        if study and "studies" not in raw:
+            raise ValueError(f"there are no studies in it: leave out /{study}")
+        for key in {*_STUDIES, *_LISTING} & set(raw):
+            if others := ", ".join(str(other) for other in raw if other != key):
+                raise ValueError(
+                    f"beside {key} stands {others}; a file of {key} holds nothing else"
+                )
+        listed = errors.check(_LISTING, raw) if "configurations" in raw else {}
+        studies = errors.check(_STUDIES, raw)["studies"] if "studies" in raw else {}
+        if study and study not in studies:
+            raise ValueError(f"no study {study}: {nearest(study, studies)}")
+    for other in listed.get("configurations", ()):
+        yield from _parts(other)
+    if not listed:
+        named = {study: studies[study]} if study else studies or {path.stem: raw}
+        yield from ((path, name, contents) for name, contents in named.items())
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors begin with the name of the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def load_plans(source: str | Path) -> list[Grid | JobList]:
+    """Read ``config/<name>.yaml`` (by name or path) and check every value in it.
+
+    A file holds one of these: a grid (``seeds``, ``grid``, …); several under ``studies``, of which
+    ``<name>/<study>`` is one; a list of other ``configurations``, in the order in which to run
+    them; or jobs by kind (``lib.config.job_kinds``). Names are names of results, so none may be
+    there twice. Tables of one's own are looked for beside the file, then in the working directory.
+    """
+    return _load(source, list(_parts(source)))
+
+
+def load_grids(source: str | Path) -> list[Grid]:
+    """The grids of a configuration, for those who train; jobs are left out."""
+    parts = [part for part in _parts(source) if not _holds_jobs(part[2])]
+    if not parts:
+        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
+    return _load(source, parts)
+
+
+def _holds_jobs(raw: dict[str, Any]) -> bool:
+    return not set(raw) & set(_GRID)
+
+
+def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
+    names = [name for _, name, _ in parts]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
+    plans = []
+    for path, name, raw in parts:
+        with _named(path):
+            errors.check_name("a configuration called", name)
+            if name.startswith("reference"):
+                raise ValueError("names with reference are kept for promoted results")
+            if raw and not set(raw) & _KEYS:
+                key = next(iter(raw))
+                raise ValueError(f"unknown parameter {key}: {nearest(key, _KEYS)}")
+            plans.append((job_kinds.load if _holds_jobs(raw) else _grid)(path, name, raw))
+    return plans
+
+
+def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:
+    """``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one
+    value or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds
+    by stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
+    """
+    raw = errors.check(_GRID, raw)
+    settings = []
+    for entry in raw["grid"]:
+        axes = {k: _values(path, k, value) for k, value in (raw["defaults"] | entry).items()}
+        settings += [
+            Setting(**dict(zip(axes, values, strict=True)))
+            for values in itertools.product(*axes.values())
+        ]
+    ids = [setting.id for setting in settings]
+    if repeated := sorted({one for one in ids if ids.count(one) > 1}):
+        raise ValueError(f"settings appear twice: {repeated}")
+    if not ids:
+        raise ValueError("grid holds no setting; a list of values is empty")
+    for union, members in raw["unions"].items():
+        errors.check_name("union", union)
+        if union in ids:
+            raise ValueError(f"union {union}: a setting is called that")
+        if not members or len(set(members)) < len(members):
+            raise ValueError(f"union {union}: name some settings, each once")
+        for member in members:
+            if member not in ids:
+                raise ValueError(f"union {union}: no setting {member}: {nearest(member, ids)}")
+    all_seeds, step = _seeds(raw), raw["seeds_per_job"]
+    return Grid(
+        name=name,
+        settings=settings,
+        seeds=all_seeds,
+        crossed=tuple(raw["cross"]),
+        seeds_per_job=len(all_seeds) if step is None else step,
+        keep_vectors=raw["keep_vectors"],
+        unions=raw["unions"],
+    )
+
+
+def _values(path: Path, name: str, value: Any) -> list[Any]:
+    """What a name stands for: one value, or those of a list."""
+    of_lists = isinstance(value, list) and value and all(isinstance(one, list) for one in value)
+    crossed = of_lists if name in _LISTS else isinstance(value, list)
+    values = value if crossed else [value]
+    return [tasks.beside(path.parent, one) for one in values] if name == "task" else values

@@ -1,0 +1,193 @@
+"""Before training more: how many seeds an estimate needs."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.measures.intervals import MIN_RUNS, Interval, Statistic, percentile_interval, run_weights
+from lib.measures.prediction import consistency
+from lib.measures.summary import MEASURES
+
+#: Numbers of runs that are tried: from the fewest that resampling works with to the most promised.
+SIZES = (*range(5, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
+
+
+def relative_width(
+    statistic: Statistic, n_runs: int, sizes: Iterable[int] = SIZES, *, level: float = 0.95
+) -> pd.Series:
+    """Half the width of the interval to expect from S' runs, as a share of the value, by size.
+
+    By simulation from the group at hand: S' runs are drawn from its S runs with replacement 1,000
+    times; the SD of the statistic over the draws, times Student's t and √(S/(S − 1)) (the draws
+    know only S runs), is half a width. It is an estimate from S runs like any other: from five it
+    is a rough one, too small by a quarter for an SD in the middle of simulations, and what those
+    runs never did (collapse, say) it cannot foresee.
+    """
+    value = float(statistic(np.ones((1, n_runs)))[0])
+    scale = np.sqrt(n_runs / (n_runs - 1))
+    widths = {}
+    for size in sizes:
+        drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
+        drawn = drawn[~np.isnan(drawn)]
+        known = bool(value) and not np.isnan(value) and len(drawn) > 1
+        reach = stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale if known else 0.0
+        widths[size] = reach / abs(value) if known else float("nan")
+    return pd.Series(widths, name="relative_width")
+
+
+def seeds_needed(
+    statistic: Statistic, n_runs: int, *, width: float = 0.2, level: float = 0.95
+) -> float:
+    """Smallest number of runs whose interval is expected to be the value ± ``width`` of it.
+
+    5 at least, inf if more than 300; NaN where the value is 0 or not defined, so that nothing is
+    relative to it.
+
+    Parameters
+    ----------
+    statistic : (B, S) run weights → (B,) values, see ``lib.measures.intervals``
+    """
+    if n_runs < 3:
+        return float("nan")
+    found = relative_width(statistic, n_runs, level=level)
+    if found.isna().all():
+        return float("nan")
+    enough = found[::-1].cummax()[::-1] <= width
+    return float(enough.idxmax()) if enough.any() else float("inf")
+
+
+def seeds_needed_for_sd(*, width: float = 0.2, level: float = 0.95) -> float:
+    """The same for the SD of normal scores with its chi-square interval: 53 runs for ± 20 %.
+
+    A group of a few runs cannot know the tails of its scores, on which the SD of an SD depends;
+    where it already shows heavier ones than normal, ``seeds_needed`` is larger.
+    """
+    for size in range(SIZES[0], SIZES[-1] + 1):
+        free = size - 1
+        low, high = np.sqrt(free / stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], free))
+        if (high - low) / 2 <= width:
+            return float(size)
+    return float("inf")
+
+
+def needed_for(
+    name: str, statistic: Statistic, n_runs: int, *, width: float = 0.2, level: float = 0.95
+) -> float:
+    """``seeds_needed`` of a measure of ``lib.measures.summary``; for the SD, at least as many as
+    normal scores take. NaN for a mean score, say, and for agreements: what matters there is no share of
+    them.
+    """
+    if not MEASURES[name].relative:
+        return float("nan")
+    needed = seeds_needed(statistic, n_runs, width=width, level=level)
+    if name != "sd":
+        return needed
+    normal = seeds_needed_for_sd(width=width, level=level)
+    return normal if np.isnan(needed) else max(needed, normal)
+
+
+SOURCES = ("runs", "examples", "both")
+N_RESAMPLES = 1000
+#: Resamples handled at once, which bounds the memory to this times N·C doubles.
+CHUNK = 200
+
+
+def three_widths(
+    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95, seed: int = 0
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of accuracy and agreement from resampling runs, examples, and both.
+
+    Parameters
+    ----------
+    predictions : (S, N) integer class labels, S ≥ 3
+    labels : (N,)
+
+    Returns
+    -------
+    measure (``accuracy``, ``disagreement``, ``correct_agreement``) → source (``runs``,
+    ``examples``, ``both``) → interval. Plain percentiles, so that the widths compare; what comes
+    from runs is widened by √(S/(S − 1)), as S runs drawn from S scatter too little by that.
+    """
+    values = consistency(predictions, labels)
+    point = {
+        "accuracy": values.accuracy,
+        "disagreement": 1 - values.con,
+        "correct_agreement": values.ccon,
+    }
+    n_runs, n_examples = np.shape(predictions)
+    if n_runs < MIN_RUNS:
+        raise ValueError(f"predictions has S = {n_runs} runs; expected S ≥ {MIN_RUNS} to resample")
+    drawn = run_weights(n_runs, N_RESAMPLES, seed)
+    rng = np.random.default_rng(seed + 1)
+    chances = np.full(n_examples, 1 / n_examples)
+    resampled: dict[str, dict[str, list[np.ndarray]]] = {
+        name: {source: [] for source in SOURCES} for name in point
+    }
+    every_run, every_example = np.ones((CHUNK, n_runs)), np.ones((CHUNK, n_examples))
+    for start in range(0, N_RESAMPLES, CHUNK):
+        runs = drawn[start : start + CHUNK]
+        examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
+        by_runs = weighted_measures(predictions, labels, runs, every_example)
+        by_examples = weighted_measures(predictions, labels, every_run, examples)
+        by_both = weighted_measures(predictions, labels, runs, examples)
+        for name, value in point.items():
+            of_runs = np.sqrt(n_runs / (n_runs - 1)) * (by_runs[name] - value)
+            resampled[name]["runs"].append(value + of_runs)
+            resampled[name]["examples"].append(by_examples[name])
+            resampled[name]["both"].append(by_both[name] - by_runs[name] + value + of_runs)
+    found: dict[str, dict[str, Interval]] = {}
+    for name, value in point.items():
+        ends = {s: percentile_interval(np.concatenate(resampled[name][s]), level) for s in SOURCES}
+        found[name] = {
+            s: Interval(value, float(low), float(high), n_runs) for s, (low, high) in ends.items()
+        }
+    return found
+
+
+def half_widths(
+    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Half the widths of ``three_widths``: a row a measure, columns ``value`` and the sources."""
+    found = three_widths(predictions, labels, level=level)
+    rows = {
+        name: {"value": parts["both"].value}
+        | {source: (part.high - part.low) / 2 for source, part in parts.items()}
+        for name, parts in found.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
+
+
+def weighted_measures(
+    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray, examples: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Accuracy, disagreement and correct agreement of each of B weightings.
+
+    Parameters
+    ----------
+    runs : (B, S), examples : (B, N), how often each counts
+
+    Returns
+    -------
+    measure → (B,)
+    """
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    correct = (predictions == labels).astype(float)
+    total = runs.sum(1, keepdims=True)
+    alone = (runs**2).sum(1, keepdims=True)
+    pairs = total**2 - alone
+    examples = examples / examples.sum(1, keepdims=True)
+
+    def average(per_example: np.ndarray) -> np.ndarray:
+        return (per_example * examples).sum(1)
+
+    agreement = -alone
+    for value in np.unique(predictions):
+        agreement = agreement + (runs @ (predictions == value)) ** 2
+    both_right = (runs @ correct) ** 2 - runs**2 @ correct
+    return {
+        "accuracy": average(runs @ correct / total),
+        "disagreement": 1 - average(agreement / pairs),
+        "correct_agreement": average(both_right / pairs),
+    }

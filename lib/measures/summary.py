@@ -1,0 +1,136 @@
+"""All measures of one group: what each is, and its statistic of run weights.
+
+One list, so that notebooks, tables and reports mean the same by the same name.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from lib import measures
+from lib.measures import intervals
+from lib.measures.intervals import Interval, Statistic
+
+
+class Measure(NamedTuple):
+    """What a measure is, in words; what it can be; whether its interval is wanted as a share of it,
+    so that one can ask how many runs that takes; and what it is called in figures.
+    """
+
+    granularity: str
+    meaning: str
+    bounds: tuple[float, float] = (0.0, 1.0)
+    relative: bool = True
+    label: str = ""
+
+
+def _representation(label: str) -> Measure:
+    meaning = f"{label} distance of two runs' representations"
+    return Measure("representation", meaning, (0.0, np.inf), label=label)
+
+
+MEASURES = {
+    "failed": Measure("performance", "share of failed runs", relative=False),
+    "mean": Measure("performance", "mean score", (-1.0, 1.0), relative=False),
+    "sd": Measure("performance", "standard deviation of the score (ddof 1)", label="SD"),
+    "iqm": Measure("performance", "mean of the middle half of the scores", (-1.0, 1.0), False),
+    "range": Measure("performance", "best minus worst score", (0.0, 2.0), False),
+    "best": Measure("performance", "best score", (-1.0, 1.0), False),
+    "distribution_sd": Measure("performance", "SD of accuracy without the noise of the test set"),
+    "disagreement": Measure(
+        "prediction", "share of examples that two runs answer differently", label="disagreement"
+    ),
+    "kappa": Measure(
+        "prediction",
+        "1 − Fleiss' kappa: disagreement beside what chance would give",
+        (0.0, np.inf),
+        label="1 − kappa",
+    ),
+    "jsd": Measure(
+        "prediction",
+        "Jensen-Shannon divergence of two runs' probabilities (nats)",
+        (0.0, float(np.log(2))),
+        label="JSD",
+    ),
+    "con": Measure("prediction", "share of examples that two runs answer alike", relative=False),
+    "ccon": Measure(
+        "prediction", "share of examples that two runs both answer right", relative=False
+    ),
+    "wrong_differently": Measure(
+        "prediction", "share of examples that two runs get wrong differently"
+    ),
+    "difference": Measure(
+        "prediction", "mean absolute difference of two runs' predictions, in SDs", (0.0, np.inf)
+    ),
+    "cka": _representation("CKA (debiased)"),
+    "cka_biased": _representation("CKA (biased)"),
+    "op": _representation("OP"),
+    "svcca": _representation("SVCCA (99 % variance)"),
+    "svcca_published": _representation("SVCCA (published rule)"),
+}
+#: Representation measures that studies and reports look at; the others are variants of these.
+REPRESENTATION = ("svcca", "op", "cka")
+#: One measure or more of each granularity, in the order of the figures.
+STUDIED = ("sd", "disagreement", "kappa", "jsd", *REPRESENTATION)
+
+
+def pair_statistic(distances: np.ndarray) -> Statistic:
+    """The mean over distinct pairs of a matrix (S, S), as a function of run weights."""
+    return partial(intervals.pair_means, distances)
+
+
+def statistics_of(
+    *,
+    scores: np.ndarray | None = None,
+    predictions: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> dict[str, Statistic]:
+    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``.
+
+    Parameters
+    ----------
+    scores : (S,) of the task's metric
+    predictions : (S, N) integer class labels
+    probabilities : (S, N, C)
+    labels : (N,) gold labels
+    """
+    found: dict[str, Statistic] = {}
+    if scores is not None:
+        found["mean"] = partial(intervals.run_means, np.asarray(scores, float))
+        found["sd"] = partial(intervals.root_pair_means, intervals.half_squares(scores))
+        found["iqm"] = measures.interquartile_mean_statistic(scores)
+    if predictions is not None:
+        if labels is not None:
+            correct = predictions == labels
+            found["distribution_sd"] = measures.distribution_sd_statistic(correct)
+        agreement = measures.pairwise_consistency(predictions)
+        found["disagreement"] = pair_statistic(1 - agreement)
+        found["kappa"] = measures.kappa_statistic(predictions)
+    if probabilities is not None:
+        found["jsd"] = pair_statistic(measures.pairwise_jsd(probabilities))
+    if predictions is not None:
+        found["con"] = pair_statistic(agreement)
+        if labels is not None:
+            found["ccon"] = pair_statistic(measures.pairwise_consistency(predictions, labels))
+            if len(np.unique(np.append(np.unique(predictions), labels))) > 2:
+                split = measures.churn_split(predictions, labels)
+                found["wrong_differently"] = pair_statistic(split.both_wrong_different)
+    return found
+
+
+def interval_of(
+    name: str, statistic: Statistic, scores_or_runs: np.ndarray | int, *, level: float = 0.95
+) -> Interval:
+    """Interval of a measure of ``statistics_of``.
+
+    The SD of scores has its chi-square interval, which needs the scores themselves; everything
+    else is resampled, for which their number is enough.
+    """
+    low, high = MEASURES[name].bounds
+    if name == "sd":
+        found = intervals.sd_interval(scores_or_runs, level=level)
+        return found._replace(low=max(found.low, low), high=min(found.high, high))
+    n_runs = scores_or_runs if np.ndim(scores_or_runs) == 0 else len(scores_or_runs)
+    return intervals.interval(statistic, int(n_runs), level=level, bounds=(low, high))

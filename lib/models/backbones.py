@@ -1,0 +1,229 @@
+"""Pretrained models as classifiers: architectures, tokenisers, and which weights are new.
+
+Where their files are is ``lib.models.pretrained``. Weights are read from safetensors only and no
+code of a model repository is ever run.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a backbone's files are, and the hash that identifies its weights and tokeniser."""
+
+    path: str
+    revision: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where an architecture keeps its parts, as dotted paths: ``layers`` from the encoder, the
+    others from the classifier. ``attention``: the implementations that it has.
+    """
+
+    layers: str
+    output: str
+    pooler: str | None
+    decoder: bool = False
+    attention: tuple[str, ...] = ("sdpa", "eager")
+
+
+_ROBERTA = Family("encoder.layer", "classifier.out_proj", "classifier.dense")
+#: By ``model_type`` of the configuration.
+FAMILIES = {
+    "bert": Family("encoder.layer", "classifier", "bert.pooler.dense"),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    # Its relative-position bias is added to the attention scores: there is only the plain form.
+    "mpnet": Family(
+        "encoder.layer", "classifier.out_proj", "classifier.dense", attention=("eager",)
+    ),
+    "llama": Family("layers", "score", None, decoder=True),
+}
+
+
+def family_of(located: Located) -> Family:
+    """The architecture's entry in ``FAMILIES``; ``BackboneError`` where it has none."""
+    config = Path(located.path) / "config.json"
+    if not config.is_file():
+        raise BackboneError(f"{located.path} holds no config.json")
+    kind = json.loads(config.read_text()).get("model_type")
+    if kind not in FAMILIES:
+        raise BackboneError(
+            f"{located.path} is a model of the architecture {kind!r}; supported: "
+            f"{', '.join(FAMILIES)}"
+        )
+    return FAMILIES[kind]
+
+
+def architecture_of(located: Located) -> str:
+    """``encoder`` or ``decoder``, the keys of ``provenance.TRAINING_VERSIONS``."""
+    return "decoder" if family_of(located).decoder else "encoder"
+
+
+def dimensions(located: Located) -> tuple[int, int | None]:
+    """The number of layers, and the longest input in tokens where there is a limit."""
+    family_of(located)
+    config = json.loads((Path(located.path) / "config.json").read_text())
+    longest = config.get("max_position_embeddings")
+    if longest and config["model_type"] in ("roberta", "xlm-roberta", "mpnet"):
+        # Their positions are counted from behind the number of the padding token.
+        longest -= config.get("pad_token_id", 1) + 1
+    return config["num_hidden_layers"], longest
+
+
+def load_tokenizer(located: Located) -> Any:
+    """The backbone's own fast tokeniser, with a pad token and with something between two texts.
+
+    Both are missing from many decoders. Padding is masked by length, so an existing token can
+    stand for it: the end of text, else the unknown token. The end of text also separates a pair,
+    whose texts would otherwise run into each other.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(located.path, local_files_only=True)
+    spare = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        if spare is None:
+            raise BackboneError(
+                f"the tokeniser in {located.path} has no token for padding, for the end of a text "
+                "or for unknown words: set pad_token in its tokenizer_config.json"
+            )
+        tokenizer.pad_token = spare
+    alone = tokenizer("a")["input_ids"] + tokenizer("b")["input_ids"]
+    if tokenizer("a", "b")["input_ids"] == alone and tokenizer.eos_token is not None:
+        _separate_pairs(tokenizer)
+    return tokenizer
+
+
+def _separate_pairs(tokenizer: Any) -> None:
+    from tokenizers.processors import Sequence, TemplateProcessing
+
+    end = tokenizer.eos_token
+    template = TemplateProcessing(
+        single="$A", pair=f"$A {end} $B", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    backend = tokenizer.backend_tokenizer
+    before = backend.post_processor
+    backend.post_processor = Sequence([before, template]) if before else template
+
+
+def load_classifier(
+    located: Located, n_classes: int, init_seed: int, *, attention: str = "sdpa"
+) -> tuple["PreTrainedModel", list[str]]:
+    """The pretrained model under a new head of ``n_classes`` outputs (1: regression), in float32.
+
+    Everything the checkpoint lacks (the classifier, and for some backbones the pooler) is drawn
+    from the ``init`` stream. Returns the model and the names of the newly initialised parameters.
+    A decoder classifies from the last token that is not padding.
+
+    ``attention``: ``sdpa``, ``eager``, or another implementation that transformers knows; MPNet
+    has only ``eager`` and gets it for ``sdpa``. Raises ``BackboneError`` for an architecture that
+    is not supported, and for a checkpoint that lacks weights of the pretrained model.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    family = family_of(located)
+    if attention == "sdpa" and attention not in family.attention:
+        attention = "eager"
+    # Pooling looks for the last token that is not padding, so it has to know the batches' own.
+    padding = {"pad_token_id": load_tokenizer(located).pad_token_id} if family.decoder else {}
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.manual_seed(init_seed)
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            located.path,
+            num_labels=n_classes,
+            problem_type="regression" if n_classes == 1 else "single_label_classification",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            output_loading_info=True,
+            **padding,
+        )
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise BackboneError(
+            f"{located.path} does not load as a classifier of {n_classes} outputs with "
+            f"{attention} attention: {error}"
+        ) from error
+    new = sorted(report["missing_keys"])
+    # Padding is masked and gets no gradient anyway. But where a decoder pads with a token that also
+    # ends or parts texts, that token would never learn; and vmap would freeze it in one seed only.
+    for module in model.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.padding_idx = None
+    n_layers = len(layers(model))
+    if lost := [name for name in new if depth_of(name, n_layers) <= n_layers]:
+        raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}, …")
+    return model, new
+
+
+def encoder(model: "PreTrainedModel") -> "torch.nn.Module":
+    """The pretrained part of a classifier: ``model.bert``, ``model.roberta``, ``model.model``…"""
+    return getattr(model, model.base_model_prefix)
+
+
+def layers(model: "PreTrainedModel") -> "torch.nn.ModuleList":
+    """The L transformer layers, first to last."""
+    return encoder(model).get_submodule(FAMILIES[model.config.model_type].layers)
+
+
+def output_layer(
+    model: "PreTrainedModel",
+) -> tuple["torch.nn.Module", str, "torch.nn.Linear"]:
+    """The linear layer that gives the logits, the module that holds it and its name there.
+
+    So that it can be replaced: ``setattr(parent, name, other)``.
+    """
+    parent, _, name = FAMILIES[model.config.model_type].output.rpartition(".")
+    holder = model.get_submodule(parent)
+    return holder, name, getattr(holder, name)
+
+
+def pooler_of(model: "PreTrainedModel") -> "torch.nn.Linear | None":
+    """The dense layer between encoder and output, None for decoders.
+
+    BERT's pooler, the first layer of RoBERTa's and MPNet's head. New in most checkpoints, but not
+    in all: the names that ``load_classifier`` returns say so.
+    """
+    path = FAMILIES[model.config.model_type].pooler
+    return model.get_submodule(path) if path else None
+
+
+def parts(n_layers: int) -> list[str]:
+    """Names of the parts of a model by depth: embeddings, layer1 … layerL, head."""
+    return ["embeddings", *(f"layer{i}" for i in range(1, n_layers + 1)), "head"]
+
+
+def depth_of(name: str, n_layers: int) -> int:
+    """How deep a parameter lies, from its name: 0 embeddings, 1…L layers, L + 1 pooler and head.
+
+    MPNet's position bias, which all layers share, counts as 0; a decoder's last norm as L. Works
+    for the names that adapters add. Raises ``ValueError`` for a name that fits none of these.
+    """
+    if layer := re.search(r"(?:^|\.)layers?\.(\d+)\.", name):
+        return int(layer[1]) + 1
+    words = name.split(".")
+    if "relative_attention_bias" in words or any(word.startswith("embed") for word in words):
+        return 0
+    if "norm" in words:
+        return n_layers
+    if {"pooler", "classifier", "score", "cls", "lm_head"} & set(words):
+        return n_layers + 1
+    raise ValueError(f"name = {name!r} belongs to no embedding, layer, pooler or head known here")

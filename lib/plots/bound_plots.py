@@ -1,0 +1,232 @@
+"""Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
+
+import itertools
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import NullLocator
+
+from lib.plots import INK, PALE, STATUS
+from lib.plots.run_plots import CYCLE
+
+_COLOURS = sns.color_palette("colorblind").as_hex()
+#: Bound → (colour, line, marker), the same in all figures.
+BOUND_LOOKS = {
+    "T1": (_COLOURS[1], "--", "s"),
+    "T1c": (_COLOURS[5], ":", "v"),
+    "T2": (_COLOURS[2], "-.", "^"),
+    "T4": (_COLOURS[4], (0, (5, 1, 1, 1, 1, 1)), "D"),
+    "T5": (_COLOURS[3], "--", "P"),
+    "H9": (_COLOURS[2], "-.", "^"),
+    "H13": (_COLOURS[3], ":", "v"),
+    "H15": (_COLOURS[1], "--", "s"),
+    "H15b": (_COLOURS[5], ":", "v"),
+    "H16": (_COLOURS[4], "-.", "D"),
+    "H17": (_COLOURS[1], "--", "s"),
+    "H18": (_COLOURS[2], "-.", "^"),
+    "H19": (_COLOURS[1], "--", "s"),
+}
+MEASURED = _COLOURS[0]
+
+
+def bounded_curves(
+    ax: Axes,
+    x: npt.ArrayLike,
+    measured: npt.ArrayLike,
+    bounds: Mapping[str, npt.ArrayLike],
+    *,
+    each: npt.ArrayLike | None = None,
+    label: str = "measured",
+) -> Axes:
+    """A measured curve and the curves of its bounds, on logarithmic axes.
+
+    measured and bounds (times,); ``each`` (times, n), drawn thin behind: one curve an example.
+    """
+    if each is not None:
+        ax.plot(x, each, color=MEASURED, linewidth=0.4, alpha=0.5)
+    ax.plot(x, measured, color=MEASURED, marker="o", label=label)
+    for name, bound in bounds.items():
+        colour, line, marker = BOUND_LOOKS[name.split()[0]]
+        ax.plot(x, bound, color=colour, linestyle=line, marker=marker, markersize=3, label=name)
+    ax.set(xscale="log", yscale="log")
+    return ax
+
+
+def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str) -> Axes:
+    """What one factor does: means with intervals, and the means of the bounds.
+
+    ``table`` has columns ``value, moved, low, high`` and one for each of ``bounds``. Axes are
+    logarithmic; a factor that takes the value 0 has even steps instead.
+    """
+    values = table["value"].to_numpy(float)
+    even = values.min() <= 0
+    x = np.arange(len(values)) if even else values
+    ax.vlines(x, table["low"], table["high"], colors=MEASURED, linewidth=1.0)
+    ax.plot(x, table["moved"], "o-", color=MEASURED, label="measured")
+    for name in bounds:
+        colour, line, marker = BOUND_LOOKS[name]
+        ax.plot(x, table[name], color=colour, linestyle=line, marker=marker, label=name)
+    ax.set(yscale="log", xlabel=label)
+    if not even:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(x, [f"{value:g}" for value in values])
+    return ax
+
+
+def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
+    """A set z (n, 2) and heads as arrows from the origin, each of unit length."""
+    z = np.asarray(z)
+    ax.plot(*z.T, "o", color=MEASURED, markersize=3)
+    for place, (name, vector) in enumerate(weights.items()):
+        unit = np.asarray(vector) / np.linalg.norm(vector)
+        colour = [INK, *_COLOURS[1:]][place]
+        ax.annotate(
+            "", xy=unit, xytext=(0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2}
+        )
+        ax.plot([], [], color=colour, label=name)
+    ax.axhline(0, color=INK, linewidth=0.4)
+    ax.axvline(0, color=INK, linewidth=0.4)
+    ax.set_aspect("equal")
+    ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
+    return ax
+
+
+#: Bounds of full fine-tuning: line styles.
+_LINES = {"T1": "--", "T2": ":"}
+
+
+#: Verdicts (``lib.theory.expectations``) as they are drawn: colour, marker, filled.
+_VERDICTS = {
+    "direction": (STATUS["ok"][1], "o", True),
+    "opposite": (STATUS["failed"][1], "v", False),
+    "undecided": ("#777777", "o", False),
+}
+
+
+def _plain_log(axis: Axis) -> None:
+    """A log axis with ticks at 1, 2 and 5 of each decade, written out."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
+    """Mean distance between runs with and without an example, step by step, and bounds on it.
+
+    ``rows`` are those of one case and rate of ``lib.theory.full_tuning.compare``. Points: measured,
+    the bar reaching up to the largest over the examples. A bound that does not apply is not drawn.
+    """
+    colour = STATUS["ok"][1]
+    measured = rows[rows["theorem"] == "T1"].sort_values("steps")
+    ax.vlines(
+        measured["steps"], measured["measured_mean"], measured["measured_max"],
+        colors=colour, linewidth=1.0,
+    )  # fmt: skip
+    ax.plot(measured["steps"], measured["measured_mean"], "o", color=colour, label="measured")
+    for theorem in theorems:
+        part = rows[(rows["theorem"] == theorem) & rows["bound_mean"].notna()].sort_values("steps")
+        if len(part):
+            ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
+                    label=f"bound {theorem}")  # fmt: skip
+    ax.set(xlabel="step", yscale="log")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * 4)  # room for a legend
+    _plain_log(ax.yaxis)
+    return ax
+
+
+def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
+    """Measured values and bounds against n on log axes; a pale line of the predicted slope.
+
+    ``table`` has ``n, measured_mean, bound_mean``, by rising n.
+    """
+    x = table["n"].to_numpy(float)
+    measured = table["measured_mean"].to_numpy()
+    ax.plot(x, measured, "o-", color=STATUS["ok"][1], label="measured")
+    ax.plot(x, table["bound_mean"], "s--", color=INK, markerfacecolor="white", label="bound T3")
+    line = measured[0] * (x / x[0]) ** exponent
+    ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
+    ax.set(xscale="log", yscale="log")
+    _plain_log(ax.yaxis)
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    return ax
+
+
+def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
+    """Distance between runs at some steps against the distance from the start to the minimiser.
+
+    ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
+    """
+    for (colour, marker), (steps, part) in zip(
+        itertools.cycle(CYCLE), rows.groupby("steps"), strict=False
+    ):
+        part = part.sort_values("distance")
+        look = {"color": colour, "marker": marker, "label": f"step {steps}"}
+        ax.plot(part["distance"], part["measured_mean"], **look)
+    ax.set(ylim=(0, None), xlabel="distance from start to minimiser")
+    return ax
+
+
+def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
+    """A spread over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
+
+    ``table`` has ``heads``, ``learning_rate``, and ``quantity`` (such as ``sd``) with its ends,
+    ``sd_low`` and ``sd_high``; a colour and marker a learning rate.
+    """
+    groups = list(table.groupby("learning_rate"))
+    shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
+    for (colour, marker), shift, (rate, part) in zip(
+        itertools.cycle(CYCLE), shifts, groups, strict=False
+    ):
+        part = part.sort_values("heads")
+        heads = part["heads"].to_numpy(float)
+        ax.vlines(heads * shift, part[f"{quantity}_low"], part[f"{quantity}_high"], colors=colour)
+        ax.plot(
+            heads * shift, part[quantity], marker, color=colour, label=f"learning rate {rate:g}"
+        )
+        law = part[quantity].iloc[0] * (heads / heads[0]) ** -0.5
+        ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
+    ax.set(xscale="log", yscale="log", xlabel="heads")
+    _plain_log(ax.yaxis)
+    heads = sorted(table["heads"].unique())
+    ax.set_xticks(heads, [f"{value:g}" for value in heads])
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    return ax
+
+
+def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
+    """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
+    diamond where the theory predicts a size.
+
+    ``table`` is ``lib.theory.expectations.table_of`` of claims with the same null.
+    """
+    for place, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
+        kind = row["verdict"].split()[0]
+        colour, marker, filled = _VERDICTS.get(kind, _VERDICTS["undecided"])
+        ax.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
+        face = colour if filled else "white"
+        ax.plot(row["measured"], place, marker, color=colour, markerfacecolor=face)
+        if np.isfinite(row["predicted"]):
+            ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
+    for kind, (colour, marker, filled) in _VERDICTS.items():
+        label = {"undecided": "undecided, or not the predicted size"}.get(kind, kind)
+        face = colour if filled else "white"
+        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=label)
+    if table["predicted"].notna().any():
+        ax.plot([], [], "D", color=INK, markerfacecolor="none", markersize=5, label="predicted")
+    ax.axvline(null, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(table)), list(table["quantity"])[::-1])
+    ax.set(xscale="log", xlabel="measured ratio", ylim=(-0.6, len(table) - 0.4))
+    _plain_log(ax.xaxis)
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax

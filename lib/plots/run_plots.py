@@ -1,0 +1,228 @@
+"""Figures of crossed designs, in the style of ``lib.plots``: axes in, axes out."""
+
+import itertools
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+
+from lib.plots import INK, PALE, STATUS
+
+#: Sources of variance, the first on top: (name, label).
+SOURCES = {
+    "init": "init seed",
+    "order": "order seed",
+    "rest": "rest",
+    "interaction": "interaction",
+    "dropout": "dropout seed",
+}
+#: Colour and marker of each design; more designs than that begin anew.
+CYCLE = list(zip(sns.color_palette("colorblind").as_hex(), "osD^vP<>ph", strict=True))
+
+
+def seed_heatmap(
+    ax: Axes,
+    scores: np.ndarray,
+    status: np.ndarray,
+    *,
+    init_seeds: tuple[int, ...],
+    order_seeds: tuple[int, ...],
+    label: str,
+) -> Axes:
+    """Scores, a row an init seed and a column an order seed; failed cells marked in a corner.
+
+    Parameters
+    ----------
+    scores, status : (I, J) or (I, J, K); of replicates the mean is drawn, with the mark of the
+        first that failed
+    label : of the colour bar
+    """
+    means = scores.reshape(*scores.shape[:2], -1).mean(2)
+    cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
+    few = cells.size <= 100
+    sns.heatmap(
+        cells,
+        annot=few,
+        fmt=".2f",
+        annot_kws={"size": 6.5},
+        cmap="Blues_r",
+        linewidths=0.4 if few else 0,
+        cbar_kws={"label": label, "shrink": 0.8},
+        ax=ax,
+    )
+    for (i, j), _ in np.ndenumerate(means):
+        failed = [name for name in np.ravel(status[i, j]) if name != "ok"]
+        if failed:
+            _, colour, marker, _ = STATUS[failed[0]]
+            corner = (j + 0.82, i + 0.22) if few else (j + 0.5, i + 0.5)
+            ax.plot(*corner, marker, markersize=4.5, mec=colour, mfc="white", mew=0.8)
+    ax.tick_params(length=0, axis="both", labelrotation=0)
+    ax.set(xlabel="order seed", ylabel="init seed")
+    return ax
+
+
+def component_intervals(
+    ax: Axes, tables: dict[str, pd.DataFrame], *, quantity: str = "share"
+) -> Axes:
+    """Components of variance with their intervals, a source a line, a colour and marker a design.
+
+    Parameters
+    ----------
+    tables : design → ``lib.analysis.variance_components.variance_components``
+    quantity : ``share``, ``variance`` or ``sd``; shares are drawn between −0.25 and 1.25, and an
+        interval that goes on ends in an arrow
+    """
+    sources = [name for name in SOURCES if any(name in table.index for table in tables.values())]
+    reach = (-0.25, 1.25) if quantity == "share" else (-np.inf, np.inf)
+    offsets = ((len(tables) - 1) / 2 - np.arange(len(tables))) * min(0.2, 0.7 / len(tables))
+    cycle = zip(itertools.cycle(CYCLE), offsets, tables.items(), strict=False)
+    for (colour, marker), offset, (name, table) in cycle:
+        for source, row in table.iterrows():
+            place = len(sources) - 1 - sources.index(source) + offset
+            ends = np.array([row[f"{quantity}_low"], row[f"{quantity}_high"]])
+            ax.plot(ends.clip(*reach), [place] * 2, color=colour, linewidth=1.2)
+            for end, limit, arrow in zip(ends, reach, "<>", strict=True):
+                if end != np.clip(end, *reach):
+                    ax.plot(limit, place, arrow, color=colour, markersize=4, clip_on=False)
+            ax.plot(np.clip(row[quantity], *reach), place, marker, color=colour)
+        ax.plot([], [], marker, color=colour, label=name)
+    ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(sources)), [SOURCES[name] for name in sources[::-1]])
+    ax.set(ylim=(-0.6, len(sources) - 0.4))
+    if quantity == "share":
+        ax.set(xlim=reach, xlabel="share of the variance of scores")
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax
+
+
+def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "score") -> Axes:
+    """Expected best of n runs against n, with its interval; the best run at hand as a dashed line.
+
+    ``curve`` has columns ``n, value, low, high``; NaN where there is no interval.
+    """
+    colour = STATUS["ok"][1]
+    ax.fill_between(curve["n"], curve["low"], curve["high"], color=colour, alpha=0.18, lw=0)
+    marker = "o" if len(curve) <= 30 else ""
+    ax.plot(curve["n"], curve["value"], color=colour, marker=marker, markersize=3)
+    ax.axhline(best, color=INK, linestyle="--", linewidth=0.8)
+    ax.set(xlabel="runs to choose from", ylabel=f"expected best {label}")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return ax
+
+
+#: Outcome of a run: (colour, marker, filled, line), as its status is drawn elsewhere.
+OUTCOMES = {
+    "successful": (STATUS["ok"][1], "o", True, "-"),
+    "failed": (STATUS["failed"][1], "v", False, "--"),
+}
+
+
+def _plain_log(axis: Axis) -> None:
+    """A log axis with ticks at 1 and 3 of each decade, written as 0.003 and not as 3 × 10⁻³."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def failure_curves(
+    ax: Axes,
+    tables: dict[str, pd.DataFrame],
+    curves: dict[str, Callable[[np.ndarray], np.ndarray]],
+) -> Axes:
+    """Share of failed runs against the learning rate with intervals, and the logistic curve.
+
+    A colour and marker a ladder; where there is no curve, the points are not joined.
+
+    Parameters
+    ----------
+    tables : ladder → ``lib.analysis.learning_rate_sweep.rate_table``
+    curves : ladder → probability of failure by learning rate, NaN where there is no curve
+    """
+    shifts = 1.03 ** (np.arange(len(tables)) - (len(tables) - 1) / 2)
+    cycle = zip(itertools.cycle(CYCLE), shifts, tables.items(), strict=False)
+    for (colour, marker), shift, (name, table) in cycle:
+        rates = table.index.to_numpy(float)
+        ax.vlines(rates * shift, table["low"], table["high"], colors=colour, linewidth=1.0)
+        ax.plot(rates * shift, table["rate"], marker, color=colour, label=name)
+        fine = np.geomspace(rates[0], rates[-1], 200)
+        ax.plot(fine, curves[name](fine), color=colour, linewidth=0.9)
+    ax.axhline(0.5, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+    ax.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs", ylim=(-0.03, 1.03))
+    _plain_log(ax.xaxis)
+    return ax
+
+
+def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> Axes:
+    """Gradient norm of each part over training, on a log axis, for runs of one outcome.
+
+    Layers are lighter toward the input; the embeddings are dotted, the head is black and dashed.
+
+    Parameters
+    ----------
+    curves : rows of one outcome of ``lib.analysis.failed_runs.gradient_curves``
+    parts : ``lib.analysis.failed_runs.parts_of``, from the input up
+    """
+    layers = [part for part in parts if part.startswith("layer")]
+    shades = mpl.colormaps["viridis_r"](np.linspace(0.1, 0.95, max(1, len(layers))))
+    looks = {part: (shades[i], "-", "o") for i, part in enumerate(layers)}
+    looks |= {"embeddings": ("#d55e00", ":", "s"), "head": ("black", "--", "^")}
+    looks["all"] = (INK, "-", "D")
+    for part in parts:
+        colour, line, marker = looks[part]
+        curve = curves[curves["part"] == part].sort_values("step")
+        every = max(1, len(curve) // 6)
+        look = {"marker": marker, "markevery": every, "markersize": 3, "linewidth": 1.0}
+        ax.plot(curve["step"] + 1, curve["value"], line, color=colour, label=part, **look)
+    ax.set(yscale="log", xlabel="training step", ylabel="gradient norm")
+    _plain_log(ax.yaxis)
+    return ax
+
+
+def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshold: float) -> Axes:
+    """Training loss of each run, successful ones as lines, failed ones dashed, and the threshold
+    above which a run counts as flat.
+
+    ``losses`` is ``lib.analysis.failed_runs.smooth_losses`` of one setting, ``outcomes`` from
+    ``lib.analysis.failed_runs``.
+    """
+    for outcome, (colour, _, _, line) in OUTCOMES.items():
+        chosen = losses[outcomes.reindex(losses.index) == outcome]
+        lines = ax.plot(chosen.columns + 1, chosen.T, line, color=colour, linewidth=0.8, alpha=0.8)
+        if lines:
+            lines[0].set_label(outcome)
+    ax.axhline(threshold, color=INK, linestyle=":", linewidth=1.0, label="flat above this")
+    ax.set(xlabel="training step", ylabel="training loss (nats)")
+    return ax
+
+
+def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> Axes:
+    """A quantity of each part for every run, the geometric mean of each outcome as a bar.
+
+    ``values`` has a row a run and a column a part, ``outcomes`` is from
+    ``lib.analysis.failed_runs``.
+    """
+    sides = {"successful": -0.16, "failed": 0.16}
+    for outcome, (colour, marker, filled, _) in OUTCOMES.items():
+        chosen = values[outcomes.reindex(values.index) == outcome]
+        offsets = (
+            np.linspace(-0.09, 0.09, len(chosen)) if len(chosen) > 1 else np.zeros(len(chosen))
+        )
+        for place, part in enumerate(values):
+            x = place + sides[outcome]
+            face = colour if filled else "white"
+            ax.plot(
+                x + offsets, chosen[part], marker, color=colour, markerfacecolor=face, markersize=3
+            )
+            if len(chosen):
+                mean = np.exp(np.log(chosen[part]).mean())
+                ax.hlines(mean, x - 0.15, x + 0.15, colors=colour, linewidth=1.4)
+        face = colour if filled else "white"
+        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=outcome)
+    ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
+    ax.set(xlabel="", ylim=(0, None))
+    return ax

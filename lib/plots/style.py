@@ -1,0 +1,286 @@
+"""Figures: axes in, axes out; one style; every figure saved with its data and a text alternative.
+
+Colours are seaborn's ``colorblind`` palette, always with a marker or a label beside them. Output
+is byte-reproducible: fonts bundled with matplotlib, fixed SVG ids, no dates, no bootstrap here
+(intervals come from ``lib.measures.intervals``).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lib import paths
+from lib.measures.summary import MEASURES
+
+#: Widths in inches of one and of two columns of a two-column paper.
+COLUMN, PAGE = 3.03, 6.3
+
+_PALETTE = sns.color_palette("colorblind").as_hex()
+INK, PALE = "#333333", "#bbbbbb"
+STATUS = {  # status of a run: (label, colour, marker, filled)
+    "ok": ("ok", _PALETTE[0], "o", True),
+    "failed": ("failed: at or below majority", _PALETTE[3], "v", False),
+    "collapsed": ("failed by collapse to one class", _PALETTE[3], "X", False),
+    "diverged": ("diverged", INK, "s", False),
+}
+LOOKS = {  # measure: (colour, marker)
+    "sd": (_PALETTE[7], "P"),
+    "disagreement": (_PALETTE[3], "v"),
+    "kappa": (_PALETTE[6], "X"),
+    "jsd": (_PALETTE[8], "D"),
+    "cka": (_PALETTE[0], "o"),
+    "op": (_PALETTE[1], "s"),
+    "svcca": (_PALETTE[2], "^"),
+    "svcca_published": (_PALETTE[4], "v"),
+    "cka_biased": (_PALETTE[5], "D"),
+}
+
+
+def use_style() -> None:
+    """8 pt text at final size, no top and right spines, reproducible output."""
+    mpl.rcdefaults()
+    plt.rcParams.update(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 4,
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "savefig.dpi": 300,
+            "pdf.fonttype": 42,
+            "svg.fonttype": "none",
+            "svg.hashsalt": "finetuning-instability",
+        }
+    )
+
+
+def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) -> Path:
+    """Write ``<name>.svg``, ``.pdf``, ``.csv`` (what was drawn) and ``.alt.txt``; returns the SVG.
+
+    ``alt`` describes the figure to someone who cannot see it: chart type, what it shows, the trend
+    and the exception. ``results`` is the configuration drawn from; only ``reference`` writes into
+    the committed ``figures/``.
+    """
+    if len(alt.split()) < 8:
+        raise ValueError(
+            f"alt text of {name} is {alt!r}; describe the figure in a sentence or more"
+        )
+    folder = paths.figures(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    svg = folder / f"{name}.svg"
+    fig.savefig(svg, metadata={"Date": None, "Description": alt})
+    fig.savefig(svg.with_suffix(".pdf"), metadata={"CreationDate": None})
+    data.to_csv(svg.with_suffix(".csv"), index=False, float_format="%.6g")
+    svg.with_suffix(".alt.txt").write_text(alt + "\n")
+    return svg
+
+
+def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Axes:
+    """Every run's score as a point over a pale box; failed runs open, the majority class a line.
+
+    Parameters
+    ----------
+    runs : a row a run with ``score``, ``status``, ``majority``, ``metric`` (one metric for all)
+        and the column ``x``; a run without a score is drawn at the lower edge
+    x : column whose values are the categories, drawn in ``order``; its tick labels carry the
+        number of failed runs
+    """
+    box = {"color": "#eeeeee", "linecolor": PALE, "width": 0.5, "linewidth": 0.7}
+    sns.boxplot(runs, x=x, y="score", order=order, ax=ax, showfliers=False, **box)
+    edge = runs["score"].min() - 0.02
+    ticks = []
+    for position, category in enumerate(order):
+        part = runs[runs[x] == category].reset_index(drop=True)
+        offsets = np.linspace(-0.16, 0.16, len(part)) if len(part) > 1 else np.zeros(1)
+        for status, (_, colour, marker, filled) in STATUS.items():
+            chosen = (part["status"] == status).to_numpy()
+            ax.scatter(
+                position + offsets[chosen],
+                part["score"].astype(float).fillna(edge)[chosen],
+                marker=marker,
+                s=16,
+                zorder=3,
+                facecolors=colour if filled else "white",
+                edgecolors=colour,
+                linewidths=0.9,
+            )
+        if part["metric"].iloc[0] == "accuracy":
+            ends = (position - 0.42, position + 0.42)
+            ax.hlines(part["majority"].iloc[0], *ends, colors=INK, linestyles="--", linewidth=0.8)
+        failed = int((part["status"] != "ok").sum())
+        ticks.append(f"{category}\n{failed} of {len(part)} failed".replace(", ", "\n"))
+    ax.set_xticks(range(len(order)), ticks)
+    ax.set(xlabel="", ylabel=runs["metric"].iloc[0])
+    return ax
+
+
+def status_legend(
+    place: Axes | Figure, statuses: list[str], *, majority: bool = True, **where
+) -> None:
+    """Legend of the run statuses that occur, and of the majority line."""
+    handles = []
+    for status, (label, colour, marker, filled) in STATUS.items():
+        if status in statuses:
+            look = {"marker": marker, "markeredgecolor": colour, "linestyle": ""}
+            face = colour if filled else "white"
+            handles.append(mpl.lines.Line2D([], [], markerfacecolor=face, label=label, **look))
+    if majority:
+        handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
+    place.legend(handles=handles, **where)
+
+
+def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> Axes:
+    """Values with their intervals as horizontal bars, a category a line, the first on top.
+
+    ``table`` has columns ``value, low, high, n_failed`` and ``y``; groups with failed runs are
+    drawn open.
+    """
+    for position, category in enumerate(reversed(order)):
+        row = table[table[y] == category].iloc[0]
+        colour = STATUS["failed"][1] if row["n_failed"] else STATUS["ok"][1]
+        ax.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=1.2)
+        face = "white" if row["n_failed"] else colour
+        ax.plot(row["value"], position, "o", markeredgecolor=colour, markerfacecolor=face)
+    ax.set_yticks(range(len(order)), order[::-1])
+    ax.set(ylim=(-0.5, len(order) - 0.5))
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+    return ax
+
+
+def layer_curves(
+    ax: Axes, curves: pd.DataFrame, *, measures: list[str], chance: bool = False
+) -> Axes:
+    """Mean distance against layer, with the band of resampling runs; layer 0 is the embeddings.
+
+    ``curves`` has columns ``measure, layer, value, low, high``, and ``chance`` if the chance level
+    is to be drawn, dashed.
+    """
+    for name in measures:
+        label, (colour, marker) = MEASURES[name].label, LOOKS[name]
+        part = curves[curves["measure"] == name].sort_values("layer")
+        ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
+        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=label)
+        if chance:
+            ax.plot(part["layer"], part["chance"], color=colour, linestyle="--", linewidth=0.8)
+    if chance:
+        ax.plot([], [], color=INK, linestyle="--", linewidth=0.8, label="chance level")
+    ax.set(xlabel="layer (0 = embeddings)", ylabel="mean distance between runs", ylim=(0, None))
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return ax
+
+
+def agreement_heatmap(
+    ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame | None = None
+) -> Axes:
+    """Lower triangle of a square table of correlations, −1 … 1, the value in each cell.
+
+    ``marks`` holds a text (such as ``*``) a cell to put behind the value.
+    """
+    texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
+    if marks is not None:
+        texts = texts + marks
+    sns.heatmap(
+        table.iloc[1:, :-1],
+        mask=np.triu(np.ones(table.shape, bool))[1:, :-1],
+        annot=texts.iloc[1:, :-1],
+        fmt="",
+        vmin=-1,
+        vmax=1,
+        center=0,
+        cmap="vlag",
+        square=True,
+        linewidths=0.6,
+        ax=ax,
+        annot_kws={"size": 6.5},
+        cbar_kws={"label": label, "shrink": 0.7},
+    )
+    ax.tick_params(length=0)
+    ax.tick_params(axis="y", labelrotation=0)
+    ax.set(xlabel="", ylabel="")
+    return ax
+
+
+def literal(names: Iterable[str]) -> list[str]:
+    """Names of others as labels: matplotlib would read what stands between dollars as a formula."""
+    return [str(name).replace("$", r"\$") for name in names]
+
+
+def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
+    """Score of each run, a line a run, the first on top; failed runs open, a majority line.
+
+    ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
+    """
+    places = np.arange(len(runs))[::-1]
+    for status, (_, colour, marker, filled) in STATUS.items():
+        chosen = (runs["status"] == status).to_numpy()
+        ax.scatter(
+            runs["score"].astype(float)[chosen],
+            places[chosen],
+            marker=marker,
+            s=18,
+            facecolors=colour if filled else "white",
+            edgecolors=colour,
+            linewidths=0.9,
+        )
+    if label == "accuracy":
+        ax.axvline(runs["majority"].iloc[0], color=INK, linestyle="--", linewidth=0.8)
+    where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+    status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
+    ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
+    ax.set_yticks(places, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> Axes:
+    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
+    few = len(matrix) <= 12
+    sns.heatmap(
+        np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix),
+        annot=few,
+        fmt=".2f",
+        annot_kws={"size": 6.5},
+        vmin=0,
+        cmap="Blues",
+        square=True,
+        linewidths=0.4 if few else 0,
+        xticklabels=literal(names or []) or False,
+        yticklabels=literal(names or []) or False,
+        cbar_kws={"label": label, "shrink": 0.8},
+        ax=ax,
+    )
+    ax.tick_params(length=0)
+    return ax
+
+
+def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> Axes:
+    """Share of examples on which so many of ``n_runs`` runs dissent from the most frequent answer.
+
+    ``dissenting`` (N,) counts them for each example.
+    """
+    shares = np.bincount(np.asarray(dissenting, int)) / len(dissenting)
+    ax.bar(np.arange(len(shares)), shares, color=STATUS["ok"][1], width=0.7)
+    for place, share in enumerate(shares):
+        ax.text(place, share, f"{100 * share:.0f} %", ha="center", va="bottom", fontsize=6.5)
+    ax.set(xlabel=f"runs of {n_runs} that dissent from the most frequent answer", ylabel="examples")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    return ax

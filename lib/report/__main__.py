@@ -1,0 +1,5 @@
+"""``python -m lib.report PATH`` reports on runs made anywhere."""
+
+from lib.report.page import main
+
+main()

@@ -1,0 +1,140 @@
+"""What a group of runs made elsewhere amounts to: every measure that they allow, as tables."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lib import measures
+from lib.measures import intervals, sample_size
+from lib.measures.summary import MEASURES, REPRESENTATION
+from lib.report.files import OutsideError
+from lib.results import run_group
+from lib.results.run_group import RunGroup
+
+CLASS_METRICS = ("accuracy", "f1", "macro-f1", "mcc")
+SCORE_METRICS = ("pearson", "spearman")
+#: Measures of scores that are not given unless every run has one.
+_OF_SCORES = ("mean", "sd", "iqm", "range", "best")
+
+
+@dataclass(frozen=True)
+class MeasuredRuns:
+    """Tables about S runs.
+
+    group : the runs, scored where there are labels
+    metric : of the scores; None without labels
+    table : a row a measure (and layer) with ``value, low, high, n_runs, seeds_needed``, and
+        ``chance`` for representations
+    examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label, or the
+        ``spread`` of its predictions in regression; the least stable first
+    sources : half-widths of intervals from resampling runs, examples, both (classes with labels)
+    """
+
+    group: RunGroup
+    metric: str | None
+    level: float
+    width: float
+    table: pd.DataFrame
+    examples: pd.DataFrame
+    sources: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """A row a run, with its score, status and majority rate where there are labels."""
+        scored = ["score", "accuracy", "status", "majority"] if self.metric else []
+        return self.group.runs[["run", *scored]]
+
+
+def measure_runs(
+    group: RunGroup, *, metric: str | None = None, level: float = 0.95, width: float = 0.2
+) -> MeasuredRuns:
+    """Every measure that the runs allow.
+
+    Parameters
+    ----------
+    metric : of the scores; by default accuracy, for regression pearson
+    level : coverage aimed at by all intervals
+    width : relative half-width that ``seeds_needed`` is for: 0.2 is the value ± 20 %
+    """
+    intervals.check_level(level)
+    if not 0 < width <= 1:
+        raise OutsideError(f"width = {width}: expected a share of the value, such as 0.2")
+    metric = _metric(group, metric)
+    names = [name for name in MEASURES if name not in ("cka_biased", "svcca_published")]
+    if metric is not None:
+        group = run_group.score_runs(group, metric)
+        if np.isnan(group.scores).any():
+            names = [name for name in names if name not in _OF_SCORES]
+    group = group.with_distances(sorted(REPRESENTATION), n_permutations=20)
+    kinds = {measure.granularity for measure in MEASURES.values()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an undefined kappa shows as such in the table
+        table = run_group.measure(group, names, level=level, width=width, planned=kinds)
+    chance = run_group.chance_levels(group).set_index(["measure", "layer"])["value"]
+    table = table.join(chance.rename("chance"), on=["measure", "layer"])
+    table["meaning"] = table["measure"].map(_meanings(group, metric))
+    columns = ["granularity", "measure", "meaning", "layer", "value", "low", "high", "n_runs"]
+    sources = pd.DataFrame()
+    if group.classes and group.labels is not None and len(group) >= intervals.MIN_RUNS:
+        sources = sample_size.half_widths(group.predictions, group.labels, level=level)
+    return MeasuredRuns(
+        group,
+        metric,
+        level,
+        width,
+        table[[*columns, "seeds_needed", "chance"]],
+        _examples(group),
+        sources,
+    )
+
+
+def _metric(group: RunGroup, metric: str | None) -> str | None:
+    if group.labels is None:
+        if metric is not None:
+            raise OutsideError(f"metric {metric!r} needs gold labels, and there are none")
+        return None
+    valid = CLASS_METRICS if group.classes else SCORE_METRICS
+    if metric not in (None, *valid):
+        kind = "classes" if group.classes else "scores"
+        raise OutsideError(f"metric {metric!r} does not fit {kind}; valid: {', '.join(valid)}")
+    if metric == "f1" and len(group.classes) != 2:
+        raise OutsideError(f"metric 'f1' needs two classes, not {len(group.classes)}; try macro-f1")
+    return metric or valid[0]
+
+
+def _meanings(group: RunGroup, metric: str | None) -> dict[str, str]:
+    """What each measure is, in words that fit these runs."""
+    meanings = {name: measure.meaning for name, measure in MEASURES.items()}
+    for name in ("mean", "sd"):
+        meanings[name] = meanings[name].replace("score", metric or "score", 1)
+    at_most = "at or below the majority class" if group.classes else "no better than the mean label"
+    meanings["failed"] = f"share of runs {at_most}"
+    expected = measures.expected_range(len(group)) * np.std(group.scores, ddof=1) if metric else 0
+    meanings["range"] = f"best minus worst; {expected:.3f} to expect of normal scores"
+    meanings["best"] = "best score, which grows with the number of runs"
+    meanings["difference"] += " of " + ("the labels" if metric else "all predictions")
+    return meanings
+
+
+def _examples(group: RunGroup) -> pd.DataFrame:
+    """Flip rate, entropy and votes of each example (regression: the SD), least stable first."""
+    if not group.classes:
+        spread = group.predictions.std(0, ddof=1)
+        table = pd.DataFrame({"example": group.example_ids, "spread": spread})
+        return table.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
+    votes = np.stack([(group.predictions == c).sum(0) for c in range(len(group.classes))], -1)
+    table = pd.DataFrame(
+        {
+            "example": group.example_ids,
+            "flip_rate": measures.flip_rate(group.predictions),
+            "vote_entropy": measures.vote_entropy(group.predictions),
+            "majority_vote": [group.classes[c] for c in votes.argmax(-1)],
+            "dissenting_runs": len(group) - votes.max(-1),
+        }
+    )
+    if group.labels is not None:
+        table["label"] = [group.classes[c] for c in group.labels]
+        table["runs_right"] = (group.predictions == group.labels).sum(0)
+    return table.sort_values("flip_rate", ascending=False, kind="stable", ignore_index=True)

@@ -1,0 +1,155 @@
+"""An instability report on runs made elsewhere: one page of HTML, and tables.
+
+    python -m lib.report PATH [--labels FILE] [--out FOLDER]
+
+``lib.report.reading`` says what PATH may be. The same measures as everywhere else, each with an
+interval and the number of runs that it needs, and a reading in plain words.
+"""
+
+import argparse
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from lib import measures, plots, provenance
+from lib.measures.summary import REPRESENTATION
+from lib.report import reading
+from lib.report.interpret import interpret
+from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+
+#: Runs whose names fit beside a figure.
+MOST_NAMED = 40
+
+
+def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
+    """Title → figure and what it shows to someone who cannot see it; those that the runs allow."""
+    plots.use_style()
+    group, n_runs, drawn = measured.group, len(measured.group), {}
+    if "score" in measured.scores:
+        fig, ax = plt.subplots(figsize=(plots.PAGE, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
+        plots.run_dots(ax, measured.scores, label=measured.metric)
+        alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
+        drawn["Scores of the runs"] = fig, alt
+    if group.classes:
+        apart = measures.pairwise_disagreement(group.predictions)
+        fig, ax = plt.subplots(figsize=(plots.PAGE, 3.3))
+        named = group.names if n_runs <= MOST_NAMED else None
+        plots.run_heatmap(ax, apart, names=named, label="share answered differently")
+        alt = (
+            f"Heat map, {n_runs} by {n_runs}: share of examples that two runs answer differently; "
+            f"largest {apart.max():.3f}."
+        )
+        drawn["Disagreement of each pair"] = fig, alt
+        dissenting = measured.examples["dissenting_runs"]
+        fig, ax = plt.subplots(figsize=(plots.PAGE, 2.0))
+        plots.dissent_bars(ax, dissenting, n_runs)
+        alt = (
+            "Bars: share of examples on which so many runs dissent from the most frequent answer; "
+            f"{(dissenting == 0).mean():.2f} without dissent."
+        )
+        drawn["Examples by dissent"] = fig, alt
+    layers = measured.table[measured.table["granularity"] == "representation"]
+    if not layers.empty:
+        fig, ax = plt.subplots(figsize=(plots.PAGE, 2.4))
+        plots.layer_curves(ax, layers, measures=sorted(REPRESENTATION), chance=True)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.set(xlabel="layer, as given")
+        alt = (
+            "Lines: mean distance of two runs at each layer by CKA, OP and SVCCA, with bands from "
+            "resampling runs, and the chance level of each dashed."
+        )
+        drawn["Representations by layer"] = fig, alt
+    for fig, _ in drawn.values():
+        plt.close(fig)  # shown where it is named, not wherever it was drawn
+    return drawn
+
+
+def write(measured: MeasuredRuns, folder: Path) -> Path:
+    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder; returns the page."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    measured.table.to_csv(folder / "measures.csv", index=False, float_format="%.6g")
+    measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
+    drawn = [
+        {"title": title, "svg": _svg(figure), "alt": alt}
+        for title, (figure, alt) in figures(measured).items()
+    ]
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    templates.filters["cell"] = _cell
+    page = templates.get_template("page.html.j2").render(
+        group=measured.group,
+        reading=interpret(measured),
+        level=f"{100 * measured.level:g} %",
+        width=f"± {100 * measured.width:g} %",
+        rows=measured.table.astype({"layer": object}).fillna({"layer": ""}).to_dict("records"),
+        layered=bool(measured.group.representations),
+        sources=measured.sources.reset_index().to_dict("records"),
+        unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
+        figures=drawn,
+        versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
+    )
+    target = folder / "report.html"
+    target.write_text(page, encoding="utf-8")
+    return target
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as text that stands in a page, with no declaration and no address in it."""
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=nothing)
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _cell(value: object, digits: int = 3) -> str:
+    """A number as the page shows it; nothing where there is none."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return "> 300" if np.isinf(value) else f"{value:.{digits}f}".replace("-", "−")
+    return str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the report of runs made elsewhere."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.report",
+        description="How unstable are these runs? Reads predictions of several runs of one "
+        "setting, writes report.html, measures.csv and examples.csv.",
+        epilog=reading.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", help="a .csv, .parquet or .npz file, or a folder of run folders")
+    parser.add_argument("--labels", help="gold labels: .csv, .parquet or .npy")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="RUN", help="leave a run out; repeatable"
+    )
+    parser.add_argument(
+        "--metric", help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}"
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
+    parser.add_argument(
+        "--width", type=float, default=0.2, help="relative half-width for seeds needed (0.2)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("instability-report"), help="folder")
+    options = parser.parse_args(arguments)
+    try:
+        group = reading.read(options.path, labels=options.labels, exclude=options.exclude)
+        measured = measure_runs(
+            group, metric=options.metric, level=options.level, width=options.width
+        )
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    try:
+        page = write(measured, options.out)
+    except OSError as error:
+        parser.exit(2, f"{options.out}: cannot write there ({error}); choose another --out\n")
+    print(group.source, *group.notes, "", *interpret(measured), "", f"written: {page}", sep="\n")

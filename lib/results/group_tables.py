@@ -1,0 +1,191 @@
+"""From the runs of a group to its tidy tables, and from its tables to its measures again."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import paths
+from lib.config.grids import load_grids
+from lib.errors import argument, nearest
+from lib.measures import scoring, summary
+from lib.measures.representation import NAMES
+from lib.results import run_group, runs, tables
+from lib.results.run_group import RunGroup
+
+#: Size of the sample of layer vectors that stays with a group's tables.
+SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
+#: Pairs of runs drawn for the chance level of the representation measures.
+PERMUTATIONS = 20
+#: Measures of the tables of groups; the others are a look away from the scores.
+_NAMES = tuple(
+    name
+    for name in summary.MEASURES
+    if name not in ("failed", "iqm", "range", "best", "difference")
+)
+_COLUMNS = [
+    *("granularity", "measure", "seeds_needed", "value", "low", "high", "n_runs"),
+    *("subset", "n_failed", "n_left_out", "pooling", "layer"),
+]
+
+
+def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Row numbers of all runs, of the successful and of the failed ones, where there are ≥ 2.
+
+    Diverged runs count as failed; measures leave them out where they have no finite output.
+    """
+    ok = (table["status"] == "ok").to_numpy()
+    chosen = {"all": np.arange(len(table)), "ok": np.flatnonzero(ok), "failed": np.flatnonzero(~ok)}
+    return {name: rows for name, rows in chosen.items() if len(rows) >= 2}
+
+
+def measure_table(group: RunGroup) -> pd.DataFrame:
+    """The table of measures: ``run_group.measure`` of each subset of the runs, and chance levels.
+
+    ``n_failed`` counts among all runs of the subset; ``n_left_out`` are those without finite
+    output, or for scores without a score, which no value and no ``n_runs`` includes.
+    """
+    parts = []
+    for subset, members in subsets(group.runs).items():
+        part = group.take(members)
+        table = run_group.measure(part, _NAMES)
+        counts = {"n_failed": int(part.failed.sum()), "n_left_out": len(part) - table["n_runs"]}
+        parts.append(table.assign(subset=subset, **counts))
+    parts.append(run_group.chance_levels(group).assign(subset="chance"))
+    table = pd.concat(parts, ignore_index=True).reindex(columns=_COLUMNS)
+    return table.astype({"n_failed": "Int64", "n_left_out": "Int64"})
+
+
+def measure_again(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run table and measures of a group, made from its stored logits and distances.
+
+    The chance level of representations needs the layer vectors, so its rows stay as they are.
+    """
+    group = run_group.score_runs(run_group.read(folder))
+    before = pd.read_parquet(folder / "measures.parquet")
+    table = pd.concat([measure_table(group), before[before["subset"] == "chance"]])
+    return group.runs, table.astype(before.dtypes)
+
+
+def distance_table(group: RunGroup) -> pd.DataFrame:
+    """A row a measure, pooling, layer and pair of runs ``run_a`` < ``run_b``, by their rows."""
+    a, b = np.triu_indices(len(group), 1)
+    parts = [
+        pd.DataFrame(
+            {
+                "measure": measure,
+                "pooling": pooling,
+                "layer": layer,
+                "run_a": a,
+                "run_b": b,
+                "distance": distances[a, b],
+            }
+        )
+        for (measure, pooling), stack in group.distances.items()
+        for layer, distances in zip(group.layers[pooling], stack, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def tables_of(
+    group: list[runs.Run],
+    names: Sequence[str] = NAMES,
+    device: str | None = None,
+) -> dict[str, pd.DataFrame]:
+    """All tables of a group, by the names of ``lib.results.tables.TABLES``.
+
+    ``device``: where distances of representations are computed, for example ``cuda``, from which
+    only they come back; None is numpy.
+    """
+    scored = run_group.score_runs(RunGroup.of_runs(group))
+    whole = scored.with_distances(names, n_permutations=PERMUTATIONS, device=device)
+    return {
+        "runs": whole.runs,
+        "examples": tables.example_table(group),
+        "logits": tables.logit_table(group),
+        "training": tables.training_table(group),
+        "distances": distance_table(whole),
+        "measures": measure_table(whole),
+    }
+
+
+def sample_vectors(group: list[runs.Run]) -> np.ndarray:
+    """(S, L + 1, N, D) float16: mean-pooled layer vectors of the first runs and examples.
+
+    Small enough to keep with the tables, so that representations can be looked at later.
+    """
+    vectors = [run.mean[:, :SAMPLE_EXAMPLES] for run in group[:SAMPLE_RUNS]]
+    return np.stack(vectors).astype(np.float16)
+
+
+def stored_groups(name: str) -> list[Path]:
+    """The folders of the groups of results that have logits."""
+    folders = sorted(path.parent for path in paths.results(name).glob("*/logits.parquet"))
+    if not folders:
+        raise ValueError(f"no groups in {paths.results(name)}: {nearest(name, committed())}")
+    return folders
+
+
+def committed() -> list[str]:
+    """Names of the committed results that hold groups of runs."""
+    return sorted({path.parents[1].name for path in paths.COMMITTED.glob("*/*/logits.parquet")})
+
+
+def _measure_stored(name: str) -> None:
+    for folder in stored_groups(name):
+        table, measures = measure_again(folder)
+        tables.update_measures(folder, table, measures)
+        print(f"{name}/{folder.name}: {len(table)} runs measured again")
+        if kept := set(scoring.GROUPED) & set(table["metric"]):
+            print(f"  {', '.join(kept)}: as stored, for the questions are not")
+
+
+def _measure_trained(configuration: str, device: str | None) -> None:
+    for grid in load_grids(configuration):
+        labels = [seeds.label for seeds in grid.seeds]
+        for name, members in grid.groups.items():
+            group = runs.load_group(members, labels)
+            frames = tables_of(group, device=device)
+            tables.save_tables(grid.name, name, frames, sample_vectors(group))
+            print(f"{grid.name}/{name}: {len(group)} runs measured")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """``python -m lib.results.group_tables CONFIG`` and ``python -m lib.results.group_tables
+    --again [RESULTS ...]``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.results.group_tables",
+        description="Measure the groups of a configuration whose runs are trained.",
+    )
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        nargs="?",
+        type=argument(load_grids),
+        help="name in config/ or path of a .yaml file",
+    )
+    parser.add_argument(
+        "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
+    )
+    parser.add_argument(
+        "--again",
+        metavar="RESULTS",
+        nargs="*",
+        type=argument(stored_groups),
+        help="measure groups in data/results/RESULTS (default: all committed ones) again, from "
+        "their logits and distances",
+    )
+    options = parser.parse_args(arguments)
+    if (options.config is None) == (options.again is None):
+        parser.error("name one configuration, or measure --again what is stored")
+    if options.config:
+        _measure_trained(options.config, options.device)
+    for name in [] if options.again is None else options.again or committed():
+        _measure_stored(name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The run store.
+
+A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary place, ``run.json``
+last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
+"""
+
+import argparse
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib import paths, provenance
+from lib.config import Setting
+from lib.config.seeds import Seeds
+
+
+@dataclass
+class Run:
+    """One run in memory: its record, logits (N, C), labels and ids (N,), training log, and layer
+    vectors (L + 1, N, D), which are absent once their distances were taken.
+    """
+
+    record: dict[str, Any]
+    logits: np.ndarray
+    labels: np.ndarray
+    example_ids: np.ndarray
+    log: list[dict[str, float]]
+    first: np.ndarray | None = None
+    mean: np.ndarray | None = None
+
+
+def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
+    """Where the run of a setting and a seed lives."""
+    return Path(store or paths.RUNS) / setting_id / seed_label
+
+
+def fingerprint(
+    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str, version: str
+) -> str:
+    """Identity of a run: what it depends on, and the version of the behaviour that makes it.
+
+    Of several seeds as one program, whose dropout is drawn together, that includes the others.
+    """
+    others = [one.label for one in batch] if len(batch) > 1 else []
+    return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for numbers that are not finite, as a diverged run has: JSON has none."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save(run: Run, target: Path) -> None:
+    """Write a run beside its place and move it in whole; an equal one that is there stays."""
+    if finished(target, run.record["fingerprint"], vectors=True):
+        return
+    with paths.atomic_folder(target) as scratch:
+        for name in ("logits", "labels", "example_ids", "first", "mean"):
+            array = getattr(run, name)
+            if array is not None:
+                np.save(scratch / f"{name}.npy", array, allow_pickle=False)
+        with open(scratch / "training_log.csv", "w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(run.log[0]))
+            writer.writeheader()
+            writer.writerows(run.log)
+        content = json.dumps(_finite(run.record), indent=1, allow_nan=False)
+        (scratch / "run.json").write_text(content + "\n")
+
+
+def record_of(target: Path) -> dict[str, Any] | None:
+    """The record of the run in a folder; None if there is none, or none that can be read."""
+    try:
+        return json.loads((target / "run.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def finished(target: Path, fingerprint: str, *, vectors: bool = False) -> dict[str, Any] | None:
+    """The record of the run in a folder, if it is there whole and has this fingerprint.
+
+    ``vectors``: only if its layer vectors, which are temporary, are still there too.
+    """
+    record = record_of(target)
+    if record is None or (vectors and not (target / "mean.npy").exists()):
+        return None
+    return record if record["fingerprint"] == fingerprint else None
+
+
+def load(target: Path) -> Run:
+    """Read a run back; a missing run is a ``FileNotFoundError`` that says how to make it."""
+    if not (target / "run.json").exists():
+        raise FileNotFoundError(f"no finished run in {target}; `make run` trains what is missing")
+    arrays = {
+        name: np.load(target / f"{name}.npy", allow_pickle=False)
+        if (target / f"{name}.npy").exists()
+        else None
+        for name in ("logits", "labels", "example_ids", "first", "mean")
+    }
+    with open(target / "training_log.csv", newline="") as stream:
+        log = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    return Run(record=json.loads((target / "run.json").read_text()), log=log, **arrays)
+
+
+def load_group(
+    setting_ids: Iterable[str], seed_labels: Iterable[str], store: "os.PathLike[str] | None" = None
+) -> list[Run]:
+    """The runs of a group, their examples checked to be the same in the same order."""
+    seed_labels = list(seed_labels)
+    group = [
+        load(folder(setting_id, label, store))
+        for setting_id in setting_ids
+        for label in seed_labels
+    ]
+    first = group[0]
+    made_by = {_training_versions(run): name_of(run) for run in group}
+    if len(made_by) > 1:
+        each = "; ".join(f"{name}: {versions}" for versions, name in made_by.items())
+        raise ValueError(
+            f"runs of one group were trained by different versions. {each}. Delete those of the "
+            f"other versions in {paths.RUNS}, and `make run` trains them again as the others."
+        )
+    for run in group[1:]:
+        same = [
+            np.array_equal(run.example_ids, first.example_ids),
+            np.array_equal(run.labels, first.labels),
+            run.record["data_sha256"] == first.record["data_sha256"],
+        ]
+        if not all(same):
+            raise ValueError(
+                f"runs were evaluated on different examples: {name_of(first)} and {name_of(run)}"
+            )
+    return group
+
+
+def _training_versions(run: Run) -> str:
+    """What trained a run, in words: our behaviour, torch (of any build) and transformers."""
+    versions = run.record["versions"]
+    torch = versions["torch"].partition("+")[0]
+    return f"{run.record['code']}, torch {torch}, transformers {versions['transformers']}"
+
+
+def stored_settings() -> list[str]:
+    """The setting in the store, if there is exactly one; else an error that lists what there is."""
+    found = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
+    if len(found) != 1:
+        raise ValueError(
+            f"setting_ids is empty and {paths.RUNS} holds {found or 'nothing'}: name some"
+        )
+    return found
+
+
+def name_of(run: Run) -> str:
+    """``<setting> seed<k>`` for messages."""
+    return f"{run.record['setting_id']} seed {run.record['seed']}"
+
+
+def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> None:
+    """Delete the layer vectors of a setting whose runs are measured; logits and records stay.
+
+    The markers go first: whoever needs the vectors again finds the shards unfinished, and
+    training the runs again gives the same bits.
+    """
+    for pattern in ("*_to_*.json", "seed*/first.npy", "seed*/mean.npy"):
+        for path in (Path(store or paths.RUNS) / setting_id).glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def marker(setting_id: str, seed_labels: list[str]) -> Path:
+    """The file that says that a shard of a setting's seeds is trained."""
+    return paths.RUNS / setting_id / f"{seed_labels[0]}_to_{seed_labels[-1]}.json"
+
+
+def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
+    """Record which runs a shard consists of, by folder and fingerprint; the last act of a job."""
+    path = marker(setting_id, [record["seed_label"] for record in records])
+    content = {record["seed_label"]: record["fingerprint"] for record in records}
+    with paths.atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.results.runs", description="The run store."
+    )
+    parser.add_argument("action", choices=["drop"], help="delete layer vectors that are measured")
+    parser.add_argument("setting", help="id of the setting, a folder of data/runs")
+    setting = parser.parse_args().setting
+    drop_vectors(setting)
+    print(f"layer vectors of {setting} were deleted")

@@ -1,0 +1,142 @@
+"""Bounds of full fine-tuning against measurements: given problems, all that a theorem allows.
+
+Each function takes problems stacked along the first axis and yields ``Comparison``s: the name of an
+inequality, what was measured, and its bound, as arrays that broadcast, problems first. NaN stands
+where an assumption does not hold, so that nothing is compared.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from lib.theory import descent, quadratic
+from lib.theory.problems import Quadratics
+
+Array = npt.NDArray[np.float64]
+
+#: Learning rates as shares of the largest that a theorem allows, and steps.
+FRACTIONS = (0.02, 0.1, 0.4, 1.0)
+TIMES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+
+class Comparison(NamedTuple):
+    """``measured`` ≤ ``bound`` is what ``theorem`` says, problem by problem along axis 0."""
+
+    theorem: str
+    measured: Array
+    bound: Array
+
+
+def full_tuning(
+    problem: Quadratics,
+    normalization: str = "N1",
+    fractions: Sequence[float] = FRACTIONS,
+    times: Sequence[int] = TIMES,
+) -> Iterator[Comparison]:
+    """T1, T1c, T2, T2′, T3, T4 on quadratic problems; rates as shares of 2 / (β + μ)."""
+    c = descent.constants(problem, normalization)
+    n = problem.centres.shape[1]
+    rate = np.outer(2 / (c.smoothness + c.curvature), fractions)
+    runs = descent.quadratic_descent(problem, rate, times, normalization)
+    # Axes from here on: problems, times, rates, examples.
+    moved = np.moveaxis(descent.difference(runs.weights).parameter, 1, 0)
+    lipschitz = np.moveaxis(runs.lipschitz, 1, 0)[..., None]
+    t = np.reshape(times, (1, -1, 1, 1))
+    eta = rate[:, None, :, None]
+    mu, beta, far = (x[:, None, None, None] for x in (c.curvature, c.smoothness, c.distance))
+    mu_i, b_i, b_o, G, far_i = (
+        x[:, None, None, :]
+        for x in (
+            c.curvature_without,
+            c.sharpness,
+            c.sharpness_without,
+            c.gradient,
+            c.distance_without,
+        )
+    )
+    # Where there is no curvature only T1c applies; harmless values stand in for the others.
+    curved = ((c.curvature > 1e-9) & (c.curvature_without > 1e-9).all(-1))[:, None, None, None]
+    usual = {"n": n, "smoothness": beta, "rate": np.where(curved, eta, 1 / beta)}
+    mu, mu_i = np.where(curved, mu, beta / 2), np.where(curved, mu_i, beta / 2)
+    kind = {"normalization": normalization}
+    bounds = {
+        "T1": quadratic.strongly_convex(
+            **usual, **kind, lipschitz=lipschitz, curvature=mu, steps=t
+        ),
+        "T2": quadratic.initial_distance(
+            **usual, **kind, gradient=G, curvature=mu, curvature_without=mu_i, sharpness=b_i,
+            sharpness_without=b_o, distance=far_i, steps=t,
+        ),
+        "T2′": quadratic.initial_distance_any_time(
+            **usual, **kind, gradient=G, curvature=mu, curvature_without=mu_i, sharpness=b_i,
+            sharpness_without=b_o, distance=far_i,
+        ),
+        "T4": quadratic.optimization_error(
+            **usual, gradient=G, curvature=mu, curvature_without=mu_i, sharpness_without=b_o,
+            distance=far, distance_without=far_i, steps=t,
+        ),
+    }  # fmt: skip
+    for name, bound in bounds.items():
+        yield Comparison(name, moved, np.where(curved, bound, np.nan))
+    usual["rate"] = eta
+    plain = quadratic.convex(**usual, **kind, lipschitz=lipschitz, steps=t)
+    yield Comparison("T1c", moved, plain)
+    shift = quadratic.minimizers(n=n, gradient=G, curvature=mu)
+    flat = (slice(None), 0, 0)
+    yield Comparison("T3", c.shift, np.where(curved, shift, np.nan)[flat])
+
+
+def local_logistic(
+    z: Array,
+    regularization: float,
+    offset: Array,
+    normalization: str = "N1",
+    fractions: Sequence[float] = FRACTIONS,
+    times: Sequence[int] = TIMES,
+) -> Iterator[Comparison]:
+    """T5 where the loss is not quadratic: ℓ2-logistic, from w*_S + ``offset`` (problems, d).
+
+    Also T1 with the global curvature λ of the same problems, as "T1 (logistic)".
+    """
+    n = z.shape[1]
+    best, spectrum = descent.logistic_minimizers(z, regularization, normalization)
+    start = best[:, 0] + offset
+    norms = np.linalg.norm(z, axis=-1)
+    # The third derivative of the logistic loss is at most 1 / (6√3).
+    rough = (norms**3).mean(-1) / (6 * np.sqrt(3))
+    beta = (norms**2).max(-1) / 4 + regularization
+    shift = np.linalg.norm(best[:, 1:] - best[:, :1], axis=-1)
+    away = np.linalg.norm(start[:, None] - best, axis=-1)
+    reach = np.maximum(away[:, 0], (away[:, 1:] + shift).max(-1))
+    near = spectrum[:, 0, 0] - rough * reach > 0.01 * spectrum[:, 0, 0]
+    mu = np.full(len(z), np.nan)
+    mu[near] = quadratic.local_curvature(
+        curvature=spectrum[near, 0, 0], hessian_lipschitz=rough[near], reach=reach[near]
+    )
+    rate = np.outer(2 / (2 * beta), fractions)
+    runs = descent.head_descent(
+        z, rate, range(times[-1] + 1), start=start[:, None], normalization=normalization,
+        regularization=regularization,
+    )  # fmt: skip
+    pull = expit(-np.einsum("tprkd,pnd->tprkn", runs.weights, z))
+    gradients = regularization * runs.weights[..., None, :] - pull[..., None] * z[:, None, None]
+    sizes = np.linalg.norm(gradients[..., 1:, :, :], axis=-1).max((-1, -2))
+    lipschitz = np.maximum.accumulate(sizes, 0)[np.array(times) - 1]
+    moved = np.moveaxis(descent.difference(runs.weights[np.array(times)]).parameter, 1, 0)
+    shared = {
+        "n": n,
+        "lipschitz": np.moveaxis(lipschitz, 1, 0)[..., None],
+        "smoothness": beta[:, None, None, None],
+        "rate": rate[:, None, :, None],
+        "steps": np.reshape(times, (1, -1, 1, 1)),
+        "normalization": normalization,
+    }
+    local = np.where(near, mu, regularization)[:, None, None, None]
+    bound = quadratic.strongly_convex(**shared, curvature=local)
+    yield Comparison("T5", moved, np.where(near[:, None, None, None], bound, np.nan))
+    yield Comparison(
+        "T1 (logistic)", moved, quadratic.strongly_convex(**shared, curvature=regularization)
+    )

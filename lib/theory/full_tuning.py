@@ -1,0 +1,282 @@
+"""The bounds of full fine-tuning on a real network, with constants estimated from the network.
+
+T1 to T5 (``lib.theory.quadratic``) assume curvature between μ and β wherever the runs go. Of a
+network that can be estimated at some points only. So what is checked here is whether the *local
+quadratic model* describes the network: it is no theorem about it, and a measured value above a
+bound would refute the model's constants and not the theorem. Where an estimate shows that an
+assumption fails, there is no bound; the reason is recorded instead.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from lib.theory import curvature, quadratic
+from lib.theory.assumptions import Inapplicable, require
+from lib.theory.curvature import Extremes
+from lib.theory.retraining import Descent, Minimizers, Retraining
+
+#: A minimiser is taken as found where gradient norm / μ is at most this share of what is measured.
+RESIDUAL = 0.02
+#: Single precision moves a difference of weights by about this much.
+ROUNDING = 2e-6
+
+
+def spectrum(
+    problem: Retraining, weights: torch.Tensor, runs: np.ndarray | list[int], *, steps: int = 40
+) -> Extremes:
+    """Ends of the spectra of the losses' part (no regulariser) of objectives ``runs`` (B,).
+
+    ``weights`` is (B, P), a point for each of them.
+    """
+    shares = problem.shares[runs]
+
+    def loss(points: torch.Tensor) -> torch.Tensor:
+        return (problem.losses(points) * shares).sum(1)
+
+    products = curvature.hessian_products(loss, weights.double())
+    return curvature.extremes(products, tuple(weights.shape), steps=steps, tolerance=0.02)
+
+
+def held_out_spectrum(problem: Retraining, weights: torch.Tensor, *, steps: int = 12) -> Extremes:
+    """Spectra of the sums of the losses left out, (R,), all at one point (P,), for their norms: to
+    5 %, or as far as ``steps`` get.
+    """
+    rows = torch.from_numpy(problem.left_out)
+
+    def loss(points: torch.Tensor) -> torch.Tensor:
+        return problem.losses(points, rows).sum(1)
+
+    points = weights.double().expand(len(rows), -1)
+    products = curvature.hessian_products(loss, points)
+    return curvature.extremes(
+        products, tuple(points.shape), steps=steps, tolerance=0.05, ends="norm"
+    )
+
+
+def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tensor) -> float:
+    """``‖∇²F_S(here) − ∇²F_S(there)‖ / ‖here − there‖``: a lower estimate of T5's M."""
+    shares = problem.shares[:1]
+
+    def loss(points: torch.Tensor) -> torch.Tensor:
+        return (problem.losses(points) * shares).sum(1)
+
+    both = [curvature.hessian_products(loss, w.double()[None]) for w in (here, there)]
+    found = curvature.extremes(
+        lambda v: both[0](v) - both[1](v), (1, len(here)), steps=30, tolerance=0.02
+    )
+    ends = np.abs([found.low - found.low_error, found.high + found.high_error])
+    return float(ends.max() / torch.linalg.vector_norm(here.double() - there.double()))
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the bounds are given; curvatures include the regulariser.
+
+    ``curvature`` and ``curvature_without`` are the smallest eigenvalues found, of F_S and of the
+    F_{S∖K} looked at; ``smoothness`` and ``sharpness_without`` the largest; each moved outwards by
+    the error that Lanczos' method states. ``sharpness`` (R,) is the norm of the Hessian of what is
+    left out, ``at_minimum`` the smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M.
+    """
+
+    curvature: float
+    smoothness: float
+    curvature_without: float
+    sharpness_without: float
+    sharpness: np.ndarray
+    at_minimum: float
+    hessian_lipschitz: float
+
+
+def bounded(found: Extremes) -> tuple[float, float]:
+    """The ends of several spectra together, moved outwards by their errors."""
+    return float((found.low - found.low_error).min()), float((found.high + found.high_error).max())
+
+
+def estimate(
+    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, at_start: Extremes, few: int
+) -> Constants:
+    """Constants from the Hessians at the start (``at_start``, of F_S), at the minimiser of F_S, and
+    at the minimisers of ``few`` objectives without examples, those farthest from it.
+    """
+    points = minimizers.weights
+    chosen = np.argsort(minimizers.apart)[-few:] + 1
+    at_end = spectrum(problem, points[:1], [0])
+    without = spectrum(problem, points[chosen], chosen)
+    held_out = held_out_spectrum(problem, points[0])
+    ends = [bounded(at_start), bounded(at_end)]
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    low_without, high_without = bounded(without)
+    far = [point for point in (start, points[chosen[-1]]) if not torch.equal(point, points[0])]
+    moving = max(change_of_hessian(problem, point.double(), points[0].double()) for point in far)
+    whole = problem.regularization
+    own = problem.left_out.shape[1] * whole if problem.normalization == "N1" else 0.0
+    sharp = np.maximum(
+        np.abs(held_out.low - held_out.low_error + own),
+        np.abs(held_out.high + held_out.high_error + own),
+    )
+    return Constants(
+        curvature=whole + low,
+        smoothness=whole + max(high, high_without),
+        curvature_without=whole + low_without,
+        sharpness_without=whole + high_without,
+        sharpness=sharp,
+        at_minimum=whole + ends[1][0],
+        hessian_lipschitz=moving,
+    )
+
+
+def seen_from(
+    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Constants
+) -> Constants:
+    """The constants widened by what the Hessian of F_S is at another start (P,)."""
+    low, high = bounded(spectrum(problem, start.double()[None], [0]))
+    end = minimizers.weights[0].double()
+    far = not torch.allclose(start.double(), end, atol=1e-6)
+    moving = change_of_hessian(problem, start.double(), end) if far else 0.0
+    return replace(
+        known,
+        curvature=min(known.curvature, problem.regularization + low),
+        smoothness=max(known.smoothness, problem.regularization + high),
+        hessian_lipschitz=max(known.hessian_lipschitz, moving),
+    )
+
+
+def bounds(
+    problem: Retraining,
+    descent: Descent,
+    rate: float,
+    start: torch.Tensor,
+    known: Constants | None,
+    minimizers: Minimizers | None,
+    failing: str = "",
+) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, np.ndarray, str]]:
+    """Theorem, measured (T, R), bound (T, R) or None, steps (T,), reason why there is no bound.
+
+    ``failing`` says why there are no constants, where there are none.
+    """
+    n, removed = problem.losses.n, problem.left_out.shape[1]
+    steps = np.arange(1, len(descent.apart))
+    measured = descent.apart[1:]
+    column = steps[:, None]
+    # The largest gradient at the iterates that the recursion of T1 looks at.
+    lipschitz = removed * descent.lipschitz.max()
+    common = {"n": n, "rate": rate, "normalization": problem.normalization}
+
+    def together(mu: float) -> np.ndarray:
+        return quadratic.strongly_convex(
+            lipschitz=lipschitz, curvature=mu, smoothness=known.smoothness, steps=column, **common
+        )
+
+    def at_minimizers() -> dict[str, np.ndarray | float | int]:
+        require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
+        off = minimizers.residual.max() / known.curvature
+        require(
+            off <= RESIDUAL * minimizers.apart.mean(), "minimisers are found", residual_over_mu=off
+        )
+        return {"n": n, "gradient": minimizers.held_out, "curvature": known.curvature}
+
+    def by_distance() -> dict[str, np.ndarray | float | int | str]:
+        return at_minimizers() | common | {
+            "curvature_without": known.curvature_without,
+            "sharpness": known.sharpness,
+            "sharpness_without": known.sharpness_without,
+            "distance": minimizers.distances(start)[1:],
+            "smoothness": known.smoothness,
+        }  # fmt: skip
+
+    def optimization() -> np.ndarray:
+        values = by_distance()
+        distances = minimizers.distances(start)
+        for name in ("sharpness", "normalization"):
+            values.pop(name)
+        values |= {"distance": distances[0], "distance_without": distances[1:], "steps": column}
+        return quadratic.optimization_error(**values)
+
+    def local() -> np.ndarray:
+        at_minimizers()
+        distances = minimizers.distances(start)
+        reach = max(distances[0], (distances[1:] + minimizers.apart).max())
+        return together(
+            quadratic.local_curvature(
+                curvature=known.at_minimum,
+                hessian_lipschitz=known.hessian_lipschitz,
+                reach=reach,
+            )
+        )
+
+    makers = {
+        "T1": lambda: together(known.curvature),
+        "T1c": lambda: _convex(known, lipschitz, column, common),
+        "T2": lambda: quadratic.initial_distance(steps=column, **by_distance()),
+        "T2'": lambda: quadratic.initial_distance_any_time(**by_distance()),
+        "T4": optimization,
+        "T5": local,
+    }
+    if removed > 1:
+        makers = {name: makers[name] for name in ("T1", "T1c")}
+    for theorem, make in makers.items():
+        found, reason = _try(make, failing)
+        yield theorem, measured, found, steps, reason
+    found, reason = _try(lambda: quadratic.minimizers(**at_minimizers()), failing)
+    apart = minimizers.apart if minimizers else np.full(measured.shape[1], np.nan)
+    yield "T3", apart[None], found, np.array([-1]), reason
+
+
+def _convex(known: Constants, lipschitz: float, column: np.ndarray, common: dict) -> np.ndarray:
+    require(known.curvature >= 0, "curvature ≥ 0", curvature=known.curvature)
+    return quadratic.convex(
+        lipschitz=lipschitz, smoothness=known.smoothness, steps=column, **common
+    )
+
+
+def _try(make: Callable[[], np.ndarray], failing: str) -> tuple[np.ndarray | None, str]:
+    if failing:
+        return None, failing
+    try:
+        return make(), ""
+    except Inapplicable as error:
+        return None, str(error)
+
+
+def _order(measured: np.ndarray, bound: np.ndarray) -> float:
+    differ = len(bound) > 2 and np.ptp(bound) > 0 and np.ptp(measured) > 0
+    return float(stats.spearmanr(measured, bound).statistic) if differ else np.nan
+
+
+def compare(rows: Iterator[tuple], **fields: object) -> pd.DataFrame:
+    """A row a theorem and number of steps: measured beside the bound, or why there is none.
+
+    Columns: ``fields``; ``theorem``; ``steps`` (−1: at the minimisers); ``measured_mean``,
+    ``measured_max`` over the R runs; ``bound_mean``, ``bound_max`` over them (NaN without a bound);
+    ``ratio``, the largest measured / bound; ``order``, Spearman's rank correlation of measured and
+    bound over the runs, where the bound differs between them; ``comparisons`` and ``violations``,
+    counted over runs; ``reason``, empty where there is a bound.
+    """
+    made = []
+    for theorem, measured, bound, steps, reason in rows:
+        known = bound is not None
+        limit = np.broadcast_to(bound if known else np.nan, measured.shape)
+        for at, apart, most in zip(steps, measured, limit, strict=True):
+            above = apart > most * (1 + 1e-6) + ROUNDING
+            made.append(
+                {
+                    **fields,
+                    "theorem": theorem,
+                    "steps": int(at),
+                    "measured_mean": apart.mean(),
+                    "measured_max": apart.max(),
+                    "bound_mean": most.mean(),
+                    "bound_max": most.max(),
+                    "ratio": (apart / most).max() if known else np.nan,
+                    "order": _order(apart, most),
+                    "comparisons": len(apart) * known,
+                    "violations": int(above.sum()) * known,
+                    "reason": reason,
+                }
+            )
+    return pd.DataFrame(made)

@@ -1,0 +1,266 @@
+"""Full fine-tuning: how far one training example moves the weights that gradient descent finds.
+
+The loss around the solution is replaced by its second-order Taylor expansion, the model of Fu, So &
+Collier (2023, full fine-tuning). The statements and their proofs are derived here (grade D); they
+are not quotations of that paper, whose theorem was not available to us.
+
+Notation. n examples z_1 … z_n; F_S(w) = (1/n) Σ_j f(w, z_j); S^i is S without z_i, its objective
+the mean over n − 1 examples (N1, c = 2) or their sum over n (N2, c = 1). Gradient descent runs on
+the whole set from the same w_0, with step η: w_t on S, v_t on S^i. w*_S, w*_i are the minimisers.
+
+Every function takes numbers or arrays that broadcast, and raises ``Inapplicable`` where an
+assumption does not hold. Lengths are Euclidean norms of weight vectors.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.theory.assumptions import constant_of, require
+
+Values = npt.ArrayLike
+Bound = npt.NDArray[np.float64]
+
+
+def strongly_convex(
+    *,
+    n: Values,
+    lipschitz: Values,
+    curvature: Values,
+    smoothness: Values,
+    rate: Values,
+    steps: Values,
+    normalization: str = "N1",
+) -> Bound:
+    """T1: ‖w_t − v_t‖ ≤ (cL / μn) · (1 − (1 − ημ)^t), for every S and every i.
+
+    Assumes gradients of single examples of at most L = ``lipschitz`` along the run on S^i, Hessians
+    of F_S between μ = ``curvature`` > 0 and β = ``smoothness``, and 0 < η ≤ 2 / (β + μ). Only F_S
+    needs curvature. At most min(cηLt / n, cL / μn): the 1/n of more data, the t and η of early
+    stopping and small rates, the 1/μ of L2-SP and weight decay.
+
+    Source: derived here (D). ``rate`` = η, ``steps`` = t.
+    """
+    n, L, mu, eta = (np.asarray(x, float) for x in (n, lipschitz, curvature, rate))
+    _check_common(n, eta, steps, lipschitz=L)
+    _check_step(eta, smoothness, mu)
+    require(mu > 0, "curvature > 0", curvature=mu)
+    return constant_of(normalization) * L / (mu * n) * _progress(eta * mu, steps)
+
+
+def convex(
+    *,
+    n: Values,
+    lipschitz: Values,
+    smoothness: Values,
+    rate: Values,
+    steps: Values,
+    normalization: str = "N1",
+) -> Bound:
+    """T1c: ‖w_t − v_t‖ ≤ cηLt / n. Convex F_S (μ = 0) and 0 < η ≤ 2/β. Vacuous for large t.
+
+    Source: derived here (D); the same recursion as Hardt, Recht & Singer (2016, Theorem 3.8).
+    """
+    n, L, eta = (np.asarray(x, float) for x in (n, lipschitz, rate))
+    _check_common(n, eta, steps, lipschitz=L)
+    _check_step(eta, smoothness, 0.0)
+    return constant_of(normalization) * eta * L * np.asarray(steps, float) / n
+
+
+def initial_distance(
+    *,
+    n: Values,
+    gradient: Values,
+    curvature: Values,
+    curvature_without: Values,
+    sharpness: Values,
+    sharpness_without: Values,
+    distance: Values,
+    smoothness: Values,
+    rate: Values,
+    steps: Values,
+    normalization: str = "N1",
+) -> Bound:
+    """T2: ‖w_t − v_t‖ ≤ (1/n) · [G (1 − (1 − ημ)^t) / μ + (b_i + b_o) D ηt q^{t−1}].
+
+    The bound in which the distance between initial and final weights appears. G = ``gradient`` =
+    ‖∇f(w*_i, z_i)‖, the gradient of the example left out at the optimum without it; D =
+    ``distance`` = ‖w_0 − w*_i‖; b_i, b_o = ``sharpness``, ``sharpness_without`` = the largest
+    Hessian eigenvalues of f(·, z_i) and of F_{S^i} (N2: b_o only enters q); μ, μ_i = ``curvature``,
+    ``curvature_without`` of F_S and F_{S^i}; q = max(1 − ημ, 1 − ημ_i, |1 − ηb_o|).
+
+    Assumes quadratic and convex examples, μ > 0, μ_i ≥ 0 and 0 < η ≤ 2 / (β + μ), where β =
+    ``smoothness`` bounds the Hessians of F_S and of F_{S^i}. Source: derived here (D).
+    """
+    mu, eta, t = (np.asarray(x, float) for x in (curvature, rate, steps))
+    start = _start(n, gradient, sharpness, sharpness_without, distance, normalization)
+    _check_common(n, eta, t, gradient=gradient, distance=distance)
+    _check_step(eta, smoothness, mu)
+    require(mu > 0, "curvature > 0", curvature=mu)
+    _check_without(curvature_without, sharpness_without, smoothness)
+    q = _contraction(eta, mu, curvature_without, sharpness_without)
+    remembered = start * eta * t * q ** np.maximum(t - 1, 0)
+    return (np.asarray(gradient, float) * _progress(eta * mu, t) / mu + remembered) / np.asarray(n)
+
+
+def initial_distance_any_time(
+    *,
+    n: Values,
+    gradient: Values,
+    curvature: Values,
+    curvature_without: Values,
+    sharpness: Values,
+    sharpness_without: Values,
+    distance: Values,
+    smoothness: Values,
+    rate: Values,
+    normalization: str = "N1",
+) -> Bound:
+    """T2′: ‖w_t − v_t‖ ≤ (G + (b_i + b_o) D) / (n min(μ, μ_i)) for all t.
+
+    As T2, with μ_i > 0 and 0 < η ≤ 2 / (β + min(μ, μ_i)). Source: derived here (D).
+    """
+    n, G, eta = (np.asarray(x, float) for x in (n, gradient, rate))
+    start = _start(n, G, sharpness, sharpness_without, distance, normalization)
+    least = np.minimum(curvature, curvature_without)
+    _check_common(n, eta, 1, gradient=G, distance=distance)
+    _check_step(eta, smoothness, least)
+    require(least > 0, "both curvatures > 0", curvature=least)
+    _check_without(curvature_without, sharpness_without, smoothness)
+    return (G + start) / (n * least)
+
+
+def minimizers(*, n: Values, gradient: Values, curvature: Values) -> Bound:
+    """T3: ‖w*_S − w*_i‖ ≤ G / (μn), in both normalisations; with G ≤ L also ≤ L / (μn).
+
+    G = ``gradient`` = ‖∇f(w*_i, z_i)‖. Assumes F_S strongly convex with μ = ``curvature`` > 0 and
+    that w*_i is a minimiser (gradient zero). For an L-Lipschitz loss, losses differ by at most L
+    times as much. Source: derived here (D).
+    """
+    n, G, mu = (np.asarray(x, float) for x in (n, gradient, curvature))
+    _check_common(n, 1.0, 1, gradient=G)
+    require(np.isfinite(mu) & (mu > 0), "curvature > 0", curvature=mu)
+    return G / (mu * n)
+
+
+def optimization_error(
+    *,
+    n: Values,
+    gradient: Values,
+    curvature: Values,
+    curvature_without: Values,
+    sharpness_without: Values,
+    distance: Values,
+    distance_without: Values,
+    smoothness: Values,
+    rate: Values,
+    steps: Values,
+) -> Bound:
+    """T4: ‖w_t − v_t‖ ≤ q^t (D_S + D_i) + min(G / μn, √(G (D_S + D_i) / μn)).
+
+    The way through both minimisers: more steps forget the start exponentially. D_S = ``distance`` =
+    ‖w_0 − w*_S‖, D_i = ``distance_without`` = ‖w_0 − w*_i‖; the other names as in T2, both
+    normalisations. Source: derived here (D).
+    """
+    n, G, mu, eta = (np.asarray(x, float) for x in (n, gradient, curvature, rate))
+    _check_common(n, eta, steps, gradient=G, distance=distance, distance_without=distance_without)
+    _check_step(eta, smoothness, mu)
+    require(mu > 0, "curvature > 0", curvature=mu)
+    _check_without(curvature_without, sharpness_without, smoothness)
+    both = np.asarray(distance, float) + np.asarray(distance_without, float)
+    q = _contraction(eta, mu, curvature_without, sharpness_without)
+    moved = G / (mu * n)
+    return q ** np.asarray(steps, float) * both + np.minimum(moved, np.sqrt(moved * both))
+
+
+def local_curvature(*, curvature: Values, hessian_lipschitz: Values, reach: Values) -> Bound:
+    """T5: μ_R = μ(w*_S) − MR, the curvature that T1 may use where the loss is not quadratic.
+
+    M = ``hessian_lipschitz``: ‖∇²F_S(w) − ∇²F_S(w*_S)‖ ≤ M ‖w − w*_S‖. R = ``reach``: the largest,
+    over i, of ‖w_0 − w*_i‖ + ‖w*_i − w*_S‖ and ‖w_0 − w*_S‖. Assumes that F_S and all F_{S^i} are
+    convex and β-smooth on the ball of radius R around w*_S, so that no iterate leaves it. Raises
+    ``Inapplicable`` where μ_R ≤ 0: the start is too far away for the quadratic model. Use the
+    result as ``curvature`` of ``strongly_convex``. Source: derived here (D).
+    """
+    mu, M, R = (np.asarray(x, float) for x in (curvature, hessian_lipschitz, reach))
+    require((M >= 0) & (R >= 0), "hessian_lipschitz ≥ 0 and reach ≥ 0", M=M, R=R)
+    require(np.isfinite(mu), "curvature is finite", curvature=mu)
+    local = mu - M * R
+    require(local > 0, "curvature − hessian_lipschitz · reach > 0", local_curvature=local)
+    return local
+
+
+def recollected(
+    *, n: Values, lipschitz: Values, curvature: Values, distance: Values, exponent: float
+) -> Bound:
+    """√(2 L ‖w_0 − w*‖ / μ) · n^(−exponent): a form recalled, NOT a bound that anybody proved here.
+
+    Recollection (M) of the theorem of Fu, So & Collier on full fine-tuning; exponent (1/4 or 1/2
+    was recalled) and constant are unverified. T4's second term is the proved relative of this
+    shape. It is here to be looked at beside the proved bounds, never to be cited as the paper's.
+    """
+    if exponent not in (0.25, 0.5):
+        raise ValueError(f"exponent = {exponent!r}: 0.25 and 0.5 are the recalled ones")
+    n, L, mu, D = (np.asarray(x, float) for x in (n, lipschitz, curvature, distance))
+    require((n >= 1) & (L >= 0) & (mu > 0) & (D >= 0), "n ≥ 1, L ≥ 0, μ > 0, D ≥ 0", n=n, mu=mu)
+    return np.sqrt(2 * L * D / mu) * n**-exponent
+
+
+def _progress(step: Bound, steps: Values) -> Bound:
+    """1 − (1 − ημ)^t for ημ in (0, 1], without cancellation where ημt is small."""
+    t = np.asarray(steps, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(t == 0, 0.0, -np.expm1(t * np.log1p(-np.minimum(step, 1.0))))
+
+
+def _contraction(
+    eta: Bound, mu: Values, curvature_without: Values, sharpness_without: Values
+) -> Bound:
+    """The factor q by which a step shrinks the distance to either minimiser."""
+    flat = np.minimum(mu, curvature_without)
+    return np.maximum(1 - eta * flat, np.abs(1 - eta * np.asarray(sharpness_without, float)))
+
+
+def _start(
+    n: Values,
+    gradient: Values,
+    sharpness: Values,
+    sharpness_without: Values,
+    distance: Values,
+    normalization: str,
+) -> Bound:
+    """(b_i + b_o) D, without b_o under N2, where the other examples keep their weight."""
+    others = np.asarray(sharpness_without, float) * (constant_of(normalization) == 2)
+    own = np.asarray(sharpness, float)
+    require(np.isfinite(own) & (own >= 0), "sharpness ≥ 0 (a convex example)", sharpness=own)
+    return (own + others) * np.asarray(distance, float)
+
+
+def _check_common(n: Values, rate: Values, steps: Values, **lengths: Values) -> None:
+    require(np.asarray(n) >= 2, "n ≥ 2 examples", n=n)
+    require(np.asarray(rate) > 0, "rate > 0", rate=rate)
+    require(np.asarray(steps) >= 0, "steps ≥ 0", steps=steps)
+    for name, value in lengths.items():
+        value = np.asarray(value, float)
+        require(np.isfinite(value) & (value >= 0), f"{name} ≥ 0 and finite", **{name: value})
+
+
+def _check_step(rate: Values, smoothness: Values, curvature: Values) -> None:
+    beta, mu = np.asarray(smoothness, float), np.asarray(curvature, float)
+    require(np.isfinite(beta) & (beta > 0), "smoothness > 0 and finite", smoothness=beta)
+    require((mu >= 0) & (mu <= beta), "0 ≤ curvature ≤ smoothness", curvature=mu, smoothness=beta)
+    # A relative rounding error, so that the limit itself, as computed, is allowed.
+    limit = 2 / (beta + mu) * (1 + 1e-12)
+    require(
+        np.asarray(rate) <= limit, "rate ≤ 2 / (smoothness + curvature)", rate=rate, limit=limit
+    )
+
+
+def _check_without(
+    curvature_without: Values, sharpness_without: Values, smoothness: Values
+) -> None:
+    low, high = np.asarray(curvature_without, float), np.asarray(sharpness_without, float)
+    require(low >= 0, "leave-one-out objectives are convex", curvature_without=low)
+    ordered = low <= high * (1 + 1e-12)
+    require(ordered, "curvature_without ≤ sharpness_without", low=low, high=high)
+    limit = np.asarray(smoothness, float) * (1 + 1e-12)
+    require(high <= limit, "sharpness_without ≤ smoothness", sharpness_without=high, limit=limit)

@@ -1,0 +1,107 @@
+"""How one factor moves the stability of full fine-tuning, measured on quadratics beside its bounds.
+
+Simulated problems. What is measured is the mean over examples of ‖w_t − v_t‖, N1.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.measures import intervals
+from lib.theory import descent, problems, quadratic
+from lib.theory.problems import Quadratics
+
+#: Factor → (what it is, what it varies over). Rates are shares of 1/β.
+FACTORS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "n": ("training examples n", (5, 10, 20, 40, 80)),
+    "rate": ("learning rate, as a share of 1/β", (0.03, 0.1, 0.3, 1.0)),
+    "steps": ("steps t", (1, 2, 5, 20, 50, 200)),
+    "strength": ("strength λ of an L2-SP term", (0.0, 0.1, 0.3, 1.0, 3.0)),
+    "spread": ("spread of the examples (scales L)", (0.25, 0.5, 1.0, 2.0, 4.0)),
+    "distance": ("distance from start to solution", (0.0, 3.0, 10.0, 30.0)),
+}
+BASE = {"n": 20, "rate": 0.3, "steps": 20, "strength": 0.0, "spread": 1.0, "distance": 1.0}
+
+
+def with_l2sp(problem: Quadratics, strength: float) -> Quadratics:
+    """Each example's loss plus λ/2 ‖w − w_0‖²: still quadratic, with curvature μ + λ."""
+    hessians, centres, start = problem
+    stiff = hessians + strength * np.eye(hessians.shape[-1])
+    pull = np.einsum("pnij,pnj->pni", hessians, centres) + strength * start[:, None]
+    return Quadratics(stiff, np.linalg.solve(stiff, pull[..., None])[..., 0], start)
+
+
+def measure(
+    rng: np.random.Generator, sets: int, shared: bool = False, **factors: float
+) -> pd.DataFrame:
+    """One row a drawn problem: ``moved``, and the means over i of its bounds T1, T2 and T4.
+
+    ``factors`` replace those of ``BASE``. Dimension 5, Hessian eigenvalues of the examples between
+    0.02 and 2; ``shared``: the same eigenvectors for all, and 0.02 as the curvature of the mean.
+    """
+    if unknown := set(factors) - set(BASE):
+        raise ValueError(f"{', '.join(sorted(unknown))}: give some of {', '.join(BASE)}")
+    at = {**BASE, **factors}
+    n, steps = int(at["n"]), int(at["steps"])
+    drawn = problems.quadratics(rng, sets, n, 5, 0.02, shared=shared, distance=0.0)
+    middle = drawn.centres.mean(1, keepdims=True)
+    centres = middle + at["spread"] * (drawn.centres - middle)
+    start = drawn.start + at["distance"] * problems.directions(rng, sets, 5)
+    problem = with_l2sp(Quadratics(drawn.hessians, centres, start), at["strength"])
+    c = descent.constants(problem)
+    rate = at["rate"] / c.smoothness[:, None]
+    runs = descent.quadratic_descent(problem, rate, [steps])
+    moved = descent.difference(runs.weights[0, :, 0]).parameter
+    shared_terms = {"n": n, "smoothness": c.smoothness[:, None], "rate": rate, "steps": steps}
+    mu, held = c.curvature[:, None], {"gradient": c.gradient}
+    shared_terms["curvature"] = mu
+    lipschitz = runs.lipschitz[0]
+    without = {
+        "curvature_without": c.curvature_without,
+        "sharpness_without": c.sharpness_without,
+    }
+    bounds = {
+        "T1": quadratic.strongly_convex(**shared_terms, lipschitz=lipschitz),
+        "T2": quadratic.initial_distance(
+            **shared_terms, **held, **without, sharpness=c.sharpness, distance=c.distance_without
+        ),
+        "T4": quadratic.optimization_error(
+            **shared_terms,
+            **held,
+            **without,
+            distance=c.distance[:, None],
+            distance_without=c.distance_without,
+        ),
+    }
+    means = {name: bound.mean(-1) for name, bound in bounds.items()}
+    return pd.DataFrame({"moved": moved.mean(-1), **means})
+
+
+def trend(
+    factor: str, sets: int = 30, seed: int = 0, shared: bool = False, **fixed: float
+) -> pd.DataFrame:
+    """Rows: a value of ``factor``; columns: value, moved, low, high (95 % interval over the
+    ``sets`` drawn problems), and the mean bounds T1, T2, T4.
+
+    Raises ``ValueError`` for an unknown factor.
+    """
+    if factor not in FACTORS:
+        raise ValueError(f"factor = {factor!r}: give one of {list(FACTORS)}")
+    rows = []
+    for value in FACTORS[factor][1]:
+        # The same seed for every value: the same problems wherever the factor allows it.
+        rng = np.random.default_rng(seed)
+        found = measure(rng, sets, shared, **{**fixed, factor: value})
+        mean = intervals.mean_interval(found["moved"].to_numpy())
+        bounds = found[["T1", "T2", "T4"]].mean()
+        rows.append(
+            {"value": value, "moved": mean.value, "low": mean.low, "high": mean.high, **bounds}
+        )
+    return pd.DataFrame(rows)
+
+
+def slope(table: pd.DataFrame, columns: Sequence[str] = ("moved", "T1", "T2", "T4")) -> pd.Series:
+    """Exponent p of each column ∝ value^p, by least squares on both logarithms."""
+    x = np.log(table["value"].to_numpy())
+    return pd.Series({c: np.polyfit(x, np.log(table[c].to_numpy()), 1)[0] for c in columns})

@@ -1,0 +1,151 @@
+"""One run: fine-tune a pretrained model with a seed, evaluate it, record what happened.
+
+The standard method is that of Du & Nguyen (released code): AdamW on all parameters, linear warm-up
+over the first tenth of the steps and linear decay to zero, weight decay on all weights but biases
+and LayerNorm, gradient norm clipped to 1. ``lib.models.stabilizers`` holds the others.
+
+Same setting, seed, machine, versions and thread count give the same bits.
+"""
+
+import math
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from lib import provenance
+from lib.config.seeds import Seeds
+from lib.measures import scoring
+from lib.models import backbones, devices, layers
+from lib.results import runs
+from lib.training import evaluation, loop
+from lib.training.inputs import RunInputs
+
+
+class Models(NamedTuple):
+    """The models of some seeds, the names of the parameters that are not pretrained, and copies of
+    the weights that they start from, by name.
+    """
+
+    models: list[torch.nn.Module]
+    new: set[str]
+    start: dict[str, torch.Tensor]
+
+
+def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models:
+    """Models ready to be trained, a seed each: a new head, and what the methods change."""
+    setting, located, models = inputs.setting, inputs.located, []
+    for method in inputs.methods.values():
+        located = method.begin(located, inputs.data.train, setting.precision, device)
+    for seed in seeds:
+        model, lacking = backbones.load_classifier(
+            located, inputs.data.n_outputs, seed.stream("init")
+        )
+        if setting.dropout >= 0:
+            layers.set_dropout(model, setting.dropout)
+        if not models:
+            start = evaluation.copy_weights(model)
+        new = set(lacking)
+        for method in inputs.methods.values():
+            method.rebuild(model, new)
+        models.append(model.to(device))
+    return Models(models, new, start)
+
+
+def finetune(
+    inputs: RunInputs, seeds: Seeds | list[Seeds], *, device: str = "auto"
+) -> runs.Run | list[runs.Run]:
+    """Train and evaluate one run, or as one program the runs of several seeds; nothing is written.
+
+    Returns a run for one seed, a list of runs for a list of seeds.
+    """
+    if isinstance(seeds, Seeds):
+        return finetune(inputs, [seeds], device=device)[0]
+    picked = devices.pick(device)
+    devices.make_deterministic()
+    began = time.perf_counter()
+    rows, precision = inputs.data.evaluation, inputs.setting.precision
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        built = build(inputs, seeds, picked)
+        trained = loop.train(inputs, built.models, seeds, picked, new=built.new)
+        outputs = [
+            evaluation.evaluate(model, rows, picked, vectors=True, precision=precision)
+            for model in built.models
+        ]
+    distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
+    for s, run in enumerate(trained):
+        if run.diverged:
+            evaluation.mask_diverged(outputs[s])
+            distances[s] = dict.fromkeys(distances[s], math.nan)
+    messages = sorted({str(warning.message) for warning in caught})
+    seconds = (time.perf_counter() - began) / len(seeds)
+    return [
+        runs.Run(
+            record={
+                **_record(inputs, seed, trained[s], outputs[s].logits),
+                "distance": distances[s],
+                "trained_weights": sum(
+                    weight.numel() for weight in model.parameters() if weight.requires_grad
+                ),
+                "newly_initialised": sorted(built.new),
+                "wall_s": round(seconds, 2),
+                "batch": [other.label for other in seeds],
+                "device": torch.cuda.get_device_name(picked) if picked.type == "cuda" else "cpu",
+                "deterministic": not any("deterministic" in message for message in messages),
+                "warnings": messages,
+                "fingerprint": inputs.fingerprint(seed, seeds),
+            },
+            logits=outputs[s].logits,
+            labels=rows.labels,
+            example_ids=rows.example_ids,
+            log=trained[s].log,
+            first=outputs[s].first,
+            mean=outputs[s].mean,
+        )
+        for s, (seed, model) in enumerate(zip(seeds, built.models, strict=True))
+    ]
+
+
+def _record(
+    inputs: RunInputs, seeds: Seeds, trained: loop.Trained, logits: np.ndarray
+) -> dict[str, Any]:
+    """What happened in a run and what made it, as it goes into its ``run.json``."""
+    data, located = inputs.data, inputs.located
+    head, dirty = provenance.commit()
+    return {
+        "setting_id": inputs.setting.id,
+        "setting": inputs.setting.to_dict(),
+        "seed_label": seeds.label,
+        "seed": seeds.seed,
+        "seed_init": seeds.init,
+        "seed_order": seeds.order,
+        "seed_dropout": seeds.dropout,
+        **scoring.score_run(
+            data.evaluation.labels,
+            logits,
+            data.metric,
+            diverged=trained.diverged,
+            other_metrics=data.other_metrics,
+            groups=data.evaluation.groups,
+            credit=data.evaluation.credit,
+        ),
+        "n_train": len(data.train),
+        "n_eval": len(data.evaluation),
+        "final_loss": float(np.mean([row["loss"] for row in trained.log[-20:]])),
+        "steps": len(trained.log),
+        "threads": torch.get_num_threads(),
+        "classes": list(data.classes),
+        "versions": provenance.versions(),
+        "commit": head,
+        "dirty": dirty,
+        "architecture": backbones.architecture_of(located),
+        "code": inputs.version,
+        "data_sha256": data.sha256,
+        "backbone_sha256": located.sha256,
+        "backbone_revision": located.revision,
+        "sources": inputs.sources,
+        **provenance.machine(),
+    }

@@ -1,0 +1,63 @@
+"""What all runs of a setting start from: looked up, read and checked once, then handed down."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from lib import provenance
+from lib.config import Setting
+from lib.config.seeds import Seeds
+from lib.data import assets
+from lib.data.examples import DataSpec, Prepared, prepare
+from lib.models import backbones, pretrained
+from lib.models.backbones import Located
+from lib.models.methods import parse_method
+from lib.models.stabilizers import Method
+from lib.results import runs
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """A setting with its backbone, its data and its methods by name.
+
+    ``sources``: the sha256 of the files that backbone and data are from, as far as they are pinned
+    or yours.
+    """
+
+    setting: Setting
+    located: Located
+    data: Prepared
+    methods: dict[str, Method]
+    sources: dict[str, str]
+
+    @property
+    def version(self) -> str:
+        """The version of the training of such a backbone."""
+        return provenance.TRAINING_VERSIONS[backbones.architecture_of(self.located)]
+
+    def fingerprint(self, seeds: Seeds, batch: list[Seeds]) -> str:
+        """``lib.results.runs.fingerprint`` of a run."""
+        return runs.fingerprint(
+            self.setting, seeds, batch, self.data.sha256, self.located.sha256, self.version
+        )
+
+
+def prepare_inputs(setting: Setting) -> RunInputs:
+    """Backbone, data and methods of a setting; weights and texts are fetched on first use.
+
+    Raises ``ValueError`` for texts longer than the backbone takes and for a method that cannot do
+    the task or the depth, and what ``locate`` and ``prepare`` raise.
+    """
+    methods = parse_method(setting.method)
+    with assets.recording() as sources:
+        located = pretrained.locate(setting.backbone)
+    n_layers, longest = backbones.dimensions(located)
+    if longest and setting.max_length > longest:
+        raise ValueError(
+            f"max_length = {setting.max_length}, but {setting.backbone} takes {longest}"
+        )
+    fields = (field.name for field in dataclasses.fields(DataSpec))
+    spec = DataSpec(**{name: getattr(setting, name) for name in fields})
+    data = prepare(spec, located.sha256, lambda: backbones.load_tokenizer(located))
+    for method in methods.values():
+        method.check(data.n_classes, data.train.choices, n_layers)
+    return RunInputs(setting, located, data, methods, sources | data.sources)

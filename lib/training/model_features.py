@@ -1,0 +1,170 @@
+"""Frozen features: what a pretrained encoder says about the examples of a task, without training.
+
+A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
+"""
+
+import dataclasses
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import measures, paths, provenance
+from lib.config import Setting
+from lib.config.seeds import Seeds
+from lib.data.examples import Encoded, Loader
+from lib.measures import intervals
+from lib.models import devices
+from lib.results.runs import Run
+from lib.training import evaluation, experiment, loop
+from lib.training.inputs import RunInputs, prepare_inputs
+from lib.training.learners import SingleModel
+
+POOLINGS = ("first", "mean")
+SCALINGS = ("unit", "centred-unit", "none")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Last-layer vectors of the training rows (n, D) and the evaluation rows (N, D), float64, and
+    their labels (n,), (N,), which are 0 and 1.
+    """
+
+    train: np.ndarray
+    labels: np.ndarray
+    evaluation: np.ndarray
+    evaluation_labels: np.ndarray
+
+
+def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
+    """Features of a task's rows from the backbone of a setting, as it was pretrained.
+
+    Of the setting, backbone, task, row counts, subset seed and ``max_length`` count. ``pooling``:
+    ``first``, the vector at position 0, which the method ``head`` reads; or ``mean`` over the
+    tokens. Raises ``ValueError`` for a task that does not have two classes.
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
+    inputs = dataclasses.replace(prepare_inputs(setting), methods={})
+    located, data = inputs.located, inputs.data
+    if data.n_classes != 2 or data.train.choices != 1:
+        raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
+    key = provenance.digest(
+        located.sha256,
+        data.sha256,
+        [list(part.example_ids) for part in (data.train, data.evaluation)],
+        setting.max_length,
+        provenance.TRAINING_VERSIONS,
+    )
+    path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
+    if not path.exists():
+        _make(path.parent, key, inputs)
+    with np.load(path, allow_pickle=False) as stored:
+        return Frozen(**{field.name: stored[field.name] for field in fields(Frozen)})
+
+
+def _make(folder: Path, key: str, inputs: RunInputs) -> None:
+    """Both poolings at once: the model is what takes the time."""
+    data, device = inputs.data, torch.device("cpu")
+    (model,) = experiment.build(inputs, [Seeds.of(0)], device).models
+    outputs = [
+        evaluation.evaluate(model, part, device, vectors=True, precision="float32")
+        for part in (data.train, data.evaluation)
+    ]
+    for pooling in POOLINGS:
+        train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in outputs)
+        features = Frozen(train, data.train.labels, held, data.evaluation.labels)
+        with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
+            np.savez_compressed(scratch, **vars(features))
+
+
+def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """z = y · (features, 1) of the training rows (1, n, D + 1) and of the evaluation rows, and the
+    training labels (1, n), as −1 and 1. The constant 1 is the head's bias.
+
+    ``scaling``: ``unit``, features divided by their norm, so that B² = 2; ``centred-unit``, the
+    mean feature of the evaluation rows (whose labels are not looked at) taken off before; ``none``.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling = {scaling!r}: give one of {', '.join(SCALINGS)}")
+    centre = frozen.evaluation.mean(0) if scaling == "centred-unit" else 0.0
+    parts = []
+    for rows, labels in (
+        (frozen.train - centre, frozen.labels),
+        (frozen.evaluation - centre, frozen.evaluation_labels),
+    ):
+        if scaling != "none":
+            rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+        with_bias = np.concatenate([rows, np.ones((len(rows), 1))], -1)
+        parts.append(with_bias[None] * np.where(labels == 1, 1.0, -1.0)[None, :, None])
+    return parts[0], parts[1], np.where(frozen.labels == 1, 1.0, -1.0)[None]
+
+
+def models_of(
+    inputs: RunInputs, seeds: list[Seeds], *, trained: bool = True
+) -> list[torch.nn.Module]:
+    """The models of a setting, a seed each, on the CPU and in evaluation mode.
+
+    ``trained = False``: as they are before the first step, with the head of the seed. Each model
+    is trained alone and has the weights of the run that ``lib.training.experiment.finetune`` makes
+    of the same setting and seed.
+    """
+    devices.make_deterministic()
+    device, models = torch.device("cpu"), []
+    for seed in seeds:
+        built = experiment.build(inputs, [seed], device)
+        if trained:
+            loop.train(inputs, built.models, [seed], device, new=built.new)
+        models += built.models
+    return [model.eval() for model in models]
+
+
+@torch.no_grad()
+def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
+    """(N, D) float64: what the output layer of a model is given for each example."""
+    learner, loader = SingleModel([model]), Loader(data, torch.device("cpu"))
+    features = []
+    for start in range(0, len(data), batch_size):
+        inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))
+        features.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
+    learner.close()
+    return torch.cat(features).double().numpy()
+
+
+def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> RunInputs:
+    """A random ``share`` of the training rows removed, the others in their order."""
+    data = inputs.data
+    n = len(data.train)
+    kept = np.sort(rng.permutation(n)[round(share * n) :])
+    data = dataclasses.replace(data, train=data.train.take(kept))
+    return dataclasses.replace(inputs, data=data)
+
+
+def run_rows(runs: list[Run]) -> pd.DataFrame:
+    """Score and status of runs, a row a run; runs that diverged have no score."""
+    names = ("seed", "status", "score", "accuracy", "majority", "final_loss")
+    rows = [{name: run.record[name] for name in names} for run in runs]
+    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in runs])
+
+
+def spreads_of(runs: list[Run], *, level: float = 0.95) -> dict[str, float]:
+    """How much runs on the same evaluation rows differ: SD of the scores (interval for normal
+    scores) and mean pairwise disagreement of the predictions (interval from resampling runs).
+
+    Runs that diverged are left out and counted: ``runs`` are those that are used.
+    """
+    finite = [run for run in runs if run.record["status"] != "diverged"]
+    scores = np.array([run.record["score"] for run in finite], float)
+    predictions = np.stack([run.logits.argmax(-1) for run in finite])
+    sd = intervals.sd_interval(scores, level=level)
+    disagreement = measures.instability(measures.pairwise_disagreement(predictions), level=level)
+    return {
+        "runs": len(finite),
+        "diverged": len(runs) - len(finite),
+        "failed": sum(run.record["status"] != "ok" for run in finite),
+        "score_mean": scores.mean(),
+        **dict(zip(("sd", "sd_low", "sd_high"), sd[:3], strict=True)),
+        **dict(zip(("disagreement", "low", "high"), disagreement[:3], strict=True)),
+    }
