@@ -28,7 +28,7 @@ MEASURE_CODE = (
     "lib/measures/scoring.py",
     "lib/measures/representation/factors.py",
     "lib/measures/representation/pairs.py",
-    "lib/measures/representation.py",
+    "lib/measures/representation/__init__.py",
     "lib/measures/performance.py",
     "lib/measures/prediction.py",
     "lib/measures/intervals.py",

@@ -179,8 +179,8 @@ def check_grid(scores: np.ndarray) -> np.ndarray:
         cell = tuple(map(int, np.argwhere(~np.isfinite(scores))[0]))
         raise ValueError(
             f"scores{list(cell)} is {scores[cell]}: a crossed design needs every cell. Give a run "
-            "that diverged the score of knowing nothing (lib.analysis.variance_components does), or "
-            "leave out its init seed or its order seed"
+            "that diverged the score of knowing nothing, as here, or leave out its init "
+            "seed or its order seed"
         )
     return scores
 

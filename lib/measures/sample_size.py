@@ -76,8 +76,8 @@ def needed_for(
     name: str, statistic: Statistic, n_runs: int, *, width: float = 0.2, level: float = 0.95
 ) -> float:
     """``seeds_needed`` of a measure of ``lib.measures.summary``; for the SD, at least as many as
-    normal scores take. NaN for a mean score, say, and for agreements: what matters there is no share of
-    them.
+    normal scores take. NaN for a mean score, say, and for agreements: what matters there is no
+    share of them.
     """
     if not MEASURES[name].relative:
         return float("nan")
