@@ -34,7 +34,7 @@ def test_environment_delegates_to_the_two_lists():
     assert section["pip"] == ["-r requirements.txt", "-c constraints.txt", "-e ."]
     project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
     assert f">={python.removeprefix('python=')}" == project["requires-python"]
-    assert project["dynamic"] == ["dependencies"]
+    assert project["dynamic"] == ["dependencies", "optional-dependencies"]
 
 
 def test_every_requirement_says_who_uses_it_and_is_pinned():

@@ -1,0 +1,114 @@
+"""The house: rooms import only from rooms above them, and analysis needs no training packages."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+from packaging.requirements import Requirement
+
+from lib import paths
+
+#: What analyses, reports and figures are made with; these may not need what trains.
+DOORS = (
+    "lib.measures", "lib.plots", "lib.plots.run_plots", "lib.plots.validity_plots",
+    "lib.plots.bound_plots", "lib.results.tables", "lib.results.run_group", "lib.analysis",
+    "lib.analysis.validity", "lib.analysis.consistency", "lib.analysis.variance_components",
+    "lib.analysis.seed_transfer", "lib.analysis.learning_rate_sweep", "lib.analysis.failed_runs",
+    "lib.report", "lib.theory.head", "lib.theory.margin", "lib.workflow.status",
+)  # fmt: skip
+TRAINING = ("torch", "transformers", "safetensors", "tokenizers", "snakemake", "papermill")
+
+
+def lint(folder):
+    command = [
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as main; main()",
+    ]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_room_imports_only_from_rooms_above_it_and_there_are_no_circles():
+    done = lint(paths.ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_arrow_upwards_a_circle_and_a_new_room_are_seen(tmp_path):
+    """Inside functions, too."""
+    (tmp_path / "lib").mkdir()
+    text = (paths.ROOT / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(text)
+    rooms = re.findall(r'^    "(\w+)",$', text.partition("layers = [")[2].partition("]")[0], re.M)
+    for name in ("__init__", *rooms):
+        (tmp_path / f"lib/{name}.py").write_text("")
+    assert lint(tmp_path).returncode == 0
+    (tmp_path / "lib/data.py").write_text("def late():\n    from lib import training\n")
+    assert "lib.data -> lib.training" in lint(tmp_path).stdout
+    (tmp_path / "lib/data.py").write_text("")
+    (tmp_path / "lib/attic.py").write_text("")
+    assert "attic" in lint(tmp_path).stdout
+    (tmp_path / "lib/attic.py").unlink()
+    (tmp_path / "lib/data.py").unlink()
+    (tmp_path / "lib/data").mkdir()
+    for name, text in {
+        "__init__": "",
+        "a": "from lib.data import b",
+        "b": "import lib.data.a",
+    }.items():
+        (tmp_path / f"lib/data/{name}.py").write_text(text)
+    assert lint(tmp_path).returncode != 0
+
+
+def packages_of(section):
+    """Names of the distributions that a section of requirements.txt needs, in turn."""
+    text = (paths.ROOT / "requirements.txt").read_text()
+    lines = re.search(rf"# \[{section}\].*\n((?:.+\n)+)", text)[1].splitlines()
+    waiting = [Requirement(line.partition("#")[0].strip()) for line in lines]
+    names: set[str] = set()
+    while waiting:
+        needed = waiting.pop()
+        name = needed.name.lower().replace("_", "-")
+        if name not in names and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+            names.add(name)
+            waiting += map(Requirement, metadata.requires(name) or ())
+    return names
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """An environment that holds the packages of the section core and nothing else."""
+    site = tmp_path_factory.mktemp("core")
+    for name in packages_of("core"):
+        distribution = metadata.distribution(name)
+        tops = {file.parts[0] for file in distribution.files if file.parts[0] != ".."}
+        for top in tops - {"__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(distribution.locate_file(top))
+    return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{paths.ROOT}", "PYTHONNOUSERSITE": "1"}
+
+
+def run(core, *arguments):
+    return subprocess.run(
+        [sys.executable, "-S", *arguments],
+        cwd=paths.ROOT, env=core, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_analysis_imports_with_the_core_alone(core):
+    script = f"""
+import importlib, importlib.util
+assert not [name for name in {TRAINING} if importlib.util.find_spec(name)]
+for name in {DOORS}:
+    importlib.import_module(name)
+"""
+    done = run(core, "-c", script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_report_needs_the_core_alone(core, tmp_path):
+    done = run(core, "-m", "lib.report", "data/examples/predictions.csv", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").exists()
