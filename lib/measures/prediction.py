@@ -212,16 +212,6 @@ def kappa_statistic(predictions: np.ndarray) -> Statistic:
     return statistic
 
 
-def kappa_instability(
-    predictions: np.ndarray, *, level: float = 0.95, method: str = "resampling"
-) -> Interval:
-    """1 − Fleiss' kappa of predictions (S, N), with an interval as in ``instability``."""
-    bounds = (0.0, np.inf)
-    statistic = kappa_statistic(predictions)
-    found = interval(statistic, len(predictions), level=level, method=method, bounds=bounds)
-    return found._replace(value=1 - fleiss_kappa(predictions))
-
-
 def churn_split(predictions: np.ndarray, labels: np.ndarray) -> ChurnSplit:
     """What two runs do with an example: right or wrong, the same or not. (S, S) shares each.
 
