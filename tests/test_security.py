@@ -380,13 +380,16 @@ def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["x; touch canary", "`touch canary`", "it's; touch canary", '"'])
 def test_make_hands_names_on_as_one_word(tmp_path, name):
-    """``PY=echo``: what make would call is printed."""
+    """``PY`` is an echo, in a folder with a space: what make would call is printed."""
     project = tmp_path / "project"
     project.mkdir()
+    echo = tmp_path / "new comer's" / "echo"
+    echo.parent.mkdir()
+    echo.symlink_to(shutil.which("echo"))
     shutil.copy(paths.ROOT / "Makefile", project)
     shutil.copytree(paths.ROOT / "profiles", project / "profiles")
     done = subprocess.run(
-        ["make", "-s", "run", "PY=echo", f"CONFIG={name}"],
+        ["make", "-s", "run", f"PY={echo}", f"CONFIG={name}"],
         cwd=project, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"={name}\n" in done.stdout.replace(" \n", "\n")
