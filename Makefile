@@ -31,18 +31,20 @@ NO_SLURM = $(if $(filter slurm%,$(PROFILE)),,SLURM_CONF=/dev/null)
 SNAKEMAKE = $(NO_SLURM) $(PY) -m snakemake --profile $(call quoted,$(profile))
 # `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
 DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
+# The engine with one line of progress and a table at the end; where it only plans, itself.
+ENGINE = $(if $(DRY),$(SNAKEMAKE),$(NO_SLURM) $(PY) -m lib.workflow.run $(call quoted,$(1)) $(2) -- --profile $(call quoted,$(profile)))
 SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
 
-.PHONY: run status verify test test-slurm format figures campaign lock unlock clean help
+.DEFAULT_GOAL := run
+.PHONY: run status test figures help campaign verify unlock test-slurm format lock clean
 
-help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+##@ everyday
 
 run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|theory|path.yaml|paper/STUDY] [PROFILE=local]
-	+$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
+	@+$(call ENGINE,$(CONFIG)) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
 status: $(READY)  ## what is done, failed and missing, and the time left: make status [CONFIG=…]
 	$(PY) -m lib.workflow.status $(call quoted,$(CAMPAIGN)) $(ARGS)
@@ -52,38 +54,44 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg tests $(ANALYSIS) $(ARGS)
 
-test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
-	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
-	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
-
-format: $(READY)  ## apply the code style
-	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
-
 figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
 	$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook --execute --inplace $(ANALYSIS)
 
+help:  ## show this list
+	@sed -nE 's/^##@ (.*)/\n\1/p; s/^([a-z-]+):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+##@ many runs
+
 campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
-	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
+	@+$(call ENGINE,$(CAMPAIGN),--campaign) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
 	$(PY) -m lib.workflow.promotion prune $(call quoted,$(CAMPAIGN))
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)
 
+unlock: $(READY)  ## free the engine's lock after a killed `make run`
+	$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) --unlock
+
+test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
+	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
+
+##@ development
+
+format: $(READY)  ## apply the code style
+	$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \
 	  "$$(grep '^torch==' constraints.txt)"
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
-unlock: $(READY)  ## free the engine's lock after a killed `make run`
-	$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) --unlock
-
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
 	  ! -name 'reference*' -exec rm -rf {} +
 
-.venv/.ready: requirements.txt constraints.txt pyproject.toml
+.venv/.ready: requirements.txt constraints.txt pyproject.toml setup.py
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
 	python3 -m venv .venv
 	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \

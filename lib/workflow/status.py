@@ -224,7 +224,7 @@ def report(table: pd.DataFrame, cores: int, *, only_missing: bool = False) -> st
     lines = [shown.to_string(index=False, na_rep="?")] if len(shown) else []
     total = table[["runs", "missing", "failed"]].sum()
     left = table["seconds_left"].sum(min_count=1)
-    time = "unknown: no run has been timed" if pd.isna(left) else _duration(left / cores)
+    time = "unknown: no run has been timed" if pd.isna(left) else duration(left / cores)
     lines.append(
         f"{total['runs'] - total['missing']} of {total['runs']} runs done, "
         f"{total['failed']} of them failed; {total['missing']} missing"
@@ -233,7 +233,7 @@ def report(table: pd.DataFrame, cores: int, *, only_missing: bool = False) -> st
     return "\n".join(lines)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes = seconds / 60
     if minutes < 1:
         return "under a minute"
