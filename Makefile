@@ -38,7 +38,7 @@ SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
 
-.DEFAULT_GOAL := run
+.DEFAULT_GOAL := help
 .PHONY: run status test figures help campaign verify unlock test-slurm format lock clean
 
 ##@ everyday

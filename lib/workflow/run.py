@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--campaign", action="store_true", help="only what the reference lacks")
     parser.add_argument("engine", nargs="*", help="options of the engine, behind --")
     options = parser.parse_args(arguments)
-    plans = options.config
+    plans = load_plans(options.config)
     log = paths.OUTPUT / "build/engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", *options.engine]
