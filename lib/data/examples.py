@@ -1,20 +1,25 @@
-"""Tokenised examples, and the batches of like lengths that an epoch consists of."""
+"""Tokenised examples: the subsets of a task that a setting asks for, and batches of them."""
 
-from dataclasses import dataclass, field
-import numpy as np
-from typing import Any
-import torch
+import dataclasses
 import hashlib
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from lib.data import assets, tasks
+from typing import Any
+
+import numpy as np
+import torch
+
 from lib import paths, provenance
+from lib.data import assets, tasks
+from lib.data.rows import SPLIT_SEED, Row, Splits, Task
 from lib.errors import AssetError, SourceMissingError
-from lib.data.rows import SPLIT_SEED, Row, Splits
 
-
+#: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
+TEXTS_AT_A_TIME = 10_000
 #: Batches are cut from pools of this many batches sorted by length: less padding, and still a
 #: shuffle. The larger the pool, the less is padded, and the more often the same examples meet in a
 #: batch whatever the seed, which would take the data order out of what is studied. With batches of
@@ -59,76 +64,16 @@ class Encoded:
         """The examples at ``rows``, in that order."""
         chosen = self.sequences(rows)
         pieces = [slice(self.starts[j], self.starts[j + 1]) for j in chosen]
-        return Encoded(
+        return dataclasses.replace(
+            self,
             tokens=np.concatenate([self.tokens[piece] for piece in pieces]),
             types=np.concatenate([self.types[piece] for piece in pieces]),
             starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])]),
             labels=self.labels[rows],
             example_ids=self.example_ids[rows],
-            pad_id=self.pad_id,
-            choices=self.choices,
             groups=self.groups[rows] if len(self.groups) else self.groups,
             credit=self.credit[rows] if len(self.credit) else self.credit,
         )
-
-
-def epoch_batches(
-    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """The rows of each batch of one epoch, every row once.
-
-    Rows are shuffled, cut into pools, sorted by length within a pool, cut into batches, and the
-    batches shuffled: neighbours have like lengths, so little is padded. Only the last batch may be
-    smaller, so that at every step all seeds have equally many examples.
-    """
-    order = rng.permutation(len(lengths))
-    whole = len(order) - len(order) % batch_size
-    pool = batch_size * BATCHES_PER_POOL
-    batches = []
-    for start in range(0, whole, pool):
-        rows = order[start : min(start + pool, whole)]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    shuffled = [batches[i] for i in rng.permutation(len(batches))]
-    return shuffled + ([order[whole:]] if whole < len(order) else [])
-
-
-class Loader:
-    """Padded batches of tokenised examples; nothing in a batch waits for the device."""
-
-    def __init__(self, data: Encoded, device: torch.device) -> None:
-        self.device, self.choices = device, data.choices
-        self.lengths_here = data.lengths
-        self.pad_id = int(data.pad_id)
-        self.tokens, self.types, self.starts, self.lengths = (
-            torch.from_numpy(np.asarray(array, np.int64)).to(device)
-            for array in (data.tokens, data.types, data.starts[:-1], np.diff(data.starts))
-        )
-        self.labels = torch.from_numpy(data.labels).to(device)
-
-    def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], torch.Tensor]:
-        """Inputs (…, B · choices, T) and labels (…, B) of rows (B,), or (S, B) for S seeds at once.
-
-        T is the longest sequence of the batch. In a choice the candidates of an example follow
-        each other, and the model's one logit for each becomes one of the example's.
-        """
-        longest = int(self.lengths_here[rows].max())
-        at = torch.from_numpy(np.asarray(rows)).to(self.device, non_blocking=True)
-        sequences = at[..., None] * self.choices + torch.arange(self.choices, device=self.device)
-        sequences = sequences.flatten(-2)
-        position = torch.arange(longest, device=self.device)
-        mask = position < self.lengths[sequences][..., None]
-        source = (self.starts[sequences][..., None] + position).clamp(max=len(self.tokens) - 1)
-        inputs = {
-            "input_ids": torch.where(mask, self.tokens[source], self.pad_id),
-            "token_type_ids": torch.where(mask, self.types[source], 0),
-            "attention_mask": mask.long(),
-        }
-        return inputs, self.labels[at]
-
-
-#: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
-TEXTS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +149,29 @@ def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any])
     )
 
 
+def _questions(data: Encoded) -> list[np.ndarray]:
+    """The rows of each question; without groups, every row is a question of its own."""
+    if not len(data.groups):
+        return list(np.arange(len(data))[:, None])
+    order = np.argsort(data.groups, kind="stable")
+    sizes = np.unique(data.groups, return_counts=True)[1]
+    return np.split(order, np.cumsum(sizes)[:-1])
+
+
+def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
+    """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
+    ends = np.cumsum([len(rows) for rows in questions])
+    fitting = int((ends <= spec.eval_rows).sum()) if spec.eval_rows else len(questions)
+    if not fitting:
+        raise ValueError(
+            f"eval_rows = {spec.eval_rows}, but the first question of {spec.task} has "
+            f"{ends[0]} rows, and questions are evaluated whole"
+        )
+    return np.concatenate(questions[:fitting])
+
+
 def _entry(
-    spec: DataSpec, task: tasks.Task, tokenizer_sha256: str, tokenizer: Callable[[], Any]
+    spec: DataSpec, task: Task, tokenizer_sha256: str, tokenizer: Callable[[], Any]
 ) -> dict[str, Any]:
     """A task's entry in the index: contents, sources, folder of the tokens, sha256 of its files.
 
@@ -265,56 +231,11 @@ def _load(entry: dict[str, Any], split: str) -> Encoded:
     return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
-def data_digest(task: tasks.Task, contents: str) -> str:
-    """Identity of a task: its contents, and what is made of its labels."""
-    return provenance.digest(
-        contents, task.n_classes, task.metric, task.classes, task.other_metrics
-    )
-
-
-def contents_digest(splits: Splits) -> str:
-    """``provenance.digest(splits)``, computed row by row: ReCoRD has gigabytes of text."""
-
-    def canonical(value: Any) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-    digest = hashlib.sha256(b"[{")
-    for i, split in enumerate(sorted(splits)):
-        digest.update(f"{',' if i else ''}{canonical(split)}:[".encode())
-        for j, row in enumerate(splits[split]):
-            digest.update(f"{',' if j else ''}{canonical(row)}".encode())
-        digest.update(b"]")
-    digest.update(b"}]")
-    return digest.hexdigest()[:16]
-
-
-def _questions(data: Encoded) -> list[np.ndarray]:
-    """The rows of each question; without groups, every row is a question of its own."""
-    if not len(data.groups):
-        return list(np.arange(len(data))[:, None])
-    order = np.argsort(data.groups, kind="stable")
-    sizes = np.unique(data.groups, return_counts=True)[1]
-    return np.split(order, np.cumsum(sizes)[:-1])
-
-
-def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
-    """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
-    ends = np.cumsum([len(rows) for rows in questions])
-    fitting = int((ends <= spec.eval_rows).sum()) if spec.eval_rows else len(questions)
-    if not fitting:
-        raise ValueError(
-            f"eval_rows = {spec.eval_rows}, but the first question of {spec.task} has "
-            f"{ends[0]} rows, and questions are evaluated whole"
-        )
-    return np.concatenate(questions[:fitting])
-
-
 def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
     choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
-    texts = [[row[side] for row in rows] for side in ("text_a", "text_b")]
+    first, second = ([row[side] for row in rows] for side in ("text_a", "text_b"))
     if choices > 1:
-        texts = [[text for candidates in side for text in candidates] for side in texts]
-    first, second = texts
+        first, second = (list(chain.from_iterable(side)) for side in (first, second))
     pair = any(second)
     tokens: list[np.ndarray] = []
     types: list[np.ndarray] = []
@@ -350,3 +271,74 @@ def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
         choices=choices,
         **more,
     )
+
+
+def data_digest(task: Task, contents: str) -> str:
+    """Identity of a task: its contents, and what is made of its labels."""
+    return provenance.digest(
+        contents, task.n_classes, task.metric, task.classes, task.other_metrics
+    )
+
+
+def contents_digest(splits: Splits) -> str:
+    """``provenance.digest(splits)``, piece by piece: ReCoRD has gigabytes of text."""
+    digest = hashlib.sha256()
+    encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+    for piece in encoder.iterencode([splits]):
+        digest.update(piece.encode())
+    return digest.hexdigest()[:16]
+
+
+def epoch_batches(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The rows of each batch of one epoch, every row once.
+
+    Rows are shuffled, cut into pools, sorted by length within a pool, cut into batches, and the
+    batches shuffled: neighbours have like lengths, so little is padded. Only the last batch may be
+    smaller, so that at every step all seeds have equally many examples.
+    """
+    order = rng.permutation(len(lengths))
+    whole = len(order) - len(order) % batch_size
+    pool = batch_size * BATCHES_PER_POOL
+    batches = []
+    for start in range(0, whole, pool):
+        rows = order[start : min(start + pool, whole)]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    shuffled = [batches[i] for i in rng.permutation(len(batches))]
+    return shuffled + ([order[whole:]] if whole < len(order) else [])
+
+
+class Loader:
+    """Padded batches of tokenised examples; nothing in a batch waits for the device."""
+
+    def __init__(self, data: Encoded, device: torch.device) -> None:
+        self.device, self.choices = device, data.choices
+        self.lengths_here = data.lengths
+        self.pad_id = int(data.pad_id)
+        self.tokens, self.types, self.starts, self.lengths = (
+            torch.from_numpy(np.asarray(array, np.int64)).to(device)
+            for array in (data.tokens, data.types, data.starts[:-1], np.diff(data.starts))
+        )
+        self.labels = torch.from_numpy(data.labels).to(device)
+
+    def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], torch.Tensor]:
+        """Inputs (…, B · choices, T) and labels (…, B) of rows (B,), or (S, B) for S seeds at once.
+
+        T is the longest sequence of the batch. In a choice the candidates of an example follow
+        each other, and the model's one logit for each becomes one of the example's.
+        """
+        longest = int(self.lengths_here[rows].max())
+        at = torch.from_numpy(np.asarray(rows)).to(self.device, non_blocking=True)
+        sequences = at[..., None] * self.choices + torch.arange(self.choices, device=self.device)
+        sequences = sequences.flatten(-2)
+        position = torch.arange(longest, device=self.device)
+        mask = position < self.lengths[sequences][..., None]
+        source = (self.starts[sequences][..., None] + position).clamp(max=len(self.tokens) - 1)
+        inputs = {
+            "input_ids": torch.where(mask, self.tokens[source], self.pad_id),
+            "token_type_ids": torch.where(mask, self.types[source], 0),
+            "attention_mask": mask.long(),
+        }
+        return inputs, self.labels[at]

