@@ -151,11 +151,9 @@ def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any])
 
 def _questions(data: Encoded) -> list[np.ndarray]:
     """The rows of each question; without groups, every row is a question of its own."""
-    if not len(data.groups):
-        return list(np.arange(len(data))[:, None])
-    order = np.argsort(data.groups, kind="stable")
-    sizes = np.unique(data.groups, return_counts=True)[1]
-    return np.split(order, np.cumsum(sizes)[:-1])
+    groups = data.groups if len(data.groups) else np.arange(len(data))
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
 def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
@@ -178,10 +176,10 @@ def _entry(
     A task is read, and tokenised if its contents are new, unless it was made of packages that are
     pinned today. One whose source is not on this machine is what it was when it was read last.
     """
-    cache, name = paths.CACHE / "prepared", Path(spec.task).stem
+    name = Path(spec.task).stem
     rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
     key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
-    index = cache / "index" / f"{name}-{key}.json"
+    index = paths.CACHE / "prepared" / "index" / f"{name}-{key}.json"
     entry = json.loads(index.read_text()) if index.exists() else None
     if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
         entry = None
@@ -250,10 +248,8 @@ def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
         )
         ids = batch["input_ids"]
         tokens += [np.array(row, np.int32) for row in ids]
-        types += [
-            np.array(row, np.int8)
-            for row in batch.get("token_type_ids") or [[0] * len(row) for row in ids]
-        ]
+        sides = batch.get("token_type_ids") or [[0] * len(row) for row in ids]
+        types += [np.array(row, np.int8) for row in sides]
     labels = np.array([row["label"] for row in rows])
     more = {}
     if "group" in rows[0]:
