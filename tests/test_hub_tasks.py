@@ -255,7 +255,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
 
     located = pretrained.locate("bert-tiny")
     data = prepare_inputs(Setting(task="copa", max_length=32)).data
-    assert data.n_outputs == 1 and data.n_classes == 2
+    assert data.n_outputs == 1 and data.task.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
     seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")

@@ -76,10 +76,6 @@ def encoded(located, texts=SENTENCES * 10):
     )
 
 
-def read_record(located):
-    return json.loads((Path(located.path) / pretraining.RECORD).read_text())
-
-
 def weights(located):
     with safe_open(Path(located.path) / "model.safetensors", "pt") as stored:
         return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118

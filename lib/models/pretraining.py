@@ -71,7 +71,8 @@ def continue_pretraining(
     Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
     output tied to the word embeddings, its bias at the words' log frequencies) is first trained
     alone, on the frozen encoder: its first, random gradients would spoil what the encoder knows.
-    AdamW, a tenth of the steps of each phase for warm-up, then linear decay, gradient norm at most 1.
+    AdamW, a tenth of the steps of each phase for warm-up, then linear decay, gradient norm of at
+    most 1.
 
     The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and version of
     the training, and is reused when there. What the objective does not reach, such as a pooler,
