@@ -1,9 +1,11 @@
-"""Pinned wheels: every way in which a download can be wrong, with real files and real processes."""
+"""Pinned packages: every way in which a file can be wrong, with real files and real processes."""
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -14,20 +16,30 @@ from lib.data import assets
 from lib.data.assets import Asset
 from lib.errors import AssetError
 
+WHEEL, SDIST = "demo_asset-1.0-py3-none-any.whl", "demo_asset-1.0.tar.gz"
 
-def make_wheel(folder: Path, members: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "demo_asset-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+
+def make(path: Path, members: dict[str, bytes]) -> Path:
+    """A wheel or, by its name, a source distribution of these files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name == WHEEL:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, content in members.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
     return path
 
 
-@pytest.fixture
-def demo(tmp_path, monkeypatch):
-    """A registered asset whose wheel lies in COMPENDIUM_WHEELS; the index is never reached."""
-    wheel = make_wheel(tmp_path / "wheels", {"demo/a.txt": b"one", "demo/b.txt": b"two"})
+@pytest.fixture(params=[WHEEL, SDIST])
+def demo(tmp_path, monkeypatch, request):
+    """A registered asset whose file lies in COMPENDIUM_WHEELS; the index is never reached."""
+    members = {"demo/a.txt": b"one", "demo/b.txt": b"two"}
+    wheel = make(tmp_path / "wheels" / request.param, members)
     register(monkeypatch, wheel, ("demo/a.txt",))
     monkeypatch.setenv("COMPENDIUM_WHEELS", str(wheel.parent))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -38,7 +50,7 @@ def demo(tmp_path, monkeypatch):
 
 def register(monkeypatch, wheel, members, sha256=None):
     pinned = sha256 or hashlib.sha256(wheel.read_bytes()).hexdigest()
-    asset = Asset("demo-asset==1.0", wheel.name, pinned, members, "none")
+    asset = Asset(wheel.name, pinned, members, "none")
     monkeypatch.setitem(assets.ASSETS, "demo", asset)
 
 
@@ -59,7 +71,8 @@ def test_takes_only_the_listed_members_and_only_once(demo, tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "tampered"])
 def test_damaged_file_is_refused_and_nothing_stays(demo, tmp_path, damage):
     content = demo.read_bytes()
-    demo.write_bytes(content[:-20] if damage == "truncated" else content.replace(b"one", b"0ne"))
+    tampered = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+    demo.write_bytes(content[:-20] if damage == "truncated" else tampered)
     found = provenance.file_sha256(demo)
     with pytest.raises(AssetError, match="truncated or not the pinned file") as error:
         assets.fetch("demo", cache=tmp_path / "cache")
@@ -70,19 +83,18 @@ def test_damaged_file_is_refused_and_nothing_stays(demo, tmp_path, damage):
 
 def test_missing_and_offline_is_an_error_that_says_what_to_do(demo, tmp_path):
     demo.unlink()
-    with pytest.raises(AssetError, match="put demo_asset-1.0-py3-none-any.whl into a folder"):
+    with pytest.raises(AssetError, match=f"put {demo.name} into a folder"):
         assets.fetch("demo", cache=tmp_path / "cache")
     assert left_behind(tmp_path / "cache") == []
 
 
 def test_a_second_source_with_the_right_hash_is_used(demo, tmp_path, monkeypatch):
-    """The folder holds a damaged copy; pip finds the right one elsewhere."""
+    """The folder holds another file; pip finds the right one elsewhere."""
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
     metadata = b"Metadata-Version: 2.1\nName: demo-asset\nVersion: 1.0\n"
     info = "demo_asset-1.0.dist-info"
-    wheel = make_wheel(
-        elsewhere,
+    wheel = make(
+        elsewhere / demo.name,
         {
             "demo/a.txt": b"one",
             f"{info}/METADATA": metadata,
@@ -98,7 +110,7 @@ def test_a_second_source_with_the_right_hash_is_used(demo, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("evil", ["demo/../../escaped.txt", "/tmp/escaped.txt"])
 def test_paths_outside_the_archive_are_refused(demo, tmp_path, monkeypatch, evil):
-    wheel = make_wheel(demo.parent, {evil: b"out"})
+    wheel = make(demo, {evil: b"out"})
     register(monkeypatch, wheel, (evil,))
     with pytest.raises(AssetError, match="path outside itself"):
         assets.fetch("demo", cache=tmp_path / "cache")
@@ -110,6 +122,7 @@ def test_a_bomb_is_refused(demo, tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "MAX_UNPACKED_BYTES", 2)
     with pytest.raises(AssetError, match="more than 2 bytes"):
         assets.fetch("demo", cache=tmp_path / "cache")
+    assert left_behind(tmp_path / "cache") == []
 
 
 def test_a_member_that_is_not_there_is_named(demo, tmp_path, monkeypatch):

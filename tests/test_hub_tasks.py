@@ -18,6 +18,7 @@ from lib.training.inputs import prepare_inputs
 
 GLUE = ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"]
 SUPERGLUE = ["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"]
+SINGLE = {"cola", "sst2", "wsc"}
 
 
 def texts(rows):
@@ -38,10 +39,10 @@ def test_all_nine_and_all_eight_are_read(hub, name):
         for row in rows[:50]:
             both = (row["text_a"], row["text_b"])
             kinds = {type(text) for text in both}
-            assert kinds == ({list} if task.choices > 1 else {str})
-            if task.choices > 1:
-                assert {len(text) for text in both} == {task.choices}
-            assert row["text_a"] and bool(row["text_b"]) == task.pair
+            assert kinds == ({list} if name == "copa" else {str})
+            if name == "copa":
+                assert {len(text) for text in both} == {2}
+            assert row["text_a"] and bool(row["text_b"]) == (name not in SINGLE)
 
 
 def test_official_metrics():
@@ -254,7 +255,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
 
     located = pretrained.locate("bert-tiny")
     data = prepare_inputs(Setting(task="copa", max_length=32)).data
-    assert data.n_outputs == 1 and data.n_classes == 2
+    assert data.n_outputs == 1 and data.task.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
     seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")

@@ -47,7 +47,7 @@ def register(tmp_path, monkeypatch):
 
     def make(archive, members):
         pinned = hashlib.sha256(archive.read_bytes()).hexdigest()
-        asset = Asset("demo-set==1.0", NAME, pinned, members, "none")
+        asset = Asset(NAME, pinned, members, "none")
         monkeypatch.setitem(assets.ASSETS, "demo", asset)
 
     return make
@@ -67,22 +67,6 @@ def test_pip_finds_it_and_nothing_of_it_runs(register, tmp_path):
     assert (folder / "demo_set-1.0/a/task.json").read_bytes() == b"{}"
     assert not list(tmp_path.rglob("ran.txt"))
     assert left_behind(tmp_path / "cache") == [folder.name]
-
-
-def test_the_folder_of_wheels_comes_first(register, tmp_path, monkeypatch):
-    register(make_sdist(tmp_path / "mine", MEMBERS), ("demo_set-1.0/b/task.json",))
-    monkeypatch.setenv("COMPENDIUM_WHEELS", str(tmp_path / "mine"))
-    folder = assets.fetch("demo", cache=tmp_path / "cache")
-    assert (folder / "demo_set-1.0/b/task.json").read_bytes() == b"[]"
-
-
-def test_a_file_that_is_not_the_pinned_one_is_refused(register, tmp_path):
-    archive = make_sdist(tmp_path / "index", MEMBERS)
-    register(archive, ("demo_set-1.0/a/task.json",))
-    archive.write_bytes(archive.read_bytes()[:-9])
-    with pytest.raises(AssetError, match="truncated or not the pinned file"):
-        assets.fetch("demo", cache=tmp_path / "cache")
-    assert left_behind(tmp_path / "cache") == []
 
 
 def test_what_no_index_has_is_an_error_that_says_what_to_do(register, tmp_path):
@@ -123,31 +107,12 @@ def test_a_transfer_that_fails_is_named(register, index, tmp_path):
     assert left_behind(tmp_path / "cache") == []
 
 
-@pytest.mark.parametrize("evil", ["demo_set-1.0/../../escaped.txt", "/tmp/escaped.txt"])
-def test_paths_outside_the_archive_are_refused(register, tmp_path, evil):
-    register(make_sdist(tmp_path / "index", {evil: b"out"}), (evil,))
-    with pytest.raises(AssetError, match="path outside itself"):
-        assets.fetch("demo", cache=tmp_path / "cache")
-    assert left_behind(tmp_path / "cache") == []
-    assert not list(tmp_path.rglob("escaped.txt"))
-
-
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
 def test_links_and_devices_are_refused(register, tmp_path, kind):
     (tmp_path / "secret.txt").write_text("secret")
     evil = ("demo_set-1.0/c/task.json", kind, str(tmp_path / "secret.txt"))
     register(make_sdist(tmp_path / "index", MEMBERS, [evil]), ("demo_set-1.0/",))
     with pytest.raises(AssetError, match="c/task.json as a link or device"):
-        assets.fetch("demo", cache=tmp_path / "cache")
-    assert left_behind(tmp_path / "cache") == []
-
-
-def test_a_bomb_and_a_missing_member_are_refused(register, tmp_path, monkeypatch):
-    register(make_sdist(tmp_path / "index", MEMBERS), (*MEMBERS, "demo_set-1.0/c/task.json"))
-    with pytest.raises(AssetError, match="holds no demo_set-1.0/c/task.json"):
-        assets.fetch("demo", cache=tmp_path / "cache")
-    monkeypatch.setattr(assets, "MAX_UNPACKED_BYTES", 3)
-    with pytest.raises(AssetError, match="more than 3 bytes"):
         assets.fetch("demo", cache=tmp_path / "cache")
     assert left_behind(tmp_path / "cache") == []
 
@@ -189,9 +154,9 @@ def invented(register, tmp_path, monkeypatch):
 
     def make(change=lambda name, made: made):
         files = {}
-        for name, source in package_tasks._SOURCES.items():
+        for name, source in package_tasks.BIGBENCH.items():
             content = {"canary": "c", "examples": change(name, examples(name))}
-            path = f"{package_tasks.FOLDER}/{source.folder}/task.json"
+            path = f"bigbench-1.0.0/bigbench/benchmark_tasks/{source.folder}/task.json"
             files[path] = json.dumps(content).encode()
         register(make_sdist(tmp_path / "index", files), tuple(files))
         monkeypatch.setitem(assets.ASSETS, "bigbench", assets.ASSETS["demo"])
@@ -203,7 +168,7 @@ def invented(register, tmp_path, monkeypatch):
 def test_texts_and_labels_of_each_form(invented):
     invented()
     rows = {}
-    for name in package_tasks._SOURCES:
+    for name in package_tasks.BIGBENCH:
         splits = tasks.get(name).read()
         rows[name] = {row["example_id"]: row for part in splits.values() for row in part}
         assert len(rows[name]) == 8
@@ -258,6 +223,7 @@ SIZES = {  # all rows, as the guide to BIG-bench lists them; majority of the dev
     "metaphor": (680, 0.613),
     "vitaminc": (54_668, 0.499),
 }
+PAIRS = {"presuppositions", "metaphor", "vitaminc"}
 
 
 @pytest.mark.skipif(
@@ -273,6 +239,6 @@ def test_the_real_tasks_have_their_sizes_and_leak_no_family(name):
     assert majority_rate(labels) == pytest.approx(SIZES[name][1], abs=5e-4)
     for rows in splits.values():
         assert {row["label"] for row in rows} == set(range(task.n_classes))
-        assert all(row["text_a"] and bool(row["text_b"]) == task.pair for row in rows)
+        assert all(row["text_a"] and bool(row["text_b"]) == (name in PAIRS) for row in rows)
     first = [{row["text_a"] for row in rows} for rows in splits.values()]
     assert not first[0] & first[1]

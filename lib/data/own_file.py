@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lib.data.rows import Row, Splits, grouped_split, make_row
 from lib.errors import TaskError, nearest
-from lib.data.rows import Splits, grouped_split, make_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,12 +25,12 @@ def read(path: Path, text_columns: list[str], label_column: str) -> tuple[Splits
         raise TaskError(f"text_columns = {text_columns}: give one column, or two for pairs")
     table = _table(path, [*text_columns, label_column])
     texts = table[text_columns].values.tolist()
-    keys = ["\x1f".join(row) for row in texts]
     labels, classes = _labels(path, table[label_column])
     rows = [
-        make_row(i, row[0], row[1] if row[1:] else "", label)
-        for i, (row, label) in enumerate(zip(texts, labels, strict=True))
+        make_row(i, text[0], "".join(text[1:]), label)
+        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
+    keys = ["\x1f".join(text) for text in texts]
     if "split" in table:
         sides = table["split"].astype(str).str.strip()
         if (unknown := ~sides.isin(["train", "dev"])).any():
@@ -38,10 +38,8 @@ def read(path: Path, text_columns: list[str], label_column: str) -> tuple[Splits
             raise TaskError(
                 f"{path}: column 'split' is {sides[line]!r} in line {line + 2}; valid: train, dev"
             )
-        at = dict(zip([row["example_id"] for row in rows], sides, strict=True))
         splits = {
-            name: [row for row in rows if at[row["example_id"]] == name]
-            for name in ("train", "dev")
+            name: [rows[i] for i in np.flatnonzero(sides == name)] for name in ("train", "dev")
         }
     else:
         splits = grouped_split(rows, keys)
@@ -85,49 +83,45 @@ def _labels(path: Path, labels: "pd.Series") -> tuple[list, tuple[str, ...]]:
             )
         if not (labels == labels.round()).all():
             return labels.astype(float).tolist(), ()
-    known = sorted(labels.unique().tolist())
-    number = {label: i for i, label in enumerate(known)}
-    return [number[label] for label in labels.tolist()], tuple(map(str, known))
+    classes = sorted(labels.unique().tolist())
+    number = {label: i for i, label in enumerate(classes)}
+    return [number[label] for label in labels.tolist()], tuple(map(str, classes))
 
 
 def _check_splits(
     path: Path, column: str, splits: Splits, classes: tuple[str, ...], keys: list[str]
 ) -> None:
+    def line(row: Row) -> int:
+        return int(row["example_id"]) + 2
+
+    firsts: dict[str, tuple[str, int]] = {}
+    repeated = []
     for name, part in splits.items():
         if not part:
             raise TaskError(f"{path}: no rows in the {name} split")
-
-    def line(row: dict) -> int:
-        return int(row["example_id"]) + 2
-
-    seen: dict[str, tuple[str, int]] = {}
-    repeated = []
-    for name, part in splits.items():
         for row in part:
-            key = keys[int(row["example_id"])]
-            if key in seen:
-                other, first = seen[key]
-                where = "the other split" if other != name else "the same split"
-                repeated.append(f"line {line(row)} repeats line {first} of {where}")
-            seen.setdefault(key, (name, line(row)))
+            split, first = firsts.setdefault(keys[int(row["example_id"])], (name, line(row)))
+            if first != line(row):
+                side = "same" if split == name else "other"
+                repeated.append(f"line {line(row)} repeats line {first} of the {side} split")
     if repeated:
         # A text on both sides is the graver case: name one of those first.
-        repeated.sort(key=lambda message: "other split" not in message)
-        warnings.warn(f"{path}: {len(repeated)} repeated texts: {repeated[0]}", stacklevel=4)
+        worst = min(repeated, key=lambda message: "other split" not in message)
+        warnings.warn(f"{path}: {len(repeated)} repeated texts: {worst}", stacklevel=4)
     if not classes:
         return
-    trained = {row["label"] for row in splits["train"]}
-    if len(trained) < 2:
+    train, dev = ({row["label"] for row in splits[name]} for name in ("train", "dev"))
+    if len(train) < 2:
         raise TaskError(
-            f"{path}: column {column!r} has one class, {classes[min(trained)]!r}, in training"
+            f"{path}: column {column!r} has one class, {classes[min(train)]!r}, in training"
         )
     for row in splits["dev"]:
-        if row["label"] not in trained:
+        if row["label"] not in train:
             raise TaskError(
                 f"{path}: column {column!r} is {classes[row['label']]!r} in line {line(row)} of "
                 "the dev split, never seen in training"
             )
-    if len({row["label"] for row in splits["dev"]}) < 2:
+    if len(dev) < 2:
         warnings.warn(
             f"{path}: the dev split has one class; every run will count as failed", stacklevel=4
         )

@@ -53,18 +53,22 @@ FAMILIES = {
 }
 
 
-def family_of(located: Located) -> Family:
-    """The architecture's entry in ``FAMILIES``; ``BackboneError`` where it has none."""
-    config = Path(located.path) / "config.json"
-    if not config.is_file():
+def _configuration(located: Located) -> dict[str, Any]:
+    path = Path(located.path) / "config.json"
+    if not path.is_file():
         raise BackboneError(f"{located.path} holds no config.json")
-    kind = json.loads(config.read_text()).get("model_type")
-    if kind not in FAMILIES:
+    config = json.loads(path.read_text())
+    if (kind := config.get("model_type")) not in FAMILIES:
         raise BackboneError(
             f"{located.path} is a model of the architecture {kind!r}; supported: "
             f"{', '.join(FAMILIES)}"
         )
-    return FAMILIES[kind]
+    return config
+
+
+def family_of(located: Located) -> Family:
+    """The architecture's entry in ``FAMILIES``; ``BackboneError`` where it has none."""
+    return FAMILIES[_configuration(located)["model_type"]]
 
 
 def architecture_of(located: Located) -> str:
@@ -74,8 +78,7 @@ def architecture_of(located: Located) -> str:
 
 def dimensions(located: Located) -> tuple[int, int | None]:
     """The number of layers, and the longest input in tokens where there is a limit."""
-    family_of(located)
-    config = json.loads((Path(located.path) / "config.json").read_text())
+    config = _configuration(located)
     longest = config.get("max_position_embeddings")
     if longest and config["model_type"] in ("roberta", "xlm-roberta", "mpnet"):
         # Their positions are counted from behind the number of the padding token.
@@ -90,6 +93,7 @@ def load_tokenizer(located: Located) -> Any:
     stand for it: the end of text, else the unknown token. The end of text also separates a pair,
     whose texts would otherwise run into each other.
     """
+    from tokenizers.processors import Sequence, TemplateProcessing
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(located.path, local_files_only=True)
@@ -102,21 +106,35 @@ def load_tokenizer(located: Located) -> Any:
             )
         tokenizer.pad_token = spare
     alone = tokenizer("a")["input_ids"] + tokenizer("b")["input_ids"]
-    if tokenizer("a", "b")["input_ids"] == alone and tokenizer.eos_token is not None:
-        _separate_pairs(tokenizer)
+    if tokenizer("a", "b")["input_ids"] == alone and (end := tokenizer.eos_token) is not None:
+        template = TemplateProcessing(
+            single="$A", pair=f"$A {end} $B", special_tokens=[(end, tokenizer.eos_token_id)]
+        )
+        backend = tokenizer.backend_tokenizer
+        before = backend.post_processor
+        backend.post_processor = Sequence([before, template]) if before else template
     return tokenizer
 
 
-def _separate_pairs(tokenizer: Any) -> None:
-    from tokenizers.processors import Sequence, TemplateProcessing
+def load_model(kind: Any, located: Located, **options: Any) -> tuple["PreTrainedModel", list[str]]:
+    """A model of one of transformers' ``Auto`` classes, in float32, and the names of the parameters
+    that the checkpoint lacks.
+    """
+    import torch
+    from transformers.utils import logging
 
-    end = tokenizer.eos_token
-    template = TemplateProcessing(
-        single="$A", pair=f"$A {end} $B", special_tokens=[(end, tokenizer.eos_token_id)]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model, report = kind.from_pretrained(
+        located.path,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
     )
-    backend = tokenizer.backend_tokenizer
-    before = backend.post_processor
-    backend.post_processor = Sequence([before, template]) if before else template
+    return model, sorted(report["missing_keys"])
 
 
 def load_classifier(
@@ -134,27 +152,20 @@ def load_classifier(
     """
     import torch
     from transformers import AutoModelForSequenceClassification
-    from transformers.utils import logging
 
     family = family_of(located)
     if attention == "sdpa" and attention not in family.attention:
         attention = "eager"
     # Pooling looks for the last token that is not padding, so it has to know the batches' own.
     padding = {"pad_token_id": load_tokenizer(located).pad_token_id} if family.decoder else {}
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     torch.manual_seed(init_seed)
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
-            located.path,
+        model, new = load_model(
+            AutoModelForSequenceClassification,
+            located,
             num_labels=n_classes,
             problem_type="regression" if n_classes == 1 else "single_label_classification",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            dtype=torch.float32,
             attn_implementation=attention,
-            output_loading_info=True,
             **padding,
         )
     except (ImportError, RuntimeError, ValueError) as error:
@@ -162,7 +173,6 @@ def load_classifier(
             f"{located.path} does not load as a classifier of {n_classes} outputs with "
             f"{attention} attention: {error}"
         ) from error
-    new = sorted(report["missing_keys"])
     # Padding is masked and gets no gradient anyway. But where a decoder pads with a token that also
     # ends or parts texts, that token would never learn; and vmap would freeze it in one seed only.
     for module in model.modules():

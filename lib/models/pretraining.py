@@ -1,4 +1,4 @@
-"""The unsupervised objectives that pretraining continues: masked words, or the next word.
+"""Pretraining continued on a task's texts: a checkpoint's own objective, masked words or the next.
 
 Masked words as in Devlin et al. (2019): 15 % of the tokens are predicted, of which the model sees
 80 % masked, 10 % replaced by another word and 10 % as they are. Special tokens never are.
@@ -9,105 +9,29 @@ import json
 import math
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
-    PreTrainedModel,
     get_linear_schedule_with_warmup,
 )
-from transformers.utils import logging
 
-from lib import paths, provenance
+from lib import errors, paths, provenance
 from lib.data.examples import Encoded, Loader, epoch_batches
 from lib.errors import BackboneError
 from lib.models import backbones, devices
 from lib.models.backbones import Located
 
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
-
-#: Model inputs, which positions (B, T) predict, and which tokens (n,) are right there.
-Batch = tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]
-
-
-def corrupt(
-    tokens: np.ndarray,
-    ordinary: np.ndarray,
-    mask_id: int,
-    words: np.ndarray,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Masked-LM input from tokens (B, T): what the model sees, and the positions that it predicts.
-
-    ``ordinary`` (B, T) marks tokens that are neither special nor padding; in each row 15 % of
-    them, at least one, are chosen. Replacements are drawn from ``words``.
-    """
-    rank = np.where(ordinary, rng.random(tokens.shape), np.inf).argsort(1).argsort(1)
-    n_ordinary = ordinary.sum(1)
-    n_chosen = np.minimum(np.maximum(np.rint(CHOSEN * n_ordinary), 1), n_ordinary)
-    chosen = rank < n_chosen[:, None]
-    fate = rng.random(tokens.shape)
-    seen = np.where(chosen & (fate < MASKED), mask_id, tokens)
-    other = chosen & (fate >= MASKED) & (fate < MASKED + REPLACED)
-    return np.where(other, rng.choice(words, tokens.shape), seen), chosen
-
-
-class Objective:
-    """An objective on the texts of ``data``: those that hold something to predict.
-
-    ``typed``: whether the model takes token types. Raises ``ValueError`` if no text is left,
-    ``BackboneError`` if masked words are asked of a tokeniser without a mask token.
-    """
-
-    def __init__(self, data: Encoded, tokenizer: Any, *, causal: bool, typed: bool) -> None:
-        if not causal and tokenizer.mask_token_id is None:
-            raise BackboneError("the tokeniser has no mask token, so no words can be masked")
-        self.causal, self.typed, self.mask_id = causal, typed, tokenizer.mask_token_id
-        self.special = np.array(tokenizer.all_special_ids)
-        self.words = np.setdiff1d(np.arange(len(tokenizer)), self.special)
-        self.data = data.take(self._rows_with_words(data))
-        self.loader = Loader(self.data, torch.device("cpu"))
-
-    def _rows_with_words(self, data: Encoded) -> np.ndarray:
-        ordinary = np.concatenate([[0], np.cumsum(~np.isin(data.tokens, self.special))])
-        n_words = np.diff(ordinary[data.starts])
-        rows = np.flatnonzero((n_words > 0) & (data.lengths > 1))
-        if not len(rows):
-            raise ValueError(f"none of the {len(data)} texts holds a word to predict")
-        return rows
-
-    def batch(self, rows: np.ndarray, rng: np.random.Generator, device: torch.device) -> Batch:
-        """The batch of the given rows; ``rng`` draws which words are masked."""
-        inputs, _ = self.loader.batch(rows)
-        if not self.typed:
-            del inputs["token_type_ids"]
-        tokens = inputs["input_ids"].numpy()
-        real = inputs["attention_mask"].numpy() == 1
-        if self.causal:
-            # Every token but the first is predicted, at the place of the one before it.
-            where = np.zeros(real.shape, bool)
-            where[:, :-1] = real[:, 1:]
-            right = tokens[:, 1:][where[:, :-1]]
-        else:
-            ordinary = real & ~np.isin(tokens, self.special)
-            seen, where = corrupt(tokens, ordinary, self.mask_id, self.words, rng)
-            inputs["input_ids"] = torch.from_numpy(seen)
-            right = tokens[where]
-        moved = {name: value.to(device) for name, value in inputs.items()}
-        return moved, torch.from_numpy(where).to(device), torch.from_numpy(right).to(device)
-
-
 #: The loss that is reported before and after is of at most this many rows, in evaluation mode.
 LOOK_ROWS = 256
 #: Beside the weights: recipe, steps, names that were new, and mean losses in nats, as loaded
@@ -117,24 +41,17 @@ RECORD = "pretraining.json"
 TEXT = ("tokens", "types", "starts")
 
 
-@dataclass(frozen=True)
+@errors.checked
 class Recipe:
     """How the pretraining is continued. ``head_…``: for a new masked-LM head, before the rest."""
 
-    epochs: int
-    learning_rate: float = 5e-5
-    batch_size: int = 16
+    epochs: Annotated[int, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    batch_size: Annotated[int, Field(gt=0)] = 16
     seed: int = 0
-    precision: str = "float32"
-    head_epochs: int = 1
-    head_learning_rate: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "head_epochs", "learning_rate", "head_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)!r}, but it has to be positive")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision = {self.precision!r}, not float32 or bfloat16")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    head_epochs: Annotated[int, Field(gt=0)] = 1
+    head_learning_rate: Annotated[float, Field(gt=0)] = 1e-3
 
     def stream(self, name: str) -> np.random.SeedSequence:
         """Streams of their own: not those of a fine-tuning run with the same number."""
@@ -153,9 +70,9 @@ def continue_pretraining(
 
     Labels are not used. Where an encoder's checkpoint has no masked-LM head, a new one (its
     output tied to the word embeddings, its bias at the words' log frequencies) is first trained
-    alone, on the frozen encoder: its first, random gradients would spoil what
-    the encoder knows. AdamW, a tenth of the steps of each phase for warm-up, then linear decay,
-    gradient norm at most 1.
+    alone, on the frozen encoder: its first, random gradients would spoil what the encoder knows.
+    AdamW, a tenth of the steps of each phase for warm-up, then linear decay, gradient norm of at
+    most 1.
 
     The result lies in the cache, keyed by backbone, tokens, recipe, kind of device and version of
     the training, and is reused when there. What the objective does not reach, such as a pooler,
@@ -171,9 +88,7 @@ def continue_pretraining(
         provenance.TRAINING_VERSIONS,
     )
     target = (paths.CACHE if cache is None else cache) / "pretrained" / key
-    paths.make_once(
-        target, lambda folder: _write(Pretrainer(located, train, recipe, device), located, folder)
-    )
+    paths.make_once(target, lambda folder: Pretrainer(located, train, recipe, device).write(folder))
     return Located(str(target), located.revision, key)
 
 
@@ -187,11 +102,11 @@ class Pretrainer:
     def __init__(
         self, located: Located, train: Encoded, recipe: Recipe, device: torch.device
     ) -> None:
-        self.recipe, self.device = recipe, device
+        self.located, self.recipe, self.device = located, recipe, device
         decoder = backbones.family_of(located).decoder
         torch.manual_seed(int(recipe.stream("init").generate_state(1)[0]))
         kind = AutoModelForCausalLM if decoder else AutoModelForMaskedLM
-        self.model, missing = _load(kind, located)
+        self.model, missing = backbones.load_model(kind, located)
         prefix = f"{self.model.base_model_prefix}."
         self.new = [name for name in self.parameters() if name in missing]
         lost = [name for name in missing if name.startswith(prefix)]
@@ -199,7 +114,7 @@ class Pretrainer:
         lost += [n for n in self.new if n.endswith(("decoder.weight", "lm_head.weight"))]
         if lost:
             raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}")
-        self.kept = {} if decoder else self._kept(located, prefix)
+        self.kept = {} if decoder else self._kept(prefix)
         self.objective = Objective(
             train,
             backbones.load_tokenizer(located),
@@ -229,8 +144,8 @@ class Pretrainer:
         head = {n: w for n, w in self.model.named_parameters() if id(w) not in inside}
         return named | head
 
-    def _kept(self, located: Located, prefix: str) -> dict[str, torch.Tensor]:
-        base, missing = _load(AutoModel, located)
+    def _kept(self, prefix: str) -> dict[str, torch.Tensor]:
+        base, missing = backbones.load_model(AutoModel, self.located)
         trained = self.parameters()
         return {
             prefix + name: weight.detach()
@@ -238,30 +153,47 @@ class Pretrainer:
             if name not in missing and prefix + name not in trained
         }
 
-    def run(self) -> dict[str, Any]:
-        """Train; returns what the record holds: the steps, the names that were new, and mean losses
-        (nats) as loaded, after a new head was trained, and at the end.
+    def write(self, folder: Path) -> None:
+        """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
+
+        Shared weights are stored once, under the encoder's name; what the source lacked and the
+        objective did not add, such as a pooler, is still lacking.
         """
+        devices.make_deterministic()
+        record = self.run()
+        weights = self.parameters() | self.kept
+        plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+        save_file(plain, folder / "model.safetensors", {"format": "pt"})
+        for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
+            for file in Path(self.located.path).glob(pattern):
+                if not file.name.endswith(".index.json"):
+                    shutil.copyfile(file, folder / file.name)
+        record |= {
+            "recipe": vars(self.recipe),
+            "rows": len(self.objective.data),
+            "source_sha256": self.located.sha256,
+            "device": self.device.type,
+            "versions": provenance.versions(),
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=1))
+
+    def run(self) -> dict[str, Any]:
+        """Train; returns what ``RECORD`` holds of it."""
         torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
         record: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
         steps = 0
         if self.new:
-            with self._only_the_head():
-                steps += self.phase("head", self.recipe.head_epochs, self.recipe.head_learning_rate)
+            steps += self.phase("head", self.recipe.head_epochs, self.recipe.head_learning_rate)
             record["loss_head"] = self.mean_loss()
         steps += self.phase("all", self.recipe.epochs, self.recipe.learning_rate)
         return {**record, "loss_end": self.mean_loss(), "steps": steps}
 
-    @contextmanager
-    def _only_the_head(self) -> Iterator[None]:
-        """What the checkpoint brought is frozen: the encoder, and with it the tied output."""
-        for name, weight in self.parameters().items():
-            weight.requires_grad_(name in self.new)
-        yield
-        self.model.requires_grad_(True)
-
     def phase(self, name: str, epochs: int, learning_rate: float) -> int:
-        """Train what is not frozen for some epochs; returns the number of steps."""
+        """Train for some epochs; returns the number of steps. In the phase ``head`` all that the
+        checkpoint brought is frozen: the encoder, and with it the tied output.
+        """
+        for parameter, weight in self.parameters().items():
+            weight.requires_grad_(name != "head" or parameter in self.new)
         order, masks = (np.random.default_rng(s) for s in self.recipe.stream(name).spawn(2))
         batch_size = self.recipe.batch_size
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
@@ -302,12 +234,10 @@ class Pretrainer:
         with devices.autocast(self.device, self.recipe.precision):
             states = backbones.encoder(self.model)(**inputs).last_hidden_state
             # The output is as wide as the vocabulary: only where something is predicted.
-            logits = self._head()(states[where]).float()
+            base = self.model.base_model_prefix
+            head = next(module for name, module in self.model.named_children() if name != base)
+            logits = head(states[where]).float()
         return torch.nn.functional.cross_entropy(logits, right)
-
-    def _head(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        base = self.model.base_model_prefix
-        return next(module for name, module in self.model.named_children() if name != base)
 
     @torch.no_grad()
     def mean_loss(self) -> float:
@@ -319,41 +249,69 @@ class Pretrainer:
         return float(np.mean([self.loss(batch, rng).item() for batch in batches]))
 
 
-def _load(kind: Any, located: Located) -> tuple[PreTrainedModel, set[str]]:
-    """A model in float32, and the names of what the checkpoint lacks."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    model, report = kind.from_pretrained(
-        located.path,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    return model, set(report["missing_keys"])
+#: Model inputs, which positions (B, T) predict, and which tokens (n,) are right there.
+Batch = tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]
 
 
-def _write(pretrainer: Pretrainer, located: Located, folder: Path) -> None:
-    """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
+class Objective:
+    """An objective on the texts of ``data``: those that hold something to predict.
 
-    Shared weights are stored once, under the encoder's name; what the source lacked and the
-    objective did not add, such as a pooler, is still lacking.
+    ``typed``: whether the model takes token types. Raises ``ValueError`` if no text is left,
+    ``BackboneError`` if masked words are asked of a tokeniser without a mask token.
     """
-    devices.make_deterministic()
-    record = pretrainer.run()
-    weights = pretrainer.parameters() | pretrainer.kept
-    plain = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
-    save_file(plain, folder / "model.safetensors", {"format": "pt"})
-    for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
-        for file in Path(located.path).glob(pattern):
-            if not file.name.endswith(".index.json"):
-                shutil.copyfile(file, folder / file.name)
-    record |= {
-        "recipe": vars(pretrainer.recipe),
-        "rows": len(pretrainer.objective.data),
-        "source_sha256": located.sha256,
-        "device": pretrainer.device.type,
-        "versions": provenance.versions(),
-    }
-    (folder / RECORD).write_text(json.dumps(record, indent=1))
+
+    def __init__(self, data: Encoded, tokenizer: Any, *, causal: bool, typed: bool) -> None:
+        if not causal and tokenizer.mask_token_id is None:
+            raise BackboneError("the tokeniser has no mask token, so no words can be masked")
+        self.causal, self.typed, self.mask_id = causal, typed, tokenizer.mask_token_id
+        self.special = np.array(tokenizer.all_special_ids)
+        self.words = np.setdiff1d(np.arange(len(tokenizer)), self.special)
+        ordinary = np.concatenate([[0], np.cumsum(~np.isin(data.tokens, self.special))])
+        n_words = np.diff(ordinary[data.starts])
+        rows = np.flatnonzero((n_words > 0) & (data.lengths > 1))
+        if not len(rows):
+            raise ValueError(f"none of the {len(data)} texts holds a word to predict")
+        self.data = data.take(rows)
+        self.loader = Loader(self.data, torch.device("cpu"))
+
+    def batch(self, rows: np.ndarray, rng: np.random.Generator, device: torch.device) -> Batch:
+        """The batch of the given rows; ``rng`` draws which words are masked."""
+        inputs, _ = self.loader.batch(rows)
+        if not self.typed:
+            del inputs["token_type_ids"]
+        tokens = inputs["input_ids"].numpy()
+        real = inputs["attention_mask"].numpy() == 1
+        if self.causal:
+            # Every token but the first is predicted, at the place of the one before it.
+            where = np.zeros(real.shape, bool)
+            where[:, :-1] = real[:, 1:]
+            right = tokens[:, 1:][where[:, :-1]]
+        else:
+            ordinary = real & ~np.isin(tokens, self.special)
+            seen, where = corrupt(tokens, ordinary, self.mask_id, self.words, rng)
+            inputs["input_ids"] = torch.from_numpy(seen)
+            right = tokens[where]
+        moved = {name: value.to(device) for name, value in inputs.items()}
+        return moved, torch.from_numpy(where).to(device), torch.from_numpy(right).to(device)
+
+
+def corrupt(
+    tokens: np.ndarray,
+    ordinary: np.ndarray,
+    mask_id: int,
+    words: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masked-LM input from tokens (B, T): what the model sees, and the positions that it predicts.
+
+    ``ordinary`` (B, T) marks tokens that are neither special nor padding; in each row 15 % of
+    them, at least one, are chosen. Replacements are drawn from ``words``.
+    """
+    rank = np.where(ordinary, rng.random(tokens.shape), np.inf).argsort(1).argsort(1)
+    n_ordinary = ordinary.sum(1)
+    n_chosen = np.minimum(np.maximum(np.rint(CHOSEN * n_ordinary), 1), n_ordinary)
+    chosen = rank < n_chosen[:, None]
+    fate = rng.random(tokens.shape)
+    seen = np.where(chosen & (fate < MASKED), mask_id, tokens)
+    other = chosen & (fate >= MASKED) & (fate < MASKED + REPLACED)
+    return np.where(other, rng.choice(words, tokens.shape), seen), chosen

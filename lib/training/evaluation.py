@@ -65,7 +65,7 @@ def mask_diverged(outputs: Evaluation) -> None:
 
 def validate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> float:
     """The task's metric on the validation half."""
-    metric, rows = inputs.data.metric, inputs.data.validation
+    metric, rows = inputs.data.task.metric, inputs.data.validation
     outputs = evaluate(model, rows, device, vectors=False, precision=inputs.setting.precision)
     return scoring.score_logits(
         metric, rows.labels, outputs.logits, groups=rows.groups, credit=rows.credit

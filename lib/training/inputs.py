@@ -59,5 +59,5 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     spec = DataSpec(**{name: getattr(setting, name) for name in fields})
     data = prepare(spec, located.sha256, lambda: backbones.load_tokenizer(located))
     for method in methods.values():
-        method.check(data.n_classes, data.train.choices, n_layers)
+        method.check(data.task.n_classes, data.train.choices, n_layers)
     return RunInputs(setting, located, data, methods, sources | data.sources)

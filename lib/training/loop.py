@@ -233,7 +233,7 @@ def train(
                 logits, features = learner(batch)
             loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
             for method in methods.values():
-                total = total + method.penalty(features.float(), labels, data.n_classes)
+                total = total + method.penalty(features.float(), labels, data.task.n_classes)
             optimizer.zero_grad()
             total.sum().backward()
             grads = [weight.grad for weight in learner.trained.values()]

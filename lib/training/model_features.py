@@ -49,7 +49,7 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
         raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
     inputs = dataclasses.replace(prepare_inputs(setting), methods={})
     located, data = inputs.located, inputs.data
-    if data.n_classes != 2 or data.train.choices != 1:
+    if data.task.n_classes != 2 or data.train.choices != 1:
         raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
     key = provenance.digest(
         located.sha256,
