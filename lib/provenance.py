@@ -103,7 +103,6 @@ def commit() -> tuple[str, bool]:
     Notebooks, figures and results do not count: a run of the analyses rewrites them, and they are
     committed together with what they show.
     """
-
     what = (".", ":!notebooks", ":!figures", ":!data/results")
     command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--", *what)
     try:

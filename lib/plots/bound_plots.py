@@ -105,16 +105,14 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
     """
     colour = STATUS["ok"][1]
     measured = rows[rows["theorem"] == "T1"].sort_values("steps")
-    ax.vlines(
-        measured["steps"], measured["measured_mean"], measured["measured_max"],
-        colors=colour, linewidth=1.0,
-    )  # fmt: skip
-    ax.plot(measured["steps"], measured["measured_mean"], "o", color=colour, label="measured")
+    steps, mean = measured["steps"], measured["measured_mean"]
+    ax.vlines(steps, mean, measured["measured_max"], colors=colour, linewidth=1.0)
+    ax.plot(steps, mean, "o", color=colour, label="measured")
     for theorem in theorems:
         part = rows[(rows["theorem"] == theorem) & rows["bound_mean"].notna()].sort_values("steps")
         if len(part):
-            ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
-                    label=f"bound {theorem}")  # fmt: skip
+            look = {"linestyle": _LINES[theorem], "color": INK, "label": f"bound {theorem}"}
+            ax.plot(part["steps"], part["bound_mean"], **look)
     ax.set(xlabel="step", yscale="log")
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 4)  # room for a legend
@@ -144,9 +142,8 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
 
     ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
     """
-    for (colour, marker), (steps, part) in zip(
-        itertools.cycle(CYCLE), rows.groupby("steps"), strict=False
-    ):
+    curves = zip(itertools.cycle(CYCLE), rows.groupby("steps"), strict=False)
+    for (colour, marker), (steps, part) in curves:
         part = part.sort_values("distance")
         look = {"color": colour, "marker": marker, "label": f"step {steps}"}
         ax.plot(part["distance"], part["measured_mean"], **look)
@@ -162,15 +159,13 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     """
     groups = list(table.groupby("learning_rate"))
     shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
-    for (colour, marker), shift, (rate, part) in zip(
-        itertools.cycle(CYCLE), shifts, groups, strict=False
-    ):
+    curves = zip(itertools.cycle(CYCLE), shifts, groups, strict=False)
+    for (colour, marker), shift, (rate, part) in curves:
         part = part.sort_values("heads")
         heads = part["heads"].to_numpy(float)
         ax.vlines(heads * shift, part[f"{quantity}_low"], part[f"{quantity}_high"], colors=colour)
-        ax.plot(
-            heads * shift, part[quantity], marker, color=colour, label=f"learning rate {rate:g}"
-        )
+        look = {"color": colour, "label": f"learning rate {rate:g}"}
+        ax.plot(heads * shift, part[quantity], marker, **look)
         law = part[quantity].iloc[0] * (heads / heads[0]) ** -0.5
         ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
     ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")

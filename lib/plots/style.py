@@ -49,29 +49,17 @@ CYCLE = list(zip(PALETTE, "osD^vP<>ph", strict=True))
 def use_style() -> None:
     """8 pt text at final size, no top and right spines, reproducible output."""
     mpl.rcdefaults()
-    plt.rcParams.update(
-        {
-            "font.family": "DejaVu Sans",
-            "font.size": 8,
-            "axes.titlesize": 8,
-            "axes.labelsize": 8,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
-            "legend.frameon": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.linewidth": 0.6,
-            "lines.linewidth": 1.2,
-            "lines.markersize": 4,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 110,
-            "savefig.dpi": 300,
-            "pdf.fonttype": 42,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "finetuning-instability",
-        }
-    )
+    plt.rc("font", family="DejaVu Sans", size=8)
+    plt.rc("axes", titlesize=8, labelsize=8, linewidth=0.6)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc(("xtick", "ytick"), labelsize=7)
+    plt.rc("legend", fontsize=7, frameon=False)
+    plt.rc("lines", linewidth=1.2, markersize=4)
+    plt.rc("figure", dpi=110)
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", dpi=300)
+    plt.rc("pdf", fonttype=42)
+    plt.rc("svg", fonttype="none", hashsalt="finetuning-instability")
 
 
 def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) -> Path:
@@ -271,7 +259,7 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
     ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
     """
     y = np.arange(len(runs))[::-1]
-    _scatter_runs(ax, runs["score"].to_numpy(float), y, runs["status"], s=18)
+    _scatter_runs(ax, runs["score"].astype(float).to_numpy(), y, runs["status"], s=18)
     if label == "accuracy":
         ax.axvline(runs["majority"].iloc[0], color=INK, linestyle="--", linewidth=0.8)
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
