@@ -226,8 +226,8 @@ def _check_union(union: Any, members: list[str], ids: list[str]) -> None:
             raise ValueError("a setting is called that")
         if not members or len(set(members)) < len(members):
             raise ValueError("name some settings, each once")
-        for member in set(members) - set(ids):
-            raise ValueError(f"no setting {member}: {nearest(member, ids)}")
+        if unknown := [member for member in members if member not in ids]:
+            raise ValueError(f"no setting {unknown[0]}: {nearest(unknown[0], ids)}")
 
 
 def _values(path: Path, name: str, value: Any) -> list[Any]:
