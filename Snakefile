@@ -47,11 +47,8 @@ def parameters(**values):
     return " --parameters_base64 " + base64.b64encode(yaml.dump(values, Dumper=DUMPER).encode()).decode()
 
 
-def code(notebook, *files):
-    return provenance.digest(
-        provenance.notebook_fingerprint(paths.ROOT / "notebooks" / f"{notebook}.ipynb"),
-        provenance.code_fingerprint(files),
-    )
+def code(notebook):
+    return provenance.code_fingerprint(f"notebooks/{notebook}.ipynb")
 
 
 def growing(amount):
@@ -122,7 +119,7 @@ rule measure_group:
             setting_ids=PLAN.groups[w.grid][w.group],
             seeds=[seeds.label for seeds in PLAN.grids[w.grid].seeds],
         ),
-        code=code("12_measure_group", *provenance.MEASURE_CODE),
+        code=code("12_measure_group"),
         runs=lambda w: PLAN.origins(w.grid, w.group),
     # What is trained is measured and promoted before anything else is trained.
     priority: len(PLAN.settings) + 1
@@ -155,7 +152,7 @@ rule run_job:
         executed=lambda w: paths.results(w.grid) / "logs" / f"{w.job}.ipynb",
         source=lambda w: PLAN.groups[w.grid][w.job].spec.notebook,
         notebook=lambda w: parameters(**PLAN.groups[w.grid][w.job].parameters, results=w.grid, job=w.job),
-        code=lambda w: code(PLAN.groups[w.grid][w.job].spec.notebook, *PLAN.groups[w.grid][w.job].spec.code),
+        code=lambda w: code(PLAN.groups[w.grid][w.job].spec.notebook),
         versions=[provenance.TRAINING_VERSIONS, provenance.DISTANCE_VERSION],
     resources:
         runtime=growing(60),
@@ -191,7 +188,7 @@ for notebook, figure in jobs.ANALYSES.items():
             executed=lambda w, notebook=notebook: paths.results(w.grid) / "logs" / f"{notebook}.ipynb",
             source=notebook,
             notebook=lambda w: parameters(results=w.grid),
-            code=code(notebook, "lib/plots/style.py"),
+            code=code(notebook),
         resources:
             runtime=30,
             mem_mb=4000,

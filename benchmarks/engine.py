@@ -197,7 +197,7 @@ def main() -> None:
     lines = [
         "# What the engine costs beside training",
         "",
-        f"{provenance.machine()['processor']}, {os.cpu_count()} cores, load {load:.1f} at the "
+        f"{provenance.made_by()['processor']}, {os.cpu_count()} cores, load {load:.1f} at the "
         f"start; medians of {options.repeats}. Made by `python -m benchmarks.engine`.",
         "",
         "| | seconds |",

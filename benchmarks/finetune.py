@@ -260,7 +260,7 @@ def measure(job: Job, processes: Sequence[int]) -> pd.DataFrame:
 def describe(table: pd.DataFrame, device: torch.device) -> str:
     """The table as Markdown, with the machine that it was measured on."""
     name = (
-        torch.cuda.get_device_name() if device.type == "cuda" else provenance.machine()["processor"]
+        torch.cuda.get_device_name() if device.type == "cuda" else provenance.made_by()["processor"]
     )
     versions = ", ".join(f"{k} {v}" for k, v in provenance.versions().items())
     lines = [

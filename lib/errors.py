@@ -4,7 +4,8 @@ import argparse
 import difflib
 import functools
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, dataclass_transform
 
 from pydantic import AfterValidator, ConfigDict, ValidationError, create_model
@@ -34,6 +35,15 @@ def nearest(value: object, valid: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """A ``ValueError`` that is raised inside begins with what it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
 def argument(load: Callable[[str], object]) -> Callable[[str], str]:
     """A type for argparse: the text itself, but what ``load`` refuses is said in a line."""
 
@@ -47,10 +57,7 @@ def argument(load: Callable[[str], object]) -> Callable[[str], str]:
     return check
 
 
-#: Folders that the engine keeps beside those of groups and jobs.
-KEPT = ("logs", "promoted")
 _STRICT = ConfigDict(strict=True, extra="forbid")
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -59,26 +66,22 @@ def checked(cls: type) -> type:
 
     ``dataclasses.replace`` checks anew. ``__post_init__`` sees the fields after their checks.
     """
-    made = dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
-    validate = made.__init__
+    strict = dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
+    validate = strict.__init__
 
     @functools.wraps(validate)
     def init(self: Any, **values: Any) -> None:
-        try:
+        with _explained(strict.__pydantic_fields__):
             validate(self, **values)
-        except ValidationError as error:
-            raise ValueError(explain(error, made.__pydantic_fields__)) from None
 
-    made.__init__ = init
-    return made
+    strict.__init__ = init
+    return strict
 
 
 def check(fields: Mapping[str, tuple[Any, Any]], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by name, checked; ``fields`` gives each name's type and default, ``...`` for none."""
-    try:
+    with _explained(fields):
         return dict(create_model("Values", __config__=_STRICT, **fields).model_validate(values))
-    except ValidationError as error:
-        raise ValueError(explain(error, fields)) from None
 
 
 def passing(check: Callable[[Any], Any]) -> AfterValidator:
@@ -91,9 +94,14 @@ def passing(check: Callable[[Any], Any]) -> AfterValidator:
     return AfterValidator(unchanged)
 
 
-def explain(error: ValidationError, names: Collection[str]) -> str:
+@contextmanager
+def _explained(names: Collection[str]) -> Iterator[None]:
     """What is wrong, in a line: name, value, what was expected; ``names`` are the valid ones."""
-    return "; ".join(_sentence(one, names) for one in error.errors())
+    try:
+        yield
+    except ValidationError as error:
+        sentences = (_sentence(fault, names) for fault in error.errors())
+        raise ValueError("; ".join(sentences)) from None
 
 
 def _sentence(error: Mapping[str, Any], names: Collection[str]) -> str:
@@ -102,7 +110,7 @@ def _sentence(error: Mapping[str, Any], names: Collection[str]) -> str:
         return str(error["ctx"]["error"])
     parts = error["loc"][:-2] if error["loc"][-1] == "[key]" else error["loc"]
     name = "".join(f"[{part}]" if isinstance(part, int) else f": {part}" for part in parts)[2:]
-    if kind in _UNKNOWN:
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown parameter {name}: {nearest(name, names) if names else 'it has none'}"
     if kind in ("missing", "missing_keyword_only_argument"):
         return f"{name} is missing"
@@ -127,5 +135,5 @@ def check_name(what: str, name: object) -> None:
             f"{what} {name!r}: use letters, digits, dots, hyphens and underscores, and begin with "
             "a letter or a digit"
         )
-    if name in KEPT:
+    if name in ("logs", "promoted"):
         raise ValueError(f"{what} {name!r}: the engine keeps a folder of that name for itself")

@@ -27,9 +27,6 @@ OUTPUT = Path(os.environ.get("COMPENDIUM_OUTPUT") or ROOT).resolve()
 CACHE = Path(os.environ.get("COMPENDIUM_CACHE") or DATA / "raw").resolve()
 RUNS = OUTPUT / "data" / "runs"
 
-#: What a file system without locks answers.
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-
 
 def is_reference(name: str) -> bool:
     """Whether results of this name are committed: ``reference``, ``reference-<configuration>``."""
@@ -77,7 +74,7 @@ def lock(target: Path) -> Iterator[None]:
     try:
         held.acquire()
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             raise
     else:
         for left in target.parent.glob(f".{target.name}-{'[0-9a-f]' * 32}*"):
@@ -95,8 +92,15 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Whole or not at all: after an error nothing of it stays, and ``target`` is as it was. Of two
     processes that write the same, the later stays.
     """
+    with atomic_file(target) as fresh:
+        fresh.mkdir()
+        yield fresh
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """A path to write to, which then becomes ``target``, as ``atomic_folder`` does it."""
     fresh, stale = _scratch(target), _scratch(target)
-    fresh.mkdir()
     try:
         yield fresh
         _sync(fresh)
@@ -116,18 +120,6 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         _delete(stale)
 
 
-@contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """A path to write to, which then becomes ``target``, as ``atomic_folder`` does it."""
-    fresh = _scratch(target, target.suffix)
-    try:
-        yield fresh
-        _sync(fresh)
-        os.replace(fresh, target)
-    finally:
-        _delete(fresh)
-
-
 def make_once(target: Path, write: Callable[[Path], object]) -> Path:
     """The folder ``target``; if it is not there, ``write`` is asked to fill an empty one.
 
@@ -142,10 +134,10 @@ def make_once(target: Path, write: Callable[[Path], object]) -> Path:
     return target
 
 
-def _scratch(target: Path, suffix: str = "") -> Path:
+def _scratch(target: Path) -> Path:
     """A name beside ``target`` that nobody else has, by which ``lock`` knows what was left."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f".{target.name}-{uuid.uuid4().hex}{suffix}")
+    return target.with_name(f".{target.name}-{uuid.uuid4().hex}{target.suffix}")
 
 
 def _delete(path: Path) -> None:

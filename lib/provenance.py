@@ -1,18 +1,19 @@
 """What made a result: commit, versions, device, and the version of the behaviour that made it."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from lib import paths
-
-PACKAGES = ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn")
 
 #: Versions of how runs are trained and evaluated, by the kind of backbone. A run counts as done
 #: while the version that made it is today's, so a change of code that changes no run (a move, a new
@@ -23,21 +24,14 @@ TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "b1c8fe2221e9fc23
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
-#: The code that decides what tables are made of runs; they can be made again at any time.
-MEASURE_CODE = (
-    "lib/measures/scoring.py",
-    "lib/measures/representation/factors.py",
-    "lib/measures/representation/pairs.py",
-    "lib/measures/representation/__init__.py",
-    "lib/measures/performance.py",
-    "lib/measures/prediction.py",
-    "lib/measures/intervals.py",
-    "lib/measures/summary.py",
-    "lib/measures/sample_size.py",
-    "lib/results/run_group.py",
-    "lib/results/group_tables.py",
-    "lib/results/tables.py",
-)
+#: Code without a version, whose results can be made again at any time.
+_UNVERSIONED = [
+    paths.ROOT / "lib" / name
+    for name in (
+        *("analysis", "measures", "plots", "theory", "training/model_features.py"),
+        *("results/group_tables.py", "results/run_group.py", "results/tables.py"),
+    )
+]
 
 
 def digest(*parts: object) -> str:
@@ -53,39 +47,54 @@ def file_sha256(path: Path) -> str:
 
 
 @functools.cache
-def _without_prose(source: str) -> str:
-    """The code as a syntax tree without docstrings and imports; parsing drops comments."""
-    tree = ast.parse(source)
+def _read_code(path: Path) -> tuple[str, set[Path]]:
+    """A module's or notebook's syntax tree without prose and imports, and the files it imports.
+
+    Of a notebook, parameters do not count.
+    """
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        cells = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    tree, imported = ast.parse(text), set()
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [
-                statement
-                for statement in body
-                if not isinstance(statement, ast.Import | ast.ImportFrom)
-                and not (
-                    isinstance(statement, ast.Expr)
-                    and isinstance(statement.value, ast.Constant)
-                    and isinstance(statement.value.value, str)
-                )
-            ]
-    return ast.dump(tree)
+        if isinstance(node, ast.ImportFrom):
+            imported |= {_file_of(f"{node.module}.{alias.name}") for alias in node.names}
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [part for part in body if not _is_left_out(part)]
+    return ast.dump(tree), imported
 
 
-def code_fingerprint(files: tuple[str, ...], root: Path = paths.ROOT) -> str:
-    """Digest of Python files (relative to ``root``), blind to comments, docstrings and layout."""
-    return digest(*(_without_prose((root / name).read_text()) for name in files))
+def _is_left_out(part: ast.stmt) -> bool:
+    is_prose = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+    return is_prose or isinstance(part, ast.Import | ast.ImportFrom)
 
 
-def notebook_fingerprint(path: Path) -> str:
-    """Digest of a notebook's code cells; text, outputs and the parameters' values do not count."""
-    cells = json.loads(Path(path).read_text())["cells"]
-    code = [
-        "".join(cell["source"])
-        for cell in cells
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
-    ]
-    return digest(*(_without_prose(source) for source in code))
+def _file_of(name: str) -> Path:
+    """The file of an imported module, or of the module that has an imported name."""
+    path = paths.ROOT / name.replace(".", "/")
+    files = (f"{path}.py", path / "__init__.py", f"{path.parent}.py", path.parent / "__init__.py")
+    return next((file for file in map(Path, files) if file.exists()), path)
+
+
+def code_files(name: str) -> list[Path]:
+    """A module or notebook, by its path below the root of the project, and the code that it
+    imports, directly or not, as far as that has no version.
+    """
+    waiting = [paths.ROOT / name]
+    files = set(waiting)
+    while waiting:
+        _, imported = _read_code(waiting.pop())
+        new = {f for f in imported - files if any(f.is_relative_to(room) for room in _UNVERSIONED)}
+        files |= new
+        waiting += new
+    return sorted(files)
+
+
+def code_fingerprint(name: str) -> str:
+    """Digest of ``code_files``, blind to comments, docstrings, layout, and names of files."""
+    return digest(*sorted(_read_code(file)[0] for file in code_files(name)))
 
 
 def commit() -> tuple[str, bool]:
@@ -94,63 +103,44 @@ def commit() -> tuple[str, bool]:
     Notebooks, figures and results do not count: a run of the analyses rewrites them, and they are
     committed together with what they show.
     """
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    what = (".", ":!notebooks", ":!figures", ":!data/results")
+    command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--", *what)
     try:
-        changed = git(
-            "status", "--porcelain", "-uno", "--", ".", ":!notebooks", ":!figures", ":!data/results"
-        )
-        return git("rev-parse", "--short=12", "HEAD"), bool(changed)
+        done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "not a git checkout", False
+    head, *lines = done.stdout.splitlines()
+    return head.split()[-1][:12], any(not line.startswith("#") for line in lines)
 
 
 def versions() -> dict[str, str]:
     """Python and the installed packages that can change a number."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {"python": platform.python_version()}
+    for name in ("torch", "transformers", "numpy", "scipy", "pandas", "scikit-learn"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
 
 
-def library_sha256() -> str:
-    """Digest of the files of ``lib`` as they are."""
-    files = sorted((paths.ROOT / "lib").rglob("*.py"))
-    return digest(*((str(path.relative_to(paths.ROOT)), file_sha256(path)) for path in files))
-
-
-def machine() -> dict[str, str]:
-    """What a result was computed on and by, beyond what decides it: processor, system, code."""
-    return {"processor": _processor(), "system": platform.system(), "lib": library_sha256()}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def made_by() -> dict[str, object]:
+def made_by() -> dict[str, Any]:
     """Commit, uncommitted changes, versions, processor, system and the code of ``lib``."""
     head, dirty = commit()
-    return {"commit": head, "dirty": dirty, "versions": versions(), **machine()}
+    cpus = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*: (.*)", cpus.read_text() if cpus.exists() else "")
+    return {
+        "commit": head,
+        "dirty": dirty,
+        "versions": versions(),
+        "processor": name[1] if name else platform.processor() or platform.machine(),
+        "system": platform.system(),
+        "lib": _files_sha256(paths.ROOT / "lib", "*.py"),
+    }
 
 
-def results_sha256(name: str) -> str:
-    """Digest of the files of committed results, by name and contents."""
-    root = paths.results(name)
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return digest(*((path.relative_to(root).as_posix(), file_sha256(path)) for path in files))
+def _files_sha256(folder: Path, pattern: str = "*") -> str:
+    """Digest of the files in a folder, by name and contents."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return digest(*((path.relative_to(folder).as_posix(), file_sha256(path)) for path in files))
 
 
 def colophon(**parameters: object) -> None:
@@ -158,15 +148,12 @@ def colophon(**parameters: object) -> None:
 
     Beside committed results named in the parameters stands the digest of their files.
     """
-    head, dirty = commit()
-    here = machine()
+    here = made_by()
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    lines = [
-        f"commit {head}{' + uncommitted changes' if dirty else ''}, lib {here['lib']}",
-        " · ".join(f"{name} {version}" for name, version in versions().items()),
-        f"{here['system']} {platform.machine()}, {here['processor']}, BLAS threads: {threads}",
-    ]
+    print(f"commit {here['commit']}{' + uncommitted changes' * here['dirty']}, lib {here['lib']}")
+    print(" · ".join(f"{name} {version}" for name, version in here["versions"].items()))
+    print(f"{here['system']} {platform.machine()}, {here['processor']}, BLAS threads: {threads}")
     for name, value in parameters.items():
         read = name.endswith("results") and isinstance(value, str) and paths.is_reference(value)
-        lines.append(f"  {name} = {value!r}{f', files {results_sha256(value)}' if read else ''}")
-    print("\n".join(lines))
+        files = f", files {_files_sha256(paths.results(value))}" if read else ""
+        print(f"  {name} = {value!r}{files}")

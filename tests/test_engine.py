@@ -154,7 +154,7 @@ def test_a_ladder_has_an_analysis_of_its_own(engine, edited):
 
 
 def test_a_changed_plotting_function_retrains_and_measures_nothing(engine, edited):
-    edited("lib/plots/style.py", "alpha=0.18", "alpha=0.28")
+    edited("lib/plots/style.py", "alpha: float = 0.18", "alpha: float = 0.28")
     assert engine.planned() == ANALYSES
 
 

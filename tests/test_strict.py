@@ -139,7 +139,9 @@ def test_a_parameter_that_no_cell_reads_is_found(name, old, new, unread):
 
 
 def test_a_parameter_that_is_only_overwritten_is_not_read():
-    notebook = doctored("12_measure_group", "made = groups", "device = ''\nmade = groups")
+    notebook = doctored(
+        "12_measure_group", "made = group_tables", "device = ''\nmade = group_tables"
+    )
     lines = "group_runs, measures, device or None"
     for cell in notebook.cells:
         cell.source = cell.source.replace(lines, "group_runs, measures, None")

@@ -7,20 +7,10 @@ parameters   the parameters that a notebook declares
 job_kinds    jobs beside the grids
 """
 
-from lib.config.settings import (
-    FIRST_FIELDS,
+from lib.config.settings import (  # noqa: F401 (the room's own names)
     Setting,
     check_parameters,
     columns_of,
     from_row,
     to_row,
 )
-
-__all__ = [
-    "FIRST_FIELDS",
-    "Setting",
-    "check_parameters",
-    "columns_of",
-    "from_row",
-    "to_row",
-]

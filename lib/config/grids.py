@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import typing
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,9 +25,8 @@ _GRID = {
     "grid": (Annotated[list[dict[str, Any]], Field(min_length=1)], ...),
     "unions": (dict[Any, list[str]], {}),
 }
-_STUDIES = {"studies": (dict[str, dict[str, Any]], ...)}
-_LISTING = {"configurations": (list[str], ...)}
-_KEYS = {*_GRID, *_STUDIES, *_LISTING, *job_kinds.KINDS}
+#: Keys that stand alone in a file.
+_ALONE = {"studies": dict[str, dict[str, Any]], "configurations": list[str]}
 #: Fields of a setting that hold a list; a list of lists is their values to cross.
 _LISTS = {spec.name for spec in dataclasses.fields(Setting) if typing.get_origin(spec.type) is list}
 
@@ -66,7 +64,7 @@ class Grid:
             tuple((k, str(v)) for k, v in setting.to_dict().items() if k != "learning_rate")
             for setting in self.settings
         ]
-        return max(rest.count(one) for one in rest) >= 3
+        return max(map(rest.count, rest)) >= 3
 
     @property
     def has_classes(self) -> bool:
@@ -89,17 +87,8 @@ class Grid:
     @property
     def shards(self) -> list[list[str]]:
         """The labels of the seeds, in jobs of ``seeds_per_job``."""
-        step, labels = self.seeds_per_job, [one.label for one in self.seeds]
+        step, labels = self.seeds_per_job, [run.label for run in self.seeds]
         return [labels[i : i + step] for i in range(0, len(labels), step)]
-
-
-def _seeds(raw: dict[str, Any]) -> list[Seeds]:
-    """The runs of each setting: the seeds, or these crossed with the seeds of some streams."""
-    found = seeds.read(raw["seeds"])
-    if not raw["cross"]:
-        return found
-    base = errors.check({"seeds": (list[int], ...)}, {"seeds": raw["seeds"]})["seeds"]
-    return seeds.read([one.label for one in seeds.crossed(base, raw["cross"])])
 
 
 def _find(source: str | Path) -> tuple[Path, str]:
@@ -110,20 +99,18 @@ def _find(source: str | Path) -> tuple[Path, str]:
     if path.suffix != ".yaml":
         path = paths.ROOT / "config" / f"{path}.yaml"
     if not path.exists():
-        known = [found.stem for found in (paths.ROOT / "config").glob("*.yaml")]
-        raise ValueError(f"no configuration {path}: {nearest(path.stem, known)}")
+        names = [file.stem for file in (paths.ROOT / "config").glob("*.yaml")]
+        raise ValueError(f"no configuration {path}: {nearest(path.stem, names)}")
     return path, study
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _contents(path: Path) -> dict[str, Any]:
     """What a YAML file holds, by key; ``ValueError`` if it cannot be read or has no keys."""
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        raw = yaml.load(
-            path.read_text(encoding="utf-8"),
-            getattr(yaml, "CSafeLoader", yaml.SafeLoader),  # noqa: S506 (both are safe)
-        )
+        raw = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 (both are safe)
     except yaml.MarkedYAMLError as error:
         at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ValueError(f"{at}this is no YAML: {error.problem}") from None
@@ -137,33 +124,26 @@ def _mapping(path: Path) -> dict[str, Any]:
 def _parts(source: str | Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     """File, name and contents of each grid or list of jobs that a configuration stands for."""
     path, study = _find(source)
-    with _named(path):
-        raw = _mapping(path)
+    with errors.about(path.name):
+        raw = _contents(path)
         if study and "studies" not in raw:
             raise ValueError(f"there are no studies in it: leave out /{study}")
-        for key in {*_STUDIES, *_LISTING} & set(raw):
+        for key in set(_ALONE) & set(raw):
             if others := ", ".join(str(other) for other in raw if other != key):
                 raise ValueError(
                     f"beside {key} stands {others}; a file of {key} holds nothing else"
                 )
-        listed = errors.check(_LISTING, raw) if "configurations" in raw else {}
-        studies = errors.check(_STUDIES, raw)["studies"] if "studies" in raw else {}
-        if study and study not in studies:
-            raise ValueError(f"no study {study}: {nearest(study, studies)}")
-    for other in listed.get("configurations", ()):
-        yield from _parts(other)
-    if not listed:
-        named = {study: studies[study]} if study else studies or {path.stem: raw}
+            errors.check({key: (_ALONE[key], ...)}, raw)
+        if study and study not in raw["studies"]:
+            raise ValueError(f"no study {study}: {nearest(study, raw['studies'])}")
+    if study:
+        yield path, study, raw["studies"][study]
+    elif "configurations" in raw:
+        for other in raw["configurations"]:
+            yield from _parts(other)
+    else:
+        named = raw.get("studies") or {path.stem: raw}
         yield from ((path, name, contents) for name, contents in named.items())
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors begin with the name of the file."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path.name}: {error}") from None
 
 
 def load_plans(source: str | Path) -> list[Grid | JobList]:
@@ -179,30 +159,28 @@ def load_plans(source: str | Path) -> list[Grid | JobList]:
 
 def load_grids(source: str | Path) -> list[Grid]:
     """The grids of a configuration, for those who train; jobs are left out."""
-    parts = [part for part in _parts(source) if not _holds_jobs(part[2])]
+    parts = [part for part in _parts(source) if set(part[2]) & set(_GRID)]
     if not parts:
         raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
     return _load(source, parts)
-
-
-def _holds_jobs(raw: dict[str, Any]) -> bool:
-    return not set(raw) & set(_GRID)
 
 
 def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
     names = [name for _, name, _ in parts]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
+    keys = {*_GRID, *_ALONE, *job_kinds.KINDS}
     plans = []
     for path, name, raw in parts:
-        with _named(path):
+        with errors.about(path.name):
             errors.check_name("a configuration called", name)
             if name.startswith("reference"):
                 raise ValueError("names with reference are kept for promoted results")
-            if raw and not set(raw) & _KEYS:
+            if raw and not set(raw) & keys:
                 key = next(iter(raw))
-                raise ValueError(f"unknown parameter {key}: {nearest(key, _KEYS)}")
-            plans.append((job_kinds.load if _holds_jobs(raw) else _grid)(path, name, raw))
+                raise ValueError(f"unknown parameter {key}: {nearest(key, keys)}")
+            load = _grid if set(raw) & set(_GRID) else job_kinds.load
+            plans.append(load(path, name, raw))
     return plans
 
 
@@ -220,34 +198,41 @@ def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:
             for values in itertools.product(*axes.values())
         ]
     ids = [setting.id for setting in settings]
-    if repeated := sorted({one for one in ids if ids.count(one) > 1}):
-        raise ValueError(f"settings appear twice: {repeated}")
     if not ids:
         raise ValueError("grid holds no setting; a list of values is empty")
+    if repeated := sorted({name for name in ids if ids.count(name) > 1}):
+        raise ValueError(f"settings appear twice: {repeated}")
     for union, members in raw["unions"].items():
-        errors.check_name("union", union)
-        if union in ids:
-            raise ValueError(f"union {union}: a setting is called that")
-        if not members or len(set(members)) < len(members):
-            raise ValueError(f"union {union}: name some settings, each once")
-        for member in members:
-            if member not in ids:
-                raise ValueError(f"union {union}: no setting {member}: {nearest(member, ids)}")
-    all_seeds, step = _seeds(raw), raw["seeds_per_job"]
+        _check_union(union, members, ids)
+    labels, crossed = raw["seeds"], raw["cross"]
+    if crossed:
+        base = errors.check({"seeds": (list[int], ...)}, {"seeds": labels})["seeds"]
+        labels = [run.label for run in seeds.crossed(base, crossed)]
     return Grid(
         name=name,
         settings=settings,
-        seeds=all_seeds,
-        crossed=tuple(raw["cross"]),
-        seeds_per_job=len(all_seeds) if step is None else step,
+        seeds=seeds.read(labels),
+        crossed=tuple(crossed),
+        seeds_per_job=len(labels) if raw["seeds_per_job"] is None else raw["seeds_per_job"],
         keep_vectors=raw["keep_vectors"],
         unions=raw["unions"],
     )
 
 
+def _check_union(union: Any, members: list[str], ids: list[str]) -> None:
+    errors.check_name("union", union)
+    with errors.about(f"union {union}"):
+        if union in ids:
+            raise ValueError("a setting is called that")
+        if not members or len(set(members)) < len(members):
+            raise ValueError("name some settings, each once")
+        if unknown := [member for member in members if member not in ids]:
+            raise ValueError(f"no setting {unknown[0]}: {nearest(unknown[0], ids)}")
+
+
 def _values(path: Path, name: str, value: Any) -> list[Any]:
     """What a name stands for: one value, or those of a list."""
-    of_lists = isinstance(value, list) and value and all(isinstance(one, list) for one in value)
+    of_lists = isinstance(value, list) and value and all(isinstance(part, list) for part in value)
     crossed = of_lists if name in _LISTS else isinstance(value, list)
     values = value if crossed else [value]
-    return [tasks.beside(path.parent, one) for one in values] if name == "task" else values
+    return [tasks.beside(path.parent, task) for task in values] if name == "task" else values

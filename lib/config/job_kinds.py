@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -17,57 +17,21 @@ from lib.config import Setting, parameters
 from lib.data import tasks
 
 
-def _files(names: str, room: str = "theory") -> tuple[str, ...]:
-    return tuple(f"lib/{room}/{name}.py" for name in names.split())
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of job: its notebook, the tables that it writes, and the code that decides them."""
+class Kind(NamedTuple):
+    """A kind of job: its notebook, and the tables that it writes."""
 
     notebook: str
     tables: tuple[str, ...]
-    code: tuple[str, ...]
 
 
-_BOUNDS = _files("assumptions quadratic head margin problems descent tuning sweeps starts")
 KINDS = {
-    "synthetic": Kind(
-        "43_sweep_synthetic_sets",
-        ("margins", "leave_one_out", "seeds"),
-        (*_BOUNDS, *_files("draws")),
-    ),
+    "synthetic": Kind("43_sweep_synthetic_sets", ("margins", "leave_one_out", "seeds")),
     "heads": Kind(
-        "44_tune_real_heads",
-        ("margins", "leave_one_out", "soft_margin", "seeds", "removal"),
-        (*_BOUNDS, *_files("model_features", "training")),
+        "44_tune_real_heads", ("margins", "leave_one_out", "soft_margin", "seeds", "removal")
     ),
-    "full": Kind(
-        "45_retrain_without_examples",
-        ("full_tuning", "full_constants"),
-        _files(
-            "assumptions quadratic curvature network retraining full_tuning retraining_study",
-        ),
-    ),
-    "tuned": Kind(
-        "46_look_into_stabilized_runs",
-        ("geometry", "removal_runs", "removal_spread"),
-        (
-            *_files("assumptions head margin sweeps tuning"),
-            *_files("model_features", "training"),
-            *_files("intervals prediction", "measures"),
-        ),
-    ),
-    "known": Kind(
-        "14_make_known_differences",
-        ("doses", "subsamples", "unions"),
-        (
-            *_files("summary intervals performance prediction", "measures"),
-            *_files("run_group", "results"),
-            *_files("model_features", "training"),
-            *_files("validity perturbations", "analysis"),
-        ),
-    ),
+    "full": Kind("45_retrain_without_examples", ("full_tuning", "full_constants")),
+    "tuned": Kind("46_look_into_stabilized_runs", ("geometry", "removal_runs", "removal_spread")),
+    "known": Kind("14_make_known_differences", ("doses", "subsamples", "unions")),
 }
 #: Parameters that the engine sets itself.
 _GIVEN = ("results", "job")
@@ -109,8 +73,8 @@ class Job:
     def made_with(self, values: Mapping[str, Any]) -> bool:
         """Whether these are its parameters; one that is not among them had its default."""
         return all(
-            self.parameters.get(name, known.default) == values.get(name, known.default)
-            for name, known in parameters.declared(self.spec.notebook).items()
+            self.parameters.get(name, declared.default) == values.get(name, declared.default)
+            for name, declared in parameters.declared(self.spec.notebook).items()
             if name not in _GIVEN
         )
 
@@ -136,15 +100,12 @@ def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
     errors.check({kind: (dict[str, Any], {}) for kind in KINDS}, raw)
     jobs: dict[str, Job] = {}
     for kind, entry in raw.items():
-        try:
-            listed = errors.check(shape, entry)
-        except ValueError as error:
-            raise ValueError(f"{kind}: {error}") from None
-        for key, own in listed["jobs"].items():
-            job = _job(path, kind, str(key), (listed["defaults"] or {}) | (own or {}))
-            if job.name in jobs:
-                raise ValueError(f"two jobs are called {job.name}")
-            jobs[job.name] = job
+        with errors.about(kind):
+            entry = errors.check(shape, entry)
+        for key, own in entry["jobs"].items():
+            if str(key) in jobs:
+                raise ValueError(f"two jobs are called {key}")
+            jobs[str(key)] = _job(path, kind, str(key), (entry["defaults"] or {}) | (own or {}))
     if not jobs:
         raise ValueError("there is no job in it")
     return JobList(name, jobs)
@@ -152,18 +113,15 @@ def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
 
 def _job(path: Path, kind: str, name: str, values: dict[str, Any]) -> Job:
     errors.check_name("job", name)
-    known = parameters.declared(KINDS[kind].notebook)
     fields = {
         parameter: (_type_of(parameter, *declared), declared.default)
-        for parameter, declared in known.items()
+        for parameter, declared in parameters.declared(KINDS[kind].notebook).items()
         if parameter not in _GIVEN
     }
     if "task" in values:
         values["task"] = tasks.beside(path.parent, values["task"])
-    try:
+    with errors.about(f"job {name}"):
         checked = errors.check(fields, values)
-    except ValueError as error:
-        raise ValueError(f"job {name}: {error}") from None
     return Job(name, kind, {parameter: checked[parameter] for parameter in values})
 
 

@@ -42,8 +42,5 @@ def declared(notebook: str) -> dict[str, Declared]:
 
 def check(notebook: str, values: Mapping[str, Any]) -> None:
     """``ValueError`` for a value whose name or type the notebook does not declare."""
-    fields = {name: (known.kind, known.default) for name, known in declared(notebook).items()}
-    try:
-        errors.check(fields, values)
-    except ValueError as error:
-        raise ValueError(f"{notebook}: {error}") from None
+    with errors.about(notebook):
+        errors.check(declared(notebook), values)

@@ -32,13 +32,13 @@ class Seeds:
     @classmethod
     def parse(cls, label: str) -> "Seeds":
         """The seeds of a label: ``seed3``, ``seed3-init0-order7``."""
-        found = re.fullmatch(r"seed(\d+)(?:-init(\d+))?(?:-order(\d+))?(?:-dropout(\d+))?", label)
-        if not found:
+        match = re.fullmatch(r"seed(\d+)(?:-init(\d+))?(?:-order(\d+))?(?:-dropout(\d+))?", label)
+        if not match:
             raise ValueError(
                 f"seeds: {label!r} is not a seed; write 3, or seed3-init0 to hold the new weights, "
                 "seed3-order0, seed3-dropout0, or several of these in that order"
             )
-        return cls.of(*(-1 if word is None else int(word) for word in found.groups()))
+        return cls.of(*(-1 if word is None else int(word) for word in match.groups()))
 
     @property
     def label(self) -> str:
@@ -58,7 +58,7 @@ def read(seeds: Sequence[int | str]) -> list[Seeds]:
     """Whole numbers and labels as seeds; ``ValueError`` if there are none or one is there twice."""
     if not seeds:
         raise ValueError("seeds is empty; give at least one")
-    found = []
+    runs = []
     for i, seed in enumerate(seeds):
         if type(seed) not in (int, str):
             raise ValueError(
@@ -66,11 +66,11 @@ def read(seeds: Sequence[int | str]) -> list[Seeds]:
             )
         if type(seed) is int and seed < 0:
             raise ValueError(f"seeds must not be negative: {seed}")
-        found.append(Seeds.of(seed) if type(seed) is int else Seeds.parse(seed))
-    labels = [one.label for one in found]
+        runs.append(Seeds.of(seed) if type(seed) is int else Seeds.parse(seed))
+    labels = [run.label for run in runs]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
         raise ValueError(f"seeds are repeated: {', '.join(repeated)}; each seed is one run")
-    return found
+    return runs
 
 
 def crossed(seeds: Sequence[int], streams: dict[str, Sequence[int]]) -> list[Seeds]:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from lib.errors import nearest
+from lib.errors import about, nearest
 from lib.models import stabilizers
 from lib.models.stabilizers import Method
 
@@ -46,10 +46,8 @@ def parse_method(text: str) -> dict[str, Method]:
             raise ValueError(f"method {name!r} is unknown: {nearest(name, ['standard', *METHODS])}")
         if name in methods:
             raise ValueError(f"method = {text!r}: {name} is there twice")
-        try:
+        with about(name):
             methods[name] = METHODS[name](**values)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
     for name, other in itertools.permutations(methods, 2):
         if why := METHODS[name].conflicts.get(other):
             raise ValueError(f"method = {text!r}: {name} and {other} exclude each other: {why}")

@@ -3,36 +3,38 @@
 import itertools
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.ticker import NullLocator
 
-from lib.plots import INK, PALE, STATUS
-from lib.plots.run_plots import CYCLE
+from lib.plots import INK, PALE, STATUS, style
+from lib.plots.style import CYCLE, PALETTE
 
-_COLOURS = sns.color_palette("colorblind").as_hex()
 #: Bound → (colour, line, marker), the same in all figures.
 BOUND_LOOKS = {
-    "T1": (_COLOURS[1], "--", "s"),
-    "T1c": (_COLOURS[5], ":", "v"),
-    "T2": (_COLOURS[2], "-.", "^"),
-    "T4": (_COLOURS[4], (0, (5, 1, 1, 1, 1, 1)), "D"),
-    "T5": (_COLOURS[3], "--", "P"),
-    "H9": (_COLOURS[2], "-.", "^"),
-    "H13": (_COLOURS[3], ":", "v"),
-    "H15": (_COLOURS[1], "--", "s"),
-    "H15b": (_COLOURS[5], ":", "v"),
-    "H16": (_COLOURS[4], "-.", "D"),
-    "H17": (_COLOURS[1], "--", "s"),
-    "H18": (_COLOURS[2], "-.", "^"),
-    "H19": (_COLOURS[1], "--", "s"),
+    "T1": (PALETTE[1], "--", "s"),
+    "T1c": (PALETTE[5], ":", "v"),
+    "T2": (PALETTE[2], "-.", "^"),
+    "T4": (PALETTE[4], (0, (5, 1, 1, 1, 1, 1)), "D"),
+    "T5": (PALETTE[3], "--", "P"),
+    "H9": (PALETTE[2], "-.", "^"),
+    "H13": (PALETTE[3], ":", "v"),
+    "H16": (PALETTE[4], "-.", "D"),
 }
-MEASURED = _COLOURS[0]
+MEASURED = PALETTE[0]
+#: Bounds of full fine-tuning: line styles.
+_LINES = {"T1": "--", "T2": ":"}
+#: Verdicts (``lib.theory.expectations``) as they are drawn: colour, marker, filled.
+_VERDICTS = {
+    "direction": (STATUS["ok"][1], "o", True),
+    "opposite": (STATUS["failed"][1], "v", False),
+    "undecided": ("#777777", "o", False),
+}
+
+
+def _look(bound: str) -> dict[str, object]:
+    return dict(zip(("color", "linestyle", "marker"), BOUND_LOOKS[bound], strict=True))
 
 
 def bounded_curves(
@@ -52,8 +54,7 @@ def bounded_curves(
         ax.plot(x, each, color=MEASURED, linewidth=0.4, alpha=0.5)
     ax.plot(x, measured, color=MEASURED, marker="o", label=label)
     for name, bound in bounds.items():
-        colour, line, marker = BOUND_LOOKS[name.split()[0]]
-        ax.plot(x, bound, color=colour, linestyle=line, marker=marker, markersize=3, label=name)
+        ax.plot(x, bound, **_look(name.split()[0]), markersize=3, label=name)
     ax.set(xscale="log", yscale="log")
     return ax
 
@@ -70,13 +71,13 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
     ax.vlines(x, table["low"], table["high"], colors=MEASURED, linewidth=1.0)
     ax.plot(x, table["moved"], "o-", color=MEASURED, label="measured")
     for name in bounds:
-        colour, line, marker = BOUND_LOOKS[name]
-        ax.plot(x, table[name], color=colour, linestyle=line, marker=marker, label=name)
+        ax.plot(x, table[name], **_look(name), label=name)
     ax.set(yscale="log", xlabel=label)
     if not even:
         ax.set_xscale("log")
-        ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks(x, [f"{value:g}" for value in values])
+        style.value_ticks(ax, x)
+    else:
+        ax.set_xticks(x, [f"{value:g}" for value in values])
     return ax
 
 
@@ -84,37 +85,16 @@ def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayL
     """A set z (n, 2) and heads as arrows from the origin, each of unit length."""
     z = np.asarray(z)
     ax.plot(*z.T, "o", color=MEASURED, markersize=3)
-    for place, (name, vector) in enumerate(weights.items()):
+    for colour, (name, vector) in zip([INK, *PALETTE[1:]], weights.items(), strict=False):
         unit = np.asarray(vector) / np.linalg.norm(vector)
-        colour = [INK, *_COLOURS[1:]][place]
-        ax.annotate(
-            "", xy=unit, xytext=(0, 0), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2}
-        )
+        arrow = {"arrowstyle": "->", "color": colour, "lw": 1.2}
+        ax.annotate("", xy=unit, xytext=(0, 0), arrowprops=arrow)
         ax.plot([], [], color=colour, label=name)
     ax.axhline(0, color=INK, linewidth=0.4)
     ax.axvline(0, color=INK, linewidth=0.4)
     ax.set_aspect("equal")
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
     return ax
-
-
-#: Bounds of full fine-tuning: line styles.
-_LINES = {"T1": "--", "T2": ":"}
-
-
-#: Verdicts (``lib.theory.expectations``) as they are drawn: colour, marker, filled.
-_VERDICTS = {
-    "direction": (STATUS["ok"][1], "o", True),
-    "opposite": (STATUS["failed"][1], "v", False),
-    "undecided": ("#777777", "o", False),
-}
-
-
-def _plain_log(axis: Axis) -> None:
-    """A log axis with ticks at 1, 2 and 5 of each decade, written out."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
@@ -125,20 +105,18 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
     """
     colour = STATUS["ok"][1]
     measured = rows[rows["theorem"] == "T1"].sort_values("steps")
-    ax.vlines(
-        measured["steps"], measured["measured_mean"], measured["measured_max"],
-        colors=colour, linewidth=1.0,
-    )  # fmt: skip
-    ax.plot(measured["steps"], measured["measured_mean"], "o", color=colour, label="measured")
+    steps, mean = measured["steps"], measured["measured_mean"]
+    ax.vlines(steps, mean, measured["measured_max"], colors=colour, linewidth=1.0)
+    ax.plot(steps, mean, "o", color=colour, label="measured")
     for theorem in theorems:
         part = rows[(rows["theorem"] == theorem) & rows["bound_mean"].notna()].sort_values("steps")
         if len(part):
-            ax.plot(part["steps"], part["bound_mean"], linestyle=_LINES[theorem], color=INK,
-                    label=f"bound {theorem}")  # fmt: skip
+            look = {"linestyle": _LINES[theorem], "color": INK, "label": f"bound {theorem}"}
+            ax.plot(part["steps"], part["bound_mean"], **look)
     ax.set(xlabel="step", yscale="log")
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 4)  # room for a legend
-    _plain_log(ax.yaxis)
+    style.plain_log(ax.yaxis)
     return ax
 
 
@@ -154,9 +132,8 @@ def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
     line = measured[0] * (x / x[0]) ** exponent
     ax.plot(x, line, color=PALE, linewidth=2.5, zorder=0, label=f"slope {exponent:g}")
     ax.set(xscale="log", yscale="log")
-    _plain_log(ax.yaxis)
-    ax.set_xticks(x, [f"{value:g}" for value in x])
-    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    style.plain_log(ax.yaxis)
+    style.value_ticks(ax, x)
     return ax
 
 
@@ -165,9 +142,8 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
 
     ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
     """
-    for (colour, marker), (steps, part) in zip(
-        itertools.cycle(CYCLE), rows.groupby("steps"), strict=False
-    ):
+    curves = zip(itertools.cycle(CYCLE), rows.groupby("steps"), strict=False)
+    for (colour, marker), (steps, part) in curves:
         part = part.sort_values("distance")
         look = {"color": colour, "marker": marker, "label": f"step {steps}"}
         ax.plot(part["distance"], part["measured_mean"], **look)
@@ -183,50 +159,42 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     """
     groups = list(table.groupby("learning_rate"))
     shifts = 1.04 ** (np.arange(len(groups)) - (len(groups) - 1) / 2)
-    for (colour, marker), shift, (rate, part) in zip(
-        itertools.cycle(CYCLE), shifts, groups, strict=False
-    ):
+    curves = zip(itertools.cycle(CYCLE), shifts, groups, strict=False)
+    for (colour, marker), shift, (rate, part) in curves:
         part = part.sort_values("heads")
         heads = part["heads"].to_numpy(float)
         ax.vlines(heads * shift, part[f"{quantity}_low"], part[f"{quantity}_high"], colors=colour)
-        ax.plot(
-            heads * shift, part[quantity], marker, color=colour, label=f"learning rate {rate:g}"
-        )
+        look = {"color": colour, "label": f"learning rate {rate:g}"}
+        ax.plot(heads * shift, part[quantity], marker, **look)
         law = part[quantity].iloc[0] * (heads / heads[0]) ** -0.5
         ax.plot(heads, law, color=colour, linestyle=":", linewidth=1.0)
     ax.plot([], [], color=INK, linestyle=":", linewidth=1.0, label="1/√heads")
     ax.set(xscale="log", yscale="log", xlabel="heads")
-    _plain_log(ax.yaxis)
-    heads = sorted(table["heads"].unique())
-    ax.set_xticks(heads, [f"{value:g}" for value in heads])
-    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    style.plain_log(ax.yaxis)
+    style.value_ticks(ax, sorted(table["heads"].unique()))
     return ax
 
 
-def verdict_dots(ax: Axes, table: pd.DataFrame, null: float = 1.0) -> Axes:
+def verdict_dots(ax: Axes, table: pd.DataFrame) -> Axes:
     """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
     diamond where the theory predicts a size.
 
-    ``table`` is ``lib.theory.expectations.table_of`` of claims with the same null.
+    ``table`` is ``lib.theory.expectations.table_of`` of claims about ratios.
     """
-    for place, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
-        kind = row["verdict"].split()[0]
-        colour, marker, filled = _VERDICTS.get(kind, _VERDICTS["undecided"])
-        ax.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.2)
-        face = colour if filled else "white"
-        ax.plot(row["measured"], place, marker, color=colour, markerfacecolor=face)
+    predicted = {"color": INK, "markerfacecolor": "none", "markersize": 5}
+    for y, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
+        look = _VERDICTS.get(row["verdict"].split()[0], _VERDICTS["undecided"])
+        style.interval_dot(ax, row, y, look, value="measured")
         if np.isfinite(row["predicted"]):
-            ax.plot(row["predicted"], place, "D", color=INK, markerfacecolor="none", markersize=5)
+            ax.plot(row["predicted"], y, "D", **predicted)
     for kind, (colour, marker, filled) in _VERDICTS.items():
         label = {"undecided": "undecided, or not the predicted size"}.get(kind, kind)
-        face = colour if filled else "white"
-        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=label)
+        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
+        ax.plot([], [], marker, label=label, **look)
     if table["predicted"].notna().any():
-        ax.plot([], [], "D", color=INK, markerfacecolor="none", markersize=5, label="predicted")
-    ax.axvline(null, color=INK, linestyle=":", linewidth=0.8, zorder=0)
-    ax.set_yticks(range(len(table)), list(table["quantity"])[::-1])
-    ax.set(xscale="log", xlabel="measured ratio", ylim=(-0.6, len(table) - 0.4))
-    _plain_log(ax.xaxis)
-    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
-    ax.set_axisbelow(True)
+        ax.plot([], [], "D", label="predicted", **predicted)
+    ax.axvline(1, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+    ax.set(xscale="log", xlabel="measured ratio")
+    style.plain_log(ax.xaxis)
+    style.label_rows(ax, list(table["quantity"]))
     return ax

@@ -1,4 +1,4 @@
-"""Figures of crossed designs, in the style of ``lib.plots``: axes in, axes out."""
+"""Figures of crossed designs and failed runs, in the style of ``lib.plots``: axes in, axes out."""
 
 import itertools
 from collections.abc import Callable
@@ -6,11 +6,10 @@ from collections.abc import Callable
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 
-from lib.plots import INK, PALE, STATUS
+from lib.plots import INK, PALE, STATUS, style
+from lib.plots.style import CYCLE
 
 #: Sources of variance, the first on top: (name, label).
 SOURCES = {
@@ -20,8 +19,11 @@ SOURCES = {
     "interaction": "interaction",
     "dropout": "dropout seed",
 }
-#: Colour and marker of each design; more designs than that begin anew.
-CYCLE = list(zip(sns.color_palette("colorblind").as_hex(), "osD^vP<>ph", strict=True))
+#: Outcome of a run: (colour, marker, filled, line), as its status is drawn elsewhere.
+OUTCOMES = {
+    "successful": (STATUS["ok"][1], "o", True, "-"),
+    "failed": (STATUS["failed"][1], "v", False, "--"),
+}
 
 
 def seed_heatmap(
@@ -44,59 +46,42 @@ def seed_heatmap(
     means = scores.reshape(*scores.shape[:2], -1).mean(2)
     cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
     few = cells.size <= 100
-    sns.heatmap(
-        cells,
-        annot=few,
-        fmt=".2f",
-        annot_kws={"size": 6.5},
-        cmap="Blues_r",
-        linewidths=0.4 if few else 0,
-        cbar_kws={"label": label, "shrink": 0.8},
-        ax=ax,
-    )
+    look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0}
+    style.heatmap(ax, cells, label, cmap="Blues_r", **look)
     for (i, j), _ in np.ndenumerate(means):
         failed = [name for name in np.ravel(status[i, j]) if name != "ok"]
         if failed:
             _, colour, marker, _ = STATUS[failed[0]]
             corner = (j + 0.82, i + 0.22) if few else (j + 0.5, i + 0.5)
             ax.plot(*corner, marker, markersize=4.5, mec=colour, mfc="white", mew=0.8)
-    ax.tick_params(length=0, axis="both", labelrotation=0)
+    ax.tick_params(labelrotation=0)
     ax.set(xlabel="order seed", ylabel="init seed")
     return ax
 
 
-def component_intervals(
-    ax: Axes, tables: dict[str, pd.DataFrame], *, quantity: str = "share"
-) -> Axes:
-    """Components of variance with their intervals, a source a line, a colour and marker a design.
+def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
+    """Shares of variance with their intervals, a source a line, a colour and marker a design.
 
-    Parameters
-    ----------
-    tables : design → ``lib.analysis.variance_components.variance_components``
-    quantity : ``share``, ``variance`` or ``sd``; shares are drawn between −0.25 and 1.25, and an
-        interval that goes on ends in an arrow
+    ``tables``: design → ``lib.analysis.variance_components.variance_components``. Shares are drawn
+    between −0.25 and 1.25; an interval that goes on ends in an arrow.
     """
     sources = [name for name in SOURCES if any(name in table.index for table in tables.values())]
-    reach = (-0.25, 1.25) if quantity == "share" else (-np.inf, np.inf)
+    limits = (-0.25, 1.25)
     offsets = ((len(tables) - 1) / 2 - np.arange(len(tables))) * min(0.2, 0.7 / len(tables))
     cycle = zip(itertools.cycle(CYCLE), offsets, tables.items(), strict=False)
     for (colour, marker), offset, (name, table) in cycle:
         for source, row in table.iterrows():
-            place = len(sources) - 1 - sources.index(source) + offset
-            ends = np.array([row[f"{quantity}_low"], row[f"{quantity}_high"]])
-            ax.plot(ends.clip(*reach), [place] * 2, color=colour, linewidth=1.2)
-            for end, limit, arrow in zip(ends, reach, "<>", strict=True):
-                if end != np.clip(end, *reach):
-                    ax.plot(limit, place, arrow, color=colour, markersize=4, clip_on=False)
-            ax.plot(np.clip(row[quantity], *reach), place, marker, color=colour)
+            y = len(sources) - 1 - sources.index(source) + offset
+            ends = np.array([row["share_low"], row["share_high"]])
+            ax.plot(ends.clip(*limits), [y, y], color=colour, linewidth=1.2)
+            for end, limit, arrow in zip(ends, limits, "<>", strict=True):
+                if end != np.clip(end, *limits):
+                    ax.plot(limit, y, arrow, color=colour, markersize=4, clip_on=False)
+            ax.plot(np.clip(row["share"], *limits), y, marker, color=colour)
         ax.plot([], [], marker, color=colour, label=name)
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
-    ax.set_yticks(range(len(sources)), [SOURCES[name] for name in sources[::-1]])
-    ax.set(ylim=(-0.6, len(sources) - 0.4))
-    if quantity == "share":
-        ax.set(xlim=reach, xlabel="share of the variance of scores")
-    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
-    ax.set_axisbelow(True)
+    style.label_rows(ax, [SOURCES[name] for name in sources])
+    ax.set(xlim=limits, xlabel="share of the variance of scores")
     return ax
 
 
@@ -105,28 +90,12 @@ def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "s
 
     ``curve`` has columns ``n, value, low, high``; NaN where there is no interval.
     """
-    colour = STATUS["ok"][1]
-    ax.fill_between(curve["n"], curve["low"], curve["high"], color=colour, alpha=0.18, lw=0)
     marker = "o" if len(curve) <= 30 else ""
-    ax.plot(curve["n"], curve["value"], color=colour, marker=marker, markersize=3)
+    style.banded_curve(ax, curve, "n", STATUS["ok"][1], marker=marker, markersize=3)
     ax.axhline(best, color=INK, linestyle="--", linewidth=0.8)
     ax.set(xlabel="runs to choose from", ylabel=f"expected best {label}")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    style.whole_numbers(ax.xaxis)
     return ax
-
-
-#: Outcome of a run: (colour, marker, filled, line), as its status is drawn elsewhere.
-OUTCOMES = {
-    "successful": (STATUS["ok"][1], "o", True, "-"),
-    "failed": (STATUS["failed"][1], "v", False, "--"),
-}
-
-
-def _plain_log(axis: Axis) -> None:
-    """A log axis with ticks at 1 and 3 of each decade, written as 0.003 and not as 3 × 10⁻³."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 3)))
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def failure_curves(
@@ -153,7 +122,7 @@ def failure_curves(
         ax.plot(fine, curves[name](fine), color=colour, linewidth=0.9)
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=0.8, zorder=0)
     ax.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs", ylim=(-0.03, 1.03))
-    _plain_log(ax.xaxis)
+    style.plain_log(ax.xaxis, (1, 3))
     return ax
 
 
@@ -179,7 +148,7 @@ def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> Axes:
         look = {"marker": marker, "markevery": every, "markersize": 3, "linewidth": 1.0}
         ax.plot(curve["step"] + 1, curve["value"], line, color=colour, label=part, **look)
     ax.set(yscale="log", xlabel="training step", ylabel="gradient norm")
-    _plain_log(ax.yaxis)
+    style.plain_log(ax.yaxis, (1, 3))
     return ax
 
 
@@ -209,20 +178,15 @@ def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> Axes:
     sides = {"successful": -0.16, "failed": 0.16}
     for outcome, (colour, marker, filled, _) in OUTCOMES.items():
         chosen = values[outcomes.reindex(values.index) == outcome]
-        offsets = (
-            np.linspace(-0.09, 0.09, len(chosen)) if len(chosen) > 1 else np.zeros(len(chosen))
-        )
-        for place, part in enumerate(values):
-            x = place + sides[outcome]
-            face = colour if filled else "white"
-            ax.plot(
-                x + offsets, chosen[part], marker, color=colour, markerfacecolor=face, markersize=3
-            )
+        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
+        for column, part in enumerate(values):
+            x = column + sides[outcome]
+            offsets = style.spread(len(chosen), 0.09)
+            ax.plot(x + offsets, chosen[part], marker, markersize=3, **look)
             if len(chosen):
                 mean = np.exp(np.log(chosen[part]).mean())
                 ax.hlines(mean, x - 0.15, x + 0.15, colors=colour, linewidth=1.4)
-        face = colour if filled else "white"
-        ax.plot([], [], marker, color=colour, markerfacecolor=face, label=outcome)
+        ax.plot([], [], marker, label=outcome, **look)
     ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
     ax.set(xlabel="", ylim=(0, None))
     return ax

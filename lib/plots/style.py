@@ -5,7 +5,7 @@ is byte-reproducible: fonts bundled with matplotlib, fixed SVG ids, no dates, no
 (intervals come from ``lib.measures.intervals``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from lib import paths
@@ -22,53 +23,43 @@ from lib.measures.summary import MEASURES
 #: Widths in inches of one and of two columns of a two-column paper.
 COLUMN, PAGE = 3.03, 6.3
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
+PALETTE = sns.color_palette("colorblind").as_hex()
 INK, PALE = "#333333", "#bbbbbb"
 STATUS = {  # status of a run: (label, colour, marker, filled)
-    "ok": ("ok", _PALETTE[0], "o", True),
-    "failed": ("failed: at or below majority", _PALETTE[3], "v", False),
-    "collapsed": ("failed by collapse to one class", _PALETTE[3], "X", False),
+    "ok": ("ok", PALETTE[0], "o", True),
+    "failed": ("failed: at or below majority", PALETTE[3], "v", False),
+    "collapsed": ("failed by collapse to one class", PALETTE[3], "X", False),
     "diverged": ("diverged", INK, "s", False),
 }
 LOOKS = {  # measure: (colour, marker)
-    "sd": (_PALETTE[7], "P"),
-    "disagreement": (_PALETTE[3], "v"),
-    "kappa": (_PALETTE[6], "X"),
-    "jsd": (_PALETTE[8], "D"),
-    "cka": (_PALETTE[0], "o"),
-    "op": (_PALETTE[1], "s"),
-    "svcca": (_PALETTE[2], "^"),
-    "svcca_published": (_PALETTE[4], "v"),
-    "cka_biased": (_PALETTE[5], "D"),
+    "sd": (PALETTE[7], "P"),
+    "disagreement": (PALETTE[3], "v"),
+    "kappa": (PALETTE[6], "X"),
+    "jsd": (PALETTE[8], "D"),
+    "cka": (PALETTE[0], "o"),
+    "op": (PALETTE[1], "s"),
+    "svcca": (PALETTE[2], "^"),
+    "svcca_published": (PALETTE[4], "v"),
+    "cka_biased": (PALETTE[5], "D"),
 }
+#: Colour and marker of each series of a figure whose series are not measures, in endless order.
+CYCLE = list(zip(PALETTE, "osD^vP<>ph", strict=True))
 
 
 def use_style() -> None:
     """8 pt text at final size, no top and right spines, reproducible output."""
     mpl.rcdefaults()
-    plt.rcParams.update(
-        {
-            "font.family": "DejaVu Sans",
-            "font.size": 8,
-            "axes.titlesize": 8,
-            "axes.labelsize": 8,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
-            "legend.frameon": False,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.linewidth": 0.6,
-            "lines.linewidth": 1.2,
-            "lines.markersize": 4,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 110,
-            "savefig.dpi": 300,
-            "pdf.fonttype": 42,
-            "svg.fonttype": "none",
-            "svg.hashsalt": "finetuning-instability",
-        }
-    )
+    plt.rc("font", family="DejaVu Sans", size=8)
+    plt.rc("axes", titlesize=8, labelsize=8, linewidth=0.6)
+    plt.rc("axes.spines", top=False, right=False)
+    plt.rc(("xtick", "ytick"), labelsize=7)
+    plt.rc("legend", fontsize=7, frameon=False)
+    plt.rc("lines", linewidth=1.2, markersize=4)
+    plt.rc("figure", dpi=110)
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", dpi=300)
+    plt.rc("pdf", fonttype=42)
+    plt.rc("svg", fonttype="none", hashsalt="finetuning-instability")
 
 
 def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) -> Path:
@@ -92,6 +83,73 @@ def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) 
     return svg
 
 
+def face(colour: str, filled: bool) -> str:
+    """Of a marker: what failed, or is not sure, is drawn open."""
+    return colour if filled else "white"
+
+
+def spread(n: int, half_width: float) -> np.ndarray:
+    """Offsets (n,) of points beside each other, about 0."""
+    return np.linspace(-half_width, half_width, n) if n > 1 else np.zeros(n)
+
+
+def plain_log(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+    """A log axis with ticks at ``subs`` of each decade, written as 0.003 and not as 3 × 10⁻³."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=subs))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def value_ticks(ax: Axes, x: Sequence[float]) -> None:
+    """Ticks of a log axis at these values alone."""
+    ax.set_xticks(x, [f"{value:g}" for value in x])
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def whole_numbers(axis: Axis) -> None:
+    """No ticks between whole numbers."""
+    axis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+def label_rows(ax: Axes, labels: list[str], margin: float = 0.6) -> None:
+    """A labelled line for each row of dots, the first on top, over a pale grid."""
+    ax.set_yticks(range(len(labels)), labels[::-1])
+    ax.set_ylim(-margin, len(labels) - 1 + margin)
+    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
+    ax.set_axisbelow(True)
+
+
+def interval_dot(
+    ax: Axes, row: pd.Series, y: float, look: tuple[str, str, bool], value: str = "value"
+) -> None:
+    """A value of a row with its interval, ``low`` to ``high``; look: colour, marker, filled."""
+    colour, marker, filled = look
+    ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.2)
+    ax.plot(row[value], y, marker, color=colour, markerfacecolor=face(colour, filled))
+
+
+def banded_curve(
+    ax: Axes, table: pd.DataFrame, x: str, colour: str, alpha: float = 0.18, **look
+) -> None:
+    """``value`` against the column ``x``, in its band from ``low`` to ``high``."""
+    ax.fill_between(table[x], table["low"], table["high"], color=colour, alpha=alpha, lw=0)
+    ax.plot(table[x], table["value"], color=colour, **look)
+
+
+def heatmap(ax: Axes, cells: pd.DataFrame | np.ndarray, label: str, **look) -> None:
+    """Cells in colour, their values in small print if asked for; ``label`` of the colour bar."""
+    bar = {"label": label, "shrink": look.pop("shrink", 0.8)}
+    sns.heatmap(cells, ax=ax, annot_kws={"size": 6.5}, cbar_kws=bar, **look)
+    ax.tick_params(length=0)
+
+
+def _scatter_runs(ax: Axes, x: np.ndarray, y: np.ndarray, status: pd.Series, **look) -> None:
+    for name, (_, colour, marker, filled) in STATUS.items():
+        chosen = (status == name).to_numpy()
+        look |= {"marker": marker, "facecolors": face(colour, filled), "edgecolors": colour}
+        ax.scatter(x[chosen], y[chosen], linewidths=0.9, **look)
+
+
 def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Axes:
     """Every run's score as a point over a pale box; failed runs open, the majority class a line.
 
@@ -108,19 +166,9 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
     ticks = []
     for position, category in enumerate(order):
         part = runs[runs[x] == category].reset_index(drop=True)
-        offsets = np.linspace(-0.16, 0.16, len(part)) if len(part) > 1 else np.zeros(1)
-        for status, (_, colour, marker, filled) in STATUS.items():
-            chosen = (part["status"] == status).to_numpy()
-            ax.scatter(
-                position + offsets[chosen],
-                part["score"].astype(float).fillna(edge)[chosen],
-                marker=marker,
-                s=16,
-                zorder=3,
-                facecolors=colour if filled else "white",
-                edgecolors=colour,
-                linewidths=0.9,
-            )
+        offsets = position + spread(len(part), 0.16)
+        scores = part["score"].astype(float).fillna(edge).to_numpy()
+        _scatter_runs(ax, offsets, scores, part["status"], s=16, zorder=3)
         if part["metric"].iloc[0] == "accuracy":
             ends = (position - 0.42, position + 0.42)
             ax.hlines(part["majority"].iloc[0], *ends, colors=INK, linestyles="--", linewidth=0.8)
@@ -132,18 +180,18 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
 
 
 def status_legend(
-    place: Axes | Figure, statuses: list[str], *, majority: bool = True, **where
+    owner: Axes | Figure, statuses: list[str], *, majority: bool = True, **where
 ) -> None:
     """Legend of the run statuses that occur, and of the majority line."""
     handles = []
     for status, (label, colour, marker, filled) in STATUS.items():
         if status in statuses:
             look = {"marker": marker, "markeredgecolor": colour, "linestyle": ""}
-            face = colour if filled else "white"
-            handles.append(mpl.lines.Line2D([], [], markerfacecolor=face, label=label, **look))
+            look["markerfacecolor"] = face(colour, filled)
+            handles.append(mpl.lines.Line2D([], [], label=label, **look))
     if majority:
         handles.append(mpl.lines.Line2D([], [], color=INK, linestyle="--", label="majority class"))
-    place.legend(handles=handles, **where)
+    owner.legend(handles=handles, **where)
 
 
 def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> Axes:
@@ -154,14 +202,9 @@ def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) ->
     """
     for position, category in enumerate(reversed(order)):
         row = table[table[y] == category].iloc[0]
-        colour = STATUS["failed"][1] if row["n_failed"] else STATUS["ok"][1]
-        ax.plot([row["low"], row["high"]], [position] * 2, color=colour, linewidth=1.2)
-        face = "white" if row["n_failed"] else colour
-        ax.plot(row["value"], position, "o", markeredgecolor=colour, markerfacecolor=face)
-    ax.set_yticks(range(len(order)), order[::-1])
-    ax.set(ylim=(-0.5, len(order) - 0.5))
-    ax.grid(axis="x", linewidth=0.4, color="#dddddd")
-    ax.set_axisbelow(True)
+        colour = STATUS["failed" if row["n_failed"] else "ok"][1]
+        interval_dot(ax, row, position, (colour, "o", not row["n_failed"]))
+    label_rows(ax, order, margin=0.5)
     return ax
 
 
@@ -176,14 +219,13 @@ def layer_curves(
     for name in measures:
         label, (colour, marker) = MEASURES[name].label, LOOKS[name]
         part = curves[curves["measure"] == name].sort_values("layer")
-        ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.18, lw=0)
-        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=label)
+        banded_curve(ax, part, "layer", colour, marker=marker, label=label)
         if chance:
             ax.plot(part["layer"], part["chance"], color=colour, linestyle="--", linewidth=0.8)
     if chance:
         ax.plot([], [], color=INK, linestyle="--", linewidth=0.8, label="chance level")
     ax.set(xlabel="layer (0 = embeddings)", ylabel="mean distance between runs", ylim=(0, None))
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    whole_numbers(ax.xaxis)
     return ax
 
 
@@ -197,22 +239,10 @@ def agreement_heatmap(
     texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
     if marks is not None:
         texts = texts + marks
-    sns.heatmap(
-        table.iloc[1:, :-1],
-        mask=np.triu(np.ones(table.shape, bool))[1:, :-1],
-        annot=texts.iloc[1:, :-1],
-        fmt="",
-        vmin=-1,
-        vmax=1,
-        center=0,
-        cmap="vlag",
-        square=True,
-        linewidths=0.6,
-        ax=ax,
-        annot_kws={"size": 6.5},
-        cbar_kws={"label": label, "shrink": 0.7},
-    )
-    ax.tick_params(length=0)
+    mask = np.triu(np.ones(table.shape, bool))[1:, :-1]
+    values = {"annot": texts.iloc[1:, :-1], "fmt": "", "vmin": -1, "vmax": 1, "center": 0}
+    look = {"cmap": "vlag", "square": True, "linewidths": 0.6, "shrink": 0.7}
+    heatmap(ax, table.iloc[1:, :-1], label, mask=mask, **values, **look)
     ax.tick_params(axis="y", labelrotation=0)
     ax.set(xlabel="", ylabel="")
     return ax
@@ -228,24 +258,14 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
 
     ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
     """
-    places = np.arange(len(runs))[::-1]
-    for status, (_, colour, marker, filled) in STATUS.items():
-        chosen = (runs["status"] == status).to_numpy()
-        ax.scatter(
-            runs["score"].astype(float)[chosen],
-            places[chosen],
-            marker=marker,
-            s=18,
-            facecolors=colour if filled else "white",
-            edgecolors=colour,
-            linewidths=0.9,
-        )
+    y = np.arange(len(runs))[::-1]
+    _scatter_runs(ax, runs["score"].astype(float).to_numpy(), y, runs["status"], s=18)
     if label == "accuracy":
         ax.axvline(runs["majority"].iloc[0], color=INK, linestyle="--", linewidth=0.8)
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
     status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
     ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
-    ax.set_yticks(places, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
+    ax.set_yticks(y, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
     ax.tick_params(axis="y", length=0)
     return ax
 
@@ -253,21 +273,10 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
 def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> Axes:
     """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
     few = len(matrix) <= 12
-    sns.heatmap(
-        np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix),
-        annot=few,
-        fmt=".2f",
-        annot_kws={"size": 6.5},
-        vmin=0,
-        cmap="Blues",
-        square=True,
-        linewidths=0.4 if few else 0,
-        xticklabels=literal(names or []) or False,
-        yticklabels=literal(names or []) or False,
-        cbar_kws={"label": label, "shrink": 0.8},
-        ax=ax,
-    )
-    ax.tick_params(length=0)
+    labels = literal(names or []) or False
+    look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0, "cmap": "Blues"}
+    look |= {"vmin": 0, "square": True, "xticklabels": labels, "yticklabels": labels}
+    heatmap(ax, np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), label, **look)
     return ax
 
 
@@ -278,9 +287,9 @@ def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> Axes:
     """
     shares = np.bincount(np.asarray(dissenting, int)) / len(dissenting)
     ax.bar(np.arange(len(shares)), shares, color=STATUS["ok"][1], width=0.7)
-    for place, share in enumerate(shares):
-        ax.text(place, share, f"{100 * share:.0f} %", ha="center", va="bottom", fontsize=6.5)
+    for count, share in enumerate(shares):
+        ax.text(count, share, f"{100 * share:.0f} %", ha="center", va="bottom", fontsize=6.5)
     ax.set(xlabel=f"runs of {n_runs} that dissent from the most frequent answer", ylabel="examples")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    whole_numbers(ax.xaxis)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     return ax

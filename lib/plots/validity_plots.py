@@ -7,11 +7,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from lib.measures.summary import MEASURES
-from lib.plots import INK, LOOKS, PALE
+from lib.plots import INK, LOOKS, PALE, style
 
-_PALETTE = sns.color_palette("colorblind").as_hex()
 #: Colour and marker of each series of a figure whose series are not measures.
-SERIES = list(zip(_PALETTE, "os^Dv", strict=False))
+SERIES = list(zip(style.PALETTE, "os^Dv", strict=False))
 #: The same for pairs of measures, in colours that no measure has.
 PAIRS = list(zip(sns.color_palette("Dark2").as_hex()[3:], "<>p", strict=False))
 
@@ -26,10 +25,9 @@ def _banded_curves(
 ) -> Axes:
     """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``."""
     for (name, part), (colour, marker) in zip(table.groupby(series), looks, strict=False):
-        ax.fill_between(part["layer"], part["low"], part["high"], color=colour, alpha=0.15, lw=0)
-        ax.plot(part["layer"], part["value"], color=colour, marker=marker, label=name)
+        style.banded_curve(ax, part, "layer", colour, alpha=0.15, marker=marker, label=name)
     ax.set(xlabel="layer")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    style.whole_numbers(ax.xaxis)
     return ax
 
 
@@ -62,7 +60,7 @@ def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.plot([], [], color=INK, marker="o", label="successful runs")
     ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
     ax.set(xlabel="layer", ylim=(0, 1.05))
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    style.whole_numbers(ax.xaxis)
     return ax
 
 
@@ -79,7 +77,7 @@ def kind_differences(ax: Axes, table: pd.DataFrame) -> Axes:
                     elinewidth=0.8, markersize=3.5)  # fmt: skip
     ax.axhline(0, color=INK, linewidth=0.6)
     ax.set(xlabel="layer")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    style.whole_numbers(ax.xaxis)
     return ax
 
 
@@ -111,16 +109,16 @@ def part_values(ax: Axes, table: pd.DataFrame) -> Axes:
     """
     fractions = sorted(table["fraction"].unique())
     order = [measure for measure in LOOKS if measure in set(table["measure"])]
-    for place, measure in enumerate(order):
+    for column, measure in enumerate(order):
         colour, marker = LOOKS[measure]
         for i, fraction in enumerate(fractions):
             part = table[(table["measure"] == measure) & (table["fraction"] == fraction)]
-            x = np.full(len(part), place + (i - (len(fractions) - 1) / 2) * 0.35)
-            face = "white" if i == 0 else colour
-            ax.plot(x, part["value"] / part["full"], marker, color=colour, mfc=face, markersize=3.5)
+            x = np.full(len(part), column + (i - (len(fractions) - 1) / 2) * 0.35)
+            look = {"color": colour, "mfc": style.face(colour, i > 0), "markersize": 3.5}
+            ax.plot(x, part["value"] / part["full"], marker, **look)
     for i, fraction in enumerate(fractions):
-        face = "white" if i == 0 else INK
-        ax.plot([], [], "o", color=INK, mfc=face, markersize=3.5, label=f"{fraction:.0%} of them")
+        look = {"color": INK, "mfc": style.face(INK, i > 0), "markersize": 3.5}
+        ax.plot([], [], "o", label=f"{fraction:.0%} of them", **look)
     ax.axhline(1, color=INK, linewidth=0.6)
     ax.set_xticks(range(len(order)), names_of(order), rotation=40, ha="right")
     ax.set_ylim(0, None)
@@ -170,11 +168,11 @@ def correlation_dots(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
 
 def seeds_heatmap(ax: Axes, table: pd.DataFrame, *, label: str) -> Axes:
     """Tasks × seeds, the best seed of each task marked; darker is better."""
-    sns.heatmap(table, cmap="Blues", cbar_kws={"label": label, "shrink": 0.8}, ax=ax)
+    style.heatmap(ax, table, label, cmap="Blues")
     for row, values in enumerate(table.to_numpy()):
         best = np.flatnonzero(values == values.max())
         ax.plot(best + 0.5, np.full(len(best), row + 0.5), "*", color="white", markersize=5)
-    ax.tick_params(length=0, axis="both", labelrotation=0)
+    ax.tick_params(labelrotation=0)
     ax.set(xlabel="seed", ylabel="")
     return ax
 

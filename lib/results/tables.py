@@ -27,6 +27,8 @@ from lib.results.runs import Run
 SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
+#: The module whose code, with what it imports, decides what tables are made of runs.
+MEASURING = "lib/results/group_tables.py"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
@@ -145,7 +147,7 @@ def update_measures(target: Path, runs: pd.DataFrame, measures: pd.DataFrame) ->
     """
     head, dirty = provenance.commit()
     made = json.loads((target / MADE).read_text()) | {
-        "measure_code": provenance.code_fingerprint(provenance.MEASURE_CODE),
+        "measure_code": provenance.code_fingerprint(MEASURING),
         "measured": {"commit": head, "dirty": dirty},
     }
     with paths.atomic_folder(target) as fresh:
@@ -156,11 +158,13 @@ def update_measures(target: Path, runs: pd.DataFrame, measures: pd.DataFrame) ->
 
 
 def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
-    measuring = provenance.code_fingerprint(provenance.MEASURE_CODE)
-    found = {"distance_code": provenance.DISTANCE_VERSION, "measure_code": measuring}
+    made = provenance.made_by() | {
+        "distance_code": provenance.DISTANCE_VERSION,
+        "measure_code": provenance.code_fingerprint(MEASURING),
+    }
     if "runs" in tables and "code" in tables["runs"]:
-        found["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
-    return provenance.made_by() | found
+        made["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
+    return made
 
 
 class MixedCodeWarning(UserWarning):

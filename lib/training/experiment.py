@@ -114,7 +114,6 @@ def _record(
 ) -> dict[str, Any]:
     """What happened in a run and what made it, as it goes into its ``run.json``."""
     data, located = inputs.data, inputs.located
-    head, dirty = provenance.commit()
     return {
         "setting_id": inputs.setting.id,
         "setting": inputs.setting.to_dict(),
@@ -138,14 +137,11 @@ def _record(
         "steps": len(trained.log),
         "threads": torch.get_num_threads(),
         "classes": list(data.task.classes),
-        "versions": provenance.versions(),
-        "commit": head,
-        "dirty": dirty,
+        **provenance.made_by(),
         "architecture": backbones.architecture_of(located),
         "code": inputs.version,
         "data_sha256": data.sha256,
         "backbone_sha256": located.sha256,
         "backbone_revision": located.revision,
         "sources": inputs.sources,
-        **provenance.machine(),
     }
