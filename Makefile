@@ -55,7 +55,7 @@ test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
 	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
-	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
+	$(PY) -m pytest -m slurm -rs tests/workflow/test_slurm.py $(ARGS)
 
 format: $(READY)  ## apply the code style
 	$(PY) -m ruff check --fix . && $(PY) -m ruff format .

@@ -1,0 +1,507 @@
+"""Sources of randomness: the statistics of a crossed design, and the designs in a table of runs."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from support.project import run_python
+
+from benchmarks import variance_coverage
+from lib import measures, paths
+from lib.analysis import seed_transfer, variance_components
+from lib.config import Setting
+from lib.plots import run_plots
+from lib.results import tables
+
+
+def grid(*shape, seed=0):
+    """Scores with effects of init, order and the rest."""
+    rng = np.random.default_rng(seed)
+    parts = rng.normal(size=shape), rng.normal(size=shape[:1]), rng.normal(size=shape[1:2])
+    rows, columns = (1, *[1] * (len(shape) - 2)), (*[1] * (len(shape) - 2),)
+    return parts[0] + 2 * parts[1].reshape(-1, *rows) + parts[2].reshape(-1, *columns)
+
+
+def variances(scores, **how):
+    return variance_components.variance_components(scores, **how)["variance"]
+
+
+# Components.
+
+
+def test_components_by_hand():
+    """Rows 1 2 / 3 8: MS of rows 16, of columns 9, of the rest 4."""
+    found = variance_components.variance_components(np.array([[1.0, 2], [3, 8]]))
+    assert found["variance"].to_dict() == pytest.approx({"init": 6.0, "order": 2.5, "rest": 4.0})
+    assert found["share"].to_numpy() == pytest.approx(np.array([6, 2.5, 4]) / 12.5)
+    assert found["sd"].to_numpy() == pytest.approx(np.sqrt([6, 2.5, 4]))
+
+
+def test_a_component_may_be_negative_and_is_not_clipped():
+    """A Latin square: rows and columns have the same means, so all variance is in the rest."""
+    found = variance_components.variance_components(np.array([[1.0, 2, 3], [2, 3, 1], [3, 1, 2]]))
+    assert found["variance"].to_dict() == pytest.approx({"init": -0.5, "order": -0.5, "rest": 1.5})
+    assert found["share"].to_dict() == pytest.approx({"init": -1, "order": -1, "rest": 3})
+    assert found.loc["init", "variance_low"] < -0.5 and found.loc["init", "sd"] == 0
+
+
+def test_components_as_text():
+    text = variance_components.component_texts(
+        variance_components.variance_components(0.01 * grid(5, 5))
+    ).loc["rest"]
+    row = variance_components.variance_components(0.01 * grid(5, 5)).loc["rest"]
+    assert text["SD (points)"].startswith(f"{100 * row['sd']:.1f} [{100 * row['sd_low']:.1f}, ")
+    assert text["share"].endswith(f", {row['share_high']:.2f}]")
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (3, 4, 3)])
+def test_mean_squares_are_those_of_statsmodels(shape):
+    import statsmodels.api as sm
+    from statsmodels.formula.api import ols
+
+    scores = grid(*shape)
+    index = np.stack(np.unravel_index(np.arange(scores.size), shape), 1)
+    frame = pd.DataFrame(index[:, :2], columns=["a", "b"]).assign(y=scores.ravel())
+    formula = "y ~ C(a) * C(b)" if len(shape) == 3 else "y ~ C(a) + C(b)"
+    anova = sm.stats.anova_lm(ols(formula, frame).fit())
+    squares = (anova["sum_sq"] / anova["df"]).to_numpy()
+    I, J, K = (*shape, 1)[:3]
+    rest = squares[2]
+    expected = [(squares[0] - rest) / (J * K), (squares[1] - rest) / (I * K), rest]
+    if len(shape) == 3:
+        expected[2:] = [(rest - squares[3]) / K, squares[3]]
+    assert variances(scores).to_numpy() == pytest.approx(expected)
+
+
+def test_a_mixed_model_finds_the_same_components():
+    """REML equals the method of moments where a design is balanced and no component is at 0."""
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    scores = grid(6, 5, seed=3)
+    rows, columns = np.indices(scores.shape).reshape(2, -1)
+    frame = pd.DataFrame({"y": scores.ravel(), "a": rows, "b": columns, "all": 0})
+    parts = {"init": "0 + C(a)", "order": "0 + C(b)"}
+    fit = MixedLM.from_formula("y ~ 1", frame, groups="all", vc_formula=parts).fit(reml=True)
+    names = fit.model.exog_vc.names
+    found = variances(scores)
+    assert (found > 0).all()
+    for name, value in zip(names, fit.vcomp, strict=True):
+        assert value == pytest.approx(found[name], rel=2e-3)
+    assert fit.scale == pytest.approx(found["rest"], rel=2e-3)
+
+
+@pytest.mark.parametrize("kind", variance_coverage.KINDS)
+def test_components_are_unbiased_whatever_the_distribution(kind):
+    rng = np.random.default_rng(1)
+    grids = variance_coverage.simulated_grids(4000, 5, 4, kind, rng)
+    found = np.array([variance_components._components(scores)[0] for scores in grids])
+    error = found.std(0) / np.sqrt(len(found))
+    assert (np.abs(found.mean(0) - variance_coverage.true_components(kind)) < 4 * error).all()
+    assert (found < 0).any()
+
+
+def test_components_with_replicates_are_unbiased():
+    rng = np.random.default_rng(2)
+    shapes = [(3000, 4, 1, 1), (3000, 1, 5, 1), (3000, 4, 5, 1), (3000, 4, 5, 2)]
+    truth = np.array([1.0, 0.25, 0.5, 2.0])
+    grids = sum(np.sqrt(v) * rng.normal(size=s) for v, s in zip(truth, shapes, strict=True))
+    found = np.array([variance_components._components(scores)[0] for scores in grids])
+    assert (np.abs(found.mean(0) - truth) < 4 * found.std(0) / np.sqrt(3000)).all()
+
+
+@pytest.mark.parametrize("method", variance_components.METHODS)
+@pytest.mark.parametrize("shape", [(4, 6), (3, 4, 2)])
+def test_shifts_scales_and_the_order_of_seeds(shape, method):
+    scores = grid(*shape, seed=5)
+    found = variance_components.variance_components(scores, method=method)
+    shifted = variance_components.variance_components(scores + 7, method=method)
+    pd.testing.assert_frame_equal(shifted, found)
+    scaled = variance_components.variance_components(100 * scores, method=method)
+    parts = [name for name in found if "variance" in name]
+    pd.testing.assert_frame_equal(scaled[parts], 1e4 * found[parts])
+    shares = [name for name in found if "share" in name]
+    pd.testing.assert_frame_equal(scaled[shares], found[shares])
+    mixed = scores[np.random.default_rng(0).permutation(shape[0])][:, ::-1]
+    pd.testing.assert_frame_equal(
+        variance_components.variance_components(mixed, method=method), found
+    )
+
+
+def test_transposing_swaps_init_and_order():
+    scores = grid(4, 6)
+    there, back = (
+        variance_components.variance_components(scores),
+        variance_components.variance_components(scores.T),
+    )
+    columns = ["variance", "share", "sd"]
+    swapped = there.loc[["order", "init", "rest"], columns].to_numpy()
+    assert back[columns].to_numpy() == pytest.approx(swapped)
+    ends = ["variance_low", "variance_high"]  # other draws, so only nearly
+    swapped = there.loc[["order", "init", "rest"], ends].to_numpy()
+    assert back[ends].to_numpy() == pytest.approx(swapped, rel=0.1, abs=0.1)
+
+
+def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
+    scores = grid(5, 6)
+    row = variance_components.variance_components(scores, level=0.9).loc["rest"]
+    exact = row["variance"] * 20 / stats.chi2.ppf([0.95, 0.05], 20)
+    assert [row["variance_low"], row["variance_high"]] == pytest.approx(exact, rel=0.03)
+
+
+def test_the_generalised_interval_ends_at_0_where_the_f_test_is_undecided():
+    """The share of draws with a component of init above 0 is 1 − p of the F test."""
+    scores = np.random.default_rng(1).normal(size=(5, 5)) + 0.5 * np.arange(5)[:, None]
+    squares, free, _ = variance_components._mean_squares(scores)
+    p = stats.f.sf(squares[0] / squares[2], free[0], free[2])
+    assert 0.02 < p < 0.4
+    for level, above in ((1 - 2 * p - 0.02, True), (1 - 2 * p + 0.02, False)):
+        row = variance_components.variance_components(scores, level=level).loc["init"]
+        assert (row["variance_low"] > 0) is np.bool_(above)
+
+
+CLAIMS = [
+    (kind, *what)
+    for kind in ("normal", "failing")
+    for what in (
+        ("generalised", "variance"), ("generalised", "share"),
+        ("jackknife", "variance"), ("jackknife", "share"), ("best", "best"),
+    )
+]  # fmt: skip
+
+
+def test_the_committed_coverage_is_what_the_docstrings_say():
+    table = pd.read_csv(paths.DATA / "benchmarks" / "variance_coverage.csv")
+    assert set(table["scores"]) == set(variance_coverage.KINDS)
+    table["of"] = table["quantity"].str.split().str[0]
+    table.loc[table["of"] == "best", "method"] = "best"
+    normal = table["scores"] == "normal"
+    said = variance_components.variance_components.__doc__ + variance_components.best_of.__doc__
+    for rows, method, of in CLAIMS:
+        chosen = table[(normal if rows == "normal" else ~normal) & (table["method"] == method)]
+        low, high = chosen.loc[chosen["of"] == of, "covered"].agg(["min", "max"])
+        assert f"{low:.2f} to {high:.2f}" in " ".join(said.split()), (rows, method, of)
+
+
+def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
+    found = variance_components.variance_components(np.full((3, 4), 0.7))
+    assert (found["variance"] == 0).all() and found["share"].isna().all()
+    found = variance_components.variance_components(grid(2, 4), method="jackknife")
+    assert found["variance_low"].isna().all() and found["variance"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "how", "message"),
+    [
+        (np.zeros(5), {}, r"shape \(5,\); expected \(I, J\)"),
+        (np.zeros((1, 5)), {}, "at least 2 of each"),
+        (np.array([[1, 2], [np.nan, 3]]), {}, r"scores\[1, 0\] is nan: .*leave out its init seed"),
+        (np.eye(3), {"method": "bootstrap"}, "valid: generalised, jackknife"),
+        (np.eye(3), {"level": 95}, "such as 0.95"),
+    ],
+)
+def test_what_is_no_grid_is_refused(scores, how, message):
+    with pytest.raises(ValueError, match=message):
+        variance_components.variance_components(scores, **how)
+    if "method" not in how:
+        with pytest.raises(ValueError, match=message):
+            variance_components.best_of(scores, 2, **how)
+
+
+# Do the seeds matter at all?
+
+
+def test_dependence_by_hand():
+    """All runs of init 0 failed, no other: 3 of the 3⁴ arrangements have them in one row."""
+    failed = np.zeros((3, 4))
+    failed[0] = 1
+    found = variance_components.seed_dependence(failed)
+    assert found["init"] == pytest.approx(3 / 81, abs=0.006)
+    assert np.isnan(found["order"])  # no init seed met with different outcomes
+    assert variance_components.seed_dependence(failed.T)["order"] == found["init"]
+
+
+def test_dependence_is_an_exact_test_of_every_arrangement():
+    scores = grid(3, 3, seed=2)
+    arrangements = list(itertools.permutations(range(3)))
+    spreads = [
+        sum(scores[list(p), j] for j, p in enumerate(chosen)).var()
+        for chosen in itertools.product(arrangements, repeat=3)
+    ]
+    exact = np.mean(np.array(spreads) >= scores.sum(1).var() - 1e-12)
+    assert variance_components.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
+
+
+def test_dependence_of_failures_is_close_to_cochrans_q():
+    from statsmodels.stats.contingency_tables import cochrans_q
+
+    failed = np.random.default_rng(4).random((6, 40)) < np.linspace(0.2, 0.5, 6)[:, None]
+    found = variance_components.seed_dependence(failed)["init"]
+    assert found == pytest.approx(cochrans_q(failed.T.astype(int)).pvalue, abs=0.02)
+
+
+def test_dependence_errs_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    p = [variance_components.seed_dependence(rng.random((5, 4)) < 0.3)["init"] for _ in range(60)]
+    assert np.nanmean(np.array(p) <= 0.2) < 0.35
+
+
+def test_where_nothing_failed_nothing_is_tested():
+    assert np.isnan(
+        list(variance_components.seed_dependence(np.zeros((4, 4), bool)).values())
+    ).all()
+    found = variance_components.seed_dependence(np.tile([True, False, False], (4, 1)))
+    assert np.isnan(found["init"]) and found["order"] < 0.1
+
+
+# Transfer.
+
+
+def test_concordance_by_hand():
+    """Ranks 1 2 3, 1 3 2, 2 1 3: sums 4, 6, 8, so R = 8 and W = 12·8/(9·24) = 4/9."""
+    found = seed_transfer.kendalls_w([[0.1, 0.2, 0.3], [0.5, 0.9, 0.7], [2, 1, 3]])
+    assert found.w == pytest.approx(4 / 9)
+    assert found.expected == pytest.approx(1 / 3) and found[3:] == (3, 3)
+    every = itertools.product(itertools.permutations([1, 2, 3]), repeat=3)
+    squares = [((np.sum(ranks, 0) - 6) ** 2).sum() for ranks in every]
+    assert found.p == pytest.approx(np.mean(np.array(squares) >= 8), abs=0.02)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_concordance_is_friedmans_test(ties):
+    scores = np.random.default_rng(0).normal(size=(5, 8)) + np.linspace(0, 1, 8)
+    scores = scores.round(0) if ties else scores
+    found = seed_transfer.kendalls_w(scores)
+    statistic, p = stats.friedmanchisquare(*scores.T)
+    assert 5 * 7 * found.w == pytest.approx(statistic)
+    assert found.p == pytest.approx(p, abs=0.03)
+
+
+def test_two_tasks_are_spearmans_correlation():
+    first, second = np.random.default_rng(1).normal(size=(2, 9))
+    rho = stats.spearmanr(first, second).statistic
+    assert seed_transfer.kendalls_w([first, second]).w == pytest.approx((1 + rho) / 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 6), (3, 3, 3)])
+def test_by_chance_concordance_is_one_over_the_number_of_tasks(shape):
+    rng = np.random.default_rng(2)
+    found = [seed_transfer.kendalls_w(rng.normal(size=shape).round(1)) for _ in range(40)]
+    w = np.array([f.w for f in found])
+    assert abs(w.mean() - 1 / 3) < 4 * w.std() / np.sqrt(40)
+    assert all(f.expected == 1 / 3 for f in found)
+
+
+def test_concordance_of_agreeing_and_of_tied_tasks():
+    same = seed_transfer.kendalls_w(np.tile(np.arange(7), (4, 1)))
+    assert same.w == pytest.approx(1) and same.p < 0.001
+    assert np.isnan(seed_transfer.kendalls_w(np.ones((2, 5))).w)
+    with pytest.raises(ValueError, match="the same seeds on every task"):
+        seed_transfer.kendalls_w(np.ones((1, 5)))
+
+
+def test_runs_that_share_a_seed_are_not_taken_for_transfer():
+    """Strong order seeds on both tasks, independent between them: the grid keeps that, 2-D not."""
+    rng = np.random.default_rng(3)
+    by_grid, by_run = [], []
+    for _ in range(40):
+        grids = rng.normal(size=(2, 1, 5)) + 0.1 * rng.normal(size=(2, 6, 5))
+        by_grid.append(seed_transfer.kendalls_w(grids).p <= 0.1)
+        by_run.append(seed_transfer.kendalls_w(grids.reshape(2, 30)).p <= 0.1)
+    assert np.mean(by_grid) < 0.3 and np.mean(by_run) > np.mean(by_grid)
+
+
+# Best of n.
+
+
+def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_columns():
+    scores = grid(4, 6)
+    found = variance_components.best_of(scores, 1)
+    assert found.value == pytest.approx(scores.mean()) and found.n_runs == 24
+    squares = scores.mean(1).var(ddof=1) / 4 + scores.mean(0).var(ddof=1) / 6
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(squares))
+
+
+def test_best_of_rises_to_the_observed_best():
+    scores = grid(5, 5)
+    found = variance_components.best_of(scores, np.array([1, 2, 10, 2000]))
+    assert (np.diff(found.value) > 0).all() and found.value[-1] == pytest.approx(scores.max())
+    assert (found.low < found.value).all() and found.low.shape == (4,)
+    np.testing.assert_allclose(
+        found.value, measures.expected_maximum(scores.ravel(), np.array([1, 2, 10, 2000]))
+    )
+    assert np.isnan(variance_components.best_of(grid(2, 5), 3).low)
+
+
+# Designs in a table of runs.
+
+
+def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **columns):
+    """Rows as ``lib.results.tables`` makes them: score 0.5 + init/10 + order/100 + dropout/1000."""
+    setting = Setting(task=task).to_dict()
+    rows = [
+        {
+            "group": task, "setting_id": task, "seed_init": i, "seed_order": j, "seed_dropout": k,
+            "score": 0.5 + i / 10 + j / 100 + k / 1000, "status": "ok", "metric": "accuracy",
+            "majority": 0.4, **{name: str(value) for name, value in setting.items()}, **columns,
+        }
+        for i, j, k in itertools.product(inits, orders, dropouts)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_a_crossed_group_becomes_a_grid_whatever_the_order_of_its_rows():
+    found, notes = variance_components.crossed_groups(run_table())
+    assert notes == [] and list(found) == ["nyt"]
+    design = found["nyt"]
+    np.testing.assert_allclose(design.scores, [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
+    assert design.init_seeds == (0, 1, 2) and design.order_seeds == (0, 5)
+    assert design.dropout_seeds == (0,) and not design.failed.any()
+    replicated = variance_components.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
+    assert replicated.scores.shape == (3, 2, 3)
+    np.testing.assert_allclose(replicated.scores[1, 1], [0.65, 0.651, 0.652])
+
+
+def test_ordinary_groups_are_passed_over_and_incomplete_grids_named():
+    ordinary = pd.concat(run_table(inits=(s,), orders=(s,), dropouts=(s,)) for s in range(5))
+    assert variance_components.crossed_groups(ordinary) == ({}, [])
+    assert variance_components.crossed_groups(run_table(orders=(0,))) == ({}, [])
+    whole = run_table()
+    for part in (whole.iloc[1:], pd.concat([whole, whole.iloc[:1]])):
+        found, notes = variance_components.crossed_groups(part)
+        assert found == {} and len(notes) == 1 and "nyt: " in notes[0]
+    two = whole.assign(setting_id=np.where(whole["seed_init"] == 0, "a", "b"))
+    assert variance_components.crossed_groups(two) == ({}, [])
+
+
+@pytest.mark.parametrize(("metric", "worth"), [("accuracy", 0.4), ("mcc", 0.0)])
+def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
+    table = run_table(metric=metric)
+    lost = (table["seed_init"] == 1) & (table["seed_order"] == 5)
+    table.loc[lost, ["score", "status"]] = [np.nan, "diverged"]
+    design = variance_components.crossed_groups(table)[0]["nyt"]
+    assert design.scores[1, 1] == worth and design.unscored == 1
+    row = variance_components.design_table({"a": design}).loc["a"]
+    assert row[["init", "order", "dropout", "runs", "failed", "diverged"]].tolist() == [
+        3,
+        2,
+        1,
+        6,
+        1,
+        1,
+    ]
+    assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
+
+
+def test_failed_rates_of_each_seed():
+    table = run_table(dropouts=(0, 1))
+    table.loc[table["seed_order"] == 5, "status"] = "collapsed"
+    found = variance_components.failed_rates(variance_components.crossed_groups(table)[0]["nyt"])
+    assert found.loc["init", "rate"].tolist() == [0.5] * 3
+    assert found.loc["order", "failed"].to_dict() == {0: 0, 5: 6}
+    exact = stats.binomtest(2, 4).proportion_ci(0.95)
+    assert found.loc[("init", 0), ["low", "high"]].tolist() == pytest.approx(list(exact))
+
+
+def test_families_follow_the_same_seeds_over_tasks():
+    tasks = [run_table("nyt"), run_table("amazon"), run_table("boolq", inits=(0, 1))]
+    other = run_table("stsb-binary", learning_rate="0.5")
+    designs = variance_components.crossed_groups(pd.concat([*tasks, other]))[0]
+    assert variance_components.task_families(designs) == [["amazon", "nyt"]]
+    means = variance_components.seed_scores(designs[name] for name in ("amazon", "nyt"))
+    np.testing.assert_allclose(means["init"], [[0.525, 0.625, 0.725]] * 2)
+    np.testing.assert_allclose(means["order"], [[0.6, 0.65]] * 2)
+    assert means["run"].shape == (2, 3, 2)
+
+
+def test_the_committed_reference_can_be_searched():
+    found, _ = variance_components.crossed_groups(tables.read("reference", "runs"))
+    assert all(min(design.scores.shape) >= 2 for design in found.values())
+    fields = {field.name for field in dataclasses.fields(Setting)}
+    assert set(variance_components.TASK_FIELDS) < fields
+
+
+# Figures, and the notebook.
+
+
+@pytest.fixture
+def ax():
+    import matplotlib.pyplot as plt
+
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def test_the_heat_map_marks_every_failed_cell(ax):
+    status = np.full((2, 3, 2), "ok", object)
+    status[0, 2, 1], status[1, 0] = "diverged", "collapsed"
+    seeds = {"init_seeds": (4, 9), "order_seeds": (0, 1, 2)}
+    run_plots.seed_heatmap(ax, grid(2, 3, 2), status, label="accuracy", **seeds)
+    marked = {(int(x), int(y)): m.get_marker() for m in ax.lines for x, y in m.get_xydata()}
+    assert marked == {(2, 0): "s", (0, 1): "X"}
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "9"]
+    values = [float(text.get_text()) for text in ax.texts]
+    assert values == pytest.approx(grid(2, 3, 2).mean(2).ravel(), abs=0.006)
+
+
+def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
+    table = variance_components.variance_components(grid(3, 3))
+    table.loc["init", ["share", "share_low", "share_high"]] = [0.5, -2, 0.9]
+    run_plots.component_intervals(ax, {"a": table})
+    lines = [
+        line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_color() != "#bbbbbb"
+    ]
+    np.testing.assert_allclose(lines[0].get_xdata(), [-0.25, 0.9])
+    assert "<" in [line.get_marker() for line in ax.lines]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["rest", "order seed", "init seed"]
+
+
+def test_the_curve_draws_what_it_is_given(ax):
+    n = np.arange(1, 5)
+    found = variance_components.best_of(grid(4, 4), n)
+    curve = pd.DataFrame({"n": n, "value": found.value, "low": found.low, "high": found.high})
+    run_plots.best_of_curve(ax, curve, best=3.0)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.value)
+    assert set(ax.lines[1].get_ydata()) == {3.0}
+
+
+@pytest.mark.slow
+def test_the_notebook_reads_grids_of_every_kind(tmp_path, monkeypatch):
+    """A diverged run, replicates, a half-trained grid, an ordinary group, and shared seeds."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    diverged = run_table("amazon")
+    diverged.loc[0, ["score", "status"]] = [np.nan, "diverged"]
+    made = [run_table("nyt"), diverged, run_table("boolq", dropouts=(0, 1))]
+    made += [run_table("rte").iloc[1:], run_table("cola", inits=(0,))]
+    for frame in made:
+        tables.save_tables("grids", frame["group"].iloc[0], {"runs": frame.drop(columns="group")})
+    done = run_python(
+        "-m", "papermill", "-k", "python3", "--no-progress-bar",
+        str(paths.ROOT / "notebooks/11_separate_sources_of_randomness.ipynb"),
+        str(tmp_path / "out.ipynb"), "-p", "results", "grids", COMPENDIUM_OUTPUT=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = (tmp_path / "out.ipynb").read_text()
+    assert "rte: 5 runs of 3 init and 2 order seeds are no complete grid" in said
+    drawn = pd.read_csv(tmp_path / "figures/grids/11_components.csv")
+    assert set(drawn["setting"]) == {"nyt", "amazon", "boolq"}
+    assert set(drawn["source"]) == {"init", "order", "rest", "interaction", "dropout"}
+
+
+def test_zeta_by_hand():
+    scores = np.array([[0.5, 0.7, 0.9], [0.6, 0.6, 0.6]])
+    expected = {
+        "min-max": [[0, 0.5, 1], [0, 0, 0]],
+        "z-score": [[-1, 0, 1], [0, 0, 0]],
+        "ratio to the best": [[5 / 9, 7 / 9, 1], [1, 1, 1]],
+        "ratio to the mean": [[5 / 7, 1, 9 / 7], [1, 1, 1]],
+    }
+    assert tuple(expected) == seed_transfer.ZETAS
+    for form, values in expected.items():
+        np.testing.assert_allclose(seed_transfer.zeta(scores, form), values, atol=1e-12)
+    with pytest.raises(ValueError, match="did you mean min-max"):
+        seed_transfer.zeta(scores, "minmax")
+    with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
+        seed_transfer.zeta(scores[0], "min-max")

@@ -1,0 +1,99 @@
+"""The benchmarks run, and what is committed of them says what it must."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.project import run_python
+
+from benchmarks import coverage, variance_coverage
+from lib import paths
+
+COMMITTED = paths.DATA / "benchmarks"
+SCRIPTS = [
+    path.stem
+    for path in sorted((paths.ROOT / "benchmarks").glob("*.py"))
+    if "__main__" in path.read_text()
+]
+HELP = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    try:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    except SystemExit as done:
+        assert done.code == 0, name
+"""
+
+
+@pytest.mark.slow
+def test_every_script_starts_and_is_explained():
+    done = run_python("-c", HELP, *SCRIPTS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    explained = (paths.ROOT / "benchmarks" / "README.md").read_text()
+    for name in SCRIPTS:
+        assert f"usage: {name} " in done.stdout and f"`{name}`" in explained
+
+
+def test_coverage_can_be_simulated():
+    found = coverage.coverage([8], [0.2], n_groups=5, n_examples=60, population=50)
+    assert set(found["measure"]) == set(coverage.COVERED) and found["covered"].between(0, 1).all()
+    low, high = (
+        variance_coverage.coverage([(4, 4)], n_grids=8, level=level, population=2000)
+        for level in (0.5, 0.95)
+    )
+    assert (low["width"] < high["width"]).all()
+    assert low["covered"].mean() < 0.75 < high["covered"].mean()
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(tmp_path):
+    done = run_python("-m", "benchmarks.measures", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(tmp_path / "measures.csv")
+    accuracy = table[table["comparison"] == "accuracy"]
+    assert len(accuracy) == 10 and accuracy["met"].all()
+    assert (table["max_difference"].dropna() < 1e-4).all()
+    assert "logical cores" in (tmp_path / "measures.md").read_text()
+
+
+def test_the_committed_benchmark_is_whole():
+    table = pd.read_csv(COMMITTED / "measures.csv")
+    assert {"138x1024", "277x384", "277x1024", "408x384", "1043x384"} <= set(table["size"])
+    assert table["pairs_measured"].notna().sum() >= 80
+    assert table.loc[table["comparison"] == "accuracy", "met"].all()
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_fine_tuning_runs(tmp_path):
+    quick = ("--quick", "--device", "cpu", "--out", str(tmp_path))
+    done = run_python("-m", "benchmarks.finetune", *quick)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(tmp_path / "finetune_cpu.csv")
+    assert len(table) == 4 and (table["seconds"] > 0).all()
+    assert table["mean_score"].between(0.3, 0.7).all(), "two steps teach nothing"
+    # What is 1 at most, and what is counted: real tokens of 2 seeds.
+    assert table["share_of_peak"].between(0, 1).all()
+    tokens = table["seconds"] * table["tokens_per_second"]
+    assert tokens.max() / tokens.min() < 1.1
+
+
+def test_the_committed_benchmark_of_fine_tuning_is_whole_and_scores_agree():
+    table = pd.read_csv(COMMITTED / "finetune_cpu.csv")
+    assert {"bert-tiny", "minilm-l6"} == set(table["backbone"])
+    assert {"float32", "bfloat16"} == set(table["precision"])
+    assert table.groupby(["backbone", "precision"]).size().eq(4).all()
+    page = (COMMITTED / "finetune_cpu.md").read_text()
+    assert page.count("they agree") == 4 and "do not agree" not in page
+
+
+def test_the_committed_coverage_says_that_it_is_simulated_and_how():
+    table = pd.read_csv(COMMITTED / "coverage.csv")
+    assert table["covered"].between(0, 1).all() and (table["n_groups"] == 500).all()
+    assert "invented" in (COMMITTED / "README.md").read_text()
+    found = table.set_index(["failed", "n_runs", "measure", "method"])["covered"]
+    # What notebook 20 and the report say of it, in words.
+    assert 0.6 < found[0.2, 5, "disagreement", "resampling"] < 0.72
+    assert 0.85 < found[0.2, 10, "disagreement", "resampling"] < 0.95
+    usual = np.where(table["measure"] == "sd", "chi-square", "resampling")
+    default = table[(table["method"] == usual) & (table["failed"] == 0) & (table["n_runs"] >= 5)]
+    assert (default["covered"].min().round(2), default["covered"].max().round(2)) == (0.86, 0.97)
