@@ -188,14 +188,6 @@ def test_negative_curvature_has_no_bound_and_is_run_all_the_same():
     assert (strong["reason"] == "").all() and strong["violations"].sum() == 0
 
 
-def test_minimisers_that_were_not_found_take_their_bounds_with_them():
-    losses = QuadraticLosses(np.random.default_rng(5))
-    found = study_of(losses, case_of(rates=(1.0,)), search=2).rows
-    reasons = found.groupby("theorem")["reason"].first()
-    assert reasons[["T1", "T1c"]].eq("").all()
-    assert reasons[["T2", "T2'", "T3", "T4", "T5"]].str.contains("minimisers are found").all()
-
-
 def test_far_from_the_minimum_the_local_theorem_does_not_apply():
     class Quartic(QuadraticLosses):
         def __call__(self, weights, rows=None):
@@ -304,13 +296,6 @@ def test_runs_of_a_network_are_those_of_each_alone(bert):
     assert single.apart == pytest.approx(together.apart, abs=full_tuning.ROUNDING)
 
 
-def test_losses_of_chosen_rows_are_those_of_all(bert):
-    losses = network.TextLosses(*bert)
-    points = losses.start.expand(3, -1) + 0.01 * torch.arange(3)[:, None]
-    rows = torch.tensor([[3, 0], [1, 1], [2, 3]])
-    assert torch.allclose(losses(points, rows), losses(points).gather(1, rows), atol=1e-12)
-
-
 def test_other_models_and_regression_are_refused(bert):
     model, data = bert
     floats = dataclasses.replace(data, labels=np.array([0.1, 0.2, 0.3, 0.4], np.float32))
@@ -345,25 +330,3 @@ def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     constants = tables.read_jobs("reference-theory", "full_constants")
     failing = constants.loc[constants["curvature"] <= 0, "job"]
     assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()
-
-
-class WavyLosses(QuadraticLosses):
-    """The same, plus waves: curvature that changes from place to place."""
-
-    def __call__(self, weights, rows=None):
-        return super().__call__(weights, rows) + torch.cos(weights).sum(1, keepdim=True)
-
-
-def test_another_start_widens_the_constants_where_the_loss_is_not_quadratic():
-    losses, anchor = WavyLosses(np.random.default_rng(4)), torch.full((SIZE,), 0.1).double()
-    origin = retraining_study.origin_of(losses, anchor)
-    case = retraining_study.Case(regularization=5.0, steps=3)
-    left_out = np.arange(N)[:, None]
-    here = retraining_study.study(losses, case, origin, left_out, precision=torch.float64)
-    moved = dataclasses.replace(case, start_factor=-40.0)
-    there = retraining_study.study(
-        losses, moved, origin, left_out, precision=torch.float64, known=here
-    )
-    assert here.constants.smoothness < there.constants.smoothness
-    assert there.constants.curvature <= here.constants.curvature
-    assert there.summary.smoothness.iloc[0] == there.constants.smoothness

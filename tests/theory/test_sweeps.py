@@ -1,31 +1,21 @@
-"""The theory jobs: sweeps against plain loops and peer solvers, their notebooks, their engine."""
+"""Sweeps of the theory against plain loops and peer solvers; their draws, summaries, features."""
 
-import base64
 import re
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from scipy import optimize, stats
 from sklearn.svm import LinearSVC
-from support.project import copy_project, environment_of, run_python
 
-from lib import paths
-from lib.config import Setting, grids, job_kinds, parameters
-from lib.config.job_kinds import Job, JobList
+from lib.config import Setting, grids
 from lib.models import backbones, pretrained
-from lib.results import tables
-from lib.theory import descent, draws, head, starts, summaries, sweeps, tuning
+from lib.theory import draws, head, starts, summaries, sweeps, tuning
 from lib.theory.assumptions import Inapplicable
 from lib.theory.problems import separable
 from lib.training import model_features
 from lib.training.inputs import prepare_inputs
-from lib.workflow import jobs, promotion, status
 
 
 def plain_descent(z, start, rate, steps, weights, loss="logistic"):
@@ -71,19 +61,6 @@ def test_descent_of_many_runs_is_that_of_each_alone(shape, loss):
                 )
                 np.testing.assert_allclose(found.weights[t, s, r], alone, rtol=1e-11, atol=1e-12)
                 np.testing.assert_allclose(found.accumulated[t, s, r], total, rtol=1e-11)
-
-
-@pytest.mark.parametrize("normalization", ["N1", "N2"])
-@pytest.mark.parametrize("n", [5, 12])
-def test_leave_one_out_runs_are_that_descent_with_its_shares(n, normalization):
-    z = separable(np.random.default_rng(1), 3, n, 4, 0.1)
-    shares = np.tile(descent.shares(n, normalization), (2, 1))
-    rates = np.repeat([[1.0, 4.0]] * 3, n + 1, 1)
-    ours = tuning.descend(
-        z, np.zeros((3, 2 * n + 2, 4)), rates, shares, steps=[1, 60], loss="logistic"
-    )
-    other = descent.head_descent(z, [1.0, 4.0], [1, 60], normalization=normalization)
-    np.testing.assert_allclose(ours.weights.reshape(other.weights.shape), other.weights, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -207,15 +184,6 @@ def test_soft_margins_agree_with_liblinear(small, monkeypatch):
     pd.testing.assert_frame_equal(sweeps.soft_margins(z, [0.05]), table, rtol=1e-6)
 
 
-def test_soft_margins_do_not_depend_on_the_unit_of_the_features(small):
-    one, ten = (sweeps.soft_margins(scale * small[:, :8], [0.01]) for scale in (1, 10))
-    for column in ("direction_mean", "direction_max"):
-        np.testing.assert_allclose(ten[column], one[column], rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(10 * ten["parameter_max"], one["parameter_max"], rtol=1e-4)
-    for bound in ("S1", "S2", "S3"):
-        np.testing.assert_allclose(10 * ten[bound], one[bound])
-
-
 def test_seeds_are_those_of_a_plain_loop(small):
     z, held = small[:1, :6], small[:1, 6:]
     arguments = {"loss": "logistic", "shares": [0.4], "steps": [3], "runs": 4, "spread": 0.7}
@@ -290,19 +258,6 @@ def test_the_mean_over_heads_is_the_sum_at_a_smaller_rate(small):
             small[:, :6], small[:, 6:], rng=np.random.default_rng(0), shares=[1.0],
             reductions=["median"], **arguments,
         )  # fmt: skip
-
-
-def test_averaging_heads_divides_the_variance_over_seeds():
-    """Simulated: 400 runs, so that a ratio of variances is known to about a tenth."""
-    z = separable(np.random.default_rng(0), 1, 240, 10, 0.1)
-    table = starts.seeds(
-        z[:, :40], z[:, 40:], rng=np.random.default_rng(1), loss="logistic", shares=[0.5],
-        steps=[1, 50], runs=400, spread=1.0, heads=[1, 4],
-    )  # fmt: skip
-    variance = table.set_index(["steps", "heads"])["variance"]
-    for steps in (1, 50):
-        assert variance[steps, 1] / variance[steps, 4] == pytest.approx(4, rel=0.2)
-    assert (variance < table.set_index(["steps", "heads"])["H19"]).all()
 
 
 def test_removal_takes_rows_out_and_nothing_else(small):
@@ -386,20 +341,11 @@ def test_tightness_counts_violations_and_vacuous_bounds():
     assert found.loc["T1c", "violated"] == 0 and found.loc["H15b", "compared"] == 0
 
 
-def test_rank_correlation_is_spearmans_with_an_interval_that_holds_it():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=200)
-    b = a + rng.normal(size=200)
-    found = summaries.rank_correlation(a, b)
-    assert found.value == pytest.approx(stats.spearmanr(a, b).statistic)
-    low, high = np.tanh(np.arctanh(found.value) + np.array([-1.96, 1.96]) * 1.03 / np.sqrt(197))
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.04)
-    with pytest.raises(ValueError, match="finite"):
-        summaries.rank_correlation(a, np.full(200, np.nan))
-
-
 def test_agreement_with_the_earlier_measurement_can_fail():
     earlier = summaries.earlier()
+    names = grids.load_plans("theory")[0].groups
+    for pattern in earlier["jobs"].unique():
+        assert any(re.fullmatch(pattern, name) for name in names), pattern
     rows = []
     for _, row in earlier[earlier["sweep"] == "n"].iterrows():
         values = row["earlier"] * (1 + 0.1 * np.linspace(-1, 1, 30))
@@ -459,327 +405,3 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
         model_features.frozen_features(setting, pooling="max")
     with pytest.raises(ValueError, match="no two classes"):
         model_features.frozen_features(Setting(task="stsb"))
-
-
-# Configuration, store, notebooks, engine.
-
-
-def test_the_committed_plan_names_parameters_that_exist():
-    [plan] = grids.load_plans("theory")
-    assert {job.kind for job in plan.groups.values()} <= set(job_kinds.KINDS)
-    for job in plan.groups.values():
-        assert set(job.parameters) <= set(parameters.declared(job_kinds.KINDS[job.kind].notebook))
-    jobs = {job.name for job in plan.groups.values()}
-    for pattern in summaries.earlier()["jobs"].unique():
-        assert any(re.fullmatch(pattern, name) for name in jobs), pattern
-
-
-def test_the_reference_holds_every_job_and_violates_no_bound():
-    [plan] = grids.load_plans("theory")
-    for kind in ("synthetic", "heads"):
-        jobs = [job.name for job in plan.groups.values() if job.kind == kind]
-        for table in job_kinds.KINDS[kind].tables:
-            found = tables.read_jobs("reference-theory", table, jobs)
-            assert set(found["job"]) == set(jobs)
-            if table in summaries.BOUNDED:
-                bounds = summaries.tightness(found, table).set_index("bound")
-                assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
-    margins = tables.read_jobs("reference-theory", "margins")
-    assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
-
-
-def test_every_kind_declares_what_the_engine_sets_and_code_that_exists():
-    for spec in job_kinds.KINDS.values():
-        declared = parameters.declared(spec.notebook)
-        assert declared["results"].kind is declared["job"].kind is str
-        assert all((paths.ROOT / name).is_file() for name in spec.code)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("synthetic: {jobs: {a: {gapp: [0.1]}}}", "unknown parameter gapp: did you mean gap"),
-        ("synthetic: {jobs: {a: {sets: 2.5}}}", "sets = 2.5 is float, expected int"),
-        ("synthetic: {jobs: {a: {radius: 1e-1}}}", "write 1.0e-01"),
-        ("synthetic: {jobs: {a: {job: b}}}", "unknown parameter job"),
-        (
-            "synthetic: {job: {a: {}}}",
-            "synthetic: jobs is missing; unknown parameter job: did you mean jobs",
-        ),
-        ("sinthetic: {jobs: {a: {}}}", "did you mean synthetic"),
-        ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
-        ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two jobs are called a"),
-        ("synthetic: {jobs: {}}", "no job"),
-        ("[]", "expected the keys seeds and grid, or kinds of jobs, found []"),
-    ],
-)
-def test_a_wrong_plan_is_refused(tmp_path, text, message):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        grids.load_plans(path)
-
-
-def test_own_values_go_before_shared_ones(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
-    [plan] = grids.load_plans(path)
-    assert [job.parameters for job in plan.groups.values()] == [
-        {"sets": 4, "seed": 1},
-        {"sets": 3, "seed": 1},
-    ]
-    assert plan.name == "mine"
-    assert {job.kind for job in plan.groups.values()} == {"synthetic"}
-    for name in ("nothing", "reference-mine"):
-        (tmp_path / "reference-mine.yaml").write_text("synthetic: {jobs: {a: }}")
-        with pytest.raises(ValueError, match="no configuration|kept for promoted"):
-            grids.load_plans(tmp_path / f"{name}.yaml")
-
-
-PLAN = """
-synthetic:
-  defaults: {n: [8], features: [3], sets: 2, steps: [1, 5], runs: 3, held_out: 10}
-  jobs:
-    one: {}
-    two.2: {gap: [0.2]}
-"""
-FRAMES = {table: pd.DataFrame({"x": [1.0]}) for table in job_kinds.KINDS["synthetic"].tables}
-VALUES = {
-    name: known.default for name, known in parameters.declared("43_sweep_synthetic_sets").items()
-}
-
-
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
-    return tmp_path
-
-
-def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(store):
-    plan = JobList("mine", {name: Job(name, "synthetic", {}) for name in ("a", "b")})
-    tables.save_tables("mine", "a", FRAMES, parameters=VALUES)
-    with pytest.raises(FileNotFoundError, match="no results of b"):
-        promotion.promote("mine", "b")
-    tables.save_tables("mine", "b", FRAMES, parameters=VALUES)
-    for name in ("a", "b"):
-        promotion.promote("mine", name)
-    assert not status.standing_of_jobs(plan)["missing"].any()
-    assert promotion.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
-    found = tables.read_jobs("reference-mine", "margins")
-    assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
-    assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
-    with pytest.raises(FileNotFoundError, match="no seeds of c"):
-        tables.read_jobs("mine", "seeds", ["c"])
-    with pytest.raises(FileNotFoundError, match="make run CONFIG=mine"):
-        tables.read_jobs("mine", "unknown")
-    with pytest.raises(ValueError, match="promoting"):
-        tables.save_tables("reference-mine", "a", FRAMES)
-
-
-@pytest.mark.parametrize(
-    ("own", "recorded", "there"),
-    [
-        ({}, {}, True),
-        ({"sets": 3}, {"sets": 3}, True),
-        ({"sets": 3}, {}, False),
-        ({}, {"sets": 3}, False),
-        ({"gap": [0.1]}, {}, True),
-        ({"gap": [0.2]}, {"gap": [0.1]}, False),
-        ({}, {"job": "b", "results": "other"}, True),
-    ],
-)
-def test_a_job_is_there_if_it_was_made_with_the_same_parameters(store, own, recorded, there):
-    tables.save_tables("mine", "a", FRAMES, parameters=VALUES | recorded)
-    job = Job("a", "synthetic", own)
-    assert status.has_job("mine", job) is there
-    promotion.promote("mine", "a")
-    assert status.has_job("reference-mine", job) is there
-    (store / "data/results/mine/a/seeds.parquet").unlink()
-    assert not status.has_job("mine", job)
-
-
-def test_a_parameter_that_is_newer_than_a_record_had_its_default(store):
-    older = {name: value for name, value in VALUES.items() if name != "held_out"}
-    tables.save_tables("mine", "a", FRAMES, parameters=older)
-    assert status.has_job("mine", Job("a", "synthetic", {}))
-    assert not status.has_job("mine", Job("a", "synthetic", {"held_out": 7}))
-
-
-def test_records_without_parameters_count_in_the_reference_alone(store):
-    tables.save_tables("mine", "a", FRAMES)
-    promotion.promote("mine", "a")
-    job = Job("a", "synthetic", {"sets": 7})
-    assert status.has_job("reference-mine", job) and not status.has_job("mine", job)
-    (store / "committed/reference-mine/a/made.json").unlink()
-    assert status.has_job("reference-mine", job)
-
-
-def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(PLAN)
-    assert list(jobs.load(path).groups["mine"]) == ["one", "two.2"]
-    given = grids.load_plans(path)[0].groups["one"].parameters
-    tables.save_tables("mine", "one", FRAMES, parameters=VALUES | given)
-    promotion.promote("mine", "one")
-    plan = jobs.load(path, campaign=True)
-    assert list(plan.groups["mine"]) == ["two.2"]
-    assert plan.results_of("mine") == [tmp_path / "data/results/mine/two.2/made.json"]
-    assert plan.promotions() == [tmp_path / "data/results/mine/promoted/two.2.txt"]
-    path.write_text(PLAN.replace("sets: 2", "sets: 3"))
-    record = tmp_path / "data/results/mine/one/made.json"
-    assert len(jobs.load(path, campaign=True).groups["mine"]) == 2
-    assert record.exists(), "planning with other values takes nothing away"
-    record.with_name("seeds.parquet").unlink()
-    jobs.load(path)
-    assert not record.exists(), "a table is gone"
-
-
-def test_every_committed_job_is_there():
-    for name in ("theory", "validity"):
-        plan = jobs.load(name, campaign=True)
-        assert plan.groups == {name: {}} and plan.promotions() == []
-
-
-def test_those_who_train_leave_jobs_out():
-    assert {grid.name for grid in grids.load_grids("campaign")}.isdisjoint(("theory", "validity"))
-    with pytest.raises(ValueError, match="theory holds jobs of notebooks and no grid: `make run`"):
-        grids.load_grids("theory")
-
-
-def execute(notebook, folder, **parameters):
-    encoded = base64.b64encode(yaml.safe_dump(parameters).encode()).decode()
-    return run_python(
-        "-m", "papermill", "-k", "python3", "--no-progress-bar", "--parameters_base64", encoded,
-        str(paths.ROOT / "notebooks" / notebook), str(folder / "out.ipynb"),
-        COMPENDIUM_OUTPUT=str(folder),
-    )  # fmt: skip
-
-
-TINY = {"n": [8], "features": [3], "sets": 2, "steps": [1, 5], "runs": 3, "held_out": 10}
-
-
-@pytest.mark.slow
-def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
-    done = execute("43_sweep_synthetic_sets.ipynb", tmp_path, **TINY)
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "44_tune_real_heads.ipynb", tmp_path, task=str(own_file), train_rows=12, eval_rows=10,
-        max_length=16, steps=[1, 5], runs=3, removals=3, heads=[1, 2], regularizations=[0.1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for kind in ("synthetic", "heads"):
-        for table in job_kinds.KINDS[kind].tables:
-            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
-    bounds = summaries.tightness(tables.read_jobs("by-hand", "leave_one_out"), "leave_one_out")
-    assert bounds.set_index("bound").loc[["H15", "H16"], "compared"].min() > 0
-    assert bounds["violated"].sum() == 0
-
-
-@pytest.mark.slow
-def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
-    done = execute(
-        "45_retrain_without_examples.ipynb", tmp_path, task=str(own_file), examples=4, longest=20,
-        steps=2, regularizations=[20.0], rates=[1.0, 3.0],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "46_look_into_stabilized_runs.ipynb", tmp_path, task=str(own_file), train_rows=40,
-        eval_rows=20, epochs=1, margin_rows=20, runs=3, methods=["standard"],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "14_make_known_differences.ipynb", tmp_path, task=str(own_file), train_rows=40, epochs=1,
-        runs=3, noisy_models=1, copies=3, doses=[0.0, 0.1], draws=1,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for kind in ("full", "tuned", "known"):
-        for table in job_kinds.KINDS[kind].tables:
-            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
-    found = tables.read_jobs("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
-    assert (
-        found[1.0] > found[3.0]
-        and tables.read_jobs("by-hand", "full_tuning")["violations"].eq(0).all()
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("notebook", "parameters", "message"),
-    [
-        ("43_sweep_synthetic_sets.ipynb", {"gaps": [0.1]}, "unknown parameter gaps"),
-        ("43_sweep_synthetic_sets.ipynb", {**TINY, "loss": "hinge"}, "loss = 'hinge'"),
-        ("43_sweep_synthetic_sets.ipynb", {**TINY, "normalization": "N3"}, "'N3'"),
-        ("43_sweep_synthetic_sets.ipynb", {"results": "reference-theory"}, "by promoting"),
-        ("44_tune_real_heads.ipynb", {"train_rows": 2.5}, "expected int"),
-        ("44_tune_real_heads.ipynb", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
-        ("44_tune_real_heads.ipynb", {"results": "reference"}, "by promoting"),
-        ("45_retrain_without_examples.ipynb", {"results": "reference-theory"}, "by promoting"),
-        ("46_look_into_stabilized_runs.ipynb", {"methods": ["mrm"]}, "did you mean mmr"),
-        ("14_make_known_differences.ipynb", {"results": "reference-validity"}, "by promoting"),
-    ],
-)
-def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, message):
-    done = execute(notebook, tmp_path, **parameters)
-    assert done.returncode != 0 and message in done.stderr
-    assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.slow
-def test_the_engine_runs_a_plan_once_and_only_what_changed_again(tmp_path):
-    project = copy_project(tmp_path / "project")
-    shutil.rmtree(project / "tests")
-    plan = project / "config/tiny.yaml"
-    plan.write_text(PLAN)
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
-    command += ["--config", "grid=tiny"]
-
-    def call(*arguments):
-        done = subprocess.run(
-            [*command, *arguments], cwd=project, env=environment_of(project),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    def planned(*options):
-        code, told = call(*options, "--dry-run")
-        assert code == 0, told[-3000:]
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", told, re.M | re.S)
-        rows = (line.split() for line in table[1].splitlines()) if table else []
-        return {rule: int(count) for rule, count in rows if rule != "all"}
-
-    committed = {path: path.read_bytes() for path in (project / "data/results").rglob("*.parquet")}
-    code, told = call()
-    assert code == 0, told[-3000:]
-    made = pd.read_parquet(project / "data/results/tiny/two.2/margins.parquet")
-    assert (made["margin"] >= 0.2).all() and made["gap"].tolist() == [0.2, 0.2]
-    code, told = call()
-    assert code == 0 and "Nothing to be done" in told and planned() == {}
-    plan.write_text(PLAN.replace("gap: [0.2]", "gap: [0.3]"))
-    assert planned() == {"run_job": 1}
-    plan.write_text(PLAN.replace("jobs:", "jobs:\n    three: {n: [9]}"))
-    assert planned() == {"run_job": 1}
-    plan.write_text(PLAN)
-    source = project / "lib/theory/sweeps.py"
-    text = source.read_text()
-    source.write_text(text.replace('"""A row a set:', '"""One row a set:', 1))
-    assert planned() == {}
-    source.write_text(text.replace("1 + 1e-12", "1 + 2e-12"))
-    assert planned() == {"run_job": 2}
-    source.write_text(text)
-    (project / "data/results/tiny/one/seeds.parquet").unlink()
-    assert planned() == {"run_job": 1}
-    code, told = call("campaign=1")
-    assert code == 0, told[-3000:]
-    promoted = project / "data/results/reference-tiny"
-    assert {path.parent.name for path in promoted.glob("*/made.json")} == {"one", "two.2"}
-    shutil.rmtree(project / "data/results/tiny")
-    assert planned("campaign=1") == {} and planned() == {"run_job": 2}
-    plan.write_text(PLAN.replace("gap: [0.2]", "gap: [0.3]"))
-    assert planned("campaign=1") == {"run_job": 1, "promote": 1}
-    plan.write_text(PLAN.replace("two.2: {gap", "two.2: {gapp"))
-    code, told = call()
-    assert code != 0 and "did you mean gap" in told
-    assert committed == {path: path.read_bytes() for path in committed}
