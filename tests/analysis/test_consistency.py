@@ -11,7 +11,7 @@ from scipy import stats
 
 from lib import measures, paths
 from lib.analysis import consistency
-from lib.measures import intervals, summary
+from lib.measures import intervals
 
 MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
 
@@ -61,39 +61,6 @@ def test_published_kappa_correlates_as_disagreement_does():
     assert np.allclose(np.diag(table), 1)
 
 
-def test_without_self_pairs_unrelated_measures_do_not_correlate():
-    rng = np.random.default_rng(2)
-    published, corrected = [], []
-    for _ in range(40):
-        made = 1 + 0.1 * rng.normal(size=(2, 10, 10))
-        made = (made + np.swapaxes(made, 1, 2)) / np.sqrt(2) / np.sqrt(2)
-        a, b = made * (1 - np.eye(10))
-        for rows, pair in ((published, consistency.pair_means_with_self),
-                           (corrected, intervals.pair_means)):  # fmt: skip
-            statistics = {"a": partial(pair, a), "b": partial(pair, b)}
-            rows.append(consistency.bootstrap_correlations(statistics, 10).loc["a", "b"])
-    assert np.mean(published) > 0.7
-    assert abs(np.mean(corrected)) < 4 * np.std(corrected) / np.sqrt(40)
-
-
-@pytest.mark.parametrize(
-    ("variation", "expected"),
-    [(0.05, 0.94), (0.1, 0.82), (0.2, 0.56), (0.3, 0.34), (0.5, 0.20), (0.8, 0.11)],
-)
-def test_correlation_that_self_pairs_induce(variation, expected):
-    """The table of an earlier simulation: ten models, two independent distance matrices."""
-    rng = np.random.default_rng(3)
-    upper = np.triu_indices(10, 1)
-    found = []
-    for draw in range(150):
-        a, b = np.zeros((2, 10, 10))
-        for matrix in (a, b):
-            matrix[upper] = rng.gamma(1 / variation**2, variation**2, len(upper[0]))
-        a, b = a + a.T, b + b.T
-        found.append(consistency.chance_correlation(a, b, n_shuffles=1, seed=draw).item())
-    assert np.mean(found) == pytest.approx(expected, abs=0.07)
-
-
 def test_relabelled_runs_leave_self_pairs_or_nothing():
     rng = np.random.default_rng(6)
     _, _, matrices = group(rng)
@@ -140,37 +107,6 @@ def test_mean_rank_agreement_by_hand():
     assert (pair.a, pair.b, every.a) == ("a", "b", "all")
     assert pair.tau == every.tau == pytest.approx(2 / 3)
     assert pair.p == every.p == pytest.approx(10 / 36, abs=0.012)
-
-
-def test_mean_rank_agreement_finds_what_no_table_shows_and_nothing_in_noise():
-    rng = np.random.default_rng(7)
-
-    def p_of(shared):
-        tables = []
-        for _ in range(6):
-            x = shared * rng.normal(size=(5, 1)) + rng.normal(size=(5, 3))
-            tables.append(pd.DataFrame(x, columns=list("abc")))
-        return consistency.mean_rank_agreement(tables, n_permutations=199)["p"].to_numpy()
-
-    null = np.array([p_of(0) for _ in range(150)])
-    assert (null <= 0.05).mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 150)
-    assert np.mean([p_of(1)[-1] <= 0.05 for _ in range(20)]) > 0.7
-
-
-def test_rank_agreement_is_wider_with_fewer_runs():
-    rng = np.random.default_rng(5)
-
-    def made(n_runs):
-        groups = []
-        for g in range(5):
-            scores, predictions, _ = group(np.random.default_rng(100 + g), n_runs, 60 + 10 * g)
-            groups.append(summary.statistics_of(scores=scores + 0 * rng.random(n_runs),
-                                                predictions=predictions))  # fmt: skip
-        picked = [{m: g[m] for m in ("sd", "disagreement")} for g in groups]
-        return consistency.rank_agreement(picked, [n_runs] * 5)
-
-    few, many = made(6), made(60)
-    assert (few["high"] - few["low"]).item() >= (many["high"] - many["low"]).item()
 
 
 def test_measures_of_a_group_share_their_resamples():
@@ -256,21 +192,6 @@ def test_permuting_groups_counts_what_enumeration_counts():
         assert found.loc[name, "p"] == pytest.approx(exact, abs=0.02)
 
 
-def test_pooling_copies_of_groups_finds_too_much_where_permuting_does_not():
-    """The same levels for every measure: 6 × 15 points that are 15."""
-    rng = np.random.default_rng(9)
-    pooled, permuted = [], []
-    for _ in range(200):
-        level = rng.normal(size=15)
-        levels = pd.DataFrame({name: level for name in MEASURES})
-        sd = rng.normal(size=15)
-        pooled.append(consistency.level_against_agreement_published(sd, levels)[1])
-        found = consistency.level_against_agreement(sd, levels, n_permutations=199)
-        permuted.append(found["p"].iloc[-1])
-    assert np.mean(np.array(pooled) < 0.05) > 0.3
-    assert np.mean(np.array(permuted) <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
-
-
 def test_strata_keep_groups_in_their_task():
     task = np.repeat([0, 1], 5)
     sd = task + 0.01 * np.random.default_rng(10).random(10)
@@ -289,18 +210,6 @@ def test_an_association_within_tasks_is_found_though_tasks_differ_the_other_way(
     assert found["r"] < -0.9 and found["within"] == pytest.approx(1) and found["p"] < 0.01
     alone = consistency.level_against_agreement(inside + 20 * task, levels).iloc[0]
     assert alone["within"] == pytest.approx(alone["r"])
-
-
-def test_strata_hold_the_level_of_the_test_though_tasks_differ():
-    rng = np.random.default_rng(12)
-    task = np.repeat([0, 1], 5)
-    p = []
-    for _ in range(300):
-        levels = pd.DataFrame({"a": rng.normal(size=10) - 5 * task})
-        sd = rng.normal(size=10) + 5 * task
-        found = consistency.level_against_agreement(sd, levels, strata=task, n_permutations=199)
-        p.append(found["p"].iloc[0])
-    assert stats.binomtest(int((np.array(p) <= 0.05).sum()), 300, 0.05).pvalue > 0.01
 
 
 def test_groups_of_the_same_seeds_are_resampled_together():

@@ -1,7 +1,5 @@
 """Models that differ in known ways: noise in doses, unions of settings, fewer examples."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from lib.analysis import perturbations, validity
 from lib.config.seeds import Seeds
 from lib.measures.representation import NAMES
 from lib.training import model_features
-from lib.training.inputs import prepare_inputs
 
 
 @pytest.fixture
@@ -56,15 +53,6 @@ def test_measures_of_copies_are_zero_without_noise_and_rise_with_it(models, data
             assert tau == 1, key
 
 
-def test_all_examples_are_the_examples(models, data):
-    group = perturbations.outputs_of(models, data.evaluation)
-    table = perturbations.subsample_table(group, [1.0], 1, np.random.default_rng(0))
-    assert np.allclose(table["value"], table["full"], equal_nan=True)
-    of_pairs = table[~table["measure"].isin(["sd", "kappa"])]
-    assert of_pairs["tau"].dropna().to_numpy() == pytest.approx(1)
-    assert table["tau"].isna().sum() >= 2 and (table["n"] == len(data.evaluation)).all()
-
-
 def test_values_are_those_of_the_measures(models, data):
     group = measured(models, data)
     table = perturbations.measure(group).set_index(["measure", "layer"])["value"]
@@ -101,26 +89,3 @@ def test_models_of_different_encoders_are_farther_apart(tiny, models, data):
     assert (rows["between"] > rows["within"]).all()
     assert rows["p"].max() < 0.1, "of 35 ways to halve eight models, one is this"
     assert set(table["first"]) == {"plain"} and set(table["second"]) == {"shifted"}
-
-
-def test_halves_of_one_setting_are_no_two_settings():
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(200):
-        points = rng.normal(size=(10, 4))
-        matrix = np.linalg.norm(points[:, None] - points, axis=-1)
-        found.append(validity.between_settings(matrix, np.arange(10) < 5, n_permutations=99).p)
-    assert np.mean(np.array(found) <= 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
-    points[5:] += 4
-    matrix = np.linalg.norm(points[:, None] - points, axis=-1)
-    apart = validity.between_settings(matrix, np.arange(10) >= 5)
-    assert apart.between > apart.within and apart.p < 0.02
-    with pytest.raises(ValueError, match="at least two of each setting"):
-        validity.between_settings(matrix, np.arange(10) == 0)
-
-
-def test_trained_models_differ_by_their_seeds(tiny, data):
-    inputs = prepare_inputs(dataclasses.replace(tiny, epochs=1))
-    trained = model_features.models_of(inputs, [Seeds.of(0), Seeds.of(1)])
-    table = perturbations.measure(measured(trained, data)).set_index(["measure", "layer"])
-    assert (table.loc[["op", "cka_biased"]]["value"].iloc[1:] > 0).all()

@@ -1,6 +1,5 @@
 """Sources of randomness: the statistics of a crossed design, and the designs in a table of runs."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -13,7 +12,6 @@ from benchmarks import variance_coverage
 from lib import measures, paths
 from lib.analysis import seed_transfer, variance_components
 from lib.config import Setting
-from lib.plots import run_plots
 from lib.results import tables
 
 
@@ -48,15 +46,6 @@ def test_a_component_may_be_negative_and_is_not_clipped():
     assert found.loc["init", "variance_low"] < -0.5 and found.loc["init", "sd"] == 0
 
 
-def test_components_as_text():
-    text = variance_components.component_texts(
-        variance_components.variance_components(0.01 * grid(5, 5))
-    ).loc["rest"]
-    row = variance_components.variance_components(0.01 * grid(5, 5)).loc["rest"]
-    assert text["SD (points)"].startswith(f"{100 * row['sd']:.1f} [{100 * row['sd_low']:.1f}, ")
-    assert text["share"].endswith(f", {row['share_high']:.2f}]")
-
-
 @pytest.mark.parametrize("shape", [(4, 6), (3, 4, 3)])
 def test_mean_squares_are_those_of_statsmodels(shape):
     import statsmodels.api as sm
@@ -76,42 +65,6 @@ def test_mean_squares_are_those_of_statsmodels(shape):
     assert variances(scores).to_numpy() == pytest.approx(expected)
 
 
-def test_a_mixed_model_finds_the_same_components():
-    """REML equals the method of moments where a design is balanced and no component is at 0."""
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
-    scores = grid(6, 5, seed=3)
-    rows, columns = np.indices(scores.shape).reshape(2, -1)
-    frame = pd.DataFrame({"y": scores.ravel(), "a": rows, "b": columns, "all": 0})
-    parts = {"init": "0 + C(a)", "order": "0 + C(b)"}
-    fit = MixedLM.from_formula("y ~ 1", frame, groups="all", vc_formula=parts).fit(reml=True)
-    names = fit.model.exog_vc.names
-    found = variances(scores)
-    assert (found > 0).all()
-    for name, value in zip(names, fit.vcomp, strict=True):
-        assert value == pytest.approx(found[name], rel=2e-3)
-    assert fit.scale == pytest.approx(found["rest"], rel=2e-3)
-
-
-@pytest.mark.parametrize("kind", variance_coverage.KINDS)
-def test_components_are_unbiased_whatever_the_distribution(kind):
-    rng = np.random.default_rng(1)
-    grids = variance_coverage.simulated_grids(4000, 5, 4, kind, rng)
-    found = np.array([variance_components._components(scores)[0] for scores in grids])
-    error = found.std(0) / np.sqrt(len(found))
-    assert (np.abs(found.mean(0) - variance_coverage.true_components(kind)) < 4 * error).all()
-    assert (found < 0).any()
-
-
-def test_components_with_replicates_are_unbiased():
-    rng = np.random.default_rng(2)
-    shapes = [(3000, 4, 1, 1), (3000, 1, 5, 1), (3000, 4, 5, 1), (3000, 4, 5, 2)]
-    truth = np.array([1.0, 0.25, 0.5, 2.0])
-    grids = sum(np.sqrt(v) * rng.normal(size=s) for v, s in zip(truth, shapes, strict=True))
-    found = np.array([variance_components._components(scores)[0] for scores in grids])
-    assert (np.abs(found.mean(0) - truth) < 4 * found.std(0) / np.sqrt(3000)).all()
-
-
 @pytest.mark.parametrize("method", variance_components.METHODS)
 @pytest.mark.parametrize("shape", [(4, 6), (3, 4, 2)])
 def test_shifts_scales_and_the_order_of_seeds(shape, method):
@@ -128,20 +81,6 @@ def test_shifts_scales_and_the_order_of_seeds(shape, method):
     pd.testing.assert_frame_equal(
         variance_components.variance_components(mixed, method=method), found
     )
-
-
-def test_transposing_swaps_init_and_order():
-    scores = grid(4, 6)
-    there, back = (
-        variance_components.variance_components(scores),
-        variance_components.variance_components(scores.T),
-    )
-    columns = ["variance", "share", "sd"]
-    swapped = there.loc[["order", "init", "rest"], columns].to_numpy()
-    assert back[columns].to_numpy() == pytest.approx(swapped)
-    ends = ["variance_low", "variance_high"]  # other draws, so only nearly
-    swapped = there.loc[["order", "init", "rest"], ends].to_numpy()
-    assert back[ends].to_numpy() == pytest.approx(swapped, rel=0.1, abs=0.1)
 
 
 def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
@@ -234,20 +173,6 @@ def test_dependence_is_an_exact_test_of_every_arrangement():
     assert variance_components.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
 
 
-def test_dependence_of_failures_is_close_to_cochrans_q():
-    from statsmodels.stats.contingency_tables import cochrans_q
-
-    failed = np.random.default_rng(4).random((6, 40)) < np.linspace(0.2, 0.5, 6)[:, None]
-    found = variance_components.seed_dependence(failed)["init"]
-    assert found == pytest.approx(cochrans_q(failed.T.astype(int)).pvalue, abs=0.02)
-
-
-def test_dependence_errs_as_often_as_it_says():
-    rng = np.random.default_rng(5)
-    p = [variance_components.seed_dependence(rng.random((5, 4)) < 0.3)["init"] for _ in range(60)]
-    assert np.nanmean(np.array(p) <= 0.2) < 0.35
-
-
 def test_where_nothing_failed_nothing_is_tested():
     assert np.isnan(
         list(variance_components.seed_dependence(np.zeros((4, 4), bool)).values())
@@ -279,38 +204,12 @@ def test_concordance_is_friedmans_test(ties):
     assert found.p == pytest.approx(p, abs=0.03)
 
 
-def test_two_tasks_are_spearmans_correlation():
-    first, second = np.random.default_rng(1).normal(size=(2, 9))
-    rho = stats.spearmanr(first, second).statistic
-    assert seed_transfer.kendalls_w([first, second]).w == pytest.approx((1 + rho) / 2)
-
-
-@pytest.mark.parametrize("shape", [(3, 6), (3, 3, 3)])
-def test_by_chance_concordance_is_one_over_the_number_of_tasks(shape):
-    rng = np.random.default_rng(2)
-    found = [seed_transfer.kendalls_w(rng.normal(size=shape).round(1)) for _ in range(40)]
-    w = np.array([f.w for f in found])
-    assert abs(w.mean() - 1 / 3) < 4 * w.std() / np.sqrt(40)
-    assert all(f.expected == 1 / 3 for f in found)
-
-
 def test_concordance_of_agreeing_and_of_tied_tasks():
     same = seed_transfer.kendalls_w(np.tile(np.arange(7), (4, 1)))
     assert same.w == pytest.approx(1) and same.p < 0.001
     assert np.isnan(seed_transfer.kendalls_w(np.ones((2, 5))).w)
     with pytest.raises(ValueError, match="the same seeds on every task"):
         seed_transfer.kendalls_w(np.ones((1, 5)))
-
-
-def test_runs_that_share_a_seed_are_not_taken_for_transfer():
-    """Strong order seeds on both tasks, independent between them: the grid keeps that, 2-D not."""
-    rng = np.random.default_rng(3)
-    by_grid, by_run = [], []
-    for _ in range(40):
-        grids = rng.normal(size=(2, 1, 5)) + 0.1 * rng.normal(size=(2, 6, 5))
-        by_grid.append(seed_transfer.kendalls_w(grids).p <= 0.1)
-        by_run.append(seed_transfer.kendalls_w(grids.reshape(2, 30)).p <= 0.1)
-    assert np.mean(by_grid) < 0.3 and np.mean(by_run) > np.mean(by_grid)
 
 
 # Best of n.
@@ -414,57 +313,6 @@ def test_families_follow_the_same_seeds_over_tasks():
     np.testing.assert_allclose(means["init"], [[0.525, 0.625, 0.725]] * 2)
     np.testing.assert_allclose(means["order"], [[0.6, 0.65]] * 2)
     assert means["run"].shape == (2, 3, 2)
-
-
-def test_the_committed_reference_can_be_searched():
-    found, _ = variance_components.crossed_groups(tables.read("reference", "runs"))
-    assert all(min(design.scores.shape) >= 2 for design in found.values())
-    fields = {field.name for field in dataclasses.fields(Setting)}
-    assert set(variance_components.TASK_FIELDS) < fields
-
-
-# Figures, and the notebook.
-
-
-@pytest.fixture
-def ax():
-    import matplotlib.pyplot as plt
-
-    yield plt.subplots()[1]
-    plt.close("all")
-
-
-def test_the_heat_map_marks_every_failed_cell(ax):
-    status = np.full((2, 3, 2), "ok", object)
-    status[0, 2, 1], status[1, 0] = "diverged", "collapsed"
-    seeds = {"init_seeds": (4, 9), "order_seeds": (0, 1, 2)}
-    run_plots.seed_heatmap(ax, grid(2, 3, 2), status, label="accuracy", **seeds)
-    marked = {(int(x), int(y)): m.get_marker() for m in ax.lines for x, y in m.get_xydata()}
-    assert marked == {(2, 0): "s", (0, 1): "X"}
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["4", "9"]
-    values = [float(text.get_text()) for text in ax.texts]
-    assert values == pytest.approx(grid(2, 3, 2).mean(2).ravel(), abs=0.006)
-
-
-def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
-    table = variance_components.variance_components(grid(3, 3))
-    table.loc["init", ["share", "share_low", "share_high"]] = [0.5, -2, 0.9]
-    run_plots.component_intervals(ax, {"a": table})
-    lines = [
-        line for line in ax.lines if len(line.get_xdata()) == 2 and line.get_color() != "#bbbbbb"
-    ]
-    np.testing.assert_allclose(lines[0].get_xdata(), [-0.25, 0.9])
-    assert "<" in [line.get_marker() for line in ax.lines]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["rest", "order seed", "init seed"]
-
-
-def test_the_curve_draws_what_it_is_given(ax):
-    n = np.arange(1, 5)
-    found = variance_components.best_of(grid(4, 4), n)
-    curve = pd.DataFrame({"n": n, "value": found.value, "low": found.low, "high": found.high})
-    run_plots.best_of_curve(ax, curve, best=3.0)
-    np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.value)
-    assert set(ax.lines[1].get_ydata()) == {3.0}
 
 
 @pytest.mark.slow

@@ -36,25 +36,6 @@ def test_a_paired_difference_with_itself_is_exactly_nothing():
         comparison.difference(calm, calm, (6, 5), paired=True)
 
 
-@pytest.mark.parametrize(
-    ("n_runs", "failed", "paired"),
-    [(3, 0.0, False), (4, 0.0, False), (5, 0.0, False), (5, 0.2, True), (10, 0.2, False)],
-)
-def test_under_no_difference_p_is_small_as_seldom_as_it_says(n_runs, failed, paired):
-    """And never where the interval holds 0: the two are one statement."""
-    small = 0
-    for seed in range(200):
-        statistics = []
-        for k in (0, 1):
-            said, labels = runs(n_runs, seed=2 * seed + k, n_examples=60, failed=failed)
-            statistics.append(summary.statistics_of(predictions=said, labels=labels)["ccon"])
-        found = comparison.difference(*statistics, (n_runs, n_runs), paired=paired)
-        small += found.p < 0.05
-        if abs(found.p - 0.05) > 0.01:
-            assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
-    assert small <= 20
-
-
 def test_two_runs_tell_no_difference():
     """All resamples of two runs are the same: that is no certainty."""
     found = comparison.difference(disagreement(runs(2)[0]), disagreement(runs(6)[0]), (2, 6))
@@ -144,33 +125,25 @@ def test_three_widths_tell_runs_from_examples():
         sample_size.three_widths(predictions[:2], labels)
 
 
-def test_seeds_needed_for_a_mean_is_the_textbook_number():
-    scores = np.random.default_rng(3).normal(1, 0.5, size=40)
+@pytest.mark.parametrize("n_runs", [5, 40])
+def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
+    """From few runs too, whose draws scatter less than the runs themselves."""
+    scores = np.random.default_rng(3).normal(1, 0.5, size=n_runs)
     statistic = summary.statistics_of(scores=scores)["mean"]
-    found = sample_size.relative_width(statistic, 40)
+    found = sample_size.relative_width(statistic, n_runs)
     for size in (5, 20, 100):
         reach = stats.t.ppf(0.975, size - 1) * scores.std(ddof=1) / np.sqrt(size)
-        assert found[size] == pytest.approx(reach / scores.mean(), rel=0.1)
-    needed = sample_size.seeds_needed(statistic, 40, width=0.2)
+        assert found[size] == pytest.approx(reach / scores.mean(), rel=0.06)
+    needed = sample_size.seeds_needed(statistic, n_runs, width=0.2)
     before = max(size for size in sample_size.SIZES if size < needed)
     assert found[needed] <= 0.2 < found[before]
-    assert sample_size.seeds_needed(statistic, 40, width=0.001) == np.inf
+    assert sample_size.seeds_needed(statistic, n_runs, width=0.001) == np.inf
 
 
 def test_seeds_needed_where_nothing_is_relative():
     same = np.zeros((5, 30), int)
     assert np.isnan(sample_size.seeds_needed(disagreement(same), 5))
     assert np.isnan(sample_size.seeds_needed(disagreement(runs(2)[0]), 2))
-
-
-def test_intervals_of_normal_means_hold_the_truth_as_often_as_simulated():
-    held = dict.fromkeys(("resampling", "percentile"), 0.0)
-    for scores in np.random.default_rng(0).normal(size=(400, 8)):
-        statistic = summary.statistics_of(scores=scores)["mean"]
-        for method in held:
-            found = intervals.interval(statistic, 8, method=method)
-            held[method] += (found.low <= 0 <= found.high) / 400
-    assert 0.91 <= held["resampling"] <= 0.98 and held["percentile"] <= held["resampling"] - 0.02
 
 
 def test_nothing_is_said_about_relative_widths_of_agreements():

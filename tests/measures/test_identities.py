@@ -85,13 +85,3 @@ def test_the_four_fates_of_a_pair_add_up(shape):
     assert both_right + same == pytest.approx(found.con, abs=1e-12)
     assert one_right / 2 == pytest.approx(found.accuracy - found.ccon, abs=1e-12)
     assert different == pytest.approx(1 - found.con - one_right, abs=1e-12)
-
-
-def test_alpha_and_kappa():
-    """Krippendorff's alpha counts each vote against the others only: 1 − 1/(S·N) apart."""
-    import krippendorff
-
-    predictions = np.random.default_rng(0).integers(0, 3, (5, 40))
-    alpha = krippendorff.alpha(reliability_data=predictions, level_of_measurement="nominal")
-    expected = 1 - (1 - alpha) / (1 - 1 / predictions.size)
-    assert measures.fleiss_kappa(predictions) == pytest.approx(expected, abs=1e-12)

@@ -43,13 +43,6 @@ def test_self_pairs_are_never_counted():
     assert counted.mean() == pytest.approx(1 - 1 / 8, abs=0.01)
 
 
-def test_agreement_with_a_diagonal_of_ones_gives_the_same_interval():
-    distances = random_distances(5) / 2
-    direct, flipped = measures.instability(distances), measures.instability(1 - distances)
-    assert flipped.value == pytest.approx(1 - direct.value)
-    assert flipped.low == pytest.approx(1 - direct.high)
-
-
 def test_leading_axes_are_layers():
     stacked = random_distances(5, layers=(3,))
     together = measures.instability(stacked)
@@ -75,8 +68,6 @@ def test_level_widens_the_interval():
     distances = random_distances(8)
     narrow, wide = (measures.instability(distances, level=level) for level in (0.5, 0.99))
     assert wide.low < narrow.low and narrow.high < wide.high
-    with pytest.raises(ValueError, match="level = 95"):
-        measures.instability(distances, level=95)
 
 
 def test_kappa_resampling_equals_the_loop():
@@ -113,24 +104,12 @@ def test_pair_correlation_equals_the_loop():
     assert intervals.pair_correlation(a, a).value == pytest.approx(1)
 
 
-def test_an_interval_says_itself():
-    assert intervals.Interval(0.1234, 0.1, 0.2, 5).text() == "0.123 [0.100, 0.200]"
-    assert intervals.Interval(0.1234, float("nan"), float("nan"), 2).text(2) == "0.12"
-
-
 @pytest.mark.parametrize(("n", "low", "high"), [(3, 0.521, 6.285), (10, 0.688, 1.826)])
 def test_sd_interval_has_the_tabulated_factors(n, low, high):
     scores = stats.norm.rvs(size=n, random_state=0)
     found = intervals.sd_interval(scores)
     assert found.low / found.value == pytest.approx(low, abs=5e-4)
     assert found.high / found.value == pytest.approx(high, abs=5e-4)
-
-
-def test_sd_interval_covers_normal_scores():
-    rng = np.random.default_rng(0)
-    found = [intervals.sd_interval(rng.normal(size=5)) for _ in range(1000)]
-    covered = np.mean([f.low <= 1 <= f.high for f in found])
-    assert covered == pytest.approx(0.95, abs=0.021)
 
 
 def test_jackknife_of_a_mean_is_students_interval():
@@ -220,31 +199,12 @@ def test_an_unknown_method_is_named():
         measures.instability(random_distances(5), method="bca")
 
 
-def test_intervals_of_few_runs_cover_about_as_they_say():
-    """A thousand groups of six runs whose scores and distances are known: not the plain ones."""
-    rng = np.random.default_rng(5)
-    places = rng.normal(size=(1000, 6, 40))
-    held = {method: 0 for method in intervals.METHODS}
-    for group in places:
-        distances = ((group[:, None] - group) ** 2).mean(-1)
-        for method in held:
-            found = measures.instability(distances, method=method)
-            held[method] += found.low <= 2 <= found.high
-    assert held["resampling"] >= 920 and held["jackknife"] >= 920 and held["percentile"] <= 910
-
-
 def test_a_run_without_distances_at_one_layer_is_left_out_there():
     stacked = random_distances(6, layers=(3,))
     stacked[1, 2, :] = stacked[1, :, 2] = np.nan
     found = measures.instability(stacked)
     assert found.n_runs.tolist() == [6, 5, 6] and np.isfinite(found.low).all()
     assert found.value[1] == measures.instability(stacked[1]).value
-
-
-def test_one_usable_run_has_no_instability():
-    distances = np.full((3, 3), np.nan)
-    found = measures.instability(distances)
-    assert found.n_runs == 0 and np.isnan(found.value)
 
 
 def test_pair_correlation_of_few_runs_has_no_interval():

@@ -113,24 +113,6 @@ def test_pairwise_properties(votes, random):
     assert (distance <= distance[:, :, None].max(1) + 1e-15).all()
 
 
-@given(predictions_of, st.integers(0, 10))
-@settings(deadline=None, max_examples=60)
-def test_identities_between_the_papers(votes, seed):
-    labels = np.random.default_rng(seed).integers(0, 2, votes.shape[1])
-    correct = votes == labels
-    found = measures.consistency(votes, labels)
-    disagreement = measures.instability(measures.pairwise_disagreement(votes)).value
-    assert found.con == pytest.approx(1 - disagreement, abs=1e-12)
-    per_example = correct.var(0, ddof=1).mean()
-    assert found.accuracy - found.ccon == pytest.approx(per_example, abs=1e-12)
-    if votes.max() <= 1:
-        assert found.con == pytest.approx(1 - 2 * (found.accuracy - found.ccon), abs=1e-12)
-    assert found.correct_unanimity <= found.ccon + 1e-12 <= found.accuracy + 2e-12
-    n = votes.shape[1]
-    jordan = n / (n - 1) * (correct.mean(1).var(ddof=1) - (found.accuracy - found.ccon) / n)
-    assert measures.distribution_variance(correct) == pytest.approx(jordan, abs=1e-12)
-
-
 def test_consistency_by_hand():
     votes = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]])
     found = measures.consistency(votes, np.ones(4, int))
@@ -160,12 +142,9 @@ def test_distribution_variance_recovers_a_known_one():
     ("call", "message"),
     [
         (lambda: measures.pairwise_disagreement(np.zeros(5, int)), r"\(5,\).*expected \(S, N\)"),
-        (lambda: measures.pairwise_disagreement(np.zeros((1, 5), int)), "S ≥ 2"),
         (lambda: measures.pairwise_disagreement(np.zeros((3, 5))), "float64.*integer"),
         (lambda: measures.consistency(VOTES, np.zeros(4, int)), r"labels has shape \(4,\)"),
-        (lambda: measures.consistency(VOTES, np.zeros(5)), "labels has dtype"),
         (lambda: measures.pairwise_jsd(LOGITS), "run 0, example 0.*softmax"),
-        (lambda: measures.pairwise_jsd(np.full((2, 3, 2), np.nan)), "not a probability"),
         (lambda: measures.pairwise_jsd(np.ones((2, 3))), r"expected \(S, N, C\)"),
         (lambda: measures.score_spread([0.5]), "S ≥ 2"),
         (lambda: measures.distribution_variance(VOTES + 1), "other than 0 and 1"),
@@ -227,13 +206,6 @@ def test_status_in_regression():
     assert constant["status"] == "collapsed" and constant["score"] is None
 
 
-def test_a_diverged_run_has_no_score_and_no_accuracy():
-    labels = np.array([0] * 60 + [1] * 40)
-    outcome = scoring.score_run(labels, np.full((100, 2), np.nan), "accuracy")
-    assert outcome["status"] == "diverged"
-    assert outcome["score"] is outcome["accuracy"] is None and outcome["majority"] == 0.6
-
-
 def test_many_classes_are_compared_without_a_vote_for_each():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 300, 80)
@@ -246,9 +218,3 @@ def test_many_classes_are_compared_without_a_vote_for_each():
             assert right[a, b] == np.mean((said[a] == said[b]) & (said[a] == labels))
     oracle = statsmodels_kappa(aggregate_raters(said.T)[0])
     assert measures.fleiss_kappa(said) == pytest.approx(oracle, abs=1e-12)
-
-
-def test_half_precision_probabilities_are_probabilities():
-    full = softmax(np.random.default_rng(0).normal(0, 3, (3, 50, 2)), -1)
-    half = measures.pairwise_jsd(full.astype(np.float16))
-    np.testing.assert_allclose(half, measures.pairwise_jsd(full), atol=1e-3)

@@ -72,13 +72,6 @@ def test_op_equals_scipy(pair):
     assert distance(x, y, "op") == pytest.approx(1 - orthogonal_procrustes(*padded)[1], abs=1e-13)
 
 
-def test_op_equals_qc_procrustes():
-    rng = np.random.default_rng(0)
-    x, y = spectrum(rng, 50, 20), spectrum(rng, 50, 20)
-    error = procrustes.orthogonal(x, y, translate=True, scale=True).error
-    assert 2 * distance(x, y, "op") == pytest.approx(error, abs=1e-12)
-
-
 @pytest.mark.parametrize(("name", "method"), [("op", "bures"), ("cka_biased", "cosine_cov")])
 def test_equals_rsatoolbox(pair, name, method):
     rdms = [rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(m), method="euclidean") for m in pair]
@@ -121,13 +114,6 @@ def test_svcca_equals_sklearn_and_statsmodels():
     assert distance(x, y, "svcca") == pytest.approx(1 - correlations.mean(), abs=1e-10)
     angles = subspace_angles(*kept)
     assert distance(x, y, "svcca") == pytest.approx(1 - np.cos(angles).mean(), abs=1e-10)
-
-
-def test_biased_cka_equals_its_definition(pair):
-    """Through D × D cross-products, as Kornblith et al. write it."""
-    x, y = (m - m.mean(0) for m in pair)
-    cross = np.linalg.norm(x.T @ y) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y)
-    assert distance(*pair, "cka_biased") == pytest.approx(1 - cross, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,36 +169,6 @@ def test_degenerate_run_is_nan_with_a_warning_and_harms_no_other(fault):
         np.testing.assert_allclose(others, sound[name][1], atol=1e-14)
 
 
-def test_duplicate_rows_and_dead_units_are_fine():
-    rng = np.random.default_rng(8)
-    x = rng.normal(size=(30, 10))
-    x[:, 4:] = 0
-    x[15:] = x[:15]
-    y = x + 0.1 * rng.normal(size=x.shape)
-    found = measures.representation_distances([x[None], y[None]], NAMES)
-    assert all(np.isfinite(matrix).all() for matrix in found.values())
-
-
-def test_chance_level_of_debiased_cka_is_one_where_the_others_saturate():
-    rng = np.random.default_rng(9)
-    runs = rng.normal(size=(6, 1, 60, 200))
-    found = measures.representation_distances(runs, ["cka", "op", "svcca"])
-    chance = {name: measures.instability(matrix[0]).value for name, matrix in found.items()}
-    assert chance["cka"] == pytest.approx(1, abs=0.05)
-    assert chance["op"] < 0.2 and chance["svcca"] < 0.1
-
-
-def test_debiased_cka_may_exceed_one():
-    assert distance(GOLDEN_X, GOLDEN_Y, "cka") > 1
-
-
-def test_svcca_keeps_the_same_directions_at_any_scale():
-    rng = np.random.default_rng(10)
-    x, y = spectrum(rng, 60, 20), spectrum(rng, 60, 20)
-    values = [distance(s * x, y, "svcca") for s in (1e-8, 1.0, 1e8)]
-    assert np.ptp(values) < 1e-10
-
-
 def test_one_differing_example_has_no_debiased_cka_and_says_so():
     x = np.zeros((2, 1, 9, 3))
     x[0, 0, 4] = 1.0
@@ -220,12 +176,6 @@ def test_one_differing_example_has_no_debiased_cka_and_says_so():
     with pytest.warns(UserWarning, match="run 0, layer 0: a single example differs"):
         found = measures.representation_distances(x, ["cka", "op"])
     assert np.isnan(found["cka"][0, 0, 1]) and np.isfinite(found["op"][0, 0, 1])
-
-
-def test_double_precision_survives_a_large_offset():
-    rng = np.random.default_rng(12)
-    x, y = spectrum(rng, 40, 8), spectrum(rng, 40, 8)
-    assert distance(x, y + 1e7, "cka") == pytest.approx(distance(x, y, "cka"), abs=1e-6)
 
 
 def test_a_direction_that_centring_annihilates_correlates_with_nothing():
@@ -239,14 +189,6 @@ def test_a_direction_that_centring_annihilates_correlates_with_nothing():
     assert distance(x, y, "svcca") == pytest.approx(0, abs=1e-9)
 
 
-def test_the_published_rule_depends_on_a_translation():
-    """The reason why it is not the default: a common offset changes what is kept."""
-    rng = np.random.default_rng(11)
-    x, y = spectrum(rng, 40, 16), spectrum(rng, 40, 16)
-    moved = distance(x + 100, y + 100, "svcca_published")
-    assert abs(moved - distance(x, y, "svcca_published")) > 0.01
-
-
 @pytest.mark.parametrize(
     ("representations", "names", "message"),
     [
@@ -255,9 +197,7 @@ def test_the_published_rule_depends_on_a_translation():
         ([np.zeros((2, 5, 7)), np.zeros((2, 6, 7))], ["op"], "same layers and examples"),
         (np.zeros((2, 1, 3, 7)), ["cka"], "N ≥ 4"),
         (np.zeros((2, 1, 9, 7)), ["ckaa"], "'ckaa' is unknown; valid: svcca"),
-        (np.zeros((2, 9, 7)), ["op"], r"expected \(S, L, N, D\)"),
         (np.zeros((2, 1, 9, 0)), ["op"], "D ≥ 1"),
-        (np.zeros((2, 1, 9, 2), complex), ["op"], "expected real numbers"),
         (np.zeros((2, 1, 9, 2)), "op", "expected a list of names"),
     ],
 )
@@ -307,7 +247,7 @@ def test_single_precision_is_within_1e_5(n, d):
     assert (single["op"] != double["op"]).any()
 
 
-@SHAPES
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 40)])
 @pytest.mark.parametrize("batched", [False, True])
 def test_torch_gives_what_numpy_gives(n, d, batched, monkeypatch):
     """The code path of a GPU, all pairs of a run in one batched call, on torch's CPU."""
@@ -340,26 +280,6 @@ def test_the_complement_holds_the_same_angles(rule, offset):
         gram = space.basis.T @ space.basis
         np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-11)
         np.testing.assert_allclose(space.basis.sum(0), 0, atol=1e-11)
-
-
-def test_why_the_order_of_the_factor_matters():
-    """Graded descending, the eigenvalues of the square give the nuclear norm to machine precision;
-    ascending, or without an order, they lose half of the digits.
-    """
-    x, y = (factors.factorise(run[0].astype(float)) for run in deep_runs(2, 1, 80, 120))
-    rng = np.random.default_rng(0)
-    left = [f.left * np.arange(1, f.left.shape[1] + 1) ** -3.0 for f in (x, y)]
-    exact = np.linalg.svdvals(left[0].T @ left[1]).sum()
-
-    def error(a, b):
-        cross = a.T @ b
-        squares = np.linalg.eigvalsh(cross.T @ cross)
-        return abs(np.sqrt(squares.clip(0)).sum() - exact) / exact
-
-    turn = np.linalg.qr(rng.normal(size=(left[0].shape[1],) * 2))[0]
-    assert error(*left) < 1e-13
-    assert error(*(a[:, ::-1] for a in left)) > 1e-11
-    assert error(*(a @ turn for a in left)) > 1e-10
 
 
 @pytest.mark.parametrize("debiased", ["cka", "cka_biased"])
@@ -432,17 +352,6 @@ def test_no_warning_where_unrelated_runs_are_far_apart(recwarn):
     assert len(recwarn) == 1
 
 
-def test_an_outlying_dimension_is_no_rounding():
-    """One large column, as deep encoders have, in half precision."""
-    rng = np.random.default_rng(0)
-    runs = rng.normal(size=(3, 1, 40, 20)).astype(np.float16)
-    runs[..., 0] = 2000
-    half = measures.representation_distances(runs, ["op", "cka"])
-    single = measures.representation_distances(runs.astype(np.float32), ["op", "cka"])
-    for name in half:
-        np.testing.assert_allclose(half[name], single[name], atol=1e-12)
-
-
 @pytest.mark.parametrize(("n", "d"), [(4, 1), (4, 4), (4, 50), (50, 1), (50, 50), (51, 50)])
 def test_smallest_and_square_sizes(n, d):
     rng = np.random.default_rng(n + d)
@@ -459,28 +368,6 @@ def test_any_magnitude(scale):
     x, y = (run[0].astype(float) for run in deep_runs(2, 1, 30, 10))
     for name in ("op", "cka", "svcca"):
         assert distance(scale * x, y, name) == pytest.approx(distance(x, y, name), abs=1e-10)
-
-
-def test_calls_from_several_threads_leave_blas_as_it_was():
-    from concurrent.futures import ThreadPoolExecutor
-
-    from threadpoolctl import threadpool_info, threadpool_limits
-
-    runs = deep_runs(4, 2, 40, 30)
-    with threadpool_limits(2, user_api="blas"):
-        before = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
-        with ThreadPoolExecutor(4) as pool:
-            made = list(pool.map(lambda _: measures.representation_distances(runs), range(8)))
-        after = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
-    assert before == after
-    assert all((found["op"] == made[0]["op"]).all() for found in made)
-
-
-def test_kept_directions_of_a_constant_run():
-    runs = deep_runs(2, 1, 20, 5)
-    runs[1] = 1
-    kept, margin = measures.kept_directions(runs)
-    assert kept[0, 1] == 0 and np.isnan(margin[0, 1]) and kept[0, 0] > 0
 
 
 def test_kept_directions_are_those_of_pca():
@@ -511,14 +398,6 @@ def test_forms_of_the_op_distance():
     assert measures.convert_op(op, "root") == pytest.approx(apart)
     with pytest.raises(ValueError, match="'angle' is unknown; valid: similarity, squared"):
         measures.convert_op(op, "angle")
-
-
-def test_angular_distances_obey_the_triangle_inequality():
-    runs = deep_runs(6, 1, 40, 15)
-    angles = measures.convert_op(
-        measures.representation_distances(runs, ["op"])["op"][0], "angular"
-    )
-    assert (angles[:, None] <= angles[:, :, None] + angles[None] + 1e-9).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,48 +1,9 @@
-"""Examples of several sequences, and questions of several rows: batches and metrics by hand."""
+"""Scores of runs by hand: questions of several rows, choices, runs that diverged."""
 
 import numpy as np
 import pytest
-import torch
 
-from lib.data.examples import Encoded, Loader, epoch_batches
 from lib.measures import scoring
-
-
-def choice(lengths):
-    """Two candidates an example; token values count up from 1."""
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = np.arange(1, starts[-1] + 1, dtype=np.int32)
-    n = len(lengths) // 2
-    ids = np.array([f"e{i}" for i in range(n)])
-    return Encoded(tokens, np.zeros_like(tokens), starts, np.arange(n) % 2, ids, np.array(7), 2)
-
-
-def test_candidates_are_padded_together():
-    data = choice([2, 1, 3, 3, 1, 2])
-    inputs, labels = Loader(data, torch.device("cpu")).batch(np.array([2, 0]))
-    assert inputs["input_ids"].tolist() == [[10, 7], [11, 12], [1, 2], [3, 7]]
-    assert inputs["attention_mask"].tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
-    assert labels.tolist() == [0, 0] and len(data) == 3
-    logits = torch.tensor([[0.5], [0.1], [0.2], [0.9]]).reshape(len(labels), -1)
-    assert torch.allclose(logits, torch.tensor([[0.5, 0.1], [0.2, 0.9]]))
-
-
-def test_lengths_are_those_of_the_longest_candidates():
-    data = choice([2, 1, 3, 3, 1, 2])
-    assert data.lengths.tolist() == [2, 3, 2]
-    assert sorted(np.concatenate(epoch_batches(data.lengths, 2, np.random.default_rng(0)))) == [
-        0,
-        1,
-        2,
-    ]
-
-
-def test_taking_examples_takes_all_their_candidates():
-    data = choice([2, 1, 3, 3, 1, 2])
-    taken = data.take(np.array([2, 0]))
-    assert taken.tokens.tolist() == [10, 11, 12, 1, 2, 3]
-    assert taken.starts.tolist() == [0, 1, 3, 5, 6] and taken.choices == 2
-    assert taken.example_ids.tolist() == ["e2", "e0"] and len(taken.groups) == 0
 
 
 def test_group_em_by_hand():
@@ -72,10 +33,6 @@ def test_picks_by_hand():
     moved = {"groups": GROUPS[order], "credit": CREDIT[order]}
     shifted = (LOGITS + np.arange(5)[:, None])[order]
     assert scoring.score_logits("pick-f1", labels[order], shifted, **moved) == 0.75
-
-
-def test_of_equal_margins_the_first_is_picked():
-    assert scoring.picked(np.zeros((4, 2)), np.array([1, 0, 0, 1])).tolist() == [1, 0]
 
 
 def test_score_run_counts_rows_and_records_what_else_was_asked_for():

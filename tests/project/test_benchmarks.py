@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from support.project import run_python
 
-from benchmarks import coverage, variance_coverage
 from lib import paths
 
 COMMITTED = paths.DATA / "benchmarks"
@@ -34,17 +33,6 @@ def test_every_script_starts_and_is_explained():
         assert f"usage: {name} " in done.stdout and f"`{name}`" in explained
 
 
-def test_coverage_can_be_simulated():
-    found = coverage.coverage([8], [0.2], n_groups=5, n_examples=60, population=50)
-    assert set(found["measure"]) == set(coverage.COVERED) and found["covered"].between(0, 1).all()
-    low, high = (
-        variance_coverage.coverage([(4, 4)], n_grids=8, level=level, population=2000)
-        for level in (0.5, 0.95)
-    )
-    assert (low["width"] < high["width"]).all()
-    assert low["covered"].mean() < 0.75 < high["covered"].mean()
-
-
 @pytest.mark.slow
 def test_the_benchmark_runs(tmp_path):
     done = run_python("-m", "benchmarks.measures", "--quick", "--out", str(tmp_path))
@@ -61,20 +49,6 @@ def test_the_committed_benchmark_is_whole():
     assert {"138x1024", "277x384", "277x1024", "408x384", "1043x384"} <= set(table["size"])
     assert table["pairs_measured"].notna().sum() >= 80
     assert table.loc[table["comparison"] == "accuracy", "met"].all()
-
-
-@pytest.mark.slow
-def test_the_benchmark_of_fine_tuning_runs(tmp_path):
-    quick = ("--quick", "--device", "cpu", "--out", str(tmp_path))
-    done = run_python("-m", "benchmarks.finetune", *quick)
-    assert done.returncode == 0, done.stderr[-2000:]
-    table = pd.read_csv(tmp_path / "finetune_cpu.csv")
-    assert len(table) == 4 and (table["seconds"] > 0).all()
-    assert table["mean_score"].between(0.3, 0.7).all(), "two steps teach nothing"
-    # What is 1 at most, and what is counted: real tokens of 2 seeds.
-    assert table["share_of_peak"].between(0, 1).all()
-    tokens = table["seconds"] * table["tokens_per_second"]
-    assert tokens.max() / tokens.min() < 1.1
 
 
 def test_the_committed_benchmark_of_fine_tuning_is_whole_and_scores_agree():

@@ -2,10 +2,8 @@
 
 import re
 
-import numpy as np
 import pytest
 from support.project import project_files
-from support.redrawn import faults
 
 from lib import paths, plots
 from lib.data import assets, package_tasks, tasks
@@ -58,11 +56,6 @@ def test_no_sentence_of_a_data_set_is_in_any_file():
             for start in (0, len(found) - SHINGLE):
                 assert tuple(found[start : start + SHINGLE]) not in committed, text[:80]
     assert checked > 40_000
-
-
-def test_the_text_check_would_find_one():
-    text = next(text for text in all_texts() if len(words(text)) >= SHINGLE)
-    assert tuple(words(text)[:SHINGLE]) in shingles(f"some prose, then {text} and more")
 
 
 def test_committed_data_figures_and_notebooks_stay_small():
@@ -120,57 +113,3 @@ def draw(folder, monkeypatch, *, name="31_a", value=0.123456, label="runs"):
 def test_a_figure_drawn_twice_has_the_same_bytes(tmp_path, monkeypatch):
     first, second = (draw(tmp_path / name, monkeypatch) for name in ("first", "second"))
     assert len(first) == 4 and first == second
-
-
-def test_a_figure_that_shows_something_else_is_noticed(tmp_path, monkeypatch):
-    """What a session says of the figures after nbval has executed the notebooks."""
-    here, there = tmp_path / "here", tmp_path / "there"
-    kinds = ("alt.txt", "csv", "pdf", "svg")
-    draw(there, monkeypatch)
-
-    def noticed(executed=("31_",), **drawn):
-        if drawn:
-            draw(here, monkeypatch, **drawn)
-        found = faults(set(executed), here / "figures", there / "figures")
-        return [fault.split(":")[0] for fault in found]
-
-    assert noticed(executed=()) == []
-    assert noticed() == [f"31_a.{kind}" for kind in kinds], "not drawn"
-    assert noticed(value=0.1234565) == [], "drawn by another processor"
-    assert draw(here, monkeypatch, value=0.1234565) != draw(there, monkeypatch)
-    assert noticed(value=0.12347) == ["31_a.csv"], "too little to be seen"
-    assert noticed(value=0.2) == ["31_a.csv", "31_a.svg"]
-    assert noticed(label="seeds") == ["31_a.svg"]
-    draw(here, monkeypatch, name="32_a")
-    assert noticed(name="31_b") == ["31_a.svg", *(f"31_b.{kind}" for kind in kinds)]
-
-
-@pytest.mark.parametrize("measure", ["cka", "op", "svcca"])
-def test_layer_curves_draw_the_values_they_are_given(measure):
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
-    curves = pd.DataFrame(
-        {"measure": measure, "layer": [1, 0, 2], "value": [0.2, 0.1, 0.4],
-         "low": [0.1, 0.0, 0.3], "high": [0.3, 0.2, 0.5]}
-    )  # fmt: skip
-    _, ax = plt.subplots()
-    plots.layer_curves(ax, curves, measures=[measure])
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[0, 0.1], [1, 0.2], [2, 0.4]])
-    plt.close("all")
-
-
-def test_a_strip_shows_every_run_and_counts_the_failed():
-    import matplotlib.pyplot as plt
-    import pandas as pd
-
-    runs = pd.DataFrame(
-        {"setting": ["a"] * 4, "score": [0.5, 0.6, 0.7, 0.8], "majority": 0.55,
-         "metric": "accuracy", "status": ["collapsed", "ok", "ok", "diverged"]}
-    )  # fmt: skip
-    _, ax = plt.subplots()
-    plots.seeds_strip(ax, runs, x="setting", order=["a"])
-    points = np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections[:-1]])
-    assert sorted(points[:, 1].tolist()) == [0.5, 0.6, 0.7, 0.8]
-    assert ax.get_xticklabels()[0].get_text() == "a\n2 of 4 failed"
-    plt.close("all")

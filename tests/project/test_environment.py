@@ -1,19 +1,13 @@
 """One list of dependencies, kept in step; and the environment file as pip would install it."""
 
 import ast
-import json
-import os
 import re
 import subprocess
 import sys
 import tomllib
-from importlib import metadata
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
-import pytest
 import yaml
-from support.project import copy_project, project_files
+from support.project import project_files
 
 from lib import paths
 
@@ -72,46 +66,8 @@ def test_the_folder_lib_is_not_ignored():
     assert done.returncode == 1
 
 
-@pytest.mark.slow
-def test_the_pip_section_resolves_to_the_pins(tmp_path):
-    """What conda would hand to pip in an empty environment; `make` installs from the same lists."""
-    project = copy_project(tmp_path / "project")
-    environment = yaml.safe_load((project / "environment.yml").read_text())
-    (project / "section.txt").write_text("\n".join(environment["dependencies"][-1]["pip"]) + "\n")
-    plan = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
-    plan += ["--ignore-installed", "--report", str(tmp_path / "plan.json"), "-r", "section.txt"]
-    done = subprocess.run(
-        [sys.executable, *plan], cwd=project, capture_output=True, text=True, check=False
-    )
-    if done.returncode and "connection broken by" in done.stderr:
-        pytest.skip("no package index can be reached")
-    assert done.returncode == 0, done.stderr[-3000:]
-    planned = {
-        one["metadata"]["name"].lower().replace("_", "-"): one["metadata"]["version"].split("+")[0]
-        for one in json.loads((tmp_path / "plan.json").read_text())["install"]
-    }
-    planned.pop("finetuning-instability")
-    assert names(requirement_lines("requirements.txt")) <= set(planned)
-    lines = (line.split("==") for line in requirement_lines("constraints.txt"))
-    pins = {name.lower().replace("_", "-"): version for name, version in lines}
-    planned.pop("setuptools", None)  # which `make lock` leaves to pip
-    assert planned == {name: pins[name] for name in planned}
-
-
-@pytest.mark.slow
-def test_what_is_installed_is_found_from_any_folder(tmp_path):
-    """From the checkout that was installed, which need not be this one."""
-    script = (
-        "import torch, transformers, datasets, papermill, nbval, snakemake, jupyterlab, seaborn\n"
-        "import lib; from lib import measures, plots; from lib.training import finetune\n"
-        "print(lib.__file__)\n"
-    )
-    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=elsewhere, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    installed = metadata.distribution("finetuning-instability").read_text("direct_url.json")
-    checkout = url2pathname(urlsplit(json.loads(installed)["url"]).path)
-    assert done.stdout.strip() == f"{checkout}/lib/__init__.py"
+def test_every_room_of_lib_is_installed():
+    declared = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    rooms = {path.parent for path in (paths.ROOT / "lib").rglob("__init__.py")}
+    names = {".".join(room.relative_to(paths.ROOT).parts) for room in rooms}
+    assert set(declared["packages"]) == names

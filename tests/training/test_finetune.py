@@ -1,7 +1,6 @@
 """Training: same bits for the same seed, streams that do what they say, checkpoints, precision."""
 
 import dataclasses
-import itertools
 import math
 import shutil
 
@@ -12,7 +11,7 @@ from support.project import train_runs
 from transformers import get_linear_schedule_with_warmup
 
 from lib.config.seeds import Seeds
-from lib.data.examples import Encoded, Loader, epoch_batches
+from lib.data.examples import Loader, epoch_batches
 from lib.errors import BackboneError
 from lib.models import backbones, devices, pretrained
 from lib.results import runs
@@ -28,66 +27,6 @@ def one_thread():
 def prepared(setting):
     inputs = prepare_inputs(setting)
     return inputs.data, inputs.located
-
-
-# --- batches ------------------------------------------------------------------------------------
-
-
-def ragged(lengths):
-    lengths = np.asarray(lengths)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = np.arange(1, starts[-1] + 1, dtype=np.int32)
-    ids = np.array([f"e{i}" for i in range(len(lengths))])
-    types = (tokens % 2).astype(np.int8)
-    return Encoded(tokens, types, starts, np.arange(len(lengths)), ids, np.array(7))
-
-
-def test_padding_by_hand():
-    loader = Loader(ragged([2, 3, 1]), torch.device("cpu"))
-    inputs, labels = loader.batch(np.array([0, 2]))
-    assert inputs["input_ids"].tolist() == [[1, 2], [6, 7]]
-    assert inputs["attention_mask"].tolist() == [[1, 1], [1, 0]]
-    assert inputs["token_type_ids"].tolist() == [[1, 0], [0, 0]]
-    assert labels.tolist() == [0, 2]
-    many, labels = loader.batch(np.array([[0, 2], [1, 1]]))
-    assert many["input_ids"].shape == (2, 2, 3) and labels.tolist() == [[0, 2], [1, 1]]
-    assert many["input_ids"][0, :, :2].equal(inputs["input_ids"])
-    assert many["attention_mask"][0].tolist() == [[1, 1, 0], [1, 0, 0]]
-
-
-def test_take_is_like_indexing_a_list():
-    data = ragged([2, 3, 1, 4])
-    taken = data.take(np.array([3, 0]))
-    pieces = [data.tokens[data.starts[i] : data.starts[i + 1]] for i in (3, 0)]
-    assert taken.tokens.tolist() == np.concatenate(pieces).tolist()
-    assert taken.example_ids.tolist() == ["e3", "e0"] and taken.lengths.tolist() == [4, 2]
-
-
-def test_an_epoch_holds_every_row_once_and_pads_little():
-    lengths = np.random.default_rng(0).integers(5, 60, 500)
-    order = epoch_batches(lengths, 16, np.random.default_rng(1))
-    assert sorted(np.concatenate(order).tolist()) == list(range(500))
-    assert len(order) == math.ceil(500 / 16)
-    assert [len(rows) for rows in order] == [16] * 31 + [4], "only the last may be smaller"
-    padded = sum(lengths[rows].max() * len(rows) for rows in order)
-    plain = np.random.default_rng(1).permutation(500)
-    shuffled = [plain[i : i + 16] for i in range(0, 500, 16)]
-    assert padded < 1.15 * lengths.sum()
-    assert padded < 0.7 * sum(lengths[rows].max() * len(rows) for rows in shuffled)
-
-
-def test_batches_are_mixed_anew_each_epoch():
-    """Of 800 rows, two that shared a batch meet again in less than a quarter of the epochs."""
-    lengths = np.random.default_rng(0).integers(5, 60, 800)
-    epochs = [epoch_batches(lengths, 16, np.random.default_rng(seed)) for seed in range(8)]
-    again = []
-    for epoch, other in itertools.pairwise(epochs):
-        place = np.empty(800, int)
-        for i, rows in enumerate(other):
-            place[rows] = i
-        again += [np.mean(place[rows][:, None] == place[rows]) for rows in epoch]
-    # A row always meets itself: 1 of 16.
-    assert (np.mean(again) - 1 / 16) / (15 / 16) < 0.25
 
 
 def test_subsets_are_nested_and_fixed(tiny):
