@@ -1,7 +1,5 @@
 """Strict settings: a misspelt, mistyped or senseless value is an error that says what is valid."""
 
-import dataclasses
-
 import pytest
 
 from lib import config
@@ -21,28 +19,19 @@ def load_grid(source):
         ({"backbone": "bert-tinny"}, "did you mean bert-tiny"),
         ({"method": "mixin"}, "method 'mixin' is unknown: did you mean mixout"),
         ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
-        ({"learning_rate": 0.0}, r"learning_rate = 0.0 should be greater than 0"),
-        ({"learning_rate": 3.0}, "learning_rate = 3.0 should be less than or equal to 1"),
-        ({"epochs": 0}, "epochs = 0 should be greater than or equal to 1"),
         ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
         ({"epochs": True}, "is bool, expected int"),
         ({"precision": "half"}, "precision = 'half' is unknown: valid: bfloat16, float32"),
-        ({"optimizer": "adamW"}, "optimizer = 'adamW' is unknown: did you mean adamw"),
         (
             {"max_grad_norm": float("nan")},
             "max_grad_norm = nan should be greater than or equal to 0",
         ),
         ({"dropout": -0.5}, "dropout = -0.5: give a probability below 1, or -1"),
-        ({"dropout": 1.0}, "dropout = 1.0 should be less than 1"),
         ({"epocs": 3}, "unknown parameter epocs: did you mean epochs"),
-        ({"epochs": None}, "epochs = None is NoneType, expected int"),
-        ({"task": 3}, "task = 3 is int, expected str"),
         (
             {"epochs": "3", "warmup": 2},
             "epochs = '3' is str, expected int; warmup = 2 should be less",
         ),
-        ({"evals_per_epoch": 2}, 'Set eval_split = "test-half"'),
-        ({"text_columns": "text"}, "is str, expected list"),
         ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
     ],
 )
@@ -51,25 +40,14 @@ def test_a_setting_refuses(values, message):
         Setting(**values)
 
 
-def test_whole_numbers_are_accepted_as_floats():
-    assert Setting(max_grad_norm=1).max_grad_norm == 1.0
-    assert Setting(max_grad_norm=1).id == Setting().id
+@pytest.mark.parametrize("looks", [1, 3])
+def test_no_checkpoint_is_selected_on_what_is_measured(looks):
+    with pytest.raises(ValueError, match='Set eval_split = "test-half"'):
+        Setting(evals_per_epoch=looks)
+    assert Setting(evals_per_epoch=looks, eval_split="test-half").evals_per_epoch == looks
 
 
-def test_a_copy_with_another_value_is_checked_and_settings_compare():
-    setting = Setting()
-    assert (
-        dataclasses.replace(setting, epochs=5) == setting != dataclasses.replace(setting, epochs=4)
-    )
-    with pytest.raises(ValueError, match="epochs = 0 should be"):
-        dataclasses.replace(setting, epochs=0)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setting.epochs = 4
-    with pytest.raises(TypeError):
-        Setting("bert-tiny")
-
-
-@pytest.mark.parametrize("columns", [["text"], ["review text"], ["a", "b c"], ["[odd]", "ä"]])
+@pytest.mark.parametrize("columns", [["review text"], ["a", "b c"], ["[odd]", "ä"]])
 def test_a_setting_is_read_back_from_the_row_of_a_table(columns):
     setting = Setting(text_columns=columns, method="llrd", learning_rate=1e-3)
     assert config.from_row(config.to_row(setting.to_dict()) | {"score": 0.5}) == setting
@@ -98,12 +76,9 @@ def test_every_field_changes_the_id():
     [
         ([], "seeds is empty"),
         ([1, 2, 1], "repeated: seed1;"),
-        ([3, "seed3"], "repeated: seed3;"),
         ([0, "seed1-lint0"], "'seed1-lint0' is not a seed; write 3, or seed3-init0"),
         ([-3], "not be negative"),
         ([0, 1.0], r"seeds\[1\] = 1.0 is float, expected int"),
-        ([True], "is bool"),
-        (["0"], "'0' is not a seed"),
     ],
 )
 def test_seeds(seeds, message):
@@ -158,7 +133,6 @@ def test_notebook_parameters_are_returned_and_floats_completed():
     [
         ("sead = 3", "unknown parameter sead: did you mean seed"),
         ("rate = '2e-5'", "rate = '2e-5' is str, expected float; YAML reads this as text"),
-        ("seed = 1.0", "seed = 1.0 is float, expected int"),
     ],
 )
 def test_what_papermill_injects_is_checked(injected, message):
@@ -196,34 +170,14 @@ def test_a_grid_is_a_product(tmp_path):
             "seed_per_job",
             "unknown parameter seed_per_job: did you mean seeds_per_job",
         ),
-        ("[0, 1, 2]", "[0, 1, 1]", "repeated"),
         ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
-        ("boolq", "bolq", "demo.yaml: task = 'bolq' is unknown: did you mean boolq"),
         ("seeds: [0, 1, 2]", "", "seeds is missing"),
-        (
-            "seeds_per_job: 2",
-            "seeds_per_job: 0",
-            "seeds_per_job = 0 should be greater than or equal to 1",
-        ),
         ("seeds_per_job: 2", "unions: {both: [nope]}", "union both: no setting nope"),
-        ("1.0e-4", ".nan", "learning_rate = nan should be"),
     ],
 )
 def test_a_grid_refuses(tmp_path, old, new, message):
     path = tmp_path / "demo.yaml"
     path.write_text(GRID.replace(old, new))
-    with pytest.raises(ValueError, match=message):
-        load_grid(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("", "expected the keys seeds and grid"), ("seeds: [0]\ngrid: []", "grid is empty"),
-     ("seeds: [0]\ngrid: [{task: []}]", "grid holds no setting")],
-)  # fmt: skip
-def test_an_empty_grid_is_refused(tmp_path, text, message):
-    path = tmp_path / "demo.yaml"
-    path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_grid(path)
 
@@ -242,13 +196,6 @@ def test_a_list_of_names_is_one_value_and_a_list_of_lists_is_several(tmp_path, w
     path.write_text(GRID.replace("task: boolq", f"task: boolq, text_columns: {written}"))
     found = [s.text_columns for s in load_grid(path).settings if s.task == "boolq"]
     assert found == columns
-
-
-def test_a_list_of_lists_for_a_field_without_lists_is_refused(tmp_path):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID.replace("task: boolq", "task: boolq, epochs: [[1]]"))
-    with pytest.raises(ValueError, match=r"epochs = \[1\] is list, expected int"):
-        load_grid(path)
 
 
 OWN = """
@@ -326,7 +273,6 @@ def test_a_file_may_hold_several_studies(tmp_path):
     [
         ("tow", "two", "two", "many.yaml: no study tow: did you mean two"),
         ("two", "studies:", "seeds: [0]\nstudies:", "beside studies stands seeds"),
-        ("two", "seeds: [7]", "seed: [7]", "unknown parameter seed: did you mean seeds"),
         ("two", "  two:", "  two: 3\n  rest:", "many.yaml: studies: two = 3 is int, expected dict"),
         ("reference-2", "two", "reference-2", "kept for promoted results"),
     ],

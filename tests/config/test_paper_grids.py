@@ -154,19 +154,6 @@ def test_no_setting_relies_on_a_default_of_ours(study):
         assert decisive - set(given) == set()
 
 
-def test_failed_runs_have_the_published_rates():
-    rates = {s.backbone: s.learning_rate for s in load_grid("paper/du-nguyen-failed").settings}
-    assert rates == {LARGE[0]: 5e-5, LARGE[1]: 3e-5}
-
-
-def test_mosbachs_recipes_are_their_optimizers_and_epochs():
-    default, longer = (
-        {(s.optimizer, s.epochs) for s in load_grid(f"paper/mosbach-{name}").settings}
-        for name in ("default", "recommended")
-    )
-    assert default == {("adamw-no-bias-correction", 3)} and longer == {("adamw", 20)}
-
-
 def test_the_same_tasks_for_both_models_of_bui_and_others():
     roberta, llama = (load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
     assert {s.task for s in roberta.settings} == {s.task for s in llama.settings}

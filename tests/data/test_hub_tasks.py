@@ -248,46 +248,9 @@ def test_copa_trains_as_a_choice(hub):
     assert run.record["accuracy"] == 1.0 and run.record["status"] == "ok"
 
 
-def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
-    """Batched and padded logits and vectors equal those of every candidate on its own."""
-    import torch
-
-    located = pretrained.locate("bert-tiny")
-    data = prepare_inputs(Setting(task="copa", max_length=32)).data
-    assert data.n_outputs == 1 and data.n_classes == 2
-    model, _ = backbones.load_classifier(located, data.n_outputs, 0)
-    cpu = torch.device("cpu")
-    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
-    tokenizer = backbones.load_tokenizer(located)
-    for i, row in enumerate(tasks.get("copa").read()["dev"]):
-        for k in range(2):
-            inputs = tokenizer(row["text_a"][k], row["text_b"][k], return_tensors="pt")
-            with torch.no_grad():
-                output = model(**inputs, output_hidden_states=True)
-            assert seen.logits[i, k] == pytest.approx(output.logits.item(), abs=1e-5)
-            part = slice(k * 128, (k + 1) * 128)
-            for layer, state in enumerate(output.hidden_states):
-                np.testing.assert_allclose(seen.first[layer, i, part], state[0, 0], atol=1e-4)
-                np.testing.assert_allclose(seen.mean[layer, i, part], state[0].mean(0), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["record", "multirc", "cb"])
-def test_further_metrics_are_in_the_record(hub, name):
-    setting = Setting(task=name, epochs=1, max_length=32)
-    run = train_runs(setting, Seeds.of(0))
-    assert list(run.record["other_scores"]) == list(tasks.get(name).other_metrics)
-    assert 0 <= run.record["other_scores"][tasks.get(name).other_metrics[0]] <= 1
 
 
-def test_best_checkpoints_of_grouped_tasks_are_chosen_by_their_metric(hub):
-    setting = Setting(
-        task="record", epochs=1, max_length=32, eval_split="test-half", evals_per_epoch=2
-    )
-    assert train_runs(setting, Seeds.of(0)).record["metric"] == "pick-f1"
 
 
-def test_grouped_tasks_train_on_single_rows(hub):
-    setting = Setting(task="record", train_rows=4, max_length=32)
-    some = prepare_inputs(setting).data.train
-    more = prepare_inputs(dataclasses.replace(setting, train_rows=9)).data.train
-    assert len(some) == 4 and set(some.example_ids) < set(more.example_ids)

@@ -69,20 +69,8 @@ def test_pip_finds_it_and_nothing_of_it_runs(register, tmp_path):
     assert left_behind(tmp_path / "cache") == [folder.name]
 
 
-def test_the_folder_of_wheels_comes_first(register, tmp_path, monkeypatch):
-    register(make_sdist(tmp_path / "mine", MEMBERS), ("demo_set-1.0/b/task.json",))
-    monkeypatch.setenv("COMPENDIUM_WHEELS", str(tmp_path / "mine"))
-    folder = assets.fetch("demo", cache=tmp_path / "cache")
-    assert (folder / "demo_set-1.0/b/task.json").read_bytes() == b"[]"
 
 
-def test_a_file_that_is_not_the_pinned_one_is_refused(register, tmp_path):
-    archive = make_sdist(tmp_path / "index", MEMBERS)
-    register(archive, ("demo_set-1.0/a/task.json",))
-    archive.write_bytes(archive.read_bytes()[:-9])
-    with pytest.raises(AssetError, match="truncated or not the pinned file"):
-        assets.fetch("demo", cache=tmp_path / "cache")
-    assert left_behind(tmp_path / "cache") == []
 
 
 def test_what_no_index_has_is_an_error_that_says_what_to_do(register, tmp_path):

@@ -22,10 +22,6 @@ def test_official_splits_have_their_official_sizes(name):
     assert (len(splits["train"]), len(splits["dev"])) == SIZES[name]
 
 
-def test_boolq_questions_of_dev_are_not_trained_on():
-    splits = tasks.get("boolq").read()
-    asked = {row["text_a"] for row in splits["dev"]}
-    assert not asked & {row["text_a"] for row in splits["train"]}
 
 
 def test_privacyqa_is_split_by_question():
@@ -78,11 +74,6 @@ def test_every_task_has_the_same_columns_and_sound_rows(name):
         assert labels <= set(range(task.n_classes)) if task.n_classes > 1 else max(labels) <= 5
 
 
-def test_rotten_tomatoes_has_its_majority_rate():
-    splits = tasks.get("rotten-tomatoes").read()
-    assert set(splits) == {"train", "dev"}
-    labels = np.array([row["label"] for row in splits["dev"]])
-    assert majority_rate(labels) == pytest.approx(0.506, abs=5e-4)
 
 
 def write_glue(root, header, rows, folder):
@@ -137,10 +128,6 @@ def test_sentence_sets(tmp_path, monkeypatch):
         tasks.get("mr").read()
 
 
-def test_without_files_and_network_the_message_says_what_to_set(monkeypatch):
-    monkeypatch.delenv("GLUE_DIR", raising=False)
-    with pytest.raises(TaskError, match="set GLUE_DIR"):
-        tasks.get("rte").read()
 
 
 def test_own_file_as_csv_and_parquet(own_file, tmp_path):
@@ -220,17 +207,17 @@ def test_words_that_pandas_takes_for_missing_are_words(tmp_path):
     assert [row["text_a"] for row in task.read()["train"]] == ["None", "NA", "null"]
 
 
-def test_classes_keep_the_order_of_their_values(tmp_path):
+def test_classes_are_in_the_order_of_their_values_not_of_the_rows(tmp_path):
     path = tmp_path / "mine.parquet"
     table = pd.DataFrame(
-        {"text": [f"t{i}" for i in range(60)], "label": [i % 12 for i in range(60)]}
+        {"text": [f"t{i}" for i in range(60)], "label": [7 * i % 12 for i in range(60)]}
     )
     table.index = [f"row {i}" for i in range(60)]
     table.to_parquet(path)
     task = tasks.get(str(path))
     assert task.classes == tuple(map(str, range(12))) and task.n_classes == 12
     rows = [row for part in task.read().values() for row in part]
-    assert all(row["label"] == int(row["example_id"]) % 12 for row in rows)
+    assert all(row["label"] == 7 * int(row["example_id"]) % 12 for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +238,3 @@ def test_files_that_cannot_be_read_are_named(tmp_path, content, message):
     assert "mine.csv" in str(error.value)
 
 
-def test_unknown_task_names_the_nearest():
-    with pytest.raises(ValueError, match="did you mean rotten-tomatoes"):
-        tasks.check_name("rotten-tomatos")
-    with pytest.raises(ValueError, match="there is no such file"):
-        tasks.check_name("nowhere.csv")

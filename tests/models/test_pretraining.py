@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from support import tiny_models
-from support.tiny_models import LAYERS, SENTENCES
+from support.tiny_models import SENTENCES
 
 from lib.config.seeds import Seeds
 from lib.data.examples import Encoded
@@ -76,10 +76,6 @@ def encoded(located, texts=SENTENCES * 10):
     )
 
 
-def read_record(located):
-    return json.loads((Path(located.path) / pretraining.RECORD).read_text())
-
-
 def weights(located):
     with safe_open(Path(located.path) / "model.safetensors", "pt") as stored:
         return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
@@ -102,12 +98,6 @@ def test_fifteen_percent_are_predicted_in_the_published_proportions():
     np.testing.assert_allclose(fates, [0.8, 0.1, 0.1], atol=0.02)
     assert len(np.unique(now[(now != 3) & (now != before)])) > 300, "any word may come instead"
     assert (np.diff(chosen.mean(0)[1:50]) != 0).any(), "not the same places in every row"
-
-
-def test_short_texts_still_have_one_word_to_predict():
-    ordinary = np.array([[False, True, False], [False, False, False], [True, True, True]])
-    _, chosen = corrupt(np.full((3, 3), 9), ordinary, 3, np.array([9]), np.random.default_rng(0))
-    assert chosen.sum(1).tolist() == [1, 0, 1] and not chosen[~ordinary].any()
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
@@ -217,15 +207,6 @@ def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_pat
     assert second["loss_end"] < first["loss_end"] - 0.2
 
 
-def test_an_encoder_that_is_not_whole_is_refused(located, tmp_path):
-    tiny_models.save("bert", tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": LAYERS + 1}))
-    source = pretrained.locate(str(tmp_path))
-    with pytest.raises(BackboneError, match="lacks pretrained weights: bert.encoder.layer.3"):
-        pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path / "c")
-
-
 # --- what moves and what stays ------------------------------------------------------------------
 
 
@@ -321,22 +302,6 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
         keys.add(run(**changed).sha256)
     assert len(keys) == 10
     assert {path.name for path in (tmp_path / "pretrained").glob("[!.]*")} == keys
-
-
-def test_bfloat16_stays_close(located, tmp_path):
-    source = located("mpnet")
-    losses = []
-    for precision in ("float32", "bfloat16"):
-        found = pretraining.continue_pretraining(
-            source,
-            encoded(source),
-            dataclasses.replace(RECIPE, precision=precision),
-            CPU,
-            cache=tmp_path,
-        )
-        losses.append(record_of(found)["loss_end"])
-    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.2
-    assert all(weight.dtype == torch.float32 for weight in weights(found).values())
 
 
 @pytest.mark.parametrize(

@@ -63,13 +63,9 @@ def test_a_method_has_one_spelling():
         ("mixout(p=1.5)", "mixout: p = 1.5 should be less than or equal to 0.99"),
         ("mixout+mixout", "twice"),
         ("standard+llrd", "standard is what is left"),
-        ("mixout(0.1)", "cannot be read"),
-        ("llrd+", "cannot be read"),
         ("__import__('os').system('true')", "cannot be read"),
         ("mixout(p=open('x'))", "cannot be read"),
         ("head+lora", "exclude each other: lora trains the encoder"),
-        ("no_bias_correction(x=1)", "no_bias_correction: unknown parameter x: it has none"),
-        ("longer+no_bias_correction", "exclude each other"),
         ("mixout+mhloss", "not several heads"),
     ],
 )
@@ -134,14 +130,6 @@ def test_mixout_replaces_every_linear_layer_and_rests_in_evaluation(model):
             layer.weight.add_(0.05 * torch.randn_like(layer.weight))
     mixed.train()
     assert not torch.equal(mixed(**batch()).logits, mixed(**batch()).logits)
-
-
-def test_mixout_without_mixing_is_standard_without_dropout(tiny):
-    plain = train_runs(dataclasses.replace(tiny, dropout=0.0), Seeds.of(0))
-    none = train_runs(dataclasses.replace(tiny, method="mixout(p=0.0)"), Seeds.of(0))
-    assert np.array_equal(plain.logits, none.logits)
-    some = train_runs(dataclasses.replace(tiny, method="mixout"), Seeds.of(0))
-    assert not np.array_equal(plain.logits, some.logits)
 
 
 # --- llrd, reinit, wd_pre -----------------------------------------------------------------------
@@ -264,13 +252,6 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
         assert torch.allclose(moved, expected.expand_as(moved), atol=1e-6), name
 
 
-def test_wd_pre_stays_closer_to_the_start(tiny):
-    strong = dataclasses.replace(tiny, method="wd_pre(strength=1.0)", learning_rate=1e-2)
-    weak = dataclasses.replace(strong, method="wd_pre(strength=0.0)")
-    held, free = (train_runs(s, Seeds.of(0)).record["distance"]["all"] for s in (strong, weak))
-    assert 0 < held < free
-
-
 # --- optimisers ---------------------------------------------------------------------------------
 
 
@@ -311,14 +292,6 @@ def test_without_correction_is_adam_with_the_correction_undone():
         weight.grad = torch.tensor(gradient, dtype=torch.float64)
         peer.step()
     assert found == pytest.approx(weight.tolist(), abs=1e-4)
-
-
-@pytest.mark.parametrize("name", ["adamw", "adamw-no-bias-correction", "sgd", "adafactor"])
-def test_every_optimizer_learns(tiny, name):
-    rate = 0.05 if name == "sgd" else 1e-3
-    setting = dataclasses.replace(tiny, optimizer=name, learning_rate=rate, epochs=5)
-    run = train_runs(setting, Seeds.of(0))
-    assert run.record["final_loss"] < 0.9 * run.log[0]["loss"]
 
 
 def test_schedules():
@@ -367,18 +340,6 @@ def test_mmr_sums_over_pairs_of_classes():
     features = torch.tensor([[[0.0], [1.0], [3.0]]])
     penalty = stabilizers.Mmr().penalty(features, torch.tensor([[0, 1, 2]]), 3)
     assert penalty.item() == pytest.approx(1 / 2 + 1 / 4 + 1 / 3)
-
-
-def test_mmr_parts_the_classes(tiny):
-    """Features of the two classes end further apart with a strong penalty than without."""
-
-    def gap(method):
-        setting = dataclasses.replace(tiny, method=method, learning_rate=1e-4)
-        run = train_runs(setting, Seeds.of(0))
-        last = run.first[-1]
-        return np.linalg.norm(last[run.labels == 1].mean(0) - last[run.labels == 0].mean(0))
-
-    assert gap("mmr(alpha=20.0)") > 1.1 * gap("standard")
 
 
 def test_mhloss_averages_to_one_head(model):
@@ -474,11 +435,6 @@ def test_merged_weights_say_what_the_adapters_said(model):
     layers.merge_adapters(adapted)
     assert torch.allclose(adapted(**batch()).logits, apart, atol=1e-5)
     assert evaluation.distances(adapted, start, new)["layer1"] > 0.1
-
-
-def test_longer_trains_for_twenty_epochs(tiny):
-    run = train_runs(dataclasses.replace(tiny, method="longer", train_rows=32), Seeds.of(0))
-    assert run.record["steps"] == 20 * 2
 
 
 @pytest.mark.parametrize(

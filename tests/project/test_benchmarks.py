@@ -13,12 +13,21 @@ SCRIPTS = [
     for path in sorted((paths.ROOT / "benchmarks").glob("*.py"))
     if "__main__" in path.read_text()
 ]
+COMMANDS = {
+    "lib.training": "CONFIG",
+    "lib.results.group_tables": "CONFIG",
+    "lib.results.runs": "drop",
+    "lib.workflow.promotion": "promote",
+    "lib.workflow.status": "CONFIG",
+    "lib.report": "PATH",
+}
 HELP = """
 import runpy, sys
 for name in sys.argv[1:]:
     sys.argv = [name, "--help"]
+    print(f"-- {name}")
     try:
-        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+        runpy.run_module(name, run_name="__main__")
     except SystemExit as done:
         assert done.code == 0, name
 """
@@ -26,11 +35,14 @@ for name in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_every_script_starts_and_is_explained():
-    done = run_python("-c", HELP, *SCRIPTS)
+    done = run_python("-c", HELP, *(f"benchmarks.{name}" for name in SCRIPTS), *COMMANDS)
     assert done.returncode == 0, done.stderr[-2000:]
     explained = (paths.ROOT / "benchmarks" / "README.md").read_text()
     for name in SCRIPTS:
-        assert f"usage: {name} " in done.stdout and f"`{name}`" in explained
+        assert f"-- benchmarks.{name}\nusage: " in done.stdout and f"`{name}`" in explained
+    for name, word in COMMANDS.items():
+        page = done.stdout.split(f"-- {name}\n")[1].split("-- ")[0]
+        assert word.lower() in page.lower(), name
 
 
 @pytest.mark.slow

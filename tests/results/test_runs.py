@@ -1,10 +1,5 @@
 """The run store: whole runs only, whatever is killed when, and tables that fit together."""
 
-import json
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -41,13 +36,6 @@ def test_a_run_counts_only_with_its_fingerprint_and_a_stale_one_is_replaced(tmp_
     assert runs.finished(target, "another") and not runs.finished(target, "print0")
     runs.save(make_run(1, fingerprint="another"), target)
     assert runs.load(target).record["seed"] == 0, "an equal run that was first stays"
-
-
-def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        runs.save(make_run(0), tmp_path / "demo/seed0")
-    assert list((tmp_path / "demo").iterdir()) == []
 
 
 def test_runs_on_different_examples_are_never_compared(tmp_path):
@@ -247,48 +235,18 @@ class Missing(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Missing())
 """
 
-GRID = """
-seeds: [0, 1, 2]
-grid:
-  - {{task: {file}, epochs: 3, learning_rate: 1.0e-3, max_length: 32}}
-"""
 
-
-@pytest.mark.slow
-def test_sigkill_in_the_middle_leaves_whole_runs_and_the_rest_resumes(tmp_path, own_file):
-    """Real processes, without notebooks: killed after the first run, then started again."""
-    grid = tmp_path / "kill.yaml"
-    grid.write_text(GRID.format(file=own_file))
-    stores = {name: tmp_path / name for name in ("killed", "calm")}
-    command = [sys.executable, "-m", "lib.training", str(grid)]
-
-    def environment(name):
-        import os
-
-        return {**os.environ, "COMPENDIUM_OUTPUT": str(stores[name])}
-
-    def finished():
-        return sorted(path.parent for path in stores["killed"].glob("data/runs/*/seed*/run.json"))
-
-    process = subprocess.Popen(command, cwd=paths.ROOT, env=environment("killed"))
-    while not finished():
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = finished()
-    assert 1 <= len(kept) < 3
-    before = {folder: (folder / "run.json").stat().st_mtime_ns for folder in kept}
-    for folder in kept:
-        assert len(runs.load(folder).logits) == 40
-    for name in stores:
-        subprocess.run(command, cwd=paths.ROOT, env=environment(name), check=True)
-    assert len(finished()) == 3
-    assert {folder: (folder / "run.json").stat().st_mtime_ns for folder in kept} == before
-    for folder in finished():
-        calm = stores["calm"] / folder.relative_to(stores["killed"])
-        for name in ("logits.npy", "first.npy", "mean.npy", "training_log.csv"):
-            assert (folder / name).read_bytes() == (calm / name).read_bytes()
+def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_last():
+    run = make_run(0)
+    run.log = [
+        {"step": i, "loss": float(i), "lr": 1e-3, "gradient_norm": 2.0 * i} for i in range(80)
+    ]
+    table = tables.training_table([run]).set_index(["quantity", "part"])
+    loss, norms = table.loc[("loss", "all")], table.loc[("gradient_norm", "all")]
+    assert loss["step"].tolist() == list(range(1, 80, 2))
+    assert loss["value"].tolist() == [i - 0.5 for i in range(1, 80, 2)]
+    assert norms["value"].tolist() == [2 * i - 1 for i in range(1, 80, 2)]
+    assert table.loc[("distance", "all"), "step"] == 79
 
 
 def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
@@ -323,20 +281,6 @@ def test_chance_is_near_one_for_shuffled_examples_where_there_are_enough():
     assert (rows["low"] <= rows["value"]).all() and (rows["value"] <= rows["high"]).all()
 
 
-@pytest.mark.slow
-def test_training_and_measuring_need_neither_jupyter_nor_papermill_nor_datasets(tmp_path, own_file):
-    grid = tmp_path / "bare.yaml"
-    grid.write_text(GRID.format(file=own_file).replace("[0, 1, 2]", "[0, 1]"))
-    script = WITHOUT.format("datasets papermill jupyterlab nbformat IPython snakemake") + (
-        "from lib.training import finetune; from lib.results import group_tables as groups\n"
-        f"finetune.main([{str(grid)!r}]); groups.main([{str(grid)!r}])"
-    )
-    done = run_python("-c", script, COMPENDIUM_OUTPUT=str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("data/runs/*/seed0/run.json"))) == 1
-    assert len(list(tmp_path.glob("data/results/bare/*/measures.parquet"))) == 1
-
-
 def test_measures_need_numpy_and_scipy_only():
     script = WITHOUT.format("torch transformers datasets pandas sklearn matplotlib yaml tqdm") + (
         "import numpy as np\n"
@@ -346,18 +290,3 @@ def test_measures_need_numpy_and_scipy_only():
     )
     done = run_python("-c", script)
     assert done.stdout.strip() == "3", done.stderr
-
-
-def test_the_command_line_helps():
-    for module, word in {
-        "lib.training": "CONFIG",
-        "lib.results.group_tables": "CONFIG",
-        "lib.workflow.promotion": "promote",
-        "lib.workflow.status": "CONFIG",
-        "lib.results.runs": "drop",
-        "lib.report": "PATH",
-    }.items():
-        done = run_python("-m", module, "--help")
-        assert done.returncode == 0 and word.lower() in done.stdout.lower()
-    wrong = run_python("-m", "lib.training", "quik")
-    assert wrong.returncode != 0 and "did you mean quick" in wrong.stderr

@@ -27,7 +27,6 @@ def logits_of(model, data):
     "changes",
     [
         {},
-        {"method": "mmr(alpha=10.0)"},
         {"method": "mhloss(heads=3)"},
         {"method": "lora", "dropout": 0.0},
         {"eval_split": "test-half", "evals_per_epoch": 2},
