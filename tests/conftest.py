@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from support.batches import Batch, Book
+    from support.batches import Batch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
@@ -105,17 +105,6 @@ def hub(invented_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("GLUE_DIR", raising=False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "converted")
     return invented_datasets
-
-
-@pytest.fixture(scope="session")
-def book() -> Iterator["Book"]:
-    """What the fault tests found, written to the file that FAULTS_TABLE names."""
-    from support.batches import Book
-
-    book = Book()
-    yield book
-    if os.environ.get("FAULTS_TABLE"):
-        book.write(Path(os.environ["FAULTS_TABLE"]))
 
 
 @pytest.fixture(scope="session")

@@ -54,13 +54,6 @@ def test_ladders_are_settings_that_differ_in_the_rate_alone():
     assert len(found["bert-tiny, nyt"]) == 16
 
 
-def test_two_rates_are_no_ladder_and_other_fields_tell_ladders_apart():
-    assert learning_rate_sweep.ladders(table_of([0, 4], rates=RATES[:2])) == {}
-    both = [table_of([0, 1, 2, 4]), table_of([0, 1, 2, 4], epochs=9)]
-    assert set(learning_rate_sweep.ladders(pd.concat(both))) == {"bert-tiny, nyt, epochs 5",
-                                                    "bert-tiny, nyt, epochs 9"}  # fmt: skip
-
-
 # What is counted.
 
 
@@ -75,22 +68,6 @@ def test_rate_table_by_hand():
     assert row[["rate", "low", "high"]].tolist() == pytest.approx([0.6, *exact])
     assert row["mean"] == pytest.approx(0.56) and row["sd"] == pytest.approx(0.04 / np.sqrt(2))
     assert row["margin"] == pytest.approx(0.06) and row["clear"]
-
-
-def test_the_stricter_rule_counts_runs_that_barely_beat_the_majority():
-    runs = pd.concat([run_rows(1e-3, ["ok", "diverged"], accuracy=0.54), run_rows(1e-4, ["ok"])])
-    assert learning_rate_sweep.failed_runs(runs).tolist() == [False, True, False]
-    assert learning_rate_sweep.failed_runs(runs, margin=learning_rate_sweep.CLEAR).tolist() == [
-        True,
-        True,
-        False,
-    ]
-
-
-def test_regression_has_no_majority():
-    runs = run_rows(1e-3, ["ok", "failed"]).assign(accuracy=None, majority=None)
-    assert learning_rate_sweep.failed_runs(runs, margin=0.05).tolist() == [False, True]
-    assert learning_rate_sweep.rate_table(runs)["clear"].isna().all()
 
 
 def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
@@ -290,16 +267,6 @@ def test_flat_since_by_hand():
     assert strict["never_learnt"] == pytest.approx(0.8)
     with pytest.raises(ValueError, match="tolerance = 10"):
         failed_runs.is_flat(made, 0.7, tolerance=10)
-
-
-def test_losses_are_smoothed_over_the_stretches_behind():
-    found = failed_runs.smooth_losses(TRAINING, window=2)
-    raw = failed_runs.smooth_losses(TRAINING, window=1)
-    assert found.iloc[0, 1:].tolist() == pytest.approx(
-        ((raw.iloc[0] + raw.iloc[0].shift()) / 2)[1:]
-    )
-    assert found.iloc[0, 0] == raw.iloc[0, 0]
-    assert found.shape == (5, 8) and found.notna().all(axis=None)  # without the diverged run
 
 
 def test_alarms_count_who_would_be_stopped():

@@ -65,24 +65,6 @@ def test_mean_squares_are_those_of_statsmodels(shape):
     assert variances(scores).to_numpy() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("method", variance_components.METHODS)
-@pytest.mark.parametrize("shape", [(4, 6), (3, 4, 2)])
-def test_shifts_scales_and_the_order_of_seeds(shape, method):
-    scores = grid(*shape, seed=5)
-    found = variance_components.variance_components(scores, method=method)
-    shifted = variance_components.variance_components(scores + 7, method=method)
-    pd.testing.assert_frame_equal(shifted, found)
-    scaled = variance_components.variance_components(100 * scores, method=method)
-    parts = [name for name in found if "variance" in name]
-    pd.testing.assert_frame_equal(scaled[parts], 1e4 * found[parts])
-    shares = [name for name in found if "share" in name]
-    pd.testing.assert_frame_equal(scaled[shares], found[shares])
-    mixed = scores[np.random.default_rng(0).permutation(shape[0])][:, ::-1]
-    pd.testing.assert_frame_equal(
-        variance_components.variance_components(mixed, method=method), found
-    )
-
-
 def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
     scores = grid(5, 6)
     row = variance_components.variance_components(scores, level=0.9).loc["rest"]
@@ -171,14 +153,6 @@ def test_dependence_is_an_exact_test_of_every_arrangement():
     ]
     exact = np.mean(np.array(spreads) >= scores.sum(1).var() - 1e-12)
     assert variance_components.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
-
-
-def test_where_nothing_failed_nothing_is_tested():
-    assert np.isnan(
-        list(variance_components.seed_dependence(np.zeros((4, 4), bool)).values())
-    ).all()
-    found = variance_components.seed_dependence(np.tile([True, False, False], (4, 1)))
-    assert np.isnan(found["init"]) and found["order"] < 0.1
 
 
 # Transfer.
@@ -292,27 +266,6 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
         1,
     ]
     assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
-
-
-def test_failed_rates_of_each_seed():
-    table = run_table(dropouts=(0, 1))
-    table.loc[table["seed_order"] == 5, "status"] = "collapsed"
-    found = variance_components.failed_rates(variance_components.crossed_groups(table)[0]["nyt"])
-    assert found.loc["init", "rate"].tolist() == [0.5] * 3
-    assert found.loc["order", "failed"].to_dict() == {0: 0, 5: 6}
-    exact = stats.binomtest(2, 4).proportion_ci(0.95)
-    assert found.loc[("init", 0), ["low", "high"]].tolist() == pytest.approx(list(exact))
-
-
-def test_families_follow_the_same_seeds_over_tasks():
-    tasks = [run_table("nyt"), run_table("amazon"), run_table("boolq", inits=(0, 1))]
-    other = run_table("stsb-binary", learning_rate="0.5")
-    designs = variance_components.crossed_groups(pd.concat([*tasks, other]))[0]
-    assert variance_components.task_families(designs) == [["amazon", "nyt"]]
-    means = variance_components.seed_scores(designs[name] for name in ("amazon", "nyt"))
-    np.testing.assert_allclose(means["init"], [[0.525, 0.625, 0.725]] * 2)
-    np.testing.assert_allclose(means["order"], [[0.6, 0.65]] * 2)
-    assert means["run"].shape == (2, 3, 2)
 
 
 @pytest.mark.slow

@@ -235,17 +235,6 @@ def test_the_digest_is_that_of_the_whole(hub):
         assert examples.contents_digest(splits) == provenance.digest(splits)
 
 
-def test_copa_trains_as_a_choice(hub):
-    """The wet street has rain as its cause, a lamp as its result: to be learnt from 12 examples."""
-    setting = Setting(
-        task="copa", epochs=30, learning_rate=2e-3, max_length=32, batch_size=4, warmup=0.0
-    )
-    run = train_runs(setting, Seeds.of(0))
-    assert run.logits.shape == (6, 2) and run.labels.tolist() == [0, 1] * 3
-    assert run.first.shape == run.mean.shape == (3, 6, 2 * 128)
-    assert run.record["classes"] == ["choice1", "choice2"] and run.record["majority"] == 0.5
-    assert run.log[0]["loss"] == pytest.approx(np.log(2), abs=0.3)
-    assert run.record["accuracy"] == 1.0 and run.record["status"] == "ok"
 
 
 

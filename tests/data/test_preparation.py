@@ -123,17 +123,3 @@ def test_a_damaged_file_is_refused_and_made_again_once_it_is_deleted(cache, own_
     assert prepare_inputs(setting).data.sha256 == first.sha256 and path.read_bytes() == content
 
 
-def test_the_index_holds_no_text_and_is_written_once(cache, own_file):
-    setting = Setting(task=str(own_file), max_length=32)
-    prepare_inputs(setting)
-    (entry,) = cache.glob("prepared/index/*.json")
-    assert json.loads(entry.read_text()).keys() == {"contents", "sources", "folder", "sha256"}
-    stamp = entry.stat().st_mtime_ns
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        prepare_inputs(dataclasses.replace(setting, train_rows=10))
-    assert entry.stat().st_mtime_ns == stamp
-    assert {path.parent.name for path in cache.glob("prepared/*/*.npz")} == {
-        json.loads(entry.read_text())["folder"]
-    }
-    assert not examples._file("other", "dev").exists()

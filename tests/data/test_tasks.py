@@ -53,10 +53,6 @@ def test_trec_has_the_published_class_sizes():
     assert majority_rate(np.array([row["label"] for row in task.read()["dev"]])) == 138 / 500
 
 
-def test_reviews_are_not_torn_apart():
-    splits = tasks.get("amazon").read()
-    reviews = [{r["example_id"].split("_")[0] for r in splits[n]} for n in ("train", "dev")]
-    assert not reviews[0] & reviews[1]
 
 
 @pytest.mark.parametrize(

@@ -117,14 +117,6 @@ def test_an_attention_that_does_not_exist_is_named(folders):
         )
 
 
-def test_other_architectures_are_named_with_what_is_supported(folders, tmp_path):
-    shutil.copytree(folders["bert"], tmp_path / "other")
-    config = json.loads((tmp_path / "other/config.json").read_text())
-    (tmp_path / "other/config.json").write_text(json.dumps({**config, "model_type": "t5"}))
-    with pytest.raises(BackboneError, match="architecture 't5'; supported: bert, roberta"):
-        backbones.load_classifier(pretrained.locate(str(tmp_path / "other")), 2, 0)
-
-
 def test_a_checkpoint_without_a_layer_is_refused(folders, tmp_path):
     """A configuration that promises four layers over the weights of three."""
     shutil.copytree(folders["bert"], tmp_path / "deep")

@@ -195,18 +195,6 @@ def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(
     assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
 
 
-def test_what_is_new_is_stored_so_a_second_round_starts_from_it(located, tmp_path):
-    source = located("bert", head=False)
-    data = encoded(source)
-    once = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
-    longer = dataclasses.replace(RECIPE, epochs=10)
-    twice = pretraining.continue_pretraining(once, data, longer, CPU, cache=tmp_path)
-    first, second = (record_of(found) for found in (once, twice))
-    assert sorted(first["newly_initialised"]) == BERT_HEAD and not second["newly_initialised"]
-    assert second["loss_start"] == pytest.approx(first["loss_end"], abs=1e-5)
-    assert second["loss_end"] < first["loss_end"] - 0.2
-
-
 # --- what moves and what stays ------------------------------------------------------------------
 
 
@@ -242,15 +230,6 @@ def test_the_pooler_is_not_touched(located, tmp_path):
     assert new == ["classifier.bias", "classifier.weight"]
 
 
-def test_a_pooler_that_was_lacking_is_still_drawn_from_the_init_stream(located, tmp_path):
-    source = located("bert")
-    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
-    assert not any("pooler" in name for name in weights(found))
-    (before, new), (after, still) = (backbones.load_classifier(at, 2, 7) for at in (source, found))
-    assert new == still and "bert.pooler.dense.weight" in new
-    assert torch.equal(before.bert.pooler.dense.weight, after.bert.pooler.dense.weight)
-
-
 def test_labels_are_not_used(located, tmp_path):
     source = located("roberta")
     data = encoded(source)
@@ -265,20 +244,6 @@ def test_labels_are_not_used(located, tmp_path):
 
 
 # --- seeds, keys, cache -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_same_seed_same_bytes_other_seed_other_bytes(located, tmp_path, family):
-    source = located(family, head=family == "llama")
-    data = encoded(source)
-    content = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        torch.manual_seed(len(content))
-        found = pretraining.continue_pretraining(
-            source, data, dataclasses.replace(RECIPE, seed=seed), CPU, cache=tmp_path / name
-        )
-        content.append(Path(found.path, "model.safetensors").read_bytes())
-    assert content[0] == content[1] != content[2]
 
 
 def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(located, tmp_path):
@@ -308,8 +273,6 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
     ("changed", "message"),
     [
         ({"epochs": 0}, "epochs = 0, but it has to be positive"),
-        ({"learning_rate": -1.0}, "learning_rate = -1.0, but"),
-        ({"precision": "float16"}, "precision = 'float16', not float32 or bfloat16"),
         ({"learning_rate": 1e30}, "diverged at step .* lower the learning rate"),
     ],
 )

@@ -117,21 +117,6 @@ def test_mixout_gradients_as_derived_and_as_published():
         assert torch.allclose(ratio[:, kept], torch.tensor(factor), atol=1e-4)
 
 
-def test_mixout_replaces_every_linear_layer_and_rests_in_evaluation(model):
-    before = copy.deepcopy(model[0]).eval()(**batch()).logits
-    mixed = rebuilt(model, "mixout(p=0.5)")
-    linear = [m for m in mixed.modules() if isinstance(m, torch.nn.Linear)]
-    assert len(linear) == 2 * 6 + 2
-    assert all(isinstance(m, layers.MixoutLinear) for m in linear)
-    assert all(m.p == 0 for m in mixed.modules() if isinstance(m, torch.nn.Dropout))
-    assert torch.equal(mixed.eval()(**batch()).logits, before)
-    with torch.no_grad():
-        for layer in linear:
-            layer.weight.add_(0.05 * torch.randn_like(layer.weight))
-    mixed.train()
-    assert not torch.equal(mixed(**batch()).logits, mixed(**batch()).logits)
-
-
 # --- llrd, reinit, wd_pre -----------------------------------------------------------------------
 
 
@@ -277,23 +262,6 @@ def test_first_steps_by_hand():
     assert one_weight("sgd", [[0.0, 4.0], [0.0, 4.0]]) == pytest.approx([1.0, 2 - 0.4 - 0.76])
 
 
-def test_without_correction_is_adam_with_the_correction_undone():
-    """Oracle: torch's Adam without epsilon, whose step t is taken at the rate times
-    (1 − β₁ᵗ) / √(1 − β₂ᵗ), the inverse of its correction.
-    """
-    generator = torch.Generator().manual_seed(0)
-    gradients = [torch.randn(2, generator=generator).tolist() for _ in range(30)]
-    found = one_weight("adamw-no-bias-correction", gradients, rate=0.01)
-    weight = torch.nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
-    peer = torch.optim.Adam([weight], lr=0.01, eps=0.0)
-    for step, gradient in enumerate(gradients, start=1):
-        undone = (1 - 0.9**step) / math.sqrt(1 - 0.999**step)
-        peer.param_groups[0]["lr"] = 0.01 * undone
-        weight.grad = torch.tensor(gradient, dtype=torch.float64)
-        peer.step()
-    assert found == pytest.approx(weight.tolist(), abs=1e-4)
-
-
 def test_schedules():
     shapes = {}
     for name in ("linear", "cosine", "constant"):
@@ -388,18 +356,6 @@ def test_a_linear_probe_leaves_the_encoder_alone(tiny):
     assert not np.array_equal(run.logits, other.logits)
 
 
-def test_a_linear_probe_sees_the_encoders_own_vectors(tiny):
-    """Its logits are one linear map of more vectors than it has weights."""
-    setting = Setting(
-        task="rotten-tomatoes", method="head", train_rows=64, eval_rows=300, epochs=1,
-        learning_rate=1e-2,
-    )  # fmt: skip
-    run = train_runs(setting, Seeds.of(0))
-    vectors = np.column_stack([run.first[-1], np.ones(300)]).astype(float)
-    weights, *_ = np.linalg.lstsq(vectors, run.logits.astype(float), rcond=None)
-    assert np.abs(vectors @ weights - run.logits).max() < 1e-4
-
-
 def test_lora_trains_exactly_its_parameters(tiny, model):
     adapted = rebuilt(model, "lora(rank=4)")
     trained = {name for name, weight in adapted.named_parameters() if weight.requires_grad}
@@ -414,15 +370,6 @@ def test_lora_trains_exactly_its_parameters(tiny, model):
     assert run.record["trained_weights"] == adapters + head
 
 
-def test_lora_starts_as_the_pretrained_model_and_moves_only_what_it_updates(tiny, model):
-    before = copy.deepcopy(model[0]).eval()(**batch()).logits
-    adapted = rebuilt(model, "lora")
-    assert torch.equal(adapted.eval()(**batch()).logits, before)
-    run = train_runs(dataclasses.replace(tiny, method="lora", epochs=4), Seeds.of(0))
-    distance = run.record["distance"]
-    assert distance["layer1"] > 0 and distance["layer2"] > 0 and distance["embeddings"] == 0
-
-
 def test_merged_weights_say_what_the_adapters_said(model):
     start, new = evaluation.copy_weights(model[0]), model[1]
     adapted = rebuilt(model, "lora(dropout=0.0)")
@@ -435,21 +382,6 @@ def test_merged_weights_say_what_the_adapters_said(model):
     layers.merge_adapters(adapted)
     assert torch.allclose(adapted(**batch()).logits, apart, atol=1e-5)
     assert evaluation.distances(adapted, start, new)["layer1"] > 0.1
-
-
-@pytest.mark.parametrize(
-    "method", ["reinit+llrd+wd_pre+mmr+mhloss", "mixout+llrd+reinit", "head+mhloss"]
-)
-def test_methods_compose(tiny, method):
-    run, again = (
-        train_runs(dataclasses.replace(tiny, method=method), Seeds.of(0)) for _ in range(2)
-    )
-    assert np.array_equal(run.logits, again.logits) and run.record["status"] != "diverged"
-    moved = {part for part, far in run.record["distance"].items() if far > 0}
-    pretrained = {"all", "embeddings", "layer1"} | (set() if "reinit" in method else {"layer2"})
-    assert moved == (set() if "head" in method else pretrained)
-    first = np.mean([row["loss"] for row in run.log[:3]])
-    assert run.log[0]["gradient_norm_head"] > 0 and run.record["final_loss"] != first
 
 
 def test_heads_are_trained_beside_adapters_also_where_a_checkpoint_had_a_head(tiny, tmp_path):

@@ -99,11 +99,6 @@ def test_budgets(path):
     assert functions <= 3
 
 
-def test_the_median_cell_of_all_notebooks_is_small():
-    sizes = [len(lines_of_code(cell)) for path in FILES for cell in code_cells(read(path))]
-    assert 3 <= statistics.median(sizes) <= 6
-
-
 @every_notebook
 def test_no_machine_path_and_no_environment_branches(path):
     text = path.read_text()
@@ -157,9 +152,6 @@ def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, ow
     ("parameters", "message"),
     [
         ({"sead": 3}, "unknown parameter sead: did you mean seeds"),
-        ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
-        ({"task": "stsb-bin"}, "did you mean stsb-binary"),
-        ({"seeds": [1, 1]}, "seeds are repeated"),
     ],
 )
 def test_a_wrong_parameter_stops_the_notebook_before_training(tmp_path, parameters, message):

@@ -4,8 +4,6 @@ Each hostile input would leave a canary, a file that is not there before. Code t
 what others wrote is found by ruff (its rules S).
 """
 
-import gzip
-import io
 import json
 import pickle
 import re
@@ -183,11 +181,6 @@ def test_a_link_in_a_zip_file_is_refused(tmp_path):
         unpack(zipped(tmp_path, [(link, "/etc"), ("x/link/passwd", "mine")]), "x/")
 
 
-def test_backslashes_and_drives_are_ordinary_characters(tmp_path):
-    found = unpack(zipped(tmp_path, [("x/..\\..\\escaped", "1"), ("x/C:\\e", "2")]), "x/")
-    assert set(found) == {"x/..\\..\\escaped", "x/C:\\e"}
-
-
 def lying(path, claimed, content, *, crc=None):
     """A zip file whose only member says that it has ``claimed`` bytes."""
     archive = zipped(path, [("x/big", content)])
@@ -208,21 +201,6 @@ def test_a_member_that_is_larger_than_it_declares_gives_no_more(tmp_path):
     shutil.rmtree(tmp_path / "unpacked")
     found = unpack(lying(tmp_path, 100, content, crc=zlib.crc32(bytes(100))), "x/")
     assert found["x/big"].stat().st_size == 100
-
-
-def test_a_tar_file_that_declares_less_gives_no_more(tmp_path):
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        entry = tarfile.TarInfo("x/big")
-        entry.size = 2**20
-        archive.addfile(entry, io.BytesIO(b"1" * 2**20))
-    raw = bytearray(stream.getvalue())
-    raw[124:136] = b"00000000144\0"  # 100 bytes
-    raw[148:156] = b" " * 8
-    raw[148:156] = b"%06o\0 " % sum(raw[:512])
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(bytes(raw)))
-    found = unpack(tmp_path / "a.tar.gz", "x/")
-    assert {name: path.stat().st_size for name, path in found.items()} == {"x/big": 100}
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])

@@ -92,13 +92,6 @@ def test_some_of_the_runs(groups):
     assert len(masked) == (group.runs["status"] == "ok").sum() and not masked.failed.any()
 
 
-def test_representations_go_with_their_runs():
-    group, rows = invented(), [2, 0]
-    distances = group.with_distances(["op"]).distances["op", "given"]
-    again = group.take(rows).with_distances(["op"]).distances["op", "given"]
-    np.testing.assert_allclose(again, distances[:, rows][:, :, rows], atol=1e-12)
-
-
 def test_what_is_not_finite_is_left_out_and_noted(groups, monkeypatch):
     whole = invented()
     logits = whole.logits.copy()

@@ -6,7 +6,6 @@ A batch has an output folder of its own, which also tells its processes from all
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -14,15 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 import psutil
 from support.project import PATIENCE, copy_project, environment_of
-
-from lib import provenance
 
 #: Two settings of four seeds in jobs of two: four jobs, of which two run at a time.
 GRID = """
@@ -44,8 +40,6 @@ class Call:
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str], log: Path):
         self.log = log
-        self.ended = 0.0
-        self.began = self.marked = time.monotonic()
         with open(log, "w") as stream:
             self.process = subprocess.Popen(
                 command,
@@ -66,22 +60,7 @@ class Call:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             raise
-        self.ended = self.ended or time.monotonic()
         return self
-
-    def mark(self) -> None:
-        """From here on counts ``since``: the fault has struck."""
-        self.marked = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """From the start of the command to its end."""
-        return self.ended - self.began
-
-    @property
-    def since(self) -> float:
-        """From the mark to the end of the command."""
-        return self.ended - self.marked
 
     def succeed(self) -> "Call":
         """Wait for the end, which has to be a good one."""
@@ -275,40 +254,6 @@ def _words(process: psutil.Process) -> list[str]:
 
 def _is_kernel(process: psutil.Process) -> bool:
     return any("ipykernel" in word for word in _words(process))
-
-
-class Book:
-    """What became of the runs in each fault, a line a fault."""
-
-    HEADER = ("fault", "what happened", "finished before", "of these lost", "seconds to the end")
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, ...]] = []
-
-    def note(self, fault: str, happened: str, kept: dict[str, int], seconds: float) -> None:
-        """Note a fault that was survived: ``Batch.check`` has seen that no run was lost."""
-        self.rows.append((fault, happened, str(len(kept)), "0", f"{seconds:.0f}"))
-        print(f"\n{fault}: {len(kept)} runs kept, 0 lost, {seconds:.0f} s to the end: {happened}")
-
-    def write(self, path: Path) -> None:
-        """The table, as Markdown, with the machine it was made on."""
-        versions = provenance.versions()
-        of = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "transformers"))
-        lines = [
-            "# Faults, injected for real",
-            "",
-            "Made as tests/workflow/test_faults.py says. Each fault strikes a batch of at most 16 "
-            "small runs. Then the same command finishes it, and all arrays, training logs and "
-            "tables are the bytes of an undisturbed batch.",
-            "",
-            f"{os.cpu_count()} cores, {platform.system()} {platform.release()}; {of}, "
-            f"snakemake {metadata.version('snakemake')}, papermill {metadata.version('papermill')}."
-            " Seconds count from the repair to the end of the command, whose start alone takes "
-            "a few.",
-            "",
-            *(f"| {' | '.join(row)} |" for row in (self.HEADER, ["---"] * 5, *self.rows)),
-        ]
-        path.write_text("\n".join(lines) + "\n")
 
 
 def differences(one: Path, other: Path, *, only: str = "") -> list[str]:

@@ -10,8 +10,7 @@ import transformers as hf
 from lib.config import grids, job_kinds
 from lib.data.examples import Encoded
 from lib.results import tables
-from lib.theory import full_tuning, network, quadratic, retraining_study
-from lib.theory.assumptions import Inapplicable
+from lib.theory import full_tuning, network, retraining_study
 from lib.theory.retraining import Retraining, descend, minimize
 
 N, SIZE = 8, 6
@@ -188,30 +187,6 @@ def test_negative_curvature_has_no_bound_and_is_run_all_the_same():
     assert (strong["reason"] == "").all() and strong["violations"].sum() == 0
 
 
-def test_far_from_the_minimum_the_local_theorem_does_not_apply():
-    class Quartic(QuadraticLosses):
-        def __call__(self, weights, rows=None):
-            return super().__call__(weights, rows) + 0.5 * (weights**4).sum(1, keepdim=True)
-
-    found = study_of(Quartic(np.random.default_rng(6)), case_of(rates=(1.0,)))
-    assert found.constants.hessian_lipschitz > 1
-    local = found.rows[found.rows["theorem"] == "T5"]
-    assert local["reason"].str.contains("hessian_lipschitz · reach").all()
-
-
-def test_the_start_moves_along_the_line_to_the_minimiser():
-    losses = QuadraticLosses(np.random.default_rng(7))
-    known = study_of(losses, case_of(rates=(0.3,)))
-    distances = {0.0: known.summary["distance"][0]}
-    for factor in (1.0, 0.5, -1.0):
-        again = study_of(losses, case_of(start_factor=factor, rates=(0.3,)), known=known)
-        distances[factor] = again.summary["distance"][0]
-        assert again.rows["violations"].sum() == 0
-    whole = distances[0.0]
-    assert distances[1.0] == pytest.approx(0, abs=1e-6)
-    assert [distances[0.5], distances[-1.0]] == pytest.approx([whole / 2, 2 * whole], rel=1e-5)
-
-
 def test_fitting_is_the_full_run_alone():
     losses = QuadraticLosses(np.random.default_rng(9))
     problem = problem_of(losses)
@@ -221,17 +196,6 @@ def test_fitting_is_the_full_run_alone():
     assert fitted.dtype == torch.float64 and torch.allclose(fitted, whole, atol=1e-5)
     none = retraining_study.fit(losses, problem.anchor, 0.3, rate=0.1, steps=0)
     assert torch.allclose(none, problem.anchor, atol=1e-6)
-
-
-def test_bounds_are_those_of_the_formulas_by_hand():
-    losses = QuadraticLosses(np.random.default_rng(8))
-    found = study_of(losses, case_of(rates=(0.5,), steps=3))
-    row = found.rows[(found.rows["theorem"] == "T1") & (found.rows["steps"] == 3)].iloc[0]
-    L, mu = found.summary["lipschitz"][0], found.summary["curvature"][0]
-    by_hand = 2 * L / (mu * N) * (1 - (1 - row["rate"] * mu) ** 3)
-    assert row["bound_mean"] == pytest.approx(by_hand) and row["bound_max"] == row["bound_mean"]
-    with pytest.raises(Inapplicable):
-        quadratic.minimizers(n=N, gradient=1.0, curvature=-0.1)
 
 
 # A network.

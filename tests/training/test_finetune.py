@@ -11,7 +11,7 @@ from support.project import train_runs
 from transformers import get_linear_schedule_with_warmup
 
 from lib.config.seeds import Seeds
-from lib.data.examples import Loader, epoch_batches
+from lib.data.examples import Loader
 from lib.models import backbones, devices, pretrained
 from lib.results import runs
 from lib.training import evaluation, experiment, finetune, loop
@@ -93,15 +93,6 @@ def test_each_stream_matters_and_only_init_changes_the_start(tiny, stream):
         for seeds in (Seeds.of(0), Seeds.of(0, **{stream: 9}))
     ]
     assert torch.equal(*heads) == (stream != "init")
-
-
-def test_order_stream_alone_decides_the_batches(tiny):
-    lengths = prepared(tiny)[0].train.lengths
-    orders = []
-    for seeds in (Seeds.of(0), Seeds.of(5, order=0), Seeds.of(0, order=5)):
-        rng = np.random.default_rng(seeds.stream("order"))
-        orders.append(np.concatenate(epoch_batches(lengths, 16, rng)).tolist())
-    assert orders[0] == orders[1] != orders[2]
 
 
 # --- optimisation -------------------------------------------------------------------------------

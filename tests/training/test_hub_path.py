@@ -11,7 +11,6 @@ from support import tiny_models
 from support.project import run_python, train_runs
 from support.tiny_models import LAYERS, WIDTH
 
-from lib import paths
 from lib.config import Setting
 from lib.config.seeds import Seeds
 from lib.data import hub_tasks, tasks
@@ -161,46 +160,3 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     here = train_runs(folder, Seeds.of(0))
     assert here.record["backbone_sha256"] == record["backbone_sha256"]
     np.testing.assert_array_equal(here.logits, np.array(logits, np.float32))
-
-
-# --- SURT ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    """An empty cache, so that nothing is pretrained already."""
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def starts(monkeypatch):
-    """The folders that models were loaded from, in turn."""
-    seen = []
-    load = backbones.load_classifier
-
-    def watched(located, *arguments, **options):
-        seen.append(located.path)
-        return load(located, *arguments, **options)
-
-    monkeypatch.setattr(backbones, "load_classifier", watched)
-    return seen
-
-
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_surt_gives_all_seeds_the_same_start(hub, tiny_hub, own_cache, starts, family):
-    # Fine-tuning at this rate moves nothing, so what a run's embeddings say is its start.
-    setting = one_step(
-        tiny_hub, family, "sst2", method="surt(epochs=1, learning_rate=0.01)", learning_rate=1e-9
-    )
-    runs = [train_runs(setting, Seeds.of(seed)) for seed in (0, 1)]
-    (made,) = (folder for folder in (own_cache / "pretrained").glob("[!.]*"))
-    assert starts == [str(made)] * 2
-    assert json.loads((made / "pretraining.json").read_text())["rows"] == 8
-    plain = train_runs(dataclasses.replace(setting, method="standard"), Seeds.of(0))
-    assert starts[2] == str(tiny_hub / family)
-    assert plain.record["newly_initialised"] == runs[0].record["newly_initialised"]
-    assert len({run.logits.tobytes() for run in (*runs, plain)}) == 3
-    np.testing.assert_allclose(runs[0].first, runs[1].first, atol=1e-4)
-    assert np.abs(runs[0].first - plain.first).max() > 1e-2
-    assert all(run.record["distance"]["all"] < 1e-5 for run in runs), "from the shared start"

@@ -1,9 +1,10 @@
 """Faults of processes: killed, stopped, doubled. Each is real, and each batch is finished after it.
 
 What is finished stays, the same command makes the rest, and the bytes are those of an undisturbed
-batch. All of them, a quarter of an hour and some only as root, with a table of what was lost:
+batch. All of them, a quarter of an hour and some only as root; data/benchmarks/faults.md says what
+became of each when they were last made:
 
-    FAULTS_TABLE=data/benchmarks/faults.md make test ARGS="-m faults -n 0 -rs"
+    make test ARGS="-m faults -n 0 -rs"
 """
 
 import os
@@ -14,19 +15,17 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-def test_a_killed_kernel_is_survived_within_the_same_command(new_batch, calm, book):
+def test_a_killed_kernel_is_survived_within_the_same_command(new_batch, calm):
     batch = new_batch()
     call = batch.start()
     kernel = call.until(batch.training_kernel)
     kept = batch.finished
     kernel.kill()
-    call.mark()
     assert "Kernel died" in call.succeed().said
     batch.check(calm(), kept)
-    book.note("kernel killed (SIGKILL) while it trained", "job repeated at once", kept, call.since)
 
 
-def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(new_batch, calm, book):
+def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(new_batch, calm):
     """One orphan is held until the new engine wants its run: the new kernel waits and finds it."""
     batch = new_batch()
     call = batch.start()
@@ -47,32 +46,23 @@ def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(new_batch, 
     orphan.resume()
     again.succeed()
     batch.check(calm(), kept)
-    book.note(
-        "engine killed (SIGKILL), its jobs go on",
-        "refused until `make unlock`",
-        kept,
-        again.seconds,
-    )
 
 
-def test_ctrl_c_stops_everything_soon_and_leaves_no_lock(new_batch, calm, book):
+def test_ctrl_c_stops_everything_soon_and_leaves_no_lock(new_batch, calm):
     batch = new_batch()
     call = batch.start()
     call.until(batch.training_kernel)
     kept = batch.finished
-    call.mark()
     os.killpg(call.process.pid, signal.SIGINT)
     call.fail()
     batch.quiet()
     assert len(batch.finished) <= len(kept) + 2, "the two that were about to be written"
     assert not [path for path in batch.left_behind() if "locks" in path]
-    again = batch.run()
+    batch.run()
     batch.check(calm(), kept)
-    happened = f"all processes gone after {call.since:.0f} s, no lock"
-    book.note("Ctrl-C (SIGINT to the process group)", happened, kept, again.seconds)
 
 
-def test_a_second_engine_in_the_same_checkout_is_refused_and_harms_nothing(new_batch, calm, book):
+def test_a_second_engine_in_the_same_checkout_is_refused_and_harms_nothing(new_batch, calm):
     batch = new_batch()
     first = batch.start()
     first.until(batch.training_kernel)
@@ -82,13 +72,9 @@ def test_a_second_engine_in_the_same_checkout_is_refused_and_harms_nothing(new_b
     batch.check(calm(), kept)
     again = batch.run()
     assert again.planned == {}
-    book.note(
-        "second engine in the same checkout", "refused by the lock, first goes on", kept,
-        again.seconds,
-    )  # fmt: skip
 
 
-def test_two_checkouts_with_one_output_both_finish(new_batch, calm, book):
+def test_two_checkouts_with_one_output_both_finish(new_batch, calm):
     first = new_batch()
     second = new_batch(output=first.output)
     calls = [first.start(), second.start()]
@@ -100,12 +86,10 @@ def test_two_checkouts_with_one_output_both_finish(new_batch, calm, book):
     again = [first.run(), second.run()]
     assert [call.planned for call in again] == [{}, {}]
     assert first.finished == kept, "nothing is trained for the other checkout again"
-    longer = max(call.seconds for call in calls)
-    book.note("two checkouts, one output, at once", "both finish", {}, longer)
 
 
 @pytest.mark.quick
-def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm, book):
+def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm):
     """Without the engine: `python -m lib.training`, twice at once; one of them is then killed."""
     batch = new_batch()
     calls = [batch.start_bare(), batch.start_bare()]
@@ -116,10 +100,6 @@ def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm, book):
     calls[1].succeed()
     batch.start_bare("lib.results.group_tables").succeed()
     batch.check(calm(), kept)
-    book.note(
-        "two trainings of one store, one killed", "the other makes all runs", kept,
-        calls[1].seconds,
-    )  # fmt: skip
 
 
 #: Enough examples that writing a run takes a while.
@@ -132,7 +112,7 @@ grid: [{learning_rate: 1.0e-3}]
 
 
 @pytest.mark.quick
-def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch, calm, book):
+def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch, calm):
     places = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
     lines = [
         f"the {'warm' if i % 2 else 'cold'} soup {places[i % 5]} on day {i},{i % 2},"
@@ -149,6 +129,5 @@ def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch,
     call.fail()
     kept = batch.finished
     assert half[0].exists() and half[0].name[1:].split("-")[0] not in str(kept)
-    again = batch.start_bare().succeed()
+    batch.start_bare().succeed()
     batch.check(calm(WIDE, files, measured=False), kept)
-    book.note("killed while it wrote a run", "half a run, deleted by the next", kept, again.seconds)

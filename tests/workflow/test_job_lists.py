@@ -2,14 +2,11 @@
 
 import base64
 import re
-import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import yaml
-from support.project import copy_project, environment_of, run_python
+from support.project import run_python
 
 from lib import paths
 from lib.config import grids, job_kinds, parameters
@@ -256,61 +253,3 @@ def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, mes
     done = execute(notebook, tmp_path, **parameters)
     assert done.returncode != 0 and message in done.stderr
     assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.slow
-def test_the_engine_runs_a_plan_once_and_only_what_changed_again(tmp_path):
-    project = copy_project(tmp_path / "project")
-    shutil.rmtree(project / "tests")
-    plan = project / "config/tiny.yaml"
-    plan.write_text(PLAN)
-    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
-    command += ["--config", "grid=tiny"]
-
-    def call(*arguments):
-        done = subprocess.run(
-            [*command, *arguments], cwd=project, env=environment_of(project),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    def planned(*options):
-        code, told = call(*options, "--dry-run")
-        assert code == 0, told[-3000:]
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", told, re.M | re.S)
-        rows = (line.split() for line in table[1].splitlines()) if table else []
-        return {rule: int(count) for rule, count in rows if rule != "all"}
-
-    committed = {path: path.read_bytes() for path in (project / "data/results").rglob("*.parquet")}
-    code, told = call()
-    assert code == 0, told[-3000:]
-    made = pd.read_parquet(project / "data/results/tiny/two.2/margins.parquet")
-    assert (made["margin"] >= 0.2).all() and made["gap"].tolist() == [0.2, 0.2]
-    code, told = call()
-    assert code == 0 and "Nothing to be done" in told and planned() == {}
-    plan.write_text(PLAN.replace("gap: [0.2]", "gap: [0.3]"))
-    assert planned() == {"run_job": 1}
-    plan.write_text(PLAN.replace("jobs:", "jobs:\n    three: {n: [9]}"))
-    assert planned() == {"run_job": 1}
-    plan.write_text(PLAN)
-    source = project / "lib/theory/sweeps.py"
-    text = source.read_text()
-    source.write_text(text.replace('"""A row a set:', '"""One row a set:', 1))
-    assert planned() == {}
-    source.write_text(text.replace("1 + 1e-12", "1 + 2e-12"))
-    assert planned() == {"run_job": 2}
-    source.write_text(text)
-    (project / "data/results/tiny/one/seeds.parquet").unlink()
-    assert planned() == {"run_job": 1}
-    code, told = call("campaign=1")
-    assert code == 0, told[-3000:]
-    promoted = project / "data/results/reference-tiny"
-    assert {path.parent.name for path in promoted.glob("*/made.json")} == {"one", "two.2"}
-    shutil.rmtree(project / "data/results/tiny")
-    assert planned("campaign=1") == {} and planned() == {"run_job": 2}
-    plan.write_text(PLAN.replace("gap: [0.2]", "gap: [0.3]"))
-    assert planned("campaign=1") == {"run_job": 1, "promote": 1}
-    plan.write_text(PLAN.replace("two.2: {gap", "two.2: {gapp"))
-    code, told = call()
-    assert code != 0 and "did you mean gap" in told
-    assert committed == {path: path.read_bytes() for path in committed}

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from support.invented_runs import make_run
@@ -191,19 +190,6 @@ def test_status_counts_runs_failures_and_the_time_left(store, grid):
     assert "6 of 6 runs done" in status.report(status.standing(grid), 2, only_missing=True)
 
 
-def test_status_before_any_run_says_that_the_time_is_unknown(store, grid):
-    assert "time left on 2 cores: unknown" in status.report(status.standing(grid), 2)
-
-
-@pytest.mark.parametrize(
-    ("minutes", "words"), [(0.4, "under a minute"), (89, "89 min"), (600, "10.0 h")]
-)
-def test_times_are_told_in_minutes_or_hours(minutes, words):
-    table = pd.DataFrame([{"runs": 1, "failed": 0, "missing": 1, "seconds_a_run": 1.0,
-                           "seconds_left": minutes * 60}])  # fmt: skip
-    assert status.report(table, 1).endswith(words)
-
-
 def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, grid, tmp_path):
     whole = jobs.load(tmp_path / "mine.yaml")
     cut = jobs.load(tmp_path / "mine.yaml", seeds_per_job=1)
@@ -252,12 +238,32 @@ def test_a_grid_of_a_table_of_ones_own_is_planned_as_it_is_written(store, own_fi
     assert "20_measures" in plan.analyses["mine"] and len(plan.shards) == 2
 
 
-def test_shards_never_cut_seeds_that_are_one_program(store, tmp_path):
-    path = tmp_path / "together.yaml"
-    path.write_text(GRID.replace("{task: nyt}", "{task: nyt, seeds_per_batch: 2}"))
-    jobs.load(path, seeds_per_job=2)
-    with pytest.raises(ValueError, match="no multiple of seeds_per_batch = 2"):
-        jobs.load(path, seeds_per_job=1)
+def test_vectors_go_only_when_every_group_that_needs_them_is_measured(store, grid, tmp_path):
+    first, second = (setting.id for setting in grid.settings)
+    (tmp_path / "mine.yaml").write_text(f"{GRID}unions: {{both: [{first}, {second}]}}\n")
+    plan = jobs.load(tmp_path / "mine.yaml")
+    for setting_id in (first, second):
+        groups = [path.parent.name for path in plan.measures_of(setting_id)]
+        assert groups == [setting_id, "both"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "analysis"),
+    [
+        ("2.0e-3]", "2.0e-3, 3.0e-3]", "13_ladder"),
+        ("seeds: [0, 1, 2]", "seeds: [0]\ncross: {init: [0, 1], order: [0, 1]}", "11_components"),
+    ],
+)
+def test_a_sweep_and_crossed_streams_have_analyses_of_their_own(
+    store, tmp_path, old, new, analysis
+):
+    path = tmp_path / "mine.yaml"
+    found = []
+    for text in (GRID, GRID.replace(old, new)):
+        path.write_text(text)
+        found.append(jobs.load(path).analyses["mine"])
+    [more] = set(found[1]) - set(found[0])
+    assert more == analysis and set(found[0]) < set(found[1])
 
 
 def test_parts_of_machines_are_all_jobs_and_each_once(grid):
@@ -282,14 +288,6 @@ def test_a_configuration_may_list_others(tmp_path):
     with pytest.raises(ValueError, match="holds nothing else"):
         grids.load_grids(listing)
     assert len(grids.load_grids("paper")) > 5, "a file of studies is all of them"
-
-
-def test_the_pins_of_backbones_are_those_that_runs_record():
-    """Known without fetching; the same as what locating the files says."""
-    assert pretrained.pinned_sha256("bert-tiny") == pretrained.locate("bert-tiny").sha256
-    assert pretrained.pinned_sha256("org/name") is None
-    known = [pretrained.pinned_sha256(name) for name in pretrained.BACKBONES]
-    assert len(set(known)) == len(known) and np.all([known])
 
 
 def test_the_data_of_the_committed_runs_read_the_same_now():
