@@ -215,34 +215,6 @@ def test_the_head_is_trained_alone_first(located):
     assert still == set()
 
 
-def test_the_pooler_is_not_touched(located, tmp_path):
-    source = located("bert", head=False, pooler=True)
-    data = encoded(source)
-    found = pretraining.continue_pretraining(source, data, RECIPE, CPU, cache=tmp_path)
-    before, after = weights(source), weights(found)
-    for name in ("pooler.dense.weight", "pooler.dense.bias"):
-        assert torch.equal(before[name], after[f"bert.{name}"])
-    assert not torch.equal(
-        before["encoder.layer.0.output.dense.weight"],
-        after["bert.encoder.layer.0.output.dense.weight"],
-    )
-    _, new = backbones.load_classifier(found, 2, 0)
-    assert new == ["classifier.bias", "classifier.weight"]
-
-
-def test_labels_are_not_used(located, tmp_path):
-    source = located("roberta")
-    data = encoded(source)
-    other = dataclasses.replace(data, labels=1 - data.labels, example_ids=data.example_ids[::-1])
-    found = [
-        pretraining.continue_pretraining(source, each, RECIPE, CPU, cache=tmp_path / name)
-        for name, each in (("a", data), ("b", other))
-    ]
-    assert found[0].sha256 == found[1].sha256
-    a, b = (Path(each.path, "model.safetensors").read_bytes() for each in found)
-    assert a == b
-
-
 # --- seeds, keys, cache -------------------------------------------------------------------------
 
 

@@ -48,8 +48,6 @@ MinJobAge=3600
 KillWait=5
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-JobCompType=jobcomp/filetxt
-JobCompLoc={state}/jobs.txt
 MailProg=/bin/true
 # The node may say that it has more memory than the machine: nothing is counted against it.
 SlurmdParameters=config_overrides
@@ -90,11 +88,6 @@ def said(*command: str) -> str:
     ).stdout
 
 
-def version() -> str:
-    """Version of the installed Slurm."""
-    return said("slurmctld", "-V").split()[-1]
-
-
 def jobs(states: str = "all") -> dict[str, str]:
     """State of each job that Slurm remembers, by id."""
     lines = said("squeue", "--noheader", f"--states={states}", "--format=%i %T").splitlines()
@@ -105,13 +98,6 @@ def field(job: str, name: str) -> str:
     """One field of what Slurm knows of a job, such as ``Restarts`` or ``TresPerJob``."""
     found = re.search(rf"\b{name}=(\S*)", said("scontrol", "show", "job", job))
     return found[1] if found else ""
-
-
-def finished_jobs() -> list[dict[str, str]]:
-    """What Slurm wrote down of each job that ended: JobId, JobState, StartTime, EndTime, …"""
-    path = STATE / "jobs.txt"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in lines]
 
 
 def listening() -> set[str]:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 from scipy import optimize, stats
-from sklearn.svm import LinearSVC
 
 from lib.config import Setting, grids
 from lib.models import backbones, pretrained
@@ -43,24 +42,6 @@ def small():
 
 
 # Descent.
-
-
-@pytest.mark.parametrize("loss", ["logistic", "exponential"])
-@pytest.mark.parametrize("shape", [(4, 9), (30, 3)], ids=["wide", "narrow"])
-def test_descent_of_many_runs_is_that_of_each_alone(shape, loss):
-    rng = np.random.default_rng(0)
-    z = rng.normal(size=(2, *shape)) / 3
-    beginnings, rates = rng.normal(size=(2, 5, shape[1])), rng.random((2, 5))
-    importance = rng.random((5, shape[0])) / shape[0]
-    found = tuning.descend(z, beginnings, rates, importance, steps=[1, 4, 11], loss=loss)
-    for s in range(2):
-        for r in range(5):
-            for t, steps in enumerate([1, 4, 11]):
-                alone, total = plain_descent(
-                    z[s], beginnings[s, r], rates[s, r], steps, importance[r], loss
-                )
-                np.testing.assert_allclose(found.weights[t, s, r], alone, rtol=1e-11, atol=1e-12)
-                np.testing.assert_allclose(found.accumulated[t, s, r], total, rtol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -160,28 +141,6 @@ def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_o
     soft = sweeps.soft_margins(z, [0.1])
     assert soft["S2"].notna().all()
     assert soft["S1"].isna().tolist() == soft["S3"].isna().tolist() == [True, False]
-
-
-def test_soft_margins_agree_with_liblinear(small, monkeypatch):
-    z = small[:1, :20]
-    lam = 0.05 * max(np.linalg.norm(row) for row in z[0]) ** 2
-    table = sweeps.soft_margins(z, [0.05])
-    assert table["regularization"].tolist() == pytest.approx([lam])
-
-    def solve(rows):
-        model = LinearSVC(
-            C=1 / (lam * len(rows)), loss="hinge", fit_intercept=False, tol=1e-9, max_iter=10**6
-        )
-        y = np.where(np.arange(len(rows)) % 2, 1, -1)
-        return model.fit(rows * y[:, None], y).coef_[0]
-
-    whole = solve(z[0])
-    moved = [np.linalg.norm(whole - solve(np.delete(z[0], i, 0))) for i in range(20)]
-    assert table["norm"][0] == pytest.approx(np.linalg.norm(whole), rel=1e-4)
-    assert table["parameter_mean"][0] == pytest.approx(np.mean(moved), rel=1e-2, abs=1e-4)
-    assert table["parameter_max"][0] == pytest.approx(max(moved), rel=1e-2)
-    monkeypatch.setattr(sweeps, "_AT_A_TIME", 100)
-    pd.testing.assert_frame_equal(sweeps.soft_margins(z, [0.05]), table, rtol=1e-6)
 
 
 def test_seeds_are_those_of_a_plain_loop(small):

@@ -62,22 +62,6 @@ def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
 
 
-@pytest.mark.parametrize("method", ["mixout(p=0.3)", "mixout(p=0.3)+reinit"])
-def test_mixout_swaps_in_each_seeds_own_start(tiny, monkeypatch, method):
-    """With the same columns swapped always, alone and stacked agree: also where starts differ."""
-    swapped = torch.rand(600, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(layers.torch, "rand", lambda n, **_: swapped[:n])
-    assert_equal_runs(*both_ways(dataclasses.replace(tiny, method=method)))
-
-
-def test_regression_and_three_seeds_of_different_streams(tiny):
-    setting = dataclasses.replace(tiny, task="stsb", train_rows=48, eval_rows=40, dropout=0.0)
-    seeds = [Seeds.of(0), Seeds.of(0, init=5), Seeds.of(0, order=7)]
-    alone, together = both_ways(setting, seeds)
-    assert_equal_runs(alone, together)
-    assert len({run.logits.tobytes() for run in together}) == 3
-
-
 @pytest.mark.parametrize("method", ["standard", "lora(dropout=0.0)"])
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "llama"])
 def test_every_architecture(tiny, tiny_hub, family, method):
@@ -109,13 +93,6 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
     assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
 
 
-def test_the_same_batch_of_seeds_gives_the_same_bytes(tiny):
-    one, again = (train_runs(tiny, SEEDS) for _ in range(2))
-    assert [run.logits.tobytes() for run in one] == [run.logits.tobytes() for run in again]
-    other = train_runs(tiny, SEEDS[:2])
-    assert one[0].logits.tobytes() != other[0].logits.tobytes(), "dropout is drawn per batch"
-
-
 def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
     """A real fault in one of three: infinite weights."""
     setting = dataclasses.replace(tiny, dropout=0.0)
@@ -134,21 +111,6 @@ def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
     assert [run.record["status"] for run in together][1] == "diverged"
     assert len(together[1].log) == 1 and np.isnan(together[1].logits).all()
     assert_equal_runs([alone[0], alone[2]], [together[0], together[2]])
-
-
-def test_dropout_differs_between_seeds_of_a_batch(tiny):
-    """Equal weights and equal batches: what differs is what dropout silences."""
-    located = pretrained.locate("bert-tiny")
-    models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
-    stacked = learners.SeedBatch(models)
-    data = prepare_inputs(tiny).data
-    inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
-    torch.manual_seed(0)
-    logits, features = stacked(inputs)
-    assert not torch.allclose(logits[0], logits[1], atol=1e-3) and features.shape == (2, 8, 128)
-    stacked.model.eval()
-    logits, _features = stacked(inputs)
-    assert torch.allclose(logits[0], logits[1], atol=1e-6)
 
 
 def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):

@@ -1,6 +1,6 @@
 """Faults of the machine: disk, memory, clock, downloads, and training that diverges. All real.
 
-What a machine does not permit (mounting, control groups) is skipped with the reason.
+What a machine does not permit (mounting) is skipped with the reason.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from support.batches import MemoryGroup
 
 from lib import paths
 from lib.config import grids
@@ -188,30 +187,6 @@ def long_texts():
         text = " ".join(draw.choice([*words, "boat", "soup", "river", "hill"]) for _ in range(500))
         lines.append(f"day {i} {text},{'good' if i % 2 else 'bad'},{'dev' if i >= 80 else 'train'}")
     return {"long.csv": "\n".join(lines) + "\n"}
-
-
-@pytest.fixture
-def memory():
-    """A control group of 1.9 GB: enough for the small setting, not for the long one."""
-    try:
-        group = MemoryGroup(1900 * 2**20)
-    except OSError as error:
-        pytest.skip(f"no control group can be made: {error}")
-    yield group
-    group.close()
-
-
-def test_the_out_of_memory_killer_takes_one_job(new_batch, calm, long_texts, memory):
-    """One job at a time, so that only the long one is too large."""
-    batch = new_batch(LONG, files=long_texts)
-    said = batch.start("--cores 1", prefix=memory.prefix).fail()
-    assert memory.killed >= 1 and "Kernel died" in said
-    kept = batch.finished
-    assert len(kept) == 4 and not any("long" in name for name in kept)
-    assert len(list(batch.output.glob("data/results/*/*/measures.parquet"))) == 2
-    memory.limit(8 * 2**30)
-    batch.run("--cores 1", prefix=memory.prefix)
-    batch.check(calm(LONG, long_texts), kept)
 
 
 def test_an_allocation_that_fails_is_an_error_of_its_job(new_batch, calm, long_texts):

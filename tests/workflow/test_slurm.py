@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -102,51 +101,19 @@ class Engine:
         return found
 
 
-class Summary:
-    """What happened in each scenario, for the end of the test."""
+class Addresses:
+    """Where Slurm listens, noted every second from ``watch`` to ``end``."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.addresses: set[str] = set()
+        self.seen: set[str] = set()
         self._over = threading.Event()
 
     def watch(self) -> None:
-        """Note the addresses on which Slurm listens, until ``end``."""
         while not self._over.wait(1):
-            self.addresses |= slurm_cluster.listening()
+            self.seen |= slurm_cluster.listening()
 
     def end(self) -> None:
         self._over.set()
-
-    def add(self, name: str, began: float, log: str, cores: int = 0) -> None:
-        """Note a scenario that ended now; ``cores``: it ran locally, on so many."""
-        seconds = time.monotonic() - began
-        if cores:
-            jobs = log.count("Finished jobid") - 1  # the last one is the rule `all`
-            what = f"{jobs} jobs, {seconds * cores / jobs:.1f} core-seconds each"
-        else:
-            what = what_slurm_did(log)
-        self.lines.append(f"{name}: {seconds:.0f} s; {what}")
-
-
-def what_slurm_did(log: str) -> str:
-    """Counts of the engine's jobs by what became of them, and the seconds that a job took."""
-    ids = ids_in(log)
-    ended = [job for job in slurm_cluster.finished_jobs() if job["JobId"] in ids]
-    # A requeued job is written down when it is queued again, too, as pending.
-    states = Counter(job["JobState"].lower() for job in ended if job["JobState"] != "PENDING")
-    seconds = [
-        (datetime.fromisoformat(job["EndTime"]) - datetime.fromisoformat(job["StartTime"])).seconds
-        for job in ended
-        if job["JobState"] == "COMPLETED"
-    ]
-    requeued = sum(slurm_cluster.field(job, "Restarts") != "0" for job in ids)
-    counts = {
-        "submitted": len(ids), **states,
-        "resubmitted": log.count("Trying to restart job"), "requeued": requeued,
-    }  # fmt: skip
-    told = ", ".join(f"{count} {what}" for what, count in counts.items())
-    return f"{told}; {sum(seconds) / max(len(seconds), 1):.1f} s a completed job"
 
 
 def ids_in(log: str) -> list[str]:
@@ -155,23 +122,18 @@ def ids_in(log: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def summary(request):
-    """A cluster for the tests of this file, and what is said about them at the end."""
-    summary = Summary()
+def addresses():
+    """A cluster for the tests of this file, and where it listened."""
+    found = Addresses()
     slurm_cluster.start()
-    watcher = threading.Thread(target=summary.watch, daemon=True)
+    watcher = threading.Thread(target=found.watch, daemon=True)
     watcher.start()
     try:
-        yield summary
+        yield found
     finally:
-        summary.end()
+        found.end()
         watcher.join()
         slurm_cluster.stop()
-        lines = [f"Slurm {slurm_cluster.version()} on {', '.join(sorted(summary.addresses))}"]
-        with request.config.pluginmanager.get_plugin(
-            "capturemanager"
-        ).global_and_fixture_disabled():
-            print("", *lines, *summary.lines, sep="\n")
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +143,10 @@ def new_engine(tmp_path_factory, own_file):
 
 
 @pytest.fixture(scope="module")
-def local(summary, new_engine):
+def local(addresses, new_engine):
     """Runs and tables of a local run."""
-    engine, began = new_engine("local"), time.monotonic()
-    log = engine.finish(engine.snakemake("local"))
-    summary.add("local", began, log, cores=2)
+    engine = new_engine("local")
+    engine.finish(engine.snakemake("local"))
     return engine.outcome()
 
 
@@ -194,11 +155,10 @@ def assert_same(found, expected):
     assert [name for name in expected if found[name] != expected[name]] == []
 
 
-def test_undisturbed_and_with_short_runs_grouped(summary, new_engine, local):
+def test_undisturbed_and_with_short_runs_grouped(addresses, new_engine, local):
     """By the commands of the README. Two shards of training are one job with one GPU."""
-    engine, began = new_engine("undisturbed"), time.monotonic()
+    engine = new_engine("undisturbed")
     log = engine.finish(engine.make("run", " ".join([*OPTIONS, "--group-components short=2"])))
-    summary.add("undisturbed, training grouped by 2", began, log)
     assert_same(engine.outcome(), local)
     assert (engine.project / "figures/smallest/50_agreement.svg").exists()
     assert len(ids_in(log)) == 2 + 2 + 4
@@ -213,9 +173,9 @@ def test_undisturbed_and_with_short_runs_grouped(summary, new_engine, local):
 
 
 def test_a_cancelled_job_is_submitted_again_and_a_requeued_one_runs_again(
-    summary, new_engine, local
+    addresses, new_engine, local
 ):
-    engine, began = new_engine("cancelled"), time.monotonic()
+    engine = new_engine("cancelled")
     controller = engine.snakemake("slurm", *OPTIONS, "--until", "measure_group")
 
     def working() -> list[str]:
@@ -228,7 +188,6 @@ def test_a_cancelled_job_is_submitted_again_and_a_requeued_one_runs_again(
     slurm_cluster.said("scancel", cancelled)
     slurm_cluster.said("scontrol", "requeue", requeued)
     log = engine.finish(controller)
-    summary.add("a job cancelled, another requeued; without figures", began, log)
     assert slurm_cluster.jobs()[cancelled] == "CANCELLED"
     assert slurm_cluster.field(requeued, "Restarts") == "1"
     assert log.count("Trying to restart job") == 1 and len(ids_in(log)) == 4 + 2 + 1
@@ -236,7 +195,7 @@ def test_a_cancelled_job_is_submitted_again_and_a_requeued_one_runs_again(
     assert_same(engine.outcome(), local)
 
 
-def test_a_killed_controller_loses_nothing_and_no_run_is_made_twice(summary, new_engine, local):
+def test_a_killed_controller_loses_nothing_and_no_run_is_made_twice(addresses, new_engine, local):
     """Its jobs go on, waiting ones too, and the new controller's jobs find what they made."""
     engine, began = new_engine("killed"), time.monotonic()
     command = ["slurm", *OPTIONS, "--until", "measure_group"]
@@ -256,12 +215,11 @@ def test_a_killed_controller_loses_nothing_and_no_run_is_made_twice(summary, new
     while controller.poll() is None and time.monotonic() < began + PATIENCE:
         written |= set(engine.records().items())
         time.sleep(0.5)
-    log = engine.finish(controller)
-    summary.add("the controller killed, its jobs left alone; without figures", began, log)
+    engine.finish(controller)
     assert set(before.items()) <= set(engine.records().items()), "finished runs were kept"
     assert len(written) == len(engine.records()) == 6, "each run was written once"
     assert_same(engine.outcome(), local)
 
 
-def test_nothing_of_the_cluster_listens_beyond_this_machine(summary):
-    assert summary.addresses == {"127.0.0.1"}
+def test_nothing_of_the_cluster_listens_beyond_this_machine(addresses):
+    assert addresses.seen == {"127.0.0.1"}
