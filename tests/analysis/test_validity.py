@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -182,14 +181,3 @@ def test_separations_are_those_of_each_part(groups):
     whole = validity.separations(layers, failed, np.array(["all"] * n_layers))
     whole = whole.set_index("measure")
     assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())
-
-
-def test_the_last_layer_of_each_job():
-    table = pd.DataFrame(
-        {
-            "job": ["a", "a", "a", "b", "b", "b"],
-            "layer": [-1, 1, 2, -1, 1, 1],
-            "measure": ["sd", "cka", "cka", "jsd", "op", "cka_biased"],
-        }
-    )
-    assert validity.top_layer(table).index.tolist() == [0, 2, 3, 4]

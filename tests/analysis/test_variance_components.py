@@ -6,13 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from support.project import run_python
 
-from benchmarks import variance_coverage
-from lib import measures, paths
+from lib import measures
 from lib.analysis import seed_transfer, variance_components
 from lib.config import Setting
-from lib.results import tables
 
 
 def grid(*shape, seed=0):
@@ -81,29 +78,6 @@ def test_the_generalised_interval_ends_at_0_where_the_f_test_is_undecided():
     for level, above in ((1 - 2 * p - 0.02, True), (1 - 2 * p + 0.02, False)):
         row = variance_components.variance_components(scores, level=level).loc["init"]
         assert (row["variance_low"] > 0) is np.bool_(above)
-
-
-CLAIMS = [
-    (kind, *what)
-    for kind in ("normal", "failing")
-    for what in (
-        ("generalised", "variance"), ("generalised", "share"),
-        ("jackknife", "variance"), ("jackknife", "share"), ("best", "best"),
-    )
-]  # fmt: skip
-
-
-def test_the_committed_coverage_is_what_the_docstrings_say():
-    table = pd.read_csv(paths.DATA / "benchmarks" / "variance_coverage.csv")
-    assert set(table["scores"]) == set(variance_coverage.KINDS)
-    table["of"] = table["quantity"].str.split().str[0]
-    table.loc[table["of"] == "best", "method"] = "best"
-    normal = table["scores"] == "normal"
-    said = variance_components.variance_components.__doc__ + variance_components.best_of.__doc__
-    for rows, method, of in CLAIMS:
-        chosen = table[(normal if rows == "normal" else ~normal) & (table["method"] == method)]
-        low, high = chosen.loc[chosen["of"] == of, "covered"].agg(["min", "max"])
-        assert f"{low:.2f} to {high:.2f}" in " ".join(said.split()), (rows, method, of)
 
 
 def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
@@ -176,14 +150,6 @@ def test_concordance_is_friedmans_test(ties):
     statistic, p = stats.friedmanchisquare(*scores.T)
     assert 5 * 7 * found.w == pytest.approx(statistic)
     assert found.p == pytest.approx(p, abs=0.03)
-
-
-def test_concordance_of_agreeing_and_of_tied_tasks():
-    same = seed_transfer.kendalls_w(np.tile(np.arange(7), (4, 1)))
-    assert same.w == pytest.approx(1) and same.p < 0.001
-    assert np.isnan(seed_transfer.kendalls_w(np.ones((2, 5))).w)
-    with pytest.raises(ValueError, match="the same seeds on every task"):
-        seed_transfer.kendalls_w(np.ones((1, 5)))
 
 
 # Best of n.
@@ -266,29 +232,6 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
         1,
     ]
     assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
-
-
-@pytest.mark.slow
-def test_the_notebook_reads_grids_of_every_kind(tmp_path, monkeypatch):
-    """A diverged run, replicates, a half-trained grid, an ordinary group, and shared seeds."""
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    diverged = run_table("amazon")
-    diverged.loc[0, ["score", "status"]] = [np.nan, "diverged"]
-    made = [run_table("nyt"), diverged, run_table("boolq", dropouts=(0, 1))]
-    made += [run_table("rte").iloc[1:], run_table("cola", inits=(0,))]
-    for frame in made:
-        tables.save_tables("grids", frame["group"].iloc[0], {"runs": frame.drop(columns="group")})
-    done = run_python(
-        "-m", "papermill", "-k", "python3", "--no-progress-bar",
-        str(paths.ROOT / "notebooks/11_separate_sources_of_randomness.ipynb"),
-        str(tmp_path / "out.ipynb"), "-p", "results", "grids", COMPENDIUM_OUTPUT=str(tmp_path),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    said = (tmp_path / "out.ipynb").read_text()
-    assert "rte: 5 runs of 3 init and 2 order seeds are no complete grid" in said
-    drawn = pd.read_csv(tmp_path / "figures/grids/11_components.csv")
-    assert set(drawn["setting"]) == {"nyt", "amazon", "boolq"}
-    assert set(drawn["source"]) == {"init", "order", "rest", "interaction", "dropout"}
 
 
 def test_zeta_by_hand():

@@ -152,9 +152,3 @@ def test_no_setting_relies_on_a_default_of_ours(study):
         for method in prescribed:
             given |= method.prescribed()
         assert decisive - set(given) == set()
-
-
-def test_the_same_tasks_for_both_models_of_bui_and_others():
-    roberta, llama = (load_grid(f"paper/bui-{name}") for name in ("roberta", "llama"))
-    assert {s.task for s in roberta.settings} == {s.task for s in llama.settings}
-    assert [s.seed for s in roberta.seeds] == [42, 52, *range(62, 142, 10)]

@@ -52,18 +52,6 @@ def test_an_epoch_holds_every_row_once_and_pads_little():
     assert padded < 0.7 * sum(lengths[rows].max() * len(rows) for rows in shuffled)
 
 
-def test_batches_are_mixed_anew_each_epoch():
-    """Of 800 rows, two that shared a batch meet again in less than a quarter of the epochs."""
-    lengths = np.random.default_rng(0).integers(5, 60, 800)
-    epochs = [epoch_batches(lengths, 16, np.random.default_rng(seed)) for seed in range(8)]
-    again = []
-    for epoch, other in itertools.pairwise(epochs):
-        place = np.empty(800, int)
-        for i, rows in enumerate(other):
-            place[rows] = i
-        again += [np.mean(place[rows][:, None] == place[rows]) for rows in epoch]
-    # A row always meets itself: 1 of 16.
-    assert (np.mean(again) - 1 / 16) / (15 / 16) < 0.25
 
 
 def choice(lengths):

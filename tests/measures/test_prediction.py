@@ -128,16 +128,6 @@ def test_distribution_variance_is_unbiased_and_unclipped():
     assert measures.distribution_sd(np.array([[1, 0], [0, 1]])) == 0.0
 
 
-def test_distribution_variance_recovers_a_known_one():
-    """Runs whose accuracy is 0.6 or 0.8 by a coin have variance 0.01 on the distribution."""
-    rng = np.random.default_rng(1)
-    values = []
-    for _ in range(600):
-        accuracy = rng.choice([0.6, 0.8], 6)[:, None]
-        values.append(measures.distribution_variance(rng.random((6, 60)) < accuracy))
-    assert np.mean(values) == pytest.approx(0.01, abs=4 * np.std(values) / np.sqrt(len(values)))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -155,18 +155,6 @@ def test_strongly_convex_is_below_its_two_limits_and_rises_with_steps(n, L, mu, 
     assert half == pytest.approx(bound / 2, rel=1e-12, abs=1e-300)
 
 
-@given(st.floats(1.0, 100.0), st.integers(2, 100), st.floats(0.01, 1), st.floats(1e-3, 10))
-@settings(max_examples=100, deadline=None)
-def test_scale_and_order_of_head_bounds(scale, n, gamma, lam):
-    """Directions do not know the unit of the features, displacements are measured in 1 / unit."""
-    one, other = ({"n": n, "radius": s, "margin": s * gamma} for s in (1.0, scale))
-    for turned in (head.mean_rotation, head.mean_rotation_of_slack, head.mean_direction_difference):
-        assert turned(**one) == pytest.approx(turned(**other), rel=1e-9)
-    assert head.mean_displacement(**other) * scale == pytest.approx(head.mean_displacement(**one))
-    soft = {**one, "regularization": lam}
-    assert head.soft_by_slack(**soft) <= head.soft_by_root(**soft) * (1 + 1e-12)
-
-
 # They hold: on the committed problems, with every comparison that applies.
 
 

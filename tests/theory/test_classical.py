@@ -16,9 +16,7 @@ from lib.theory.coupled import (
     Objective,
     Points,
     all_paths,
-    differences,
     given_paths,
-    with_replaced,
 )
 from lib.theory.minimizers import leave_one_out_logistic, leave_one_out_weights, minimize_logistic
 from lib.theory.side_by_side import side_by_side
@@ -94,20 +92,6 @@ def test_outside_of_its_assumptions_there_is_no_bound(bound, good, bad):
             bound(**{**good, name: np.full(np.shape(good[name]), np.nan)})
 
 
-def test_arguments_broadcast_and_one_bad_entry_is_enough():
-    found = classical.regularized_norm(
-        n=np.array([[5], [10]]), radius=1.0, regularization=np.array([0.1, 0.2, 0.4])
-    )
-    assert found.shape == (2, 3)
-    assert found[1, 2] == classical.regularized_norm(n=10, radius=1, regularization=0.4)
-    rates = np.full((4, 1, 7), 0.1)
-    known = dict(lipschitz=1.0, smoothness=1.0, rates=rates)
-    assert classical.sgd_convex_loss(n=np.array([2, 3]), **known).shape == (4, 2)
-    rates[3, 0, 6] = 2.1
-    with pytest.raises(Inapplicable):
-        classical.sgd_convex_loss(n=np.array([2, 3]), **known)
-
-
 # The experiments themselves.
 
 
@@ -155,24 +139,6 @@ def test_losses_have_the_slopes_and_constants_they_say(loss):
     assert np.abs(np.diff(slopes)).max() / step <= found.bend + 1e-12
     assert found.convex == bool(np.all(np.diff(slopes) >= -1e-12))
     assert found.value(m).min() >= 0 or loss == "linear"
-
-
-def test_replacing_touches_one_example_each():
-    sample = Points(np.arange(6.0).reshape(3, 2), np.zeros(3))
-    runs = with_replaced(sample, Points(-np.ones((3, 2)), np.ones(3)))
-    assert runs.x.shape == (4, 3, 2) and np.array_equal(runs.x[0], sample.x)
-    changed = (runs.x[1:] != sample.x).any(-1)
-    assert np.array_equal(changed, np.eye(3, dtype=bool))
-    assert np.array_equal(runs.y[1:], np.eye(3))
-
-
-def test_adversarial_test_points_are_the_worst_of_the_linear_loss():
-    rng = np.random.default_rng(5)
-    weights = rng.normal(size=(3, 7, 2))
-    none = Points(np.zeros((1, 2)), np.zeros(1))
-    found = differences(Objective(LOSSES["linear"]), weights, none, np.array(2.0))
-    truth = 2 * np.linalg.norm(weights[0].mean(0) - weights[1:].mean(1), axis=-1)
-    np.testing.assert_allclose(found.loss, truth)
 
 
 # Bounds on experiments.

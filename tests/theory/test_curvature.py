@@ -94,15 +94,6 @@ def test_the_norm_is_that_of_the_end_of_larger_magnitude():
     assert found.norm == pytest.approx([np.linalg.norm(m, 2) for m in matrices], rel=1e-5)
 
 
-def test_a_matrix_with_few_distinct_eigenvalues_is_exhausted_beside_one_that_is_not():
-    rng = np.random.default_rng(6)
-    matrices = [2.0 * np.eye(40), symmetric(rng, 40, rng.normal(size=40))]
-    found = curvature.extremes(products_of(matrices), (2, 40), steps=40, tolerance=1e-9)
-    assert [found.low[0], found.high[0]] == pytest.approx([2, 2])
-    values = np.linalg.eigvalsh(matrices[1])
-    assert [found.low[1], found.high[1]] == pytest.approx([values[0], values[-1]], abs=1e-8)
-
-
 def test_wrong_ends_and_products_that_are_not_finite_are_errors():
     with pytest.raises(ValueError, match="give both, low, high or norm"):
         curvature.extremes(products_of([np.eye(3)]), (1, 3), ends="top")

@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from lib.config import Setting, grids
 from lib.models import backbones, pretrained
-from lib.theory import draws, head, starts, summaries, sweeps, tuning
+from lib.theory import draws, head, starts, summaries, sweeps
 from lib.theory.assumptions import Inapplicable
 from lib.theory.problems import separable
 from lib.training import model_features
@@ -42,21 +42,6 @@ def small():
 
 
 # Descent.
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"steps": [5, 1]}, "rising"),
-        ({"steps": [0, 1]}, "from 1"),
-        ({"loss": "hinge"}, "hinge"),
-    ],
-)
-def test_descent_refuses_what_it_cannot_do(change, message):
-    z = np.ones((1, 2, 2))
-    arguments = {"steps": [1], "loss": "logistic"} | change
-    with pytest.raises(ValueError, match=message):
-        tuning.descend(z, np.zeros((1, 1, 2)), np.ones((1, 1)), np.ones((1, 2)), **arguments)
 
 
 # Tables.
@@ -199,24 +184,6 @@ def test_the_bounds_of_one_head_are_means_over_pairs_of_starts(small):
             for a, b in pairs
         ]  # fmt: skip
         assert row["H18"] == pytest.approx(np.mean(each)) and row["direction"] <= row["H18"] < 2
-
-
-def test_the_mean_over_heads_is_the_sum_at_a_smaller_rate(small):
-    arguments = {"loss": "logistic", "steps": [5], "runs": 3, "spread": 1.0, "heads": [1, 4]}
-    both = starts.seeds(
-        small[:, :6], small[:, 6:], rng=np.random.default_rng(0), shares=[0.8],
-        reductions=["sum", "mean"], **arguments,
-    )  # fmt: skip
-    assert both.groupby(["heads", "reduction"]).size().to_dict() == {
-        (1, "sum"): 3, (4, "sum"): 3, (4, "mean"): 3,
-    }  # fmt: skip
-    rate = both.set_index(["set", "heads", "reduction"])["rate"]
-    assert (rate[:, 4, "mean"] * 4).tolist() == pytest.approx(rate[:, 4, "sum"].tolist())
-    with pytest.raises(ValueError, match="median"):
-        starts.seeds(
-            small[:, :6], small[:, 6:], rng=np.random.default_rng(0), shares=[1.0],
-            reductions=["median"], **arguments,
-        )  # fmt: skip
 
 
 def test_removal_takes_rows_out_and_nothing_else(small):

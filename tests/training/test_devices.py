@@ -61,15 +61,6 @@ def test_no_step_waits_for_the_device(
     assert seen[0].pages[-1].shape == (2 + 4, n_seeds) and seen[0].pages[-1].device == device
 
 
-def test_the_device_without_values_tells_on_who_waits(tiny, without_values, monkeypatch):
-    """The same with a loop that looks at each loss: the test above can fail."""
-    monkeypatch.setattr(loop, "STEPS_BETWEEN_LOOKS", 1)
-    inputs, device = prepare_inputs(tiny), torch.device("meta")
-    built = experiment.build(inputs, [Seeds.of(0)], device)
-    with pytest.raises((RuntimeError, NotImplementedError), match=r"(?i)meta"):
-        loop.train(inputs, built.models, [Seeds.of(0)], device, new=built.new)
-
-
 def test_every_fast_attention_that_is_not_deterministic_is_off():
     devices.make_deterministic()
     kinds = ("flash", "mem_efficient", "cudnn")
