@@ -1,7 +1,7 @@
 """What comes from outside is data: no file, name or parameter of others is ever executed.
 
 Each hostile input would leave a canary, a file that is not there before. Code that would execute
-what others wrote is found by ruff (its rules S).
+what others wrote is found by ruff (its rules S); the engine's tests run under hostile names.
 """
 
 import json
@@ -22,7 +22,7 @@ import pytest
 import torch
 import yaml
 from support import tiny_models
-from support.project import copy_project, environment_of, run_python
+from support.project import HOSTILE, run_python
 
 from lib import paths, report
 from lib.config import Setting, grids
@@ -31,8 +31,6 @@ from lib.errors import AssetError
 from lib.report import reading
 from lib.report.measuring import measure_runs
 from lib.results import runs
-
-HOSTILE = "da ys; touch canary; \"'$(touch canary)`touch canary`&|>"
 
 
 class Trap:
@@ -327,42 +325,6 @@ def test_make_hands_names_on_as_one_word(tmp_path, name):
     )  # fmt: skip
     assert f"={name}\n" in done.stdout.replace(" \n", "\n")
     assert {path.name for path in project.iterdir()} == {"Makefile", "profiles"}
-
-
-@pytest.mark.slow
-def test_hostile_paths_work_and_nothing_in_them_runs(tmp_path):
-    """The project, the grid and the task under names that a shell would take apart.
-
-    The grid is trained and measured for real, in the folder in which canaries would appear.
-    """
-    project = copy_project(tmp_path / HOSTILE / "project")
-    shutil.rmtree(project / "tests")
-    rows = [
-        f"the soup was {('cold', 'warm')[i % 2]} on day {i},{i % 2},{('train', 'dev')[i > 59]}"
-        for i in range(90)
-    ]
-    task = project / f"{HOSTILE}.csv"
-    task.write_text("\n".join(["text,label,split", *rows]) + "\n")
-    grid = project / HOSTILE / "smallest.yaml"
-    grid.parent.mkdir()
-    small = {"task": task.name, "epochs": 1, "max_length": 32, "train_rows": 32}
-    values = {
-        "seeds": ["seed0", "seed1-init0"],
-        "keep_vectors": True,
-        "grid": [small],
-    }
-    grid.write_text(json.dumps(values))
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "snakemake", "--profile", "profiles/local",
-            "--config", f"grid={grid.relative_to(project)}", "--until", "measure_group",
-        ],
-        cwd=project, env=environment_of(project), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    measured = list((project / "data/results/smallest").glob("bert-tiny_*/runs.parquet"))
-    assert len(pd.read_parquet(*measured)) == 2
-    assert not list(tmp_path.rglob("canary*"))
 
 
 # --- runs made elsewhere ------------------------------------------------------------------------

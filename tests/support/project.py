@@ -10,6 +10,8 @@ from typing import Any
 from lib import paths
 from lib.config import Setting
 
+#: A name of a file or folder that a shell would take apart.
+HOSTILE = "da ys; touch canary; \"'$(touch canary)`touch canary`&|>"
 #: Seconds after which a command hangs; several times what it takes on a busy machine.
 PATIENCE = 900
 

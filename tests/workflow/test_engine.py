@@ -1,4 +1,7 @@
-"""The engine, end to end on the smallest grid in a copy of the project: what runs and what not."""
+"""The engine, end to end on the smallest grid in a copy of the project: what runs and what not.
+
+The project, the grid and its task lie under names that a shell would take apart.
+"""
 
 import hashlib
 import json
@@ -11,7 +14,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from support.project import copy_project, environment_of
+from support.project import HOSTILE, copy_project, environment_of
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +29,7 @@ grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 unions: {{}}
 """
+FILE, TASK = f"{HOSTILE}/smallest.yaml", f"{HOSTILE}/{HOSTILE}.csv"
 ANALYSES = {"analyse_20": 1, "analyse_21": 1, "analyse_22": 1, "analyse_50": 1}
 
 
@@ -37,11 +41,12 @@ def tree_digest(folder):
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory, own_file):
     """A copy of the project in which the smallest grid was run once, and how to call the engine."""
-    project = copy_project(tmp_path_factory.mktemp("engine") / "project")
+    around = tmp_path_factory.mktemp("engine")
+    project = copy_project(around / HOSTILE / "project")
     shutil.rmtree(project / "tests")
-    shutil.copy(own_file, project / "config/days.csv")
-    grid = project / "config/smallest.yaml"
-    grid.write_text(GRID.format(task="days.csv"))
+    (project / HOSTILE).mkdir()
+    shutil.copy(own_file, project / TASK)
+    (project / FILE).write_text(GRID.format(task=json.dumps(f"{HOSTILE}.csv")))
 
     # Another `python` comes first on PATH, and another kernel where Jupyter looks first.
     decoy = tmp_path_factory.mktemp("decoy") / "python"
@@ -56,7 +61,7 @@ def engine(tmp_path_factory, own_file):
     }
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/local"]
 
-    def call(*arguments, grid="smallest"):
+    def call(*arguments, grid=FILE):
         return subprocess.run(
             [*command, "--config", f"grid={grid}", *arguments],
             cwd=project,
@@ -66,7 +71,7 @@ def engine(tmp_path_factory, own_file):
             check=False,
         )
 
-    def planned(*options, grid="smallest"):
+    def planned(*options, grid=FILE):
         """Jobs by rule that a call would run now."""
         done = call(*options, "--dry-run", "--quiet", "host", "reason", grid=grid)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -81,7 +86,8 @@ def engine(tmp_path_factory, own_file):
     shutil.move(project / "figures/smallest", project / "drawn")
     after = [tree_digest(folder) for folder in guarded]
     shutil.move(project / "drawn", project / "figures/smallest")
-    return SimpleNamespace(project=project, call=call, planned=planned, untouched=before == after)
+    yield SimpleNamespace(project=project, call=call, planned=planned, untouched=before == after)
+    assert not list(around.rglob("canary*"))
 
 
 def test_the_chain_ends_with_figures_from_runs_it_trained(engine):
@@ -124,12 +130,12 @@ def edited(engine):
 
 
 def test_one_changed_hyperparameter_reruns_exactly_its_setting(engine, edited):
-    edited("config/smallest.yaml", "2.0e-3", "3.0e-3")
+    edited(FILE, "2.0e-3", "3.0e-3")
     assert engine.planned() == {"finetune": 2, "measure_group": 1, **ANALYSES}
 
 
 def test_one_more_seed_trains_one_shard_a_setting(engine, edited):
-    edited("config/smallest.yaml", "[0, 1, 2]", "[0, 1, 2, 3, 4]")
+    edited(FILE, "[0, 1, 2]", "[0, 1, 2, 3, 4]")
     # Seeds 0 and 1 are a shard already; 2 and 3, and 4, are new ones, in which run 2 is found.
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
@@ -152,7 +158,7 @@ def test_a_changed_docstring_comment_or_name_reruns_nothing(engine, edited):
 
 
 def test_a_changed_table_of_the_users_own_retrains_everything(engine, edited):
-    edited("config/days.csv", "in the north", "in the south")
+    edited(TASK, "in the north", "in the south")
     assert engine.planned() == {"finetune": 4, "measure_group": 2, **ANALYSES}
 
 
@@ -172,10 +178,10 @@ def test_a_deleted_run_is_trained_again_when_it_is_needed_and_only_it(engine, ed
 
 
 def test_a_failing_job_shows_why_and_the_others_go_on(engine, edited):
-    edited("config/smallest.yaml", "[1.0e-3, 2.0e-3]", "1.0e-3\n  - {train_rows: 81}")
+    edited(FILE, "[1.0e-3, 2.0e-3]", "1.0e-3\n  - {train_rows: 81}")
     done = engine.call("--retries", "0", "--until", "measure_group")
     assert done.returncode != 0
-    message = r"train_rows = 81, but \S*/config/days.csv has 80 training rows"
+    message = r"train_rows = 81, but .*\.csv has 80 training rows"
     assert re.search(message, done.stdout + done.stderr)
 
 
@@ -184,8 +190,8 @@ def test_a_union_is_measured_and_vectors_go_only_when_all_are(engine, edited):
     assert engine.call("--until", "measure_group").returncode == 0
     results = engine.project / "data/results/smallest"
     members = sorted(path.name for path in results.glob("bert-tiny*"))
-    edited("config/smallest.yaml", "unions: {}", f"unions: {{both: [{', '.join(members)}]}}")
-    edited("config/smallest.yaml", "keep_vectors: true", "keep_vectors: false")
+    edited(FILE, "unions: {}", f"unions: {{both: [{', '.join(members)}]}}")
+    edited(FILE, "keep_vectors: true", "keep_vectors: false")
     assert engine.planned() == {"measure_group": 1, "drop_vectors": 2, **ANALYSES}
     done = engine.call()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
