@@ -75,7 +75,7 @@ unlock: $(READY)  ## free the engine's lock after a killed `make run`
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
 	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
-	$(PY) -m pytest -m slurm -rs tests/test_slurm.py $(ARGS)
+	$(PY) -m pytest -m slurm -rs tests/workflow/test_slurm.py $(ARGS)
 
 ##@ development
 

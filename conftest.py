@@ -11,4 +11,4 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     OUTPUT = tempfile.TemporaryDirectory()
     os.environ["COMPENDIUM_OUTPUT"] = OUTPUT.name
 
-pytest_plugins = ["redrawn"]
+pytest_plugins = ["support.redrawn"]

@@ -18,8 +18,9 @@ from lib import paths
 #: Versions of how runs are trained and evaluated, by the kind of backbone. A run counts as done
 #: while the version that made it is today's, so a change of code that changes no run (a move, a new
 #: name, a new option at its default) makes none stale. Raise a version, to "2", "3", …, when runs
-#: come out otherwise than before: `tests/test_behaviour.py` trains with the archived code of the
-#: versions named here and fails when they do. The first version goes by the digest of its code.
+#: come out otherwise than before: `tests/training/test_behaviour.py` trains with the archived code
+#: of the versions named here and fails when they do. The first version goes by the digest of its
+#: code.
 TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "b1c8fe2221e9fc23"}
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.

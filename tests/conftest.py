@@ -2,8 +2,6 @@
 
 import os
 import random
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    import faults_support
+    from support.batches import Batch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"
@@ -24,17 +22,14 @@ os.environ["MAKEFLAGS"] = ""
 # As in the Snakefile.
 os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
 
-from lib import paths
 from lib.config import Setting
 
-pytest.register_assert_rewrite("faults_support")
+pytest.register_assert_rewrite("support.batches", "support.notebooks")
 # A busy machine fails no test.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
-#: Seconds after which a command hangs; several times what it takes on a busy machine.
-PATIENCE = 900
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]
 BAD = ["the soup was cold and mean", "a dull and hasty little boat", "we feared the wild river"]
 PLACES = ["in the north", "by the mill", "near the old gate", "under the bridge", "on the hill"]
@@ -82,57 +77,10 @@ def data(inputs):
     return inputs.data
 
 
-def train_runs(setting: Setting, seeds: Any, **options: Any) -> Any:
-    """The run of a setting and a seed, or the runs of several seeds as one program."""
-    from lib.training.experiment import finetune
-    from lib.training.inputs import prepare_inputs
-
-    return finetune(prepare_inputs(setting), seeds, **options)
-
-
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run this Python in a process of its own; output is captured."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=paths.ROOT,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
-def project_files(*patterns: str) -> list[Path]:
-    """The project's files that match patterns of git (all), without what it ignores."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", *patterns],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    return [paths.ROOT / name for name in listed if (paths.ROOT / name).is_file()]
-
-
-def copy_project(target: Path) -> Path:
-    """A copy of the project's files (without runs and downloads) that a test may change."""
-    for path in project_files():
-        copied = target / path.relative_to(paths.ROOT)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, copied)
-    return target
-
-
-def environment_of(project: Path) -> dict[str, str]:
-    """Environment of processes that work in a copy of the project, with our downloads."""
-    changed = {"PYTHONPATH": project, "COMPENDIUM_CACHE": paths.CACHE, "COMPENDIUM_OUTPUT": project}
-    return {**os.environ, **{name: str(folder) for name, folder in changed.items()}}
-
-
 @pytest.fixture(scope="session")
 def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of randomly initialised models, one a family, saved as the hub lays them out."""
-    import tiny_models
+    from support import tiny_models
 
     root = tmp_path_factory.mktemp("models")
     for family in tiny_models.FAMILIES:
@@ -143,7 +91,7 @@ def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def invented_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GLUE and SuperGLUE of invented rows, in the layout and the schemas of the hub."""
-    import hub_layout
+    from support import hub_layout
 
     return hub_layout.write(tmp_path_factory.mktemp("datasets"))
 
@@ -160,20 +108,9 @@ def hub(invented_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="session")
-def book() -> Iterator["faults_support.Book"]:
-    """What the fault tests found, written to the file that FAULTS_TABLE names."""
-    from faults_support import Book
-
-    book = Book()
-    yield book
-    if os.environ.get("FAULTS_TABLE"):
-        book.write(Path(os.environ["FAULTS_TABLE"]))
-
-
-@pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory, own_file: Path) -> Callable[..., Path]:
     """The output of a batch of the fault tests without a fault; each grid is run once."""
-    from faults_support import GRID, undisturbed
+    from support.batches import GRID, undisturbed
 
     outputs: dict[str, Path] = {}
 
@@ -187,9 +124,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory, own_file: Path) -> Callable[.
 
 
 @pytest.fixture
-def new_batch(tmp_path: Path, own_file: Path) -> Iterator[Callable[..., "faults_support.Batch"]]:
+def new_batch(tmp_path: Path, own_file: Path) -> Iterator[Callable[..., "Batch"]]:
     """Make batches for the fault tests; what they leave running is ended with the test."""
-    from faults_support import Batch
+    from support.batches import Batch
 
     made: list[Batch] = []
 

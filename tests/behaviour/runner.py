@@ -2,8 +2,8 @@
 
     python runner.py CASES.json OUT
 
-``tests/test_behaviour.py`` calls it twice, with today's code and with the archived code of a
-version, and compares. It is archived together with that code, so it may follow today's interface.
+``tests/training/test_behaviour.py`` calls it twice, with today's code and with the archived code of
+a version, and compares. It is archived together with that code, so it may follow today's interface.
 """
 
 import json

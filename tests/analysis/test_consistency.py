@@ -1,0 +1,197 @@
+"""Consistency: the released procedures by loops, their published numbers, and corrected ones."""
+
+import itertools
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lib import measures, paths
+from lib.analysis import consistency
+
+MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
+
+
+def group(rng, n_runs=10, n=40):
+    """Scores, predictions, and distances of a group of runs that has nothing special."""
+    predictions = rng.integers(0, 2, (n_runs, n))
+    matrices = {}
+    for name in ("jsd", "cka", "op"):
+        points = rng.normal(size=(n_runs, 4))
+        matrices[name] = np.linalg.norm(points[:, None] - points, axis=-1)
+    return predictions.mean(1), predictions, matrices
+
+
+def weights_of(drawn, n_runs):
+    return np.stack([np.bincount(rows, minlength=n_runs) for rows in drawn]).astype(float)
+
+
+def test_released_bootstrap_by_loops():
+    """nb 10: draw seeds with replacement, sort, mean over pairs of positions, SD with ddof 0."""
+    rng, draw = np.random.default_rng(0), random.Random(0)
+    scores, predictions, matrices = group(rng)
+    apart = measures.pairwise_disagreement(predictions)
+    pairs = {"disagreement": apart, **matrices}
+    found = consistency.published_statistics(scores, pairs, predictions.shape[1])
+    drawn = [sorted(draw.choices(range(10), k=10)) for _ in range(5)]
+    weights = weights_of(drawn, 10)
+    for row, rows in enumerate(drawn):
+        drawn_pairs = list(itertools.combinations(rows, 2))
+        assert found["sd"](weights)[row] == pytest.approx(np.std(scores[rows]))
+        for name, matrix in pairs.items():
+            expected = np.mean([0.0 if a == b else matrix[a, b] for a, b in drawn_pairs])
+            assert found[name](weights)[row] == pytest.approx(expected)
+        kappa = measures.fleiss_kappa(predictions[rows], as_published=True)
+        assert found["kappa"](weights)[row] == pytest.approx(1 - kappa)
+
+
+def test_published_kappa_correlates_as_disagreement_does():
+    rng = np.random.default_rng(1)
+    scores, predictions, matrices = group(rng)
+    apart = measures.pairwise_disagreement(predictions)
+    pairs = {"disagreement": apart, **matrices}
+    found = consistency.published_statistics(scores, pairs, predictions.shape[1])
+    table = consistency.bootstrap_correlations(found, 10)
+    assert table.loc["kappa", "disagreement"] == pytest.approx(1)
+    assert np.allclose(table["kappa"], table["disagreement"])
+    assert np.allclose(np.diag(table), 1)
+
+
+def test_kendall_is_scipys_with_ties_too():
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 4, (2, 30, 6)).astype(float)
+    expected = [stats.kendalltau(x, y).statistic for x, y in zip(a, b, strict=True)]
+    assert np.allclose(consistency.kendall(a, b), expected, equal_nan=True)
+    assert np.isnan(consistency.kendall(np.ones(5), np.arange(5.0)))
+
+
+def constant(value):
+    return lambda weights: np.full(len(weights), float(value))
+
+
+def test_rank_agreement_of_groups_that_do_not_vary_is_the_plain_one():
+    a, b = [3, 1, 2, 5, 4], [1, 2, 3, 4, 5]
+    groups = [{"a": constant(x), "b": constant(y)} for x, y in zip(a, b, strict=True)]
+    (row,) = consistency.rank_agreement(groups, [10] * 5).itertuples()
+    tau, p = stats.kendalltau(a, b)
+    assert (row.tau, row.low, row.high) == pytest.approx((tau,) * 3)
+    assert row.p == pytest.approx(p)
+
+
+def test_mean_rank_agreement_by_hand():
+    """Two tables of three methods: τ of a and b is 1 and 1/3, so 2/3 in the mean. Of the 36 ways to
+    pair two orders of three, the sum of two τ (1, 1/3, 1/3, −1/3, −1/3, −1) is at least 4/3 away
+    from 0 in 2 · (1 + 2 · 2) = 10.
+    """
+    tables = [
+        pd.DataFrame({"a": [1.0, 2, 3], "b": [10.0, 20, 30]}),
+        pd.DataFrame({"a": [1.0, 2, 3], "b": [20.0, 10, 30]}),
+    ]
+    found = consistency.mean_rank_agreement(tables, n_permutations=20_000)
+    pair, every = found.itertuples(index=False)
+    assert (pair.a, pair.b, every.a) == ("a", "b", "all")
+    assert pair.tau == every.tau == pytest.approx(2 / 3)
+    assert pair.p == every.p == pytest.approx(10 / 36, abs=0.012)
+
+
+def test_rank_support_counts_ranks():
+    resampled = np.array([[1.0, 2, 3], [1, 3, 2], [1, 2, 3], [2, 1, 3]])
+    support = consistency.rank_support(resampled)
+    assert support.tolist() == [[0.75, 0.25, 0], [0.25, 0.5, 0.25], [0, 0.25, 0.75]]
+    assert np.allclose(support.sum(0), 1) and np.allclose(support.sum(1), 1)
+
+
+@pytest.fixture(scope="module")
+def released():
+    """Correlations of the released bootstrap (run A), as tables, and the SD of each group."""
+    table = pd.read_csv(paths.PUBLISHED / "paper1_bootstrap_corr.csv")
+    table = table[(table["run"] == "A") & (table["task"] != "sst2")]
+    made = {}
+    for model, part in table.groupby("model"):
+        found = []
+        for row in part.to_dict("records"):
+            known = {
+                frozenset(name.removeprefix("r_").split("~")): value
+                for name, value in row.items()
+                if name.startswith("r_")
+            }
+            one = pd.DataFrame(np.eye(6), MEASURES, MEASURES)
+            for a, b in itertools.permutations(MEASURES, 2):
+                shared = {"kappa": "kappa_pwd", "disagreement": "kappa_pwd"}
+                key = frozenset((shared.get(a, a), shared.get(b, b)))
+                one.loc[a, b] = 1.0 if len(key) == 1 else known[key]
+            found.append(one)
+        made[model] = part["sd_10seeds_ddof0"].to_numpy(), found
+    return made
+
+
+@pytest.mark.parametrize(
+    ("model", "published"), [("bert", 0.7337610331), ("roberta", 0.6534165572)]
+)
+def test_published_correlation_of_level_and_agreement(released, model, published):
+    """nb 11, from correlations that are printed with two digits."""
+    sd, tables = released[model]
+    r, p = consistency.level_against_agreement_published(sd, consistency.agreement_levels(tables))
+    assert r == pytest.approx(published, abs=0.003)
+    assert p < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("bert", [0.70, 0.76, 0.76, 0.66, 0.77, 0.73]),
+        ("roberta", [0.68, 0.71, 0.71, 0.55, 0.66, 0.63]),
+    ],
+)
+def test_correlation_of_each_measure(released, model, expected):
+    sd, tables = released[model]
+    found = consistency.level_against_agreement(sd, consistency.agreement_levels(tables))
+    assert found["r"][:6].to_numpy() == pytest.approx(expected, abs=0.015)
+    assert (found["groups"] == 15).all() and found["measure"].iloc[-1] == "all"
+
+
+def test_permuting_groups_counts_what_enumeration_counts():
+    rng = np.random.default_rng(8)
+    sd = rng.random(6)
+    levels = pd.DataFrame({"a": sd + 0.3 * rng.random(6), "b": rng.random(6)})
+    found = consistency.level_against_agreement(sd, levels).set_index("measure")
+    orders = list(itertools.permutations(range(6)))
+    for name in ("a", "b"):
+        r = np.corrcoef(sd, levels[name])[0, 1]
+        drawn = [abs(np.corrcoef(sd[list(order)], levels[name])[0, 1]) for order in orders]
+        exact = np.mean(np.array(drawn) >= abs(r) - 1e-12)
+        assert found.loc[name, "r"] == pytest.approx(r)
+        assert found.loc[name, "p"] == pytest.approx(exact, abs=0.02)
+
+
+def test_strata_keep_groups_in_their_task():
+    task = np.repeat([0, 1], 5)
+    sd = task + 0.01 * np.random.default_rng(10).random(10)
+    levels = pd.DataFrame({"a": task + 0.01 * np.random.default_rng(11).random(10)})
+    free = consistency.level_against_agreement(sd, levels)["p"].iloc[0]
+    within = consistency.level_against_agreement(sd, levels, strata=task)["p"].iloc[0]
+    assert free < 0.05 < within, "all of the correlation is between the tasks"
+
+
+def test_an_association_within_tasks_is_found_though_tasks_differ_the_other_way():
+    """Simpson's paradox: in each task more SD goes with more agreement, between them with less."""
+    task = np.repeat([0, 1], 5)
+    inside = np.tile(np.arange(5.0), 2)
+    levels = pd.DataFrame({"a": inside - 20 * task})
+    found = consistency.level_against_agreement(inside + 20 * task, levels, strata=task).iloc[0]
+    assert found["r"] < -0.9 and found["within"] == pytest.approx(1) and found["p"] < 0.01
+    alone = consistency.level_against_agreement(inside + 20 * task, levels).iloc[0]
+    assert alone["within"] == pytest.approx(alone["r"])
+
+
+def test_groups_of_the_same_seeds_are_resampled_together():
+    values = np.arange(8.0)
+    one = {"a": lambda w: w @ values / w.sum(1), "b": lambda w: w @ values**2 / w.sum(1)}
+    _, together = consistency.resampled_values([one, one], [8, 8], paired=True)
+    assert (together["a"][:, 0] == together["a"][:, 1]).all()
+    _, apart = consistency.resampled_values([one, one], [8, 8])
+    assert (apart["a"][:, 0] != apart["a"][:, 1]).mean() > 0.5
+    with pytest.raises(ValueError, match="paired groups have the same seeds"):
+        consistency.resampled_values([one, one], [8, 7], paired=True)

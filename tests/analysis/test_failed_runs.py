@@ -1,0 +1,276 @@
+"""Failed runs: ladders of learning rates, the rate at which half fail, and how failure looks."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lib.analysis import failed_runs, learning_rate_sweep
+from lib.config import Setting
+
+RATES = [1e-4, 3e-4, 1e-3, 3e-3]
+
+
+def run_rows(rate, statuses, *, accuracy=0.7, **setting):
+    """A run table of one setting: a run a status, with the columns that are read."""
+    made = dataclasses.replace(Setting(task="nyt", learning_rate=rate), **setting)
+    found = []
+    for seed, status in enumerate(statuses):
+        scored = {"ok": accuracy, "failed": 0.5, "collapsed": 0.5, "diverged": None}[status]
+        fields = {k: " ".join(v) if isinstance(v, list) else v for k, v in made.to_dict().items()}
+        found.append(
+            {**fields, "setting_id": made.id, "seed_label": f"seed{seed}", "status": status,
+             "score": scored, "accuracy": scored, "majority": 0.5}
+        )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def table_of(failures, n=4, rates=RATES, **setting):
+    """Runs at ``rates`` of which so many failed."""
+    parts = [
+        run_rows(rate, ["collapsed"] * k + ["ok"] * (n - k), **setting)
+        for rate, k in zip(rates, failures, strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def half(failures, n=4, rates=RATES, **how):
+    x = np.repeat(rates, n)
+    failed = np.concatenate([np.arange(n) < k for k in failures])
+    return learning_rate_sweep.half_failure(x, failed, **how)
+
+
+# Ladders.
+
+
+def test_ladders_are_settings_that_differ_in_the_rate_alone():
+    two = [table_of([0, 1, 2, 4]), table_of([0, 0, 1, 4], backbone="minilm-l6", train_rows=400)]
+    alone = run_rows(1e-3, ["ok"] * 3, task="amazon")
+    found = learning_rate_sweep.ladders(pd.concat([alone, two[1], two[0].iloc[::-1]]))
+    assert set(found) == {"bert-tiny, nyt", "minilm-l6, nyt"}
+    assert found["bert-tiny, nyt"]["learning_rate"].is_monotonic_increasing
+    assert len(found["bert-tiny, nyt"]) == 16
+
+
+# What is counted.
+
+
+def test_rate_table_by_hand():
+    statuses = ["ok", "ok", "collapsed", "failed", "diverged"]
+    runs = run_rows(1e-3, statuses)
+    runs.loc[0, ["score", "accuracy"]] = 0.54
+    runs.loc[1, ["score", "accuracy"]] = 0.58
+    row = learning_rate_sweep.rate_table(runs).loc[1e-3]
+    assert row[["runs", "failed", "collapsed", "diverged", "barely"]].tolist() == [5, 3, 1, 1, 1]
+    exact = stats.beta.ppf(0.025, 3, 3), stats.beta.ppf(0.975, 4, 2)
+    assert row[["rate", "low", "high"]].tolist() == pytest.approx([0.6, *exact])
+    assert row["mean"] == pytest.approx(0.56) and row["sd"] == pytest.approx(0.04 / np.sqrt(2))
+    assert row["margin"] == pytest.approx(0.06) and row["clear"]
+
+
+def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
+    runs = table_of([0, 1, 3, 4]).drop(index=15)  # the last seed at the highest rate
+    found = learning_rate_sweep.failures_by_seed(runs)
+    assert found.index.tolist() == ["seed0", "seed1", "seed2"] and found.columns.tolist() == RATES
+    assert found.to_numpy().tolist() == [
+        [False, True, True, True], [False, False, True, True], [False, False, True, True]
+    ]  # fmt: skip
+
+
+# The rate at which half of the runs fail.
+
+
+def test_the_curve_is_that_of_statsmodels():
+    import statsmodels.api as sm
+
+    failures = [0, 1, 3, 4]
+    found = half(failures)
+    x = np.log10(np.repeat(RATES, 4))
+    y = np.concatenate([np.arange(4) < k for k in failures]).astype(float)
+    fit = sm.Logit(y, sm.add_constant(x)).fit(disp=0)
+    assert found.kind == "curve"
+    assert np.log10(found.rate) == pytest.approx(-fit.params[0] / fit.params[1], abs=1e-4)
+    assert found.slope == pytest.approx(fit.params[1], rel=1e-3)
+    assert found.curve(10**x) == pytest.approx(fit.predict(), abs=1e-4)
+    assert found.low < found.rate < found.high and found.text().startswith("0.00055 [")
+
+
+def test_the_ends_of_the_interval_are_where_the_likelihood_ratio_test_rejects():
+    """Against statsmodels: at a given half rate the line goes through it, so it has one slope."""
+    import statsmodels.api as sm
+
+    failures = [0, 1, 3, 4]
+    found = half(failures)
+    x = np.log10(np.repeat(RATES, 4))
+    y = np.concatenate([np.arange(4) < k for k in failures]).astype(float)
+    best = sm.Logit(y, sm.add_constant(x)).fit(disp=0).llf
+    for end in (found.low, found.high):
+        through = sm.Logit(y, (x - np.log10(end))[:, None]).fit(disp=0).llf
+        assert 2 * (best - through) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-3)
+
+
+def test_without_overlap_the_rate_lies_between_two_rungs():
+    found = half([0, 0, 4, 4])
+    assert found.kind == "between" and np.isnan(found.rate)
+    assert found.between == pytest.approx((3e-4, 1e-3))
+    assert found.text().startswith("between 0.0003 and 0.001")
+    assert np.isnan(found.curve(np.array(RATES))).all()
+    many = half([0, 0, 50, 50], n=50)
+    assert many.low == pytest.approx(3e-4, rel=0.02) and many.high == pytest.approx(1e-3, rel=0.02)
+    few = half([0, 0, 1, 1], n=1)
+    assert few.low < 3e-4 and few.high > 1e-3
+
+
+def test_one_mixed_rung():
+    found = half([0, 2, 4, 4])
+    assert found.kind == "one rung" and found.rate == pytest.approx(3e-4, rel=1e-3)
+    assert found.low < 3e-4 < found.high
+    # One of twelve fails there: half of them do only further up, never below.
+    assert half([0, 1, 12, 12], n=12).low > 3e-4 * 0.999
+
+
+def test_all_or_none_failed():
+    none, every = half([0, 0, 0, 0]), half([4, 4, 4, 4])
+    assert none.kind == "above" and none.high == np.inf and none.low >= RATES[-1] * 0.9
+    assert every.kind == "below" and every.low == 0 and every.high <= RATES[0] * 1.1
+    assert "no run failed" in none.text() and "all runs failed" in every.text()
+
+
+def test_failures_that_fall_with_the_rate_have_no_half_rate():
+    for failures in ([4, 3, 1, 0], [4, 4, 0, 0], [2, 2, 2, 2]):
+        found = half(failures)
+        assert found.kind == "no rise" and np.isnan([found.rate, found.low, found.high]).all()
+    assert "do not grow" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("rates", "failed", "message"),
+    [
+        ([1e-3] * 3, [0, 1, 1], "at least two positive rates"),
+        ([1e-3, 0.0], [0, 1], "at least two positive rates"),
+        ([1e-3, np.nan], [0, 1], "at least two positive rates"),
+        ([1e-3, 1e-2], [0, 1, 1], r"shapes \(2,\) and \(3,\)"),
+        ([1e-3, 1e-2], [0, 2], "True and False"),
+    ],
+)
+def test_what_is_no_ladder_is_an_error(rates, failed, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate_sweep.half_failure(np.array(rates), np.array(failed))
+    with pytest.raises(ValueError, match="share between 0 and 1"):
+        half([0, 1, 3, 4], level=95)
+
+
+# What the training of failed runs looks like.
+
+
+def training_of(runs, *, steps=8, parts=("embeddings", "layer1", "layer2", "head")):
+    """Successful runs fall from ln 2 to 0.1 with gradients of 1; failed ones stay at ln 2, with
+    gradients of 0.01 in layer 1. Diverged runs end early, and their stretches at other steps."""
+    rows = []
+    for _, run in runs.iterrows():
+        ok, key = run["status"] == "ok", (run["setting_id"], run["seed_label"])
+        ends = np.arange(steps) * (4 if run["status"] == "diverged" else 10) + 9
+        for i, step in enumerate(ends):
+            loss = np.log(2) - (np.log(2) - 0.1) * i / (steps - 1) * ok
+            rows.append((*key, "loss", "all", step, loss))
+            norms = {part: 0.01 if part == "layer1" and not ok else 1.0 for part in parts}
+            rows += [(*key, "gradient_norm", p, step, v) for p, v in norms.items()]
+            rows.append((*key, "gradient_norm", "all", step, 2.0))
+        for part in ("all", *parts):
+            value = 0.0 if part == "head" else 8.0 if ok else 2.0
+            value = np.nan if run["status"] == "diverged" else value
+            rows.append((*key, "distance", part, ends[-1], value))
+    return pd.DataFrame(rows, columns=[*failed_runs.KEYS, "quantity", "part", "step", "value"])
+
+
+RUNS = run_rows(1e-3, ["ok", "ok", "ok", "collapsed", "failed", "diverged"])
+TRAINING = training_of(RUNS)
+
+
+def test_outcomes_and_the_most_even_mixture():
+    assert failed_runs.outcomes(RUNS).tolist() == ["successful"] * 3 + ["failed"] * 2 + ["diverged"]
+    runs = table_of([1, 2, 3, 4])
+    assert failed_runs.mixed_setting(runs) == runs["setting_id"].unique()[1]
+    assert failed_runs.mixed_setting(table_of([0, 1, 4, 4])) is None
+    # On the second rung the successful runs barely beat the majority class.
+    vague = runs["learning_rate"].eq(RATES[1]) & runs["status"].eq("ok")
+    runs.loc[vague, "accuracy"] = 0.53
+    assert failed_runs.mixed_setting(runs, least=1) == runs["setting_id"].unique()[0]
+    assert failed_runs.mixed_setting(run_rows(1e-3, ["ok", "ok", "diverged", "diverged"])) is None
+
+
+def test_gradient_curves_are_geometric_means():
+    training = TRAINING.copy()
+    chosen = (training["part"] == "layer2") & (training["quantity"] == "gradient_norm")
+    training.loc[chosen & (training["seed_label"] == "seed3"), "value"] = 100.0
+    curves = failed_runs.gradient_curves(training, RUNS).set_index(["outcome", "part", "step"])
+    assert curves.loc[("failed", "layer2", 9), "value"] == pytest.approx(10.0)
+    assert curves.loc[("failed", "layer1", 79), "value"] == pytest.approx(0.01)
+    assert curves.loc[("successful", "layer1", 79), "value"] == pytest.approx(1.0)
+    assert set(curves["n_runs"]) == {2, 3} and curves["value"].notna().all()
+
+
+def test_mean_gradients_and_the_ratio_of_lowest_to_top_layer():
+    training = TRAINING.copy()
+    early = (training["quantity"] == "gradient_norm") & (training["step"] < 30)
+    training.loc[early, "value"] = 50.0
+    found = failed_runs.mean_gradients(training)
+    key = RUNS["setting_id"].iloc[0]
+    assert found.loc[(key, "seed0")].to_dict() == pytest.approx(
+        {"embeddings": 1, "layer1": 1, "layer2": 1, "head": 1, "lowest / top layer": 1, "all": 2}
+    )
+    assert found.loc[(key, "seed3"), "lowest / top layer"] == pytest.approx(0.01)
+    assert failed_runs.mean_gradients(training, since=0, until=0.3)["head"].min() == pytest.approx(
+        50
+    )
+
+
+def test_contrast_by_hand():
+    index = pd.MultiIndex.from_frame(RUNS[failed_runs.KEYS])
+    values = pd.DataFrame({"x": [1.0, 10, 100, 1, 0.01, 7]}, index)
+    row = failed_runs.contrast(values, RUNS).loc["x"]
+    assert row[["successful", "failed", "ratio"]].tolist() == pytest.approx([10, 0.1, 0.01])
+    logs = np.log([1.0, 10, 100]), np.log([1, 0.01])
+    welch = stats.ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval(0.95)
+    assert row[["low", "high"]].tolist() == pytest.approx(np.exp([*welch]))
+    assert row[["n_successful", "n_failed"]].tolist() == [3, 2]
+    alone = failed_runs.contrast(values, RUNS.assign(status="ok", accuracy=0.7)).loc["x"]
+    assert np.isnan(alone[["failed", "ratio", "low"]].astype(float)).all()
+
+
+def test_entropy_of_the_class_shares():
+    assert failed_runs.entropy(np.array([0, 1, 0, 1])) == pytest.approx(np.log(2))
+    assert failed_runs.entropy(np.array([0, 0, 0, 1])) == pytest.approx(0.5623, abs=1e-4)
+    with pytest.raises(ValueError, match="class labels"):
+        failed_runs.entropy(np.array([0.1, 0.2]))
+
+
+def losses(**runs):
+    """Losses of runs at the ends of five stretches of ten steps."""
+    return pd.DataFrame(runs, index=np.arange(5) * 10 + 9).T
+
+
+def test_flat_since_by_hand():
+    made = losses(
+        never_learnt=[0.7, 0.7, 0.9, 0.65, 0.7],
+        lost_it=[0.7, 0.3, 0.3, 0.7, 0.8],
+        learnt=[0.7, 0.7, 0.7, 0.6, 0.5],
+        at_the_end=[0.7, 0.5, 0.5, 0.5, 0.7],
+    )
+    found = failed_runs.flat_since(failed_runs.is_flat(made, np.log(2)))
+    assert found.fillna(-1).to_dict() == pytest.approx(
+        {"never_learnt": 0, "lost_it": 0.6, "learnt": -1, "at_the_end": 0.8}
+    )
+    strict = failed_runs.flat_since(failed_runs.is_flat(made, np.log(2), tolerance=0.01))
+    assert strict["never_learnt"] == pytest.approx(0.8)
+    with pytest.raises(ValueError, match="tolerance = 10"):
+        failed_runs.is_flat(made, 0.7, tolerance=10)
+
+
+def test_alarms_count_who_would_be_stopped():
+    flat = failed_runs.is_flat(failed_runs.smooth_losses(TRAINING, window=1), np.log(2))
+    found = failed_runs.alarms(flat, RUNS, (0.1, 1.0))
+    assert found.loc[0.1].tolist() == [2, 2, 3, 3]
+    assert found.loc[1.0].tolist() == [2, 2, 0, 3]

@@ -1,0 +1,183 @@
+"""Validity: published values by other means, known answers, and what happens where nothing is."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lib.analysis import validity
+from lib.results import run_group
+
+
+def distances(rng, shape=(), n_runs=6, spread=1.0):
+    """Random symmetric distances (…, S, S) with a zero diagonal."""
+    made = 2 + spread * rng.random((*shape, n_runs, n_runs))
+    made = (made + np.swapaxes(made, -1, -2)) / 2
+    return made * (1 - np.eye(n_runs))
+
+
+def curve(matrices):
+    upper = np.triu_indices(matrices.shape[-1], 1)
+    return matrices[:, upper[0], upper[1]].mean(1)
+
+
+def test_bands_are_thirds():
+    assert validity.bands(6).tolist() == ["bottom"] * 2 + ["middle"] * 2 + ["top"] * 2
+    assert [list(validity.bands(24)).count(name) for name in validity.BANDS] == [8, 8, 8]
+    with pytest.raises(ValueError, match="at least three layers"):
+        validity.bands(2)
+
+
+def test_layer_agreement_is_pearson_of_the_mean_curves():
+    rng = np.random.default_rng(0)
+    a, b = distances(rng, (7,)), distances(rng, (7,))
+    found = validity.layer_agreement(a, b)
+    assert found.value == pytest.approx(np.corrcoef(curve(a), curve(b))[0, 1], abs=1e-12)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    steps = validity.layer_agreement(a, b, steps=True).value
+    expected = np.corrcoef(np.diff(curve(a)), np.diff(curve(b)))[0, 1]
+    assert steps == pytest.approx(expected, abs=1e-12)
+    assert validity.layer_agreement(a, 3 * a + 1).value == pytest.approx(1)
+    assert validity.layer_agreement(a, -a).value == pytest.approx(-1)
+
+
+def test_shapes_that_do_not_fit_are_named():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"a has shape \(6, 6\)"):
+        validity.layer_agreement(distances(rng), distances(rng))
+    with pytest.raises(ValueError, match=r"\(3, 6, 6\) and \(4, 6, 6\)"):
+        validity.layer_agreement(distances(rng, (3,)), distances(rng, (4,)))
+    with pytest.raises(ValueError, match="at least 4 layers"):
+        validity.layer_agreement(*[distances(rng, (3,))] * 2, steps=True)
+
+
+def test_depth_trend_is_spearmans():
+    rng = np.random.default_rng(2)
+    matrices = distances(rng, (9,))
+    found = validity.depth_trend(matrices)
+    expected = stats.spearmanr(curve(matrices), np.arange(9)).statistic
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    rising = matrices + 5 * np.arange(9)[:, None, None] * (1 - np.eye(6))
+    assert validity.depth_trend(rising)[:3] == pytest.approx((1, 1, 1))
+
+
+def test_separation_by_hand():
+    matrix = np.array(
+        [[0, 5, 1, 1, 1], [5, 0, 1, 1, 1], [1, 1, 0, 2, 3], [1, 1, 2, 0, 4], [1, 1, 3, 4, 0.0]]
+    )
+    failed = np.array([True, True, False, False, False])
+    found = validity.separation(matrix, failed)
+    assert (found.failed, found.successful) == (5, 3)
+    assert found.difference.value == 2
+    layers = validity.separation(np.stack([matrix, 3 * matrix]), failed)
+    assert layers.difference.value == 4, "the mean over layers"
+
+
+def test_the_permutation_test_goes_through_all_ways_or_draws_them(monkeypatch):
+    rng = np.random.default_rng(3)
+    matrix = distances(rng, n_runs=8)
+    failed = np.arange(8) < 4
+    found = validity.separation(matrix, failed)
+    differences = []
+    for rows in itertools.combinations(range(8), 4):
+        kind = np.isin(np.arange(8), rows)
+        means = [matrix[np.ix_(k, k)][np.triu_indices(4, 1)].mean() for k in (kind, ~kind)]
+        differences.append(means[0] - means[1])
+    exact = np.mean(np.abs(differences) >= abs(found.difference.value) - 1e-12)
+    assert found.difference.p == pytest.approx(exact, abs=1e-12)
+    monkeypatch.setattr(validity, "ENUMERATED", 10)
+    drawn = validity.separation(matrix, failed).difference.p
+    assert drawn != found.difference.p
+    assert drawn == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
+
+
+def test_separation_needs_two_runs_of_each_kind():
+    with pytest.raises(ValueError, match="at least two of each kind"):
+        validity.separation(np.zeros((3, 3)), np.array([True, False, False]))
+
+
+def test_balanced_groups_have_all_of_the_rarer_kind():
+    failed = np.array([True, False, False, True, False, False])
+    rows = validity.balanced(failed, seed=1)
+    assert failed[rows].sum() == (~failed[rows]).sum() == 2
+    assert set(np.flatnonzero(failed)) <= set(rows) and list(rows) == sorted(rows)
+    drawn = {tuple(validity.balanced(failed, seed=s)) for s in range(40)}
+    assert len(drawn) == 6, "every choice of two successful runs of four comes up"
+
+
+def test_rise_with_doses():
+    assert validity.rise([0, 1, 2, 4], [0.1, 0.2, 0.3, 0.9]) == (1.0, True)
+    tau, everywhere = validity.rise([0, 1, 2, 4], [0.1, 0.3, 0.2, 0.9])
+    assert tau == pytest.approx(4 / 6) and not everywhere
+    with pytest.raises(ValueError, match="increasing"):
+        validity.rise([0, 2, 1], [1, 2, 3])
+
+
+def test_pair_agreement_is_spearman_over_pairs_and_knows_only_their_order():
+    rng = np.random.default_rng(0)
+    a, b = distances(rng, n_runs=8), distances(rng, n_runs=8)
+    upper = np.triu_indices(8, 1)
+    found = validity.pair_agreement(a, b)
+    assert found.value == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic)
+    assert found.low < found.value < found.high
+    assert validity.pair_agreement(a, np.exp(3 * b)) == found
+    same = validity.pair_agreement(a, a**3)
+    assert same.value == pytest.approx(1) and same.p < 0.001
+    assert validity.pair_agreement(a, -a).value == pytest.approx(-1)
+
+
+def test_the_p_of_pair_agreement_is_that_of_all_permutations():
+    rng = np.random.default_rng(1)
+    a = distances(rng, n_runs=6)
+    b = a + 0.8 * distances(rng, n_runs=6)
+    upper = np.triu_indices(6, 1)
+    found = validity.pair_agreement(a, b).p
+    every = []
+    for order in itertools.permutations(range(6)):
+        order = list(order)
+        every.append(stats.spearmanr(a[upper], b[np.ix_(order, order)][upper]).statistic)
+    exact = np.mean(np.abs(every) >= abs(every[0]) - 1e-12)
+    assert found == pytest.approx(exact, abs=3 * np.sqrt(exact * (1 - exact) / 9999) + 2e-4)
+
+
+def test_pair_agreement_with_too_few_runs_or_equal_distances_has_no_p():
+    rng = np.random.default_rng(3)
+    few = validity.pair_agreement(distances(rng, n_runs=4), distances(rng, n_runs=4))
+    assert np.isnan(few.p) and np.isnan(few.low)
+    equal = validity.pair_agreement(distances(rng, n_runs=6), 1 - np.eye(6))
+    assert np.isnan(equal.p) and np.isnan(equal.value)
+
+
+@pytest.fixture(scope="module")
+def groups():
+    return run_group.load("reference")[0]
+
+
+def test_agreements_of_all_groups_are_corrected_together(groups):
+    some = {
+        label: {m: group.pairs("mean")[m] for m in ("disagreement", "jsd", "cka")}
+        for label, group in list(groups.items())[:2]
+    }
+    table = validity.pair_agreements(some)
+    assert len(table) == 2 * 3
+    for row in table.itertuples():
+        found = validity.pair_agreement(some[row.group][row.a], some[row.group][row.b])
+        assert (row.value, row.p) == (found.value, found.p)
+    smallest = table["p"].idxmin()
+    assert table.loc[smallest, "adjusted"] == pytest.approx(min(1, 6 * table.loc[smallest, "p"]))
+
+
+def test_separations_are_those_of_each_part(groups):
+    group = max(groups.values(), key=lambda one: min(one.failed.sum(), (~one.failed).sum()))
+    layers, failed = group.layer_distances("mean"), group.failed
+    table = validity.separations(layers, failed).set_index(["measure", "layers"])
+    n_layers = len(layers["op"])
+    assert len(table) == n_layers * len(layers)
+    found = validity.separation(layers["op"][-1], failed)
+    row = table.loc["op", n_layers]
+    assert (row["failed"], row["successful"]) == (found.failed, found.successful)
+    assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
+    whole = validity.separations(layers, failed, np.array(["all"] * n_layers))
+    whole = whole.set_index("measure")
+    assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())

@@ -1,0 +1,251 @@
+"""Sources of randomness: the statistics of a crossed design, and the designs in a table of runs."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lib import measures
+from lib.analysis import seed_transfer, variance_components
+from lib.config import Setting
+
+
+def grid(*shape, seed=0):
+    """Scores with effects of init, order and the rest."""
+    rng = np.random.default_rng(seed)
+    parts = rng.normal(size=shape), rng.normal(size=shape[:1]), rng.normal(size=shape[1:2])
+    rows, columns = (1, *[1] * (len(shape) - 2)), (*[1] * (len(shape) - 2),)
+    return parts[0] + 2 * parts[1].reshape(-1, *rows) + parts[2].reshape(-1, *columns)
+
+
+def variances(scores, **how):
+    return variance_components.variance_components(scores, **how)["variance"]
+
+
+# Components.
+
+
+def test_components_by_hand():
+    """Rows 1 2 / 3 8: MS of rows 16, of columns 9, of the rest 4."""
+    found = variance_components.variance_components(np.array([[1.0, 2], [3, 8]]))
+    assert found["variance"].to_dict() == pytest.approx({"init": 6.0, "order": 2.5, "rest": 4.0})
+    assert found["share"].to_numpy() == pytest.approx(np.array([6, 2.5, 4]) / 12.5)
+    assert found["sd"].to_numpy() == pytest.approx(np.sqrt([6, 2.5, 4]))
+
+
+def test_a_component_may_be_negative_and_is_not_clipped():
+    """A Latin square: rows and columns have the same means, so all variance is in the rest."""
+    found = variance_components.variance_components(np.array([[1.0, 2, 3], [2, 3, 1], [3, 1, 2]]))
+    assert found["variance"].to_dict() == pytest.approx({"init": -0.5, "order": -0.5, "rest": 1.5})
+    assert found["share"].to_dict() == pytest.approx({"init": -1, "order": -1, "rest": 3})
+    assert found.loc["init", "variance_low"] < -0.5 and found.loc["init", "sd"] == 0
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (3, 4, 3)])
+def test_mean_squares_are_those_of_statsmodels(shape):
+    import statsmodels.api as sm
+    from statsmodels.formula.api import ols
+
+    scores = grid(*shape)
+    index = np.stack(np.unravel_index(np.arange(scores.size), shape), 1)
+    frame = pd.DataFrame(index[:, :2], columns=["a", "b"]).assign(y=scores.ravel())
+    formula = "y ~ C(a) * C(b)" if len(shape) == 3 else "y ~ C(a) + C(b)"
+    anova = sm.stats.anova_lm(ols(formula, frame).fit())
+    squares = (anova["sum_sq"] / anova["df"]).to_numpy()
+    I, J, K = (*shape, 1)[:3]
+    rest = squares[2]
+    expected = [(squares[0] - rest) / (J * K), (squares[1] - rest) / (I * K), rest]
+    if len(shape) == 3:
+        expected[2:] = [(rest - squares[3]) / K, squares[3]]
+    assert variances(scores).to_numpy() == pytest.approx(expected)
+
+
+def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():
+    scores = grid(5, 6)
+    row = variance_components.variance_components(scores, level=0.9).loc["rest"]
+    exact = row["variance"] * 20 / stats.chi2.ppf([0.95, 0.05], 20)
+    assert [row["variance_low"], row["variance_high"]] == pytest.approx(exact, rel=0.03)
+
+
+def test_the_generalised_interval_ends_at_0_where_the_f_test_is_undecided():
+    """The share of draws with a component of init above 0 is 1 − p of the F test."""
+    scores = np.random.default_rng(1).normal(size=(5, 5)) + 0.5 * np.arange(5)[:, None]
+    squares, free, _ = variance_components._mean_squares(scores)
+    p = stats.f.sf(squares[0] / squares[2], free[0], free[2])
+    assert 0.02 < p < 0.4
+    for level, above in ((1 - 2 * p - 0.02, True), (1 - 2 * p + 0.02, False)):
+        row = variance_components.variance_components(scores, level=level).loc["init"]
+        assert (row["variance_low"] > 0) is np.bool_(above)
+
+
+def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
+    found = variance_components.variance_components(np.full((3, 4), 0.7))
+    assert (found["variance"] == 0).all() and found["share"].isna().all()
+    found = variance_components.variance_components(grid(2, 4), method="jackknife")
+    assert found["variance_low"].isna().all() and found["variance"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "how", "message"),
+    [
+        (np.zeros(5), {}, r"shape \(5,\); expected \(I, J\)"),
+        (np.zeros((1, 5)), {}, "at least 2 of each"),
+        (np.array([[1, 2], [np.nan, 3]]), {}, r"scores\[1, 0\] is nan: .*leave out its init seed"),
+        (np.eye(3), {"method": "bootstrap"}, "valid: generalised, jackknife"),
+        (np.eye(3), {"level": 95}, "such as 0.95"),
+    ],
+)
+def test_what_is_no_grid_is_refused(scores, how, message):
+    with pytest.raises(ValueError, match=message):
+        variance_components.variance_components(scores, **how)
+    if "method" not in how:
+        with pytest.raises(ValueError, match=message):
+            variance_components.best_of(scores, 2, **how)
+
+
+# Do the seeds matter at all?
+
+
+def test_dependence_by_hand():
+    """All runs of init 0 failed, no other: 3 of the 3⁴ arrangements have them in one row."""
+    failed = np.zeros((3, 4))
+    failed[0] = 1
+    found = variance_components.seed_dependence(failed)
+    assert found["init"] == pytest.approx(3 / 81, abs=0.006)
+    assert np.isnan(found["order"])  # no init seed met with different outcomes
+    assert variance_components.seed_dependence(failed.T)["order"] == found["init"]
+
+
+def test_dependence_is_an_exact_test_of_every_arrangement():
+    scores = grid(3, 3, seed=2)
+    arrangements = list(itertools.permutations(range(3)))
+    spreads = [
+        sum(scores[list(p), j] for j, p in enumerate(chosen)).var()
+        for chosen in itertools.product(arrangements, repeat=3)
+    ]
+    exact = np.mean(np.array(spreads) >= scores.sum(1).var() - 1e-12)
+    assert variance_components.seed_dependence(scores)["init"] == pytest.approx(exact, abs=0.02)
+
+
+# Transfer.
+
+
+def test_concordance_by_hand():
+    """Ranks 1 2 3, 1 3 2, 2 1 3: sums 4, 6, 8, so R = 8 and W = 12·8/(9·24) = 4/9."""
+    found = seed_transfer.kendalls_w([[0.1, 0.2, 0.3], [0.5, 0.9, 0.7], [2, 1, 3]])
+    assert found.w == pytest.approx(4 / 9)
+    assert found.expected == pytest.approx(1 / 3) and found[3:] == (3, 3)
+    every = itertools.product(itertools.permutations([1, 2, 3]), repeat=3)
+    squares = [((np.sum(ranks, 0) - 6) ** 2).sum() for ranks in every]
+    assert found.p == pytest.approx(np.mean(np.array(squares) >= 8), abs=0.02)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_concordance_is_friedmans_test(ties):
+    scores = np.random.default_rng(0).normal(size=(5, 8)) + np.linspace(0, 1, 8)
+    scores = scores.round(0) if ties else scores
+    found = seed_transfer.kendalls_w(scores)
+    statistic, p = stats.friedmanchisquare(*scores.T)
+    assert 5 * 7 * found.w == pytest.approx(statistic)
+    assert found.p == pytest.approx(p, abs=0.03)
+
+
+# Best of n.
+
+
+def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_columns():
+    scores = grid(4, 6)
+    found = variance_components.best_of(scores, 1)
+    assert found.value == pytest.approx(scores.mean()) and found.n_runs == 24
+    squares = scores.mean(1).var(ddof=1) / 4 + scores.mean(0).var(ddof=1) / 6
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(squares))
+
+
+def test_best_of_rises_to_the_observed_best():
+    scores = grid(5, 5)
+    found = variance_components.best_of(scores, np.array([1, 2, 10, 2000]))
+    assert (np.diff(found.value) > 0).all() and found.value[-1] == pytest.approx(scores.max())
+    assert (found.low < found.value).all() and found.low.shape == (4,)
+    np.testing.assert_allclose(
+        found.value, measures.expected_maximum(scores.ravel(), np.array([1, 2, 10, 2000]))
+    )
+    assert np.isnan(variance_components.best_of(grid(2, 5), 3).low)
+
+
+# Designs in a table of runs.
+
+
+def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **columns):
+    """Rows as ``lib.results.tables`` makes them: score 0.5 + init/10 + order/100 + dropout/1000."""
+    setting = Setting(task=task).to_dict()
+    rows = [
+        {
+            "group": task, "setting_id": task, "seed_init": i, "seed_order": j, "seed_dropout": k,
+            "score": 0.5 + i / 10 + j / 100 + k / 1000, "status": "ok", "metric": "accuracy",
+            "majority": 0.4, **{name: str(value) for name, value in setting.items()}, **columns,
+        }
+        for i, j, k in itertools.product(inits, orders, dropouts)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_a_crossed_group_becomes_a_grid_whatever_the_order_of_its_rows():
+    found, notes = variance_components.crossed_groups(run_table())
+    assert notes == [] and list(found) == ["nyt"]
+    design = found["nyt"]
+    np.testing.assert_allclose(design.scores, [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
+    assert design.init_seeds == (0, 1, 2) and design.order_seeds == (0, 5)
+    assert design.dropout_seeds == (0,) and not design.failed.any()
+    replicated = variance_components.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
+    assert replicated.scores.shape == (3, 2, 3)
+    np.testing.assert_allclose(replicated.scores[1, 1], [0.65, 0.651, 0.652])
+
+
+def test_ordinary_groups_are_passed_over_and_incomplete_grids_named():
+    ordinary = pd.concat(run_table(inits=(s,), orders=(s,), dropouts=(s,)) for s in range(5))
+    assert variance_components.crossed_groups(ordinary) == ({}, [])
+    assert variance_components.crossed_groups(run_table(orders=(0,))) == ({}, [])
+    whole = run_table()
+    for part in (whole.iloc[1:], pd.concat([whole, whole.iloc[:1]])):
+        found, notes = variance_components.crossed_groups(part)
+        assert found == {} and len(notes) == 1 and "nyt: " in notes[0]
+    two = whole.assign(setting_id=np.where(whole["seed_init"] == 0, "a", "b"))
+    assert variance_components.crossed_groups(two) == ({}, [])
+
+
+@pytest.mark.parametrize(("metric", "worth"), [("accuracy", 0.4), ("mcc", 0.0)])
+def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
+    table = run_table(metric=metric)
+    lost = (table["seed_init"] == 1) & (table["seed_order"] == 5)
+    table.loc[lost, ["score", "status"]] = [np.nan, "diverged"]
+    design = variance_components.crossed_groups(table)[0]["nyt"]
+    assert design.scores[1, 1] == worth and design.unscored == 1
+    row = variance_components.design_table({"a": design}).loc["a"]
+    assert row[["init", "order", "dropout", "runs", "failed", "diverged"]].tolist() == [
+        3,
+        2,
+        1,
+        6,
+        1,
+        1,
+    ]
+    assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
+
+
+def test_zeta_by_hand():
+    scores = np.array([[0.5, 0.7, 0.9], [0.6, 0.6, 0.6]])
+    expected = {
+        "min-max": [[0, 0.5, 1], [0, 0, 0]],
+        "z-score": [[-1, 0, 1], [0, 0, 0]],
+        "ratio to the best": [[5 / 9, 7 / 9, 1], [1, 1, 1]],
+        "ratio to the mean": [[5 / 7, 1, 9 / 7], [1, 1, 1]],
+    }
+    assert tuple(expected) == seed_transfer.ZETAS
+    for form, values in expected.items():
+        np.testing.assert_allclose(seed_transfer.zeta(scores, form), values, atol=1e-12)
+    with pytest.raises(ValueError, match="did you mean min-max"):
+        seed_transfer.zeta(scores, "minmax")
+    with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
+        seed_transfer.zeta(scores[0], "min-max")

@@ -1,0 +1,289 @@
+"""Strict settings: a misspelt, mistyped or senseless value is an error that says what is valid."""
+
+import pytest
+
+from lib import config
+from lib.config import Setting, grids
+from lib.config import seeds as seeds_module
+
+
+def load_grid(source):
+    [grid] = grids.load_grids(source)
+    return grid
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "stsb-binry"}, "task = 'stsb-binry' is unknown: did you mean stsb-binary"),
+        ({"backbone": "bert-tinny"}, "did you mean bert-tiny"),
+        ({"method": "mixin"}, "method 'mixin' is unknown: did you mean mixout"),
+        ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
+        ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
+        ({"epochs": True}, "is bool, expected int"),
+        ({"precision": "half"}, "precision = 'half' is unknown: valid: bfloat16, float32"),
+        (
+            {"max_grad_norm": float("nan")},
+            "max_grad_norm = nan should be greater than or equal to 0",
+        ),
+        ({"dropout": -0.5}, "dropout = -0.5: give a probability below 1, or -1"),
+        ({"epocs": 3}, "unknown parameter epocs: did you mean epochs"),
+        (
+            {"epochs": "3", "warmup": 2},
+            "epochs = '3' is str, expected int; warmup = 2 should be less",
+        ),
+        ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
+    ],
+)
+def test_a_setting_refuses(values, message):
+    with pytest.raises(ValueError, match=message):
+        Setting(**values)
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_no_checkpoint_is_selected_on_what_is_measured(looks):
+    with pytest.raises(ValueError, match='Set eval_split = "test-half"'):
+        Setting(evals_per_epoch=looks)
+    assert Setting(evals_per_epoch=looks, eval_split="test-half").evals_per_epoch == looks
+
+
+@pytest.mark.parametrize("columns", [["review text"], ["a", "b c"], ["[odd]", "ä"]])
+def test_a_setting_is_read_back_from_the_row_of_a_table(columns):
+    setting = Setting(text_columns=columns, method="llrd", learning_rate=1e-3)
+    assert config.from_row(config.to_row(setting.to_dict()) | {"score": 0.5}) == setting
+
+
+def test_rows_of_older_tables_are_read():
+    row = config.to_row(Setting().to_dict()) | {"text_columns": "question answer"}
+    del row["seeds_per_batch"]
+    assert config.from_row(row) == Setting(text_columns=["question", "answer"])
+
+
+def test_every_field_changes_the_id():
+    changes = {
+        "backbone": "minilm-l6", "task": "nyt", "text_columns": ["x"], "label_column": "y",
+        "train_rows": 5, "subset_seed": 1, "eval_rows": 5, "eval_split": "test-half",
+        "learning_rate": 1e-4, "epochs": 2, "optimizer": "sgd", "schedule": "cosine",
+        "batch_size": 8, "max_length": 64, "warmup": 0.2, "weight_decay": 0.1, "max_grad_norm": 2.0,
+        "precision": "bfloat16", "dropout": 0.0, "seeds_per_batch": 2, "method": "llrd",
+    }  # fmt: skip
+    ids = {Setting(**{name: value}).id for name, value in changes.items()} | {Setting().id}
+    assert len(ids) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "seeds is empty"),
+        ([1, 2, 1], "repeated: seed1;"),
+        ([0, "seed1-lint0"], "'seed1-lint0' is not a seed; write 3, or seed3-init0"),
+        ([-3], "not be negative"),
+        ([0, 1.0], r"seeds\[1\] = 1.0 is float, expected int"),
+    ],
+)
+def test_seeds(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        seeds_module.read(seeds)
+
+
+def test_jobs_do_not_cut_batches_of_seeds(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}"))
+    with pytest.raises(ValueError, match="seeds_per_job = 2 is no multiple of seeds_per_batch = 3"):
+        load_grid(path)
+    path.write_text(path.read_text().replace("seeds_per_job: 2", "seeds_per_job: 3"))
+    assert len(load_grid(path).settings) == 5
+
+
+def test_labels_say_which_streams_are_held():
+    found = seeds_module.read([2, "seed3-init0", "seed0-init1-order2-dropout3"])
+    assert [(s.seed, s.init, s.order, s.dropout) for s in found] == [
+        (2, 2, 2, 2), (3, 0, 3, 3), (0, 1, 2, 3),
+    ]  # fmt: skip
+    assert [s.label for s in found] == ["seed2", "seed3-init0", "seed0-init1-order2-dropout3"]
+
+
+def test_streams_are_crossed(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {init: [0, 1], order: [0, 5, 7]}"))
+    labels = [label for shard in load_grid(path).shards for label in shard]
+    assert labels == [
+        "seed0", "seed0-order5", "seed0-order7",
+        "seed0-init1", "seed0-init1-order5", "seed0-init1-order7",
+    ]  # fmt: skip
+    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {inti: [0, 1]}"))
+    with pytest.raises(ValueError, match="demo.yaml: cross = 'inti' is unknown: did you mean init"):
+        load_grid(path)
+
+
+def namespace(code):
+    scope = {}
+    exec("import numpy as np\n" + code, scope)
+    return scope
+
+
+def test_notebook_parameters_are_returned_and_floats_completed():
+    scope = namespace("rate: float = 0.1\nseeds: list = [0]\nrate = 1")
+    assert config.check_parameters(scope) == {"rate": 1.0, "seeds": [0]}
+    assert type(scope["rate"]) is float
+
+
+@pytest.mark.parametrize(
+    ("injected", "message"),
+    [
+        ("sead = 3", "unknown parameter sead: did you mean seed"),
+        ("rate = '2e-5'", "rate = '2e-5' is str, expected float; YAML reads this as text"),
+    ],
+)
+def test_what_papermill_injects_is_checked(injected, message):
+    scope = namespace(f"rate: float = 0.1\nseed: int = 0\n{injected}")
+    with pytest.raises(ValueError, match=message):
+        config.check_parameters(scope)
+
+
+GRID = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+defaults: {backbone: bert-tiny, epochs: 3}
+grid:
+  - {task: [nyt, amazon], learning_rate: [1.0e-4, 1.0e-3]}
+  - {task: boolq}
+"""
+
+
+def test_a_grid_is_a_product(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID)
+    grid = load_grid(path)
+    assert grid.name == "demo" and len(grid.settings) == 5
+    assert grid.shards == [["seed0", "seed1"], ["seed2"]]
+    assert {s.epochs for s in grid.settings} == {3}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("1.0e-4", "1e-4", r"demo.yaml: learning_rate = '1e-4' is str.*write 1.0e-04"),
+        ("epochs: 3", "epocs: 3", "unknown parameter epocs: did you mean epochs"),
+        (
+            "seeds_per_job",
+            "seed_per_job",
+            "unknown parameter seed_per_job: did you mean seeds_per_job",
+        ),
+        ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
+        ("seeds: [0, 1, 2]", "", "seeds is missing"),
+        ("seeds_per_job: 2", "unions: {both: [nope]}", "union both: no setting nope"),
+    ],
+)
+def test_a_grid_refuses(tmp_path, old, new, message):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_grid(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "columns"),
+    [
+        ("[body]", [["body"]]),
+        ("[title, body]", [["title", "body"]]),
+        ("[[body]]", [["body"]]),
+        ("[[body], [title, body]]", [["body"], ["title", "body"]]),
+    ],
+)
+def test_a_list_of_names_is_one_value_and_a_list_of_lists_is_several(tmp_path, written, columns):
+    path = tmp_path / "demo.yaml"
+    path.write_text(GRID.replace("task: boolq", f"task: boolq, text_columns: {written}"))
+    found = [s.text_columns for s in load_grid(path).settings if s.task == "boolq"]
+    assert found == columns
+
+
+OWN = """
+seeds: [0, 1]
+grid:
+  - {task: reviews.csv, text_columns: [review text], label_column: stars, epochs: [1, 2]}
+"""
+
+
+def test_a_table_of_ones_own_lies_beside_the_grid_or_in_the_working_directory(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "study").mkdir()
+    path = tmp_path / "study/mine.yaml"
+    path.write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"mine.yaml: task = 'reviews.csv'.*nor in the working directory /"
+    ):
+        load_grid(path)
+    rows = [f"it was {'good' if i % 2 else 'bad'} on day {i},{i % 2}" for i in range(40)]
+    table = "\n".join(["review text,stars", *rows])
+    (tmp_path / "reviews.csv").write_text(table)
+    assert {s.task for s in load_grid(path).settings} == {"reviews.csv"}
+    (tmp_path / "study/reviews.csv").write_text(table)
+    beside = load_grid("study/mine.yaml")
+    assert beside.settings == load_grid(path).settings
+    assert {s.task for s in beside.settings} == {str(tmp_path / "study/reviews.csv")}
+    assert beside.has_classes and len(beside.settings) == 2
+
+
+def test_the_name_of_the_reference_is_kept(tmp_path):
+    path = tmp_path / "reference.yaml"
+    path.write_text(GRID)
+    with pytest.raises(ValueError, match="kept for promoted results"):
+        load_grid(path)
+
+
+def test_a_cell_may_be_run_twice_in_one_kernel():
+    """The second time, the story's variables are there; they are no parameters."""
+    scope = namespace("rate: float = 0.1")
+    config.check_parameters(scope)
+    scope["answers"] = [1, 2]
+    assert config.check_parameters(scope) == {"rate": 0.1}
+    scope["rate"] = "0.2"
+    with pytest.raises(ValueError, match="rate = '0.2' is str"):
+        config.check_parameters(scope)
+
+
+def test_unknown_configuration_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean quick"):
+        load_grid("quik")
+
+
+STUDIES = f"""
+studies:
+  one:{GRID.replace(chr(10), chr(10) + "    ")}
+  two:
+    seeds: [7]
+    grid: [{{task: nyt}}]
+"""
+
+
+def test_a_file_may_hold_several_studies(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text(STUDIES)
+    one, two = (load_grid(path / study) for study in ("one", "two"))
+    assert (one.name, len(one.settings), len(one.seeds)) == ("one", 5, 3)
+    assert two.name == "two" and [seeds.seed for seeds in two.seeds] == [7]
+    assert [setting.id for setting in two.settings] == [Setting(task="nyt").id]
+
+
+@pytest.mark.parametrize(
+    ("study", "old", "new", "message"),
+    [
+        ("tow", "two", "two", "many.yaml: no study tow: did you mean two"),
+        ("two", "studies:", "seeds: [0]\nstudies:", "beside studies stands seeds"),
+        ("two", "  two:", "  two: 3\n  rest:", "many.yaml: studies: two = 3 is int, expected dict"),
+        ("reference-2", "two", "reference-2", "kept for promoted results"),
+    ],
+)
+def test_a_file_of_studies_refuses(tmp_path, study, old, new, message):
+    path = tmp_path / "many.yaml"
+    path.write_text(STUDIES.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        load_grid(path / study)
+
+
+def test_a_file_of_one_grid_has_no_studies():
+    with pytest.raises(ValueError, match="quick.yaml: there are no studies in it: leave out /two"):
+        load_grid("quick/two")

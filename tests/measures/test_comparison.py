@@ -1,0 +1,166 @@
+"""Two settings against each other, examples against runs, and how many seeds."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import coverage
+from lib import measures
+from lib.measures import comparison, intervals, sample_size, summary
+
+
+def runs(n, seed=0, n_examples=200, **how):
+    logits, labels = coverage.simulated_runs(n, n_examples, np.random.default_rng(seed), **how)
+    return (logits > 0).astype(int), labels
+
+
+def disagreement(predictions):
+    return summary.statistics_of(predictions=predictions)["disagreement"]
+
+
+def test_a_difference_is_found_and_none_is_not_invented():
+    calm, wild = runs(10, noise=0.2)[0], runs(10, seed=1, noise=0.8)[0]
+    found = comparison.difference(disagreement(calm), disagreement(wild), (10, 10))
+    values = [measures.instability(measures.pairwise_disagreement(p)).value for p in (calm, wild)]
+    assert found.value == pytest.approx(values[1] - values[0])
+    assert 0 < found.low < found.value < found.high and found.p < 0.01
+    same = comparison.difference(disagreement(calm), disagreement(calm), (10, 10))
+    assert same.value == 0 and same.low < 0 < same.high and same.p > 0.5
+
+
+def test_a_paired_difference_with_itself_is_exactly_nothing():
+    calm = disagreement(runs(6)[0])
+    found = comparison.difference(calm, calm, (6, 6), paired=True)
+    assert found[:4] == (0, 0, 0, 1)
+    with pytest.raises(ValueError, match="the same runs"):
+        comparison.difference(calm, calm, (6, 5), paired=True)
+
+
+def test_two_runs_tell_no_difference():
+    """All resamples of two runs are the same: that is no certainty."""
+    found = comparison.difference(disagreement(runs(2)[0]), disagreement(runs(6)[0]), (2, 6))
+    assert np.isfinite(found.value) and np.isnan([found.low, found.high, found.p]).all()
+    with pytest.raises(ValueError, match="at least 2 runs"):
+        intervals.run_weights(1)
+    with pytest.raises(ValueError, match="at least 2 runs"):
+        sample_size.relative_width(disagreement(runs(5)[0]), 5, [1])
+
+
+def test_an_undefined_value_has_no_p_and_is_not_counted():
+    alike = {"a": np.zeros((6, 9), int), "b": runs(6)[0], "c": runs(6, seed=1)[0]}
+    kappas = {name: measures.kappa_statistic(said) for name, said in alike.items()}
+    table = comparison.every_two(kappas, lambda x, y: comparison.difference(x, y, (6, 6)))
+    assert table["p"].isna().sum() == 2
+    assert table["adjusted_p"].dropna().tolist() == table["p"].dropna().tolist()
+
+
+def test_paired_scores():
+    rng = np.random.default_rng(0)
+    seeds = rng.normal(size=8)
+    first, second = seeds + 0.1 * rng.normal(size=8), seeds + 0.5 + 0.1 * rng.normal(size=8)
+    found, correlation = comparison.paired_scores(first, second)
+    expected = stats.ttest_rel(second, first).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.p == pytest.approx(2 / 2**8) and correlation > 0.9
+    with pytest.raises(ValueError, match=r"shapes \(8,\) and \(7,\)"):
+        comparison.paired_scores(first, second[:7])
+    with pytest.raises(ValueError, match="not all finite"):
+        comparison.paired_scores([1, np.nan, 2, 3], np.arange(4.0))
+
+
+def test_spread_ratio_is_brown_forsythe_with_an_interval():
+    rng = np.random.default_rng(1)
+    narrow, wide = rng.normal(size=12), 4 * rng.normal(size=15)
+    found = comparison.spread_ratio(narrow, wide)
+    assert found.value == pytest.approx(wide.std(ddof=1) / narrow.std(ddof=1))
+    assert found.p == stats.levene(narrow, wide, center="median").pvalue
+    assert 1 < found.low < found.value < found.high and found.n_runs == (12, 15)
+
+
+def test_adjusted_p_values_by_hand_and_by_scipy():
+    p = np.array([[0.01, 0.04], [0.03, 0.005]])
+    assert comparison.adjust(p).tolist() == [[0.03, 0.06], [0.06, 0.02]]
+    expected = stats.false_discovery_control(p.ravel()).reshape(2, 2)
+    np.testing.assert_allclose(comparison.adjust(p, "benjamini-hochberg"), expected)
+    with pytest.raises(ValueError, match="'bonferroni' is unknown"):
+        comparison.adjust(p, "bonferroni")
+
+
+def test_weighted_measures_equal_repeating_runs_and_examples():
+    predictions, labels = runs(5, n_examples=30)
+    rng = np.random.default_rng(2)
+    drawn = rng.multinomial(5, [0.2] * 5, size=8)
+    examples = rng.multinomial(30, [1 / 30] * 30, size=8)
+    found = sample_size.weighted_measures(predictions, labels, drawn.astype(float), examples)
+    for b in range(8):
+        who, which = np.repeat(np.arange(5), drawn[b]), np.repeat(np.arange(30), examples[b])
+        said, gold = predictions[np.ix_(who, which)], labels[which]
+        pairs = [(i, j) for i in range(5) for j in range(i) if who[i] != who[j]]
+        right = said == gold
+        expected = {
+            "accuracy": right.mean(),
+            "disagreement": np.mean([(said[i] != said[j]).mean() for i, j in pairs]),
+            "correct_agreement": np.mean([(right[i] & right[j]).mean() for i, j in pairs]),
+        }
+        for name, value in expected.items():
+            assert found[name][b] == pytest.approx(value, abs=1e-12)
+
+
+def test_three_widths_tell_runs_from_examples():
+    """Few examples and runs that differ little: the examples make the interval. And the reverse."""
+    predictions, labels = runs(10, n_examples=50, spread=0.01, noise=0.05)
+    few_examples = sample_size.three_widths(predictions, labels)["accuracy"]
+    predictions, labels = runs(10, n_examples=2000, spread=2.0)
+    few_runs = sample_size.three_widths(predictions, labels)["accuracy"]
+
+    def width(found):
+        return found.high - found.low
+
+    assert width(few_examples["examples"]) > 3 * width(few_examples["runs"])
+    assert width(few_runs["runs"]) > 2 * width(few_runs["examples"])
+    for found in (few_examples, few_runs):
+        parts = np.hypot(width(found["runs"]), width(found["examples"]))
+        assert width(found["both"]) == pytest.approx(parts, rel=0.25)
+    with pytest.raises(ValueError, match="S = 2 runs"):
+        sample_size.three_widths(predictions[:2], labels)
+
+
+@pytest.mark.parametrize("n_runs", [5, 40])
+def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
+    """From few runs too, whose draws scatter less than the runs themselves."""
+    scores = np.random.default_rng(3).normal(1, 0.5, size=n_runs)
+    statistic = summary.statistics_of(scores=scores)["mean"]
+    found = sample_size.relative_width(statistic, n_runs)
+    for size in (5, 20, 100):
+        reach = stats.t.ppf(0.975, size - 1) * scores.std(ddof=1) / np.sqrt(size)
+        assert found[size] == pytest.approx(reach / scores.mean(), rel=0.06)
+    needed = sample_size.seeds_needed(statistic, n_runs, width=0.2)
+    before = max(size for size in sample_size.SIZES if size < needed)
+    assert found[needed] <= 0.2 < found[before]
+    assert sample_size.seeds_needed(statistic, n_runs, width=0.001) == np.inf
+
+
+def test_seeds_needed_where_nothing_is_relative():
+    same = np.zeros((5, 30), int)
+    assert np.isnan(sample_size.seeds_needed(disagreement(same), 5))
+    assert np.isnan(sample_size.seeds_needed(disagreement(runs(2)[0]), 2))
+
+
+def test_nothing_is_said_about_relative_widths_of_agreements():
+    statistic = disagreement(runs(6)[0])
+    for name in ("mean", "con", "ccon"):
+        assert np.isnan(sample_size.needed_for(name, statistic, 6))
+    assert sample_size.needed_for("sd", statistic, 6) >= sample_size.seeds_needed_for_sd() == 53
+
+
+def test_statistics_follow_from_what_is_given():
+    predictions, labels = runs(4)
+    assert list(summary.statistics_of(scores=np.arange(4.0))) == ["mean", "sd", "iqm"]
+    both = summary.statistics_of(predictions=predictions, labels=labels)
+    assert {"disagreement", "kappa", "con", "ccon", "distribution_sd"} == set(both)
+    assert "wrong_differently" in summary.statistics_of(
+        predictions=predictions % 3, labels=labels + 1
+    )
+    assert set(both) < set(summary.MEASURES)
+    plain = intervals.interval(both["ccon"], 4).value
+    assert plain == pytest.approx(measures.consistency(predictions, labels).ccon)

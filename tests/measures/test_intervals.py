@@ -1,0 +1,231 @@
+"""Intervals: the vectorised resampling against the plain loop, and what is never counted."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lib import measures
+from lib.measures import intervals
+
+
+def random_distances(n_runs, seed=0, layers=()):
+    raw = np.random.default_rng(seed).random((*layers, n_runs, n_runs))
+    symmetric = raw + np.swapaxes(raw, -1, -2)
+    return symmetric * (1 - np.eye(n_runs))
+
+
+def test_value_is_the_mean_over_distinct_pairs():
+    distances = random_distances(6)
+    pairs = [distances[i, j] for i in range(6) for j in range(i + 1, 6)]
+    found = measures.instability(distances)
+    assert found.value == pytest.approx(np.mean(pairs))
+    assert found.low < found.value < found.high and found.n_runs == 6
+
+
+def test_vectorised_resampling_equals_the_loop():
+    distances = random_distances(5)
+    weights = intervals.run_weights(5, 50)
+    expected = []
+    for weight in weights.astype(int):
+        drawn = np.repeat(np.arange(5), weight)
+        values = [distances[a, b] for a in drawn for b in drawn if a != b]
+        expected.append(np.mean(values))
+    np.testing.assert_allclose(intervals.pair_means(distances, weights), expected)
+
+
+def test_self_pairs_are_never_counted():
+    """Counting them, as the released notebook does, pulls the mean down by about 1/S."""
+    distances = 1 - np.eye(8)
+    weights = intervals.run_weights(8)
+    assert np.allclose(intervals.pair_means(distances, weights), 1)
+    counted = np.einsum("bi,ij,bj->b", weights, distances, weights) / (8 * 7)
+    # S draws: a pair of positions holds the same run with probability 1/S.
+    assert counted.mean() == pytest.approx(1 - 1 / 8, abs=0.01)
+
+
+def test_leading_axes_are_layers():
+    stacked = random_distances(5, layers=(3,))
+    together = measures.instability(stacked)
+    for layer in range(3):
+        alone = measures.instability(stacked[layer])
+        assert together.value[layer] == pytest.approx(alone.value)
+        assert together.low[layer] == pytest.approx(alone.low)
+
+
+def test_too_few_runs_give_no_interval():
+    found = measures.instability(random_distances(2))
+    assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
+
+
+def test_a_run_without_distances_is_left_out_and_not_counted():
+    distances = random_distances(5)
+    distances[3, :] = distances[:, 3] = np.nan
+    kept = np.delete(np.delete(distances, 3, 0), 3, 1)
+    assert measures.instability(distances) == measures.instability(kept)
+
+
+def test_level_widens_the_interval():
+    distances = random_distances(8)
+    narrow, wide = (measures.instability(distances, level=level) for level in (0.5, 0.99))
+    assert wide.low < narrow.low and narrow.high < wide.high
+
+
+def test_kappa_resampling_equals_the_loop():
+    votes = np.random.default_rng(3).integers(0, 2, (6, 40))
+    apart = [[np.mean(a != b) for b in votes] for a in votes]
+    values = []
+    for weight in intervals.run_weights(6).astype(int):
+        drawn = np.repeat(np.arange(6), weight)
+        distinct = [(a, b) for a in drawn for b in drawn if a != b]
+        shares = np.array([[(votes[run] == c).mean() for c in (0, 1)] for run in range(6)])
+        others = np.mean([shares[a] @ shares[b] for a, b in distinct])
+        own = np.mean([shares[a] @ shares[a] for a in drawn])
+        pairs = np.mean([apart[a][b] for a, b in distinct])
+        values.append(pairs / (1 - 5 / 6 * others - own / 6))
+    statistic = measures.kappa_statistic(votes)
+    found = intervals.interval(statistic, len(votes), method="percentile", bounds=(0.0, np.inf))
+    assert found.value == pytest.approx(1 - measures.fleiss_kappa(votes), abs=1e-15)
+    assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
+
+
+def test_pair_correlation_equals_the_loop():
+    a, b = random_distances(6, 1), random_distances(6, 2)
+    upper = np.triu_indices(6, 1)
+    found = intervals.pair_correlation(a, b)
+    assert found.value == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic)
+    ranks = [stats.rankdata(m[upper]) for m in (a, b)]
+    values = []
+    for weight in intervals.run_weights(6):
+        times = (weight[upper[0]] * weight[upper[1]]).astype(int)
+        repeated = [np.repeat(rank, times) for rank in ranks]
+        if min(map(np.ptp, repeated)) > 0:
+            values.append(np.corrcoef(repeated)[0, 1])
+    expected = intervals.percentile_interval(np.array(values), n_runs=6)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
+    assert intervals.pair_correlation(a, a).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n", "low", "high"), [(3, 0.521, 6.285), (10, 0.688, 1.826)])
+def test_sd_interval_has_the_tabulated_factors(n, low, high):
+    scores = stats.norm.rvs(size=n, random_state=0)
+    found = intervals.sd_interval(scores)
+    assert found.low / found.value == pytest.approx(low, abs=5e-4)
+    assert found.high / found.value == pytest.approx(high, abs=5e-4)
+
+
+def test_jackknife_of_a_mean_is_students_interval():
+    scores = np.random.default_rng(1).normal(size=7)
+    found = intervals.mean_interval(scores, method="jackknife")
+    expected = stats.t.interval(0.95, 6, scores.mean(), stats.sem(scores))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
+def test_jackknife_of_pairs_equals_leaving_each_run_out():
+    distances = random_distances(6)
+    left_out = [
+        measures.instability(np.delete(np.delete(distances, i, 0), i, 1)).value for i in range(6)
+    ]
+    error = np.sqrt(5 / 6 * ((left_out - np.mean(left_out)) ** 2).sum())
+    found = measures.instability(distances, method="jackknife")
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 5) * error)
+
+
+def test_expanded_percentiles_have_students_width_for_normal_means():
+    """The reason for them: the plain ones are too narrow by √((S − 1)/S) and by z against t."""
+    widths = {"resampling": [], "percentile": []}
+    exact = []
+    for seed in range(60):
+        scores = np.random.default_rng(seed).normal(size=8)
+        exact.append(2 * stats.t.ppf(0.975, 7) * stats.sem(scores))
+        for method in widths:
+            found = intervals.mean_interval(scores, method=method)
+            widths[method].append(found.high - found.low)
+    assert np.median(np.divide(widths["resampling"], exact)) == pytest.approx(1, abs=0.08)
+    assert np.median(np.divide(widths["percentile"], exact)) == pytest.approx(0.75, abs=0.06)
+
+
+def test_few_runs_are_not_resampled():
+    scores = np.array([0.7, 0.72, 0.77, 0.71])
+    assert intervals.mean_interval(scores) == intervals.mean_interval(scores, method="jackknife")
+
+
+def test_the_variance_is_a_mean_over_pairs():
+    scores = np.random.default_rng(2).normal(size=9)
+    ones = np.ones((1, 9))
+    kernel = intervals.half_squares(scores)
+    assert intervals.pair_means(kernel, ones)[0] == pytest.approx(scores.var(ddof=1))
+    found = intervals.sd_interval(scores, method="resampling")
+    assert found.value == pytest.approx(scores.std(ddof=1)) and found.low < found.value < found.high
+    assert intervals.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
+
+
+def test_run_means_of_resamples_equal_the_loop():
+    values = np.random.default_rng(3).normal(size=(5, 2, 3))
+    weights = intervals.run_weights(5, 20)
+    expected = [np.repeat(values, w.astype(int), 0).mean(0) for w in weights]
+    np.testing.assert_allclose(intervals.run_means(values, weights), expected)
+
+
+def test_weights_are_shared_and_cannot_be_changed():
+    weights = intervals.run_weights(6)
+    assert weights is intervals.run_weights(6) and (weights.sum(1) == 6).all()
+    with pytest.raises(ValueError, match="read-only"):
+        weights[0] = 0
+    assert (intervals.run_weights(6, 10, size=40).sum(1) == 40).all()
+
+
+def test_no_resample_of_kappa_is_beyond_what_runs_can_have():
+    """Four constant runs against an opposite one: 1 − kappa is S/(S − 1) at most."""
+    votes = np.zeros((5, 20), int)
+    votes[4] = 1
+    statistic = measures.kappa_statistic(votes)
+    resampled = statistic(intervals.run_weights(5))
+    assert np.nanmax(resampled) <= 1.25 + 1e-12
+    assert statistic(np.ones((1, 5)))[0] == pytest.approx(1 - measures.fleiss_kappa(votes))
+    left_out = statistic(1 - np.eye(5))[0]
+    assert left_out == pytest.approx(1 - measures.fleiss_kappa(votes[1:]))
+
+
+def test_intervals_stay_where_the_quantity_can_be():
+    distances = np.zeros((3, 3))
+    distances[0, 1:] = distances[1:, 0] = 0.9
+    found = measures.instability(distances)
+    assert found.low == 0 and found.high > 0.9
+    bounded = intervals.interval(lambda w: intervals.pair_means(distances, w), 3, bounds=(0, 1))
+    assert (bounded.low, bounded.high) == (0, 1)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'bca' is unknown; valid: resampling, percentile"):
+        measures.instability(random_distances(5), method="bca")
+
+
+def test_a_run_without_distances_at_one_layer_is_left_out_there():
+    stacked = random_distances(6, layers=(3,))
+    stacked[1, 2, :] = stacked[1, :, 2] = np.nan
+    found = measures.instability(stacked)
+    assert found.n_runs.tolist() == [6, 5, 6] and np.isfinite(found.low).all()
+    assert found.value[1] == measures.instability(stacked[1]).value
+
+
+def test_pair_correlation_of_few_runs_has_no_interval():
+    a, b = random_distances(4, 1), random_distances(4, 2)
+    found = intervals.pair_correlation(a, b)
+    assert np.isfinite(found.value) and np.isnan(found.low)
+    wide = np.pad(random_distances(6, 1), (0, 1), constant_values=np.nan)
+    other = np.pad(random_distances(6, 2), (0, 1), constant_values=np.nan)
+    expected = intervals.pair_correlation(random_distances(6, 1), random_distances(6, 2))
+    assert intervals.pair_correlation(wide, other) == expected
+    with pytest.raises(ValueError, match=r"shapes \(4, 4\) and \(7, 7\)"):
+        intervals.pair_correlation(a, wide)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -1, float("nan")])
+def test_a_level_that_is_none_is_refused(level):
+    for call in (
+        lambda: intervals.percentile_interval(np.arange(9.0), level),
+        lambda: intervals.sd_interval([1, 2, 3], level=level),
+        lambda: measures.instability(random_distances(5), level=level),
+    ):
+        with pytest.raises(ValueError, match="expected a share between 0 and 1"):
+            call()

@@ -1,0 +1,210 @@
+"""Score and prediction measures against hand-computed cases, golden values and peer libraries."""
+
+import krippendorff
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import jensenshannon
+from scipy.special import softmax
+from sklearn import metrics as sk
+from statsmodels.stats.inter_rater import aggregate_raters
+from statsmodels.stats.inter_rater import fleiss_kappa as statsmodels_kappa
+
+from lib import measures
+from lib.measures import scoring
+
+# Specification values: 4 models, 5 examples.
+VOTES = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [0, 1, 0, 0]]).T
+LOGITS = np.array(
+    [
+        [[2, -1], [0.5, 0.2], [-1, 3]],
+        [[1, 0], [-0.3, 0.4], [-2, 2]],
+        [[3, -2], [0, 0], [1, -1]],
+    ]
+)
+
+predictions_of = st.tuples(st.integers(2, 7), st.integers(2, 30), st.integers(2, 4)).flatmap(
+    lambda shape: hnp.arrays(np.int64, shape[:2], elements=st.integers(0, shape[2] - 1))
+)
+
+
+def test_golden_values():
+    assert measures.instability(measures.pairwise_disagreement(VOTES)).value == pytest.approx(1 / 3)
+    assert 1 - measures.fleiss_kappa(VOTES) == pytest.approx(2 / 3, abs=1e-14)
+    published = 1 - measures.fleiss_kappa(VOTES, as_published=True)
+    assert published == pytest.approx(5 / 12, abs=1e-14)
+    jsd = measures.pairwise_jsd(softmax(LOGITS, -1))
+    assert jsd[0, 1] == pytest.approx(0.026706562467007727, abs=1e-15)
+    assert jsd[0, 2] == pytest.approx(0.15731167181229663, abs=1e-15)
+    assert measures.instability(jsd).value == pytest.approx(0.12408681981233487, abs=1e-15)
+
+
+def test_score_spread_by_hand():
+    assert measures.score_spread([0.70, 0.72, 0.77]) == pytest.approx(np.sqrt(0.0026 / 2))
+    assert measures.score_spread([0.70, 0.72, 0.77], ddof=0) == pytest.approx(np.sqrt(0.0026 / 3))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("n_runs", [2, 5, 20])
+def test_kappa_equals_statsmodels_and_krippendorff(n_classes, n_runs):
+    rng = np.random.default_rng(n_classes * n_runs)
+    votes = rng.choice(n_classes, (n_runs, 60), p=rng.dirichlet(np.ones(n_classes)))
+    kappa = measures.fleiss_kappa(votes)
+    oracle = statsmodels_kappa(aggregate_raters(votes.T, n_cat=n_classes)[0])
+    assert kappa == pytest.approx(oracle, abs=1e-13)
+    alpha = krippendorff.alpha(reliability_data=votes, level_of_measurement="nominal")
+    assert kappa == pytest.approx(1 - (1 - alpha) / (1 - 1 / votes.size), abs=1e-12)
+
+
+@given(predictions_of)
+@settings(deadline=None, max_examples=60)
+def test_published_kappa_is_disagreement_in_disguise(votes):
+    n = votes.shape[1]
+    disagreement = measures.instability(measures.pairwise_disagreement(votes)).value
+    published = 1 - measures.fleiss_kappa(votes, as_published=True)
+    assert published == pytest.approx(disagreement * n / (n - 1), abs=1e-12)
+
+
+def test_kappa_limits():
+    perfect = np.tile([0, 1, 1, 0, 2], (4, 1))
+    assert measures.fleiss_kappa(perfect) == 1.0
+    with pytest.warns(UserWarning, match="one class"):
+        assert np.isnan(measures.fleiss_kappa(np.ones((4, 9), int)))
+
+
+def test_disagreement_equals_a_plain_loop():
+    votes = np.random.default_rng(0).integers(0, 3, (6, 50))
+    loop = [[np.mean(a != b) for b in votes] for a in votes]
+    np.testing.assert_allclose(measures.pairwise_disagreement(votes), loop, atol=1e-15)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_jsd_equals_scipy(n_classes):
+    p = np.random.default_rng(1).dirichlet(np.ones(n_classes), (4, 30))
+    ours = measures.pairwise_jsd(p)
+    for i in range(4):
+        for j in range(4):
+            oracle = (jensenshannon(p[i], p[j], axis=1) ** 2).mean()
+            assert ours[i, j] == pytest.approx(oracle, abs=1e-14)
+
+
+@pytest.mark.parametrize(("margin", "dtype"), [(120, np.float32), (1600, np.float64)])
+def test_jsd_survives_underflow(margin, dtype):
+    logits = np.array([[[margin, 0.0]], [[0.0, margin]], [[margin, 0.0]]], dtype)
+    p = softmax(logits, -1)
+    assert p.min() == 0.0
+    jsd = measures.pairwise_jsd(p)
+    assert jsd[0, 1] == pytest.approx(np.log(2))
+    assert jsd[0, 2] == 0.0
+
+
+@given(predictions_of, st.randoms())
+@settings(deadline=None, max_examples=60)
+def test_pairwise_properties(votes, random):
+    distance = measures.pairwise_disagreement(votes)
+    assert (distance == distance.T).all() and (np.diag(distance) == 0).all()
+    assert ((distance >= -1e-15) & (distance <= 1 + 1e-15)).all()
+    order = list(range(len(votes)))
+    random.shuffle(order)
+    shuffled = measures.pairwise_disagreement(votes[order])
+    np.testing.assert_allclose(shuffled, distance[np.ix_(order, order)], atol=1e-15)
+    assert (distance <= distance[:, :, None].max(1) + 1e-15).all()
+
+
+def test_consistency_by_hand():
+    votes = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 1, 0]])
+    found = measures.consistency(votes, np.ones(4, int))
+    assert found == pytest.approx((8 / 12, 0.5, 5 / 12, 0.25, 0.25))
+
+
+def test_distribution_variance_is_unbiased_and_unclipped():
+    """Seeds that only flip independent coins have no variance on the distribution."""
+    rng = np.random.default_rng(0)
+    values = [measures.distribution_variance(rng.random((5, 80)) < 0.7) for _ in range(800)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
+    assert min(values) < 0
+    assert measures.distribution_sd(np.array([[1, 0], [0, 1]])) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: measures.pairwise_disagreement(np.zeros(5, int)), r"\(5,\).*expected \(S, N\)"),
+        (lambda: measures.pairwise_disagreement(np.zeros((3, 5))), "float64.*integer"),
+        (lambda: measures.consistency(VOTES, np.zeros(4, int)), r"labels has shape \(4,\)"),
+        (lambda: measures.pairwise_jsd(LOGITS), "run 0, example 0.*softmax"),
+        (lambda: measures.pairwise_jsd(np.ones((2, 3))), r"expected \(S, N, C\)"),
+        (lambda: measures.score_spread([0.5]), "S ≥ 2"),
+        (lambda: measures.distribution_variance(VOTES + 1), "other than 0 and 1"),
+        (lambda: measures.instability(np.zeros((3, 4))), r"expected \(…, S, S\)"),
+        (lambda: measures.instability(np.array([[0, 1.0], [2.0, 0]])), "not symmetric"),
+    ],
+)
+def test_errors_name_argument_and_expectation(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_metrics_equal_their_libraries():
+    rng = np.random.default_rng(0)
+    labels, guesses = rng.integers(0, 2, (2, 50))
+    assert scoring.score("f1", labels, guesses) == sk.f1_score(labels, guesses)
+    assert scoring.score("mcc", labels, guesses) == sk.matthews_corrcoef(labels, guesses)
+    assert scoring.score("accuracy", labels, guesses) == np.mean(labels == guesses)
+    values = rng.normal(size=(2, 50))
+    expected = np.corrcoef(values)[0, 1]
+    assert scoring.score("pearson", *values) == pytest.approx(expected, abs=1e-14)
+    with pytest.raises(ValueError, match="acuracy"):
+        scoring.score("acuracy", labels, guesses)
+
+
+def logits_for(predictions):
+    return np.eye(2, dtype=np.float32)[predictions] * 3
+
+
+@pytest.mark.parametrize(
+    ("predictions", "diverged", "status"),
+    [
+        ([0] * 100, False, "collapsed"),
+        ([1] * 100, False, "collapsed"),
+        ([0] * 60 + [1] * 40, False, "ok"),
+        ([1] * 50 + [0] * 50, False, "failed"),
+        ([0] * 60 + [1] * 40, True, "diverged"),
+    ],
+)
+def test_status_of_a_run(predictions, diverged, status):
+    labels = np.array([0] * 60 + [1] * 40)
+    outcome = scoring.score_run(labels, logits_for(predictions), "accuracy", diverged=diverged)
+    assert outcome["status"] == status
+    assert outcome["majority"] == 0.6
+
+
+def test_exactly_the_majority_rate_is_failed():
+    labels = np.array([0] * 60 + [1] * 40)
+    predictions = np.array([0] * 55 + [1] * 10 + [0] * 35)
+    assert np.mean(predictions == labels) == 0.6
+    assert scoring.score_run(labels, logits_for(predictions), "f1")["status"] == "failed"
+
+
+def test_status_in_regression():
+    labels = np.linspace(0, 5, 50).astype(np.float32)
+    assert scoring.score_run(labels, labels[:, None], "pearson")["status"] == "ok"
+    assert scoring.score_run(labels, labels[::-1, None], "pearson")["status"] == "failed"
+    constant = scoring.score_run(labels, np.full((50, 1), 2.5, np.float32), "pearson")
+    assert constant["status"] == "collapsed" and constant["score"] is None
+
+
+def test_many_classes_are_compared_without_a_vote_for_each():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 300, 80)
+    said = np.where(rng.random((4, 80)) < 0.5, labels, rng.integers(0, 300, (4, 80)))
+    agree = measures.pairwise_consistency(said)
+    right = measures.pairwise_consistency(said, labels)
+    for a in range(4):
+        for b in range(4):
+            assert agree[a, b] == np.mean(said[a] == said[b])
+            assert right[a, b] == np.mean((said[a] == said[b]) & (said[a] == labels))
+    oracle = statsmodels_kappa(aggregate_raters(said.T)[0])
+    assert measures.fleiss_kappa(said) == pytest.approx(oracle, abs=1e-12)

@@ -1,0 +1,411 @@
+"""Representation distances against the specification, peer libraries and known properties."""
+
+import dataclasses
+import re
+
+import ckatorch.core
+import numpy as np
+import procrustes
+import pytest
+import rsatoolbox
+import torch
+from scipy.linalg import orthogonal_procrustes, subspace_angles
+from scipy.spatial import procrustes as scipy_procrustes
+from scipy.stats import ortho_group
+from sklearn.decomposition import PCA
+from statsmodels.multivariate.cancorr import CanCorr
+
+from benchmarks.published_procedure import all_pairs
+from lib import measures
+from lib.measures.representation import NAMES, factors, pairs
+
+pytestmark = pytest.mark.filterwarnings("ignore::lib.measures.SaturationWarning")
+
+
+def distance(x, y, name, **options):
+    """Distance of two (N, D) matrices."""
+    return measures.representation_distances([x[None], y[None]], [name], **options)[name][0, 0, 1]
+
+
+def spectrum(rng, n, d, decay=1.0, offset=0.0):
+    """Correlated features with a decaying spectrum, as hidden states have."""
+    mixed = rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -decay
+    return mixed @ ortho_group.rvs(d, random_state=3) + offset
+
+
+i, j, k = np.arange(12)[:, None], np.arange(4), np.arange(5)
+GOLDEN_X = np.sin(1.3 * i + 0.7 * j + 0.31 * i * j + 0.5)
+GOLDEN_Y = np.sin(0.9 * i + 1.1 * k + 0.53 * i * k + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cka", 1.1050708055827958),
+        ("cka_biased", 0.7062972329023415),
+        ("op", 0.5109997077202035),
+        ("svcca_published", 0.47616416490777413),
+    ],
+)
+def test_golden_values(name, value):
+    assert distance(GOLDEN_X, GOLDEN_Y, name) == pytest.approx(value, abs=1e-13)
+
+
+@pytest.fixture(params=[(60, 20, 20), (40, 64, 64), (50, 30, 70)], ids=str)
+def pair(request):
+    n, d_x, d_y = request.param
+    rng = np.random.default_rng(n)
+    x = spectrum(rng, n, d_x)
+    shared = np.pad(x, ((0, 0), (0, max(0, d_y - d_x))))[:, :d_y]
+    return x, shared + 0.3 * spectrum(rng, n, d_y)
+
+
+def unit(x):
+    centred = x - x.mean(0)
+    return centred / np.linalg.norm(centred)
+
+
+def test_op_equals_scipy(pair):
+    x, y = pair
+    width = max(x.shape[1], y.shape[1])
+    padded = [np.pad(unit(m), ((0, 0), (0, width - m.shape[1]))) for m in pair]
+    assert distance(x, y, "op") == pytest.approx(1 - orthogonal_procrustes(*padded)[1], abs=1e-13)
+
+
+@pytest.mark.parametrize(("name", "method"), [("op", "bures"), ("cka_biased", "cosine_cov")])
+def test_equals_rsatoolbox(pair, name, method):
+    rdms = [rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(m), method="euclidean") for m in pair]
+    oracle = 1 - rsatoolbox.rdm.compare(*rdms, method).item()
+    # Its `bures` takes square roots of N × N matrices: where their rank is below N − 1, rounding
+    # of the zero eigenvalues (1e-16) becomes 1e-8 in each. Ours equals scipy to 1e-13 there too.
+    deficient = method == "bures" and min(m.shape[1] for m in pair) < len(pair[0]) - 1
+    assert distance(*pair, name) == pytest.approx(oracle, abs=1e-6 if deficient else 1e-10)
+
+
+@pytest.mark.parametrize(("name", "unbiased"), [("cka", True), ("cka_biased", False)])
+def test_cka_equals_ckatorch(pair, name, unbiased):
+    x, y = (torch.from_numpy(m) for m in pair)
+    oracle = ckatorch.core.cka_base(x, y, kernel="linear", unbiased=unbiased, method="fro_norm")
+    assert distance(*pair, name) == pytest.approx(1 - oracle.item(), abs=1e-12)
+
+
+def test_debiased_cka_equals_its_definition(pair):
+    def debiased(x):
+        gram = x @ x.T
+        np.fill_diagonal(gram, 0)
+        n = len(x)
+        means = gram.sum(1) / (n - 2)
+        means -= means.sum() / (2 * (n - 1))
+        gram = gram - means - means[:, None]
+        np.fill_diagonal(gram, 0)
+        return gram
+
+    a, b = map(debiased, pair)
+    expected = 1 - (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+    assert distance(*pair, "cka") == pytest.approx(expected, abs=1e-12)
+
+
+def test_svcca_equals_sklearn_and_statsmodels():
+    rng = np.random.default_rng(2)
+    x = spectrum(rng, 80, 30, decay=1.5)
+    y = x + 0.2 * spectrum(rng, 80, 30, decay=1.5)
+    kept = [PCA(n_components=0.99, svd_solver="full").fit_transform(m) for m in (x, y)]
+    correlations = CanCorr(*kept).cancorr
+    assert distance(x, y, "svcca") == pytest.approx(1 - correlations.mean(), abs=1e-10)
+    angles = subspace_angles(*kept)
+    assert distance(x, y, "svcca") == pytest.approx(1 - np.cos(angles).mean(), abs=1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_self_distance_symmetry_and_order(name):
+    rng = np.random.default_rng(4)
+    runs = np.stack([[spectrum(rng, 30, 12) for _ in range(2)] for _ in range(4)])
+    found = measures.representation_distances(runs, [name])[name]
+    assert found.shape == (2, 4, 4) and (found == found.swapaxes(1, 2)).all()
+    order = [2, 0, 3, 1]
+    shuffled = measures.representation_distances(runs[order], [name])[name]
+    np.testing.assert_allclose(shuffled, found[:, order][:, :, order], atol=1e-12)
+    twice = measures.representation_distances(np.stack([runs[0], runs[0]]), [name])[name]
+    np.testing.assert_allclose(twice, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["svcca", "op", "cka", "cka_biased"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rotation_scale_and_translation_change_nothing(name, dtype):
+    rng = np.random.default_rng(5)
+    x, y = spectrum(rng, 40, 16), spectrum(rng, 40, 16)
+    before = distance(x, y, name)
+    rotation = ortho_group.rvs(16, random_state=1)
+    for scale in (1e-8, 1e8):
+        assert distance(x, scale * (y @ rotation), name) == pytest.approx(before, abs=1e-10)
+    moved = (y + 1e3 * y.std()).astype(dtype)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-10
+    assert distance(x.astype(dtype), moved, name) == pytest.approx(before, abs=tolerance)
+
+
+def test_results_do_not_depend_on_workers_and_repeat_to_the_bit():
+    rng = np.random.default_rng(6)
+    runs = rng.normal(size=(5, 2, 30, 40))
+    one = measures.representation_distances(runs, NAMES)
+    for again in (
+        measures.representation_distances(runs, NAMES),
+        measures.representation_distances(runs, NAMES, workers=3),
+    ):
+        assert all((one[name] == again[name]).all() for name in NAMES)
+
+
+@pytest.mark.parametrize("fault", ["constant", "nan", "inf"])
+def test_degenerate_run_is_nan_with_a_warning_and_harms_no_other(fault):
+    rng = np.random.default_rng(7)
+    runs = rng.normal(size=(4, 2, 20, 6)).astype(np.float32)
+    sound = measures.representation_distances(runs[[0, 1, 3]], NAMES)
+    runs[2, 1] = {"constant": 3.3, "nan": np.nan, "inf": np.inf}[fault]
+    with pytest.warns(UserWarning, match="run 2, layer 1"):
+        found = measures.representation_distances(runs, NAMES)
+    for name in NAMES:
+        assert np.isnan(found[name][1, 2, [0, 1, 3]]).all()
+        assert np.isfinite(found[name][0]).all()
+        others = found[name][1][np.ix_([0, 1, 3], [0, 1, 3])]
+        np.testing.assert_allclose(others, sound[name][1], atol=1e-14)
+
+
+def test_one_differing_example_has_no_debiased_cka_and_says_so():
+    x = np.zeros((2, 1, 9, 3))
+    x[0, 0, 4] = 1.0
+    x[1] = np.random.default_rng(0).normal(size=(1, 9, 3))
+    with pytest.warns(UserWarning, match="run 0, layer 0: a single example differs"):
+        found = measures.representation_distances(x, ["cka", "op"])
+    assert np.isnan(found["cka"][0, 0, 1]) and np.isfinite(found["op"][0, 0, 1])
+
+
+def test_a_direction_that_centring_annihilates_correlates_with_nothing():
+    """Kept are a constant and one pattern (k = 2); of those, centring leaves the pattern alone."""
+    rng = np.random.default_rng(13)
+    patterns = rng.normal(size=(40, 2))
+    patterns, _ = np.linalg.qr(patterns - patterns.mean(0))
+    x = np.column_stack([np.full(40, 10 / np.sqrt(40)), 8 * patterns[:, 0], 0.2 * patterns[:, 1]])
+    y = x @ ortho_group.rvs(3, random_state=2)
+    assert distance(x, y, "svcca_published") == pytest.approx(0.5, abs=1e-9)
+    assert distance(x, y, "svcca") == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("representations", "names", "message"),
+    [
+        (np.zeros((3, 5, 7)), ["op"], r"expected \(S, L, N, D\)"),
+        (np.zeros((1, 2, 5, 7)), ["op"], "S ≥ 2"),
+        ([np.zeros((2, 5, 7)), np.zeros((2, 6, 7))], ["op"], "same layers and examples"),
+        (np.zeros((2, 1, 3, 7)), ["cka"], "N ≥ 4"),
+        (np.zeros((2, 1, 9, 7)), ["ckaa"], "'ckaa' is unknown; valid: svcca"),
+        (np.zeros((2, 1, 9, 0)), ["op"], "D ≥ 1"),
+        (np.zeros((2, 1, 9, 2)), "op", "expected a list of names"),
+    ],
+)
+def test_errors(representations, names, message):
+    with pytest.raises(ValueError, match=message):
+        measures.representation_distances(representations, names)
+    with pytest.raises(ValueError, match=message):
+        measures.distances_and_chance(representations, names)
+
+
+def deep_runs(n_runs, n_layers, n, d, seed=0, offset=0.0):
+    """(S, L, N, D) float32: a signal that the runs share, noise of their own, decaying spectra."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for layer in range(n_layers):
+        scale = np.arange(1, d + 1) ** -(0.8 + 0.3 * layer)
+        turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+        shared = rng.normal(size=(n, d))
+        noise = 0.6 * rng.normal(size=(n_runs, n, d))
+        layers.append(((shared + noise) * scale) @ turn + offset)
+    return np.stack(layers, 1).astype(np.float32)
+
+
+SHAPES = pytest.mark.parametrize(("n", "d"), [(40, 90), (60, 60), (90, 40), (61, 60)])
+
+
+@SHAPES
+@pytest.mark.parametrize("offset", [0.0, 0.5])
+def test_equals_the_published_procedure_in_double_precision(n, d, offset):
+    runs = deep_runs(3, 3, n, d, offset=offset)
+    places = [(0, 1), (0, 2), (1, 2)]
+    expected = all_pairs(torch.from_numpy(runs), places, torch.float64)
+    found = measures.representation_distances(runs, list(expected))
+    assert set(found) == {"svcca_published", "op", "cka"}
+    for name in found:
+        for k, (i, j) in enumerate(places):
+            np.testing.assert_allclose(found[name][:, i, j], expected[name][k], atol=1e-10)
+
+
+@SHAPES
+def test_single_precision_is_within_1e_5(n, d):
+    runs = deep_runs(4, 3, n, d, offset=1.0)
+    double = measures.representation_distances(runs, NAMES)
+    single = measures.representation_distances(runs, NAMES, precision="float32")
+    for name in NAMES:
+        np.testing.assert_allclose(single[name], double[name], atol=1e-5)
+    assert (single["op"] != double["op"]).any()
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 40)])
+@pytest.mark.parametrize("batched", [False, True])
+def test_torch_gives_what_numpy_gives(n, d, batched, monkeypatch):
+    """The code path of a GPU, all pairs of a run in one batched call, on torch's CPU."""
+    made = factors.backend_for("cpu")
+    backend = dataclasses.replace(made, batched=batched)
+    monkeypatch.setattr("lib.measures.representation.backend_for", lambda device: backend)
+    runs = deep_runs(4, 2, n, d)
+    ours = measures.distances_and_chance(runs, NAMES, n_permutations=3)
+    monkeypatch.undo()
+    expected = measures.distances_and_chance(runs, NAMES, n_permutations=3)
+    for found, reference in zip(ours, expected, strict=True):
+        for name in NAMES:
+            np.testing.assert_allclose(found[name], reference[name], atol=1e-11)
+
+
+def test_a_missing_gpu_is_named():
+    with pytest.raises(ValueError, match=r"device = 'cuda:99', but torch sees \d+ CUDA devices"):
+        measures.representation_distances(np.zeros((2, 1, 9, 3)), ["op"], device="cuda:99")
+
+
+@pytest.mark.parametrize("debiased", ["cka", "cka_biased"])
+def test_cka_from_gram_matrices_and_from_products_agree(debiased, monkeypatch):
+    runs = deep_runs(4, 2, 60, 30)
+    grams = measures.distances_and_chance(runs, [debiased], n_permutations=4)
+    monkeypatch.setattr(pairs, "GRAM_BYTES", 0)
+    products = measures.distances_and_chance(runs, [debiased], n_permutations=4)
+    for a, b in zip(grams, products, strict=True):
+        np.testing.assert_allclose(a[debiased], b[debiased], atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 40)])
+def test_chance_is_the_distance_after_shuffling_the_examples(n, d):
+    runs = deep_runs(3, 2, n, d)
+    _, chance = measures.distances_and_chance(runs, NAMES, n_permutations=5, seed=7)
+    rng = np.random.default_rng(7)
+    for k in range(5):
+        i, j = rng.choice(3, 2, replace=False)
+        shuffle = rng.permutation(n)
+        pair = [runs[i], runs[j][:, shuffle]]
+        for name in NAMES:
+            expected = measures.representation_distances(pair, [name])[name][:, 0, 1]
+            np.testing.assert_allclose(chance[name][:, k], expected, atol=1e-11)
+
+
+def test_chance_of_the_debiased_cka_is_one_and_says_so_of_the_others():
+    runs = deep_runs(4, 1, 60, 200)
+    _, chance = measures.distances_and_chance(runs, ["cka", "op", "svcca_published"])
+    assert chance["cka"].shape == (1, 20)
+    assert chance["cka"].mean() == pytest.approx(1, abs=0.1)
+    assert chance["svcca_published"].mean() < 0.3
+
+
+@pytest.mark.filterwarnings("default::lib.measures.SaturationWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_saturation_is_warned_of_where_it_happens(name, recwarn):
+    white = np.random.default_rng(0).normal(size=(3, 2, 30, 40))
+    measures.representation_distances(white, [name])
+    messages = [str(w.message) for w in recwarn if w.category is measures.SaturationWarning]
+    if name == "cka":
+        assert messages == []
+        return
+    _, chance = measures.distances_and_chance(white, [name], n_permutations=30)
+    said = float(re.search(r"would be ([\d.]+) apart", messages[0]).group(1))
+    assert len(messages) == 1 and "with 30 examples" in messages[0]
+    assert said == pytest.approx(chance[name].mean(), abs=0.06)
+    assert recwarn[0].filename == __file__
+    recwarn.clear()
+    measures.representation_distances(deep_runs(3, 1, 3000, 4), [name])
+    assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e250])
+def test_any_magnitude(scale):
+    x, y = (run[0].astype(float) for run in deep_runs(2, 1, 30, 10))
+    for name in ("op", "cka", "svcca"):
+        assert distance(scale * x, y, name) == pytest.approx(distance(x, y, name), abs=1e-10)
+
+
+def test_kept_directions_are_those_of_pca():
+    runs = deep_runs(2, 2, 80, 30)
+    kept, margin = measures.kept_directions(runs)
+    for layer in range(2):
+        for run in range(2):
+            pca = PCA(n_components=0.99, svd_solver="full").fit(runs[run, layer].astype(float))
+            assert kept[layer, run] == pca.n_components_
+            share = pca.explained_variance_ratio_.sum()
+            assert margin[layer, run] == pytest.approx(share - 0.99, abs=1e-10)
+    for scale in (1e-8, 1e8):
+        assert (measures.kept_directions(scale * runs.astype(float))[0] == kept).all()
+    assert (measures.kept_directions(runs, "svcca_published")[0] > kept).all()
+
+
+def test_forms_of_the_op_distance():
+    x, y = (run[0].astype(float) for run in deep_runs(2, 1, 50, 20))
+    op = distance(x, y, "op")
+    similarity = orthogonal_procrustes(unit(x), unit(y))[1]
+    assert measures.convert_op(op, "similarity") == pytest.approx(similarity)
+    assert measures.convert_op(op, "angular") == pytest.approx(np.arccos(similarity))
+    assert measures.convert_op(op, "disparity") == pytest.approx(scipy_procrustes(x, y)[2])
+    error = procrustes.orthogonal(x, y, translate=True, scale=True).error
+    assert measures.convert_op(op, "squared") == pytest.approx(error)
+    rotation = orthogonal_procrustes(unit(x), unit(y))[0]
+    apart = np.linalg.norm(unit(x) @ rotation - unit(y))
+    assert measures.convert_op(op, "root") == pytest.approx(apart)
+    with pytest.raises(ValueError, match="'angle' is unknown; valid: similarity, squared"):
+        measures.convert_op(op, "angle")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_of_different_widths(name):
+    runs = [deep_runs(1, 2, 50, d, seed=d)[0] for d in (12, 80, 30)]
+    together = measures.representation_distances(runs, [name])[name]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        alone = measures.representation_distances([runs[i], runs[j]], [name])[name]
+        np.testing.assert_allclose(together[:, i, j], alone[:, 0, 1], atol=1e-12)
+
+
+def test_runs_of_different_widths_lose_no_digit_of_op():
+    """The square of a 12 × 50 product must be the 12 × 12 one: its other eigenvalues are rounding,
+    whose roots are not.
+    """
+    narrow, wide = (deep_runs(1, 1, 50, d, seed=d)[0, 0].astype(float) for d in (12, 80))
+    padded = np.pad(unit(narrow), ((0, 0), (0, 68)))
+    expected = 1 - orthogonal_procrustes(padded, unit(wide))[1]
+    assert distance(narrow, wide, "op") == pytest.approx(expected, abs=1e-13)
+    assert distance(wide, narrow, "op") == pytest.approx(expected, abs=1e-13)
+
+
+def test_layers_are_streamed_from_disk(tmp_path):
+    """Memory is that of one layer, however many there are, and a memory map is read as it is."""
+    import tracemalloc
+
+    runs = deep_runs(4, 12, 60, 64)
+    np.save(tmp_path / "runs.npy", runs)
+    peaks = []
+    for layers in (slice(0, 2), slice(0, 12)):
+        mapped = [run[layers] for run in np.load(tmp_path / "runs.npy", mmap_mode="r")]
+        tracemalloc.start()
+        found = measures.representation_distances(mapped, NAMES, workers=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.15 * peaks[0]
+    expected = measures.representation_distances(runs, NAMES)
+    assert all((found[name] == expected[name]).all() for name in NAMES)
+
+
+def test_each_worker_is_one_blas_thread_and_the_setting_comes_back():
+    from threadpoolctl import threadpool_info
+
+    from lib.measures.representation import _pool
+
+    def threads():
+        return [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+
+    before = threads()
+    with _pool(3) as pool:
+        assert pool._max_workers == 3
+        assert set(pool.submit(threads).result()) == {1}
+    assert threads() == before
+    with pytest.raises(ValueError, match="workers = 0"):
+        measures.representation_distances(np.zeros((2, 1, 9, 3)), workers=0)

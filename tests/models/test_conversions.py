@@ -1,0 +1,155 @@
+"""Converted backbones: the numbers of the source's own graph, and folders whole or not at all."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModel
+
+from lib import paths
+from lib.data import assets
+from lib.errors import AssetError
+from lib.models import backbones, conversions, pretrained
+
+SENTENCES = ["The soup was warm, and the boat patient.", "We feared the river."]
+
+
+def in_cache(name):
+    """Whether a large backbone needs no download here."""
+    return all(
+        (paths.CACHE / f"{asset}-{assets.ASSETS[asset].sha256[:12]}").is_dir()
+        for asset in conversions.CONVERSIONS[name].assets
+    )
+
+
+def needs(name):
+    return pytest.mark.skipif(not in_cache(name), reason=f"{name} was never fetched here")
+
+
+def stored(name):
+    folder = conversions.fetch(name)
+    return safe_open(folder / "model.safetensors", "np")
+
+
+# --- minilm-l3 ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def graph_file():
+    return next(assets.fetch("paraphrase-minilm-l3-onnx").rglob("*.onnx"))
+
+
+def test_minilm_l3_computes_what_its_onnx_graph_computes(graph_file):
+    """Every hidden state of the last layer, against an evaluation of the graph by another code."""
+    from onnx import helper, load
+    from onnx.reference import ReferenceEvaluator
+
+    located = pretrained.locate("minilm-l3")
+    batch = backbones.load_tokenizer(located)(SENTENCES, padding=True, return_tensors="np")
+    model = load(graph_file)
+    last = next(
+        node.output[0] for node in model.graph.node if "layer.2/output/LayerNorm" in node.name
+    )
+    model.graph.output.append(helper.make_empty_tensor_value_info(last))
+    feed = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+    expected = ReferenceEvaluator(model).run([last], feed)[0]
+    encoder = AutoModel.from_pretrained(located.path).eval()
+    with torch.no_grad():
+        found = encoder(**{name: torch.from_numpy(value) for name, value in feed.items()})
+    real = feed["attention_mask"].astype(bool)
+    assert expected.shape == (2, real.shape[1], 384)
+    apart = np.abs(found.last_hidden_state.numpy() - expected)[real].max()
+    assert apart <= 1e-5
+    assert np.abs(expected[0, 0] - expected[1, 0]).max() > 0.1, "the sentences differ"
+
+
+def test_a_graph_of_other_depth_is_refused(graph_file):
+    config = {**conversions.MINILM_L3_CONFIG, "num_hidden_layers": 4}
+    with pytest.raises(AssetError, match="holds 53 parameters of the encoder, 69 expected"):
+        conversions.from_onnx(graph_file, config)
+
+
+# --- joined parts -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A zip file with a folder, cut into three parts."""
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("model/config.json", "{}")
+        archive.writestr("model/weights", bytes(range(256)) * 40)
+        archive.writestr("model/1_Pooling/config.json", "not this one")
+    content = whole.read_bytes()
+    cut = len(content) // 3 + 1
+    made = []
+    for i in range(3):
+        made.append(tmp_path / f"whole.zip.00{i + 1}")
+        made[-1].write_bytes(content[i * cut : (i + 1) * cut])
+    (tmp_path / "out").mkdir()
+    return made
+
+
+def test_parts_are_joined_in_order_and_only_named_files_taken(parts, tmp_path):
+    out = tmp_path / "out"
+    conversions.join_zip(parts, out, ("config.json", "weights"))
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "weights"]
+    assert (out / "config.json").read_text() == "{}"
+    assert (out / "weights").read_bytes() == bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize("fault", ["truncated", "missing part", "missing file"])
+def test_parts_that_do_not_fit_are_refused(parts, tmp_path, fault):
+    files = ("config.json", "vocab.txt") if fault == "missing file" else ("weights",)
+    if fault == "truncated":
+        parts[-1].write_bytes(parts[-1].read_bytes()[:-30])
+    chosen = parts[:-1] if fault == "missing part" else parts
+    message = "hold no vocab.txt" if fault == "missing file" else "do not join to a zip file"
+    with pytest.raises(AssetError, match=message):
+        conversions.join_zip(chosen, tmp_path / "out", files)
+    assert not list((tmp_path / "out").iterdir())
+
+
+# --- the large ones, where they are already there -----------------------------------------------
+
+
+@needs("smollm2-135m")
+def test_smollm2_holds_the_dequantised_numbers():
+    """Two tensors taken apart by the gguf package alone; each block of 32 has ≤ 16 values."""
+    import gguf
+
+    file = next(assets.fetch("smollm2-135m-gguf").rglob("*.gguf"))
+    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
+    with stored("smollm2-135m") as weights:
+        for source, name in (
+            ("blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"),
+            ("blk.29.attn_v.weight", "model.layers.29.self_attn.v_proj.weight"),
+        ):
+            expected = gguf.dequantize(tensors[source].data, tensors[source].tensor_type)
+            found = weights.get_tensor(name)
+            np.testing.assert_array_equal(found, expected)
+            if tensors[source].tensor_type == gguf.GGMLQuantizationType.Q4_1:
+                blocks = found.reshape(-1, 32)[:500]
+                assert max(len(np.unique(block)) for block in blocks) <= 16
+
+
+# --- whole or not at all ------------------------------------------------------------------------
+
+
+def test_what_is_converted_is_there_only_whole(tmp_path):
+    """The real conversion into an empty cache that holds the unpacked wheels."""
+    for asset in conversions.CONVERSIONS["minilm-l3"].assets:
+        folder = assets.fetch(asset)
+        shutil.copytree(folder, tmp_path / folder.name, copy_function=shutil.copyfile)
+    folder = conversions.fetch("minilm-l3", cache=tmp_path)
+    names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
+    again = conversions.fetch("minilm-l3") / "model.safetensors"
+    assert (folder / "model.safetensors").read_bytes() == again.read_bytes()
+    leftovers = [path.name for path in (tmp_path / "converted").iterdir() if path != folder]
+    assert leftovers == [".locks"]

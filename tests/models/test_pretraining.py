@@ -1,0 +1,282 @@
+"""Continued pretraining: what is masked, what is new, what moves, and what stays to the byte."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from support import tiny_models
+from support.tiny_models import SENTENCES
+
+from lib.config.seeds import Seeds
+from lib.data.examples import Encoded
+from lib.errors import BackboneError
+from lib.models import backbones, pretrained, pretraining
+from lib.models.pretraining import Objective, corrupt
+from lib.training.experiment import finetune
+from lib.training.inputs import prepare_inputs
+
+CPU = torch.device("cpu")
+RECIPE = pretraining.Recipe(epochs=2, learning_rate=1e-3, batch_size=8)
+BERT_HEAD = [
+    "cls.predictions.bias",
+    "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.transform.LayerNorm.weight",
+    "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.dense.weight",
+]
+OTHER_HEAD = [
+    "lm_head.bias",
+    "lm_head.dense.bias",
+    "lm_head.dense.weight",
+    "lm_head.layer_norm.bias",
+    "lm_head.layer_norm.weight",
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def located(root):
+    """A tiny model by family and what it has beside its encoder; each is made once."""
+    made = {}
+
+    def make(family, head=True, pooler=False):
+        key = f"{family}-{head}-{pooler}"
+        if key not in made:
+            folder = tiny_models.save(family, root / key, head=head, pooler=pooler)
+            made[key] = pretrained.locate(str(folder))
+        return made[key]
+
+    return make
+
+
+def encoded(located, texts=SENTENCES * 10):
+    tokenizer = backbones.load_tokenizer(located)
+    ids = tokenizer(texts)["input_ids"]
+    return Encoded(
+        tokens=np.concatenate(ids).astype(np.int32),
+        types=np.zeros(sum(map(len, ids)), np.int8),
+        starts=np.concatenate([[0], np.cumsum([len(row) for row in ids])]),
+        labels=np.arange(len(ids)) % 2,
+        example_ids=np.array([f"e{i}" for i in range(len(ids))]),
+        pad_id=np.array(tokenizer.pad_token_id),
+    )
+
+
+def weights(located):
+    with safe_open(Path(located.path) / "model.safetensors", "pt") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+
+
+# --- the objectives -----------------------------------------------------------------------------
+
+
+def test_fifteen_percent_are_predicted_in_the_published_proportions():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(10, 1000, (400, 100))
+    ordinary = np.ones(tokens.shape, bool)
+    ordinary[:, [0, 50, 99]] = False
+    seen, chosen = corrupt(tokens, ordinary, 3, np.arange(10, 1000), rng)
+    assert (chosen.sum(1) == round(0.15 * 97)).all()
+    assert not chosen[~ordinary].any()
+    assert (seen == tokens)[~chosen].all()
+    now, before = seen[chosen], tokens[chosen]
+    fates = [(now == 3).mean(), ((now != 3) & (now != before)).mean(), (now == before).mean()]
+    np.testing.assert_allclose(fates, [0.8, 0.1, 0.1], atol=0.02)
+    assert len(np.unique(now[(now != 3) & (now != before)])) > 300, "any word may come instead"
+    assert (np.diff(chosen.mean(0)[1:50]) != 0).any(), "not the same places in every row"
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
+def test_special_tokens_are_never_predicted_nor_put_in(located, family):
+    tokenizer = backbones.load_tokenizer(located(family))
+    data = encoded(located(family))
+    objective = Objective(data, tokenizer, causal=False, typed=False)
+    assert tokenizer.mask_token_id not in objective.words
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        inputs, where, right = objective.batch(np.arange(8), rng, CPU)
+        assert not set(right.tolist()) & set(tokenizer.all_special_ids)
+        assert (inputs["attention_mask"][where] == 1).all()
+        put_in = set(inputs["input_ids"][where].tolist()) & set(tokenizer.all_special_ids)
+        assert put_in <= {tokenizer.mask_token_id}
+
+
+def test_a_decoder_predicts_each_next_token_by_hand(located):
+    data = encoded(located("llama"), ["the calm river", "soup"])
+    tokenizer = backbones.load_tokenizer(located("llama"))
+    objective = Objective(data, tokenizer, causal=True, typed=False)
+    inputs, where, right = objective.batch(np.array([0, 1]), np.random.default_rng(0), CPU)
+    rows = [data.tokens[a:b].tolist() for a, b in zip(data.starts, data.starts[1:], strict=False)]
+    assert right.tolist() == rows[0][1:] + rows[1][1:]
+    assert inputs["input_ids"][where].tolist() == rows[0][:-1] + rows[1][:-1]
+    assert set(inputs) == {"input_ids", "attention_mask"}
+
+
+def test_texts_without_a_word_are_left_out_and_a_task_of_them_refused(located):
+    tokenizer = backbones.load_tokenizer(located("bert"))
+    data = encoded(located("bert"), ["", SENTENCES[0], "", SENTENCES[1], ""])
+    objective = Objective(data, tokenizer, causal=False, typed=True)
+    assert objective.data.example_ids.tolist() == ["e1", "e3"]
+    with pytest.raises(ValueError, match="none of the 2 texts holds a word"):
+        Objective(encoded(located("bert"), ["", ""]), tokenizer, causal=False, typed=True)
+
+
+def test_a_tokeniser_without_a_mask_is_refused(located):
+    tokenizer = backbones.load_tokenizer(located("llama"))
+    with pytest.raises(BackboneError, match="no mask token"):
+        Objective(encoded(located("llama")), tokenizer, causal=False, typed=False)
+
+
+# --- what is new --------------------------------------------------------------------------------
+
+
+def record_of(found):
+    """What continued pretraining noted beside the weights."""
+    return json.loads((Path(found.path) / pretraining.RECORD).read_text())
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "llama"])
+def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_path):
+    source = located(family)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
+    record = record_of(found)
+    assert record["newly_initialised"] == [] and "loss_head" not in record
+    assert record["steps"] == 2 * 5
+    assert record["loss_end"] < record["loss_start"] - 0.1
+    assert set(weights(found)) == set(weights(source))
+    _, new = backbones.load_classifier(found, 2, 0)
+    assert new == backbones.load_classifier(source, 2, 0)[1]
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"), [("bert", BERT_HEAD), ("roberta", OTHER_HEAD), ("mpnet", OTHER_HEAD)]
+)
+def test_a_missing_head_is_all_that_is_new_and_its_output_is_tied(located, family, expected):
+    source = located(family, head=False)
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
+    assert sorted(trainer.new) == expected
+    words = backbones.encoder(trainer.model).get_input_embeddings().weight
+    assert trainer.model.get_output_embeddings().weight is words
+    stored = weights(source)
+    for name, weight in backbones.encoder(trainer.model).named_parameters():
+        assert torch.equal(weight, stored[name]), name
+
+
+def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(located):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    source = located("bert", head=False)
+    data = encoded(source)
+    trainer = pretraining.Pretrainer(source, data, recipe, CPU)
+    share = trainer.model.cls.predictions.bias.detach().exp().numpy()
+    assert share.sum() == pytest.approx(1, abs=1e-5)
+    boat, river = (
+        backbones.load_tokenizer(source).convert_tokens_to_ids(word) for word in ("boat", "river")
+    )
+    assert [(data.tokens == word).sum() for word in (boat, river)] == [10, 20]
+    assert share[river] / share[boat] == pytest.approx(20.1 / 10.1, rel=1e-4)
+    assert share[:5].max() < share[boat] / 50, "special tokens are never predicted"
+    old = pretraining.Pretrainer(located("bert"), data, recipe, CPU)
+    stored = weights(located("bert"))["cls.predictions.bias"]
+    assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
+
+
+# --- what moves and what stays ------------------------------------------------------------------
+
+
+def test_the_head_is_trained_alone_first(located):
+    source = located("bert", head=False)
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    start = trainer.mean_loss()
+    assert trainer.phase("head", 3, 1e-2) == 15
+    moved = {n for n, w in trainer.model.named_parameters() if not torch.equal(w, before[n])}
+    assert moved == set(BERT_HEAD)
+    assert trainer.mean_loss() < start - 0.2
+    trainer.phase("all", 1, 1e-3)
+    still = {n for n, w in trainer.model.named_parameters() if torch.equal(w, before[n])}
+    # Token type 1 never occurs in single texts, but its row shares a matrix with type 0.
+    assert still == set()
+
+
+# --- seeds, keys, cache -------------------------------------------------------------------------
+
+
+def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(located, tmp_path):
+    source = located("bert")
+    data = encoded(source)
+
+    def run(source=source, data=data, **changed):
+        recipe = dataclasses.replace(RECIPE, **{"epochs": 1, **changed})
+        return pretraining.continue_pretraining(source, data, recipe, CPU, cache=tmp_path)
+
+    first = run()
+    stamp = Path(first.path, "model.safetensors").stat().st_mtime_ns
+    assert run() == first
+    assert Path(first.path, "model.safetensors").stat().st_mtime_ns == stamp
+    keys = {first.sha256}
+    for changed in (
+        {"epochs": 2}, {"learning_rate": 2e-3}, {"batch_size": 7}, {"seed": 1},
+        {"precision": "bfloat16"}, {"head_epochs": 2}, {"head_learning_rate": 1e-2},
+        {"data": data.take(np.arange(39))}, {"source": located("bert", pooler=True, head=False)},
+    ):  # fmt: skip
+        keys.add(run(**changed).sha256)
+    assert len(keys) == 10
+    assert {path.name for path in (tmp_path / "pretrained").glob("[!.]*")} == keys
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"epochs": 0}, "epochs = 0 should be greater than 0"),
+        ({"learning_rate": 1e30}, "diverged at step .* lower the learning rate"),
+    ],
+)
+def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, message):
+    source = located("bert")
+    with pytest.raises(ValueError, match=message):
+        pretraining.continue_pretraining(
+            source, encoded(source), dataclasses.replace(RECIPE, **changed), CPU, cache=tmp_path
+        )
+    assert not list(tmp_path.glob("pretrained/[!.]*"))
+
+
+# --- the ordinary path --------------------------------------------------------------------------
+
+
+def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
+    """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
+    source = pretrained.locate(tiny.backbone)
+    inputs = prepare_inputs(tiny)
+    found = pretraining.continue_pretraining(
+        source,
+        inputs.data.train,
+        pretraining.Recipe(epochs=3, learning_rate=5e-4),
+        CPU,
+        cache=tmp_path,
+    )
+    record = record_of(found)
+    assert record["newly_initialised"] == [] and record["rows"] == 80
+    assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
+    plain = finetune(inputs, Seeds.of(0))
+    moved = finetune(dataclasses.replace(inputs, located=found), Seeds.of(0))
+    assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
+    assert plain.record["fingerprint"] != moved.record["fingerprint"]
+    assert not np.array_equal(plain.first[0], moved.first[0])
+    again = prepare_inputs(dataclasses.replace(tiny, backbone=found.path)).data
+    assert again.train.tokens.tolist() == inputs.data.train.tokens.tolist()

@@ -1,0 +1,169 @@
+"""Notebooks: the rules they keep, read as data; and the training notebooks, run by papermill.
+
+The committed analysis notebooks are also re-executed and compared cell by cell by nbval, see the
+Makefile.
+"""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+from support.notebooks import (
+    code_cells,
+    execute,
+    lines_of_code,
+    parameters_cell,
+    read,
+    unread_parameters,
+)
+
+from lib import paths
+
+FILES = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
+JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_")
+TRAINING = [path for path in FILES if path.name.startswith(JOBS)]
+ANALYSIS = [path for path in FILES if path not in TRAINING]
+HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads / writes", "Time"]
+TYPES = {"int", "float", "str", "bool", "list"}
+
+every_notebook = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def words(notebook):
+    prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return len(re.findall(r"[\w'-]+", prose))
+
+
+@every_notebook
+def test_is_valid_with_a_portable_kernel(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "papermill" not in notebook.metadata
+
+
+@every_notebook
+def test_header_and_order_of_cells(path):
+    notebook = read(path)
+    title = notebook.cells[0].source
+    assert re.match(rf"# {path.name[:2]} · \w+", title)
+    assert [field for field in HEADER if f"**{field}**" not in title] == []
+    first, second, third = code_cells(notebook)[:3]
+    assert "from lib import" in first.source
+    assert second == parameters_cell(notebook)
+    assert re.match(r"(given = )?config\.check_parameters\(globals\(\)\)", third.source)
+    assert "provenance.colophon(" in code_cells(notebook)[-1].source
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^## (Summary|Try it|Next)$", prose, re.M)
+    assert headings == ["Summary", "Try it", "Next"]
+
+
+@every_notebook
+def test_parameters_are_typed_literals_with_help_and_all_are_read(path):
+    notebook = read(path)
+    cell = parameters_cell(notebook)
+    declared = set()
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.AnnAssign), ast.unparse(statement)
+        assert statement.annotation.id in TYPES
+        ast.literal_eval(statement.value)
+        line = cell.source.splitlines()[statement.lineno - 1]
+        assert re.search(r"  # \S", line), f"no help: {line}"
+        declared.add(statement.target.id)
+    inspected = papermill.inspect_notebook(path)
+    assert set(inspected) == declared, "papermill sees other parameters than the cell declares"
+    assert all(entry["help"] for entry in inspected.values())
+    assert unread_parameters(notebook) == set(), "declared but never read"
+
+
+@every_notebook
+def test_budgets(path):
+    notebook = read(path)
+    sizes = [len(lines_of_code(cell)) for cell in code_cells(notebook)]
+    functions = sum(
+        isinstance(node, ast.FunctionDef)
+        for cell in code_cells(notebook)
+        for node in ast.walk(ast.parse(cell.source))
+    )
+    assert 1 <= statistics.median(sizes) <= 6
+    assert max(sizes) <= 25
+    assert sum(sizes) <= 220
+    assert words(notebook) / sum(sizes) >= 5
+    assert functions <= 3
+
+
+@every_notebook
+def test_no_machine_path_and_no_environment_branches(path):
+    text = path.read_text()
+    found = re.findall(r"(?<![\w/.])/(?:home|root|tmp|work|Users|usr|opt|mnt)/[^\s\"']+", text)
+    assert found == []
+    source = "\n".join(cell.source for cell in code_cells(read(path)))
+    assert "os.environ" not in source and "sys.path" not in source
+
+
+@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: path.stem)
+def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
+    notebook = read(path)
+    assert [c.execution_count for c in code_cells(notebook)] == list(
+        range(1, len(code_cells(notebook)) + 1)
+    )
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert outputs and not any(output.output_type == "error" for output in outputs)
+    assert not any(output.get("name") == "stderr" for output in outputs)
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_training_notebooks_are_committed_without_outputs(path):
+    for cell in code_cells(read(path)):
+        assert cell.outputs == [] and cell.execution_count is None
+
+
+@every_notebook
+def test_links_lead_somewhere(path):
+    prose = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, own_file):
+    environment = {"COMPENDIUM_OUTPUT": str(tmp_path)}
+    small = {"task": str(own_file), "epochs": 1, "max_length": 32, "train_rows": 32}
+    done = execute("10_finetune.ipynb", tmp_path / "10.ipynb", environment=environment, **small)
+    assert done.returncode == 0, done.stderr[-2000:]
+    marker = next(tmp_path.glob("data/runs/*/seed0_to_seed2.json"))
+    assert list(json.loads(marker.read_text())) == ["seed0", "seed1", "seed2"]
+    done = execute("12_measure_group.ipynb", tmp_path / "12.ipynb", environment=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_parquet(tmp_path / "data/results/by-hand/example/runs.parquet")
+    assert len(table) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sead": 3}, "unknown parameter sead: did you mean seeds"),
+    ],
+)
+def test_a_wrong_parameter_stops_the_notebook_before_training(tmp_path, parameters, message):
+    environment = {"COMPENDIUM_OUTPUT": str(tmp_path)}
+    done = execute("10_finetune.ipynb", tmp_path / "o.ipynb", environment=environment, **parameters)
+    assert done.returncode != 0 and message in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_notebooks_run_from_any_directory(tmp_path):
+    """The kernel starts in the caller's folder under papermill, in the notebook's under Jupyter."""
+    command = [sys.executable, "-m", "papermill", "-k", "python3", "--no-progress-bar"]
+    command += [str(paths.ROOT / "notebooks/00_index.ipynb"), str(tmp_path / "out.ipynb")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,85 @@
+"""The benchmarks run, and what is committed of them says what it must."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.project import run_python
+
+from lib import paths
+
+COMMITTED = paths.DATA / "benchmarks"
+SCRIPTS = [
+    path.stem
+    for path in sorted((paths.ROOT / "benchmarks").glob("*.py"))
+    if "__main__" in path.read_text()
+]
+COMMANDS = {
+    "lib.training": "CONFIG",
+    "lib.results.group_tables": "CONFIG",
+    "lib.results.runs": "drop",
+    "lib.workflow.promotion": "promote",
+    "lib.workflow.status": "CONFIG",
+    "lib.report": "PATH",
+}
+HELP = """
+import runpy, sys
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    print(f"-- {name}")
+    try:
+        runpy.run_module(name, run_name="__main__")
+    except SystemExit as done:
+        assert done.code == 0, name
+"""
+
+
+@pytest.mark.slow
+def test_every_script_starts_and_is_explained():
+    done = run_python("-c", HELP, *(f"benchmarks.{name}" for name in SCRIPTS), *COMMANDS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    explained = (paths.ROOT / "benchmarks" / "README.md").read_text()
+    for name in SCRIPTS:
+        assert f"-- benchmarks.{name}\nusage: " in done.stdout and f"`{name}`" in explained
+    for name, word in COMMANDS.items():
+        page = done.stdout.split(f"-- {name}\n")[1].split("-- ")[0]
+        assert word.lower() in page.lower(), name
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(tmp_path):
+    done = run_python("-m", "benchmarks.measures", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pd.read_csv(tmp_path / "measures.csv")
+    accuracy = table[table["comparison"] == "accuracy"]
+    assert len(accuracy) == 10 and accuracy["met"].all()
+    assert (table["max_difference"].dropna() < 1e-4).all()
+    assert "logical cores" in (tmp_path / "measures.md").read_text()
+
+
+def test_the_committed_benchmark_is_whole():
+    table = pd.read_csv(COMMITTED / "measures.csv")
+    assert {"138x1024", "277x384", "277x1024", "408x384", "1043x384"} <= set(table["size"])
+    assert table["pairs_measured"].notna().sum() >= 80
+    assert table.loc[table["comparison"] == "accuracy", "met"].all()
+
+
+def test_the_committed_benchmark_of_fine_tuning_is_whole_and_scores_agree():
+    table = pd.read_csv(COMMITTED / "finetune_cpu.csv")
+    assert {"bert-tiny", "minilm-l6"} == set(table["backbone"])
+    assert {"float32", "bfloat16"} == set(table["precision"])
+    assert table.groupby(["backbone", "precision"]).size().eq(4).all()
+    page = (COMMITTED / "finetune_cpu.md").read_text()
+    assert page.count("they agree") == 4 and "do not agree" not in page
+
+
+def test_the_committed_coverage_says_that_it_is_simulated_and_how():
+    table = pd.read_csv(COMMITTED / "coverage.csv")
+    assert table["covered"].between(0, 1).all() and (table["n_groups"] == 500).all()
+    assert "invented" in (COMMITTED / "README.md").read_text()
+    found = table.set_index(["failed", "n_runs", "measure", "method"])["covered"]
+    # What notebook 20 and the report say of it, in words.
+    assert 0.6 < found[0.2, 5, "disagreement", "resampling"] < 0.72
+    assert 0.85 < found[0.2, 10, "disagreement", "resampling"] < 0.95
+    usual = np.where(table["measure"] == "sd", "chi-square", "resampling")
+    default = table[(table["method"] == usual) & (table["failed"] == 0) & (table["n_runs"] >= 5)]
+    assert (default["covered"].min().round(2), default["covered"].max().round(2)) == (0.86, 0.97)

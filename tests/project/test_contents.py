@@ -1,0 +1,115 @@
+"""What is committed: no sentence of a data set, nothing large, figures that a notebook draws."""
+
+import re
+
+import pytest
+from support.project import project_files
+
+from lib import paths, plots
+from lib.data import assets, package_tasks, tasks
+from lib.errors import TaskError
+
+BINARY = {".parquet", ".npy", ".pdf", ".png", ".zip"}
+SHINGLE = 8
+
+
+def words(text):
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def shingles(text):
+    found = words(text)
+    return {tuple(found[i : i + SHINGLE]) for i in range(len(found) - SHINGLE + 1)}
+
+
+def all_texts():
+    """Every text of every task that can be read here; no test downloads BIG-bench's 358 MB."""
+    large = () if assets.folder_of("bigbench").is_dir() else package_tasks.BIGBENCH
+    for name in tasks.TASKS:
+        if name in large:
+            continue
+        try:
+            splits = tasks.get(name).read()
+        except TaskError:
+            continue
+        for rows in splits.values():
+            for row in rows:
+                sides = (row["text_a"], row["text_b"])
+                for side in (s if isinstance(s, list) else [s] for s in sides):
+                    yield from (text for text in side if text)
+
+
+@pytest.mark.slow
+def test_no_sentence_of_a_data_set_is_in_any_file():
+    """Any eight consecutive words of the start or end of a text would be found."""
+    committed = set()
+    for path in project_files():
+        content = path.read_bytes()
+        if path.suffix in BINARY:
+            content = b"\n".join(re.findall(rb"[\x20-\x7e]{20,}", content))
+        committed |= shingles(content.decode("utf-8", "replace"))
+    checked = 0
+    for text in all_texts():
+        found = words(text)
+        if len(found) >= SHINGLE:
+            checked += 1
+            for start in (0, len(found) - SHINGLE):
+                assert tuple(found[start : start + SHINGLE]) not in committed, text[:80]
+    assert checked > 40_000
+
+
+def test_committed_data_figures_and_notebooks_stay_small():
+    sizes = [path.stat().st_size for path in project_files("data", "figures", "notebooks")]
+    assert max(sizes) <= 4 * 2**20 and sum(sizes) <= 25 * 2**20
+
+
+def test_no_machine_path_in_tracked_text():
+    pattern = re.compile(r"(?<![\w.])/(?:home|root|work|Users)/\w+")
+    for path in project_files():
+        if path.suffix not in BINARY and path.name != "test_notebooks.py":
+            assert not pattern.findall(path.read_text(encoding="utf-8")), path
+
+
+def test_every_figure_has_a_notebook_its_data_and_a_description():
+    figures = project_files("figures/*.svg")
+    assert len(figures) >= 7
+    drawing = {
+        path.name[:3]
+        for path in project_files("notebooks/*.ipynb")
+        if "plots.save(" in path.read_text()
+    }
+    assert {path.name[:3] for path in project_files("figures")} <= drawing
+    for figure in figures:
+        alt = figure.with_suffix(".alt.txt").read_text()
+        assert len(alt.split()) >= 8
+        assert figure.with_suffix(".csv").exists() and figure.with_suffix(".pdf").exists()
+
+
+def test_a_figure_without_description_is_refused(tmp_path):
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    with pytest.raises(ValueError, match="describe the figure"):
+        plots.save(plt.figure(), "x", alt="a plot", data=pd.DataFrame(), results="demo")
+
+
+def draw(folder, monkeypatch, *, name="31_a", value=0.123456, label="runs"):
+    """A figure with its files, as a notebook draws it from the reference."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    monkeypatch.setattr(paths, "OUTPUT", folder)
+    plots.use_style()
+    fig, ax = plt.subplots()
+    ax.set_xlim(0, 1)
+    ax.plot([0, value], [0, 1], "o-", label=label)
+    ax.legend()
+    table, alt = pd.DataFrame({"run": ["seed0"], "value": [value]}), "A line, " * 5
+    plots.save(fig, name, alt=alt, data=table, results="reference")
+    plt.close(fig)
+    return {path.name: path.read_bytes() for path in (folder / "figures").glob(f"{name}.*")}
+
+
+def test_a_figure_drawn_twice_has_the_same_bytes(tmp_path, monkeypatch):
+    first, second = (draw(tmp_path / name, monkeypatch) for name in ("first", "second"))
+    assert len(first) == 4 and first == second

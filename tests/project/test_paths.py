@@ -1,0 +1,160 @@
+"""Writing: whole or not at all, whatever fails when; and one at a time, whoever dies."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support.project import run_python
+
+from lib import paths
+
+OURS, DEAD = "0123456789abcdef" * 2, "0" * 32
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != ".locks")
+
+
+def write(target, text):
+    with paths.atomic_folder(target) as folder:
+        (folder / "inside").mkdir()
+        (folder / "inside/a").write_text(text)
+
+
+# --- whole or not at all ------------------------------------------------------------------------
+
+
+def test_a_folder_takes_the_place_of_the_one_before_as_a_whole(tmp_path):
+    target = tmp_path / "there/lr0.001_a"
+    write(target, "old")
+    (target / "more").write_text("of before")
+    write(target, "new")
+    assert names(target) == ["inside"] and (target / "inside/a").read_text() == "new"
+    assert names(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("way", [paths.atomic_folder, paths.atomic_file])
+def test_after_an_error_nothing_stays_and_what_was_there_is_as_it_was(tmp_path, way):
+    for before in (False, True):
+        if before and way is paths.atomic_folder:
+            write(tmp_path / "made.npz", "old")
+        elif before:
+            (tmp_path / "made.npz").write_text("old")
+        with pytest.raises(OSError, match="disk full"), way(tmp_path / "made.npz") as fresh:
+            (fresh / "half" if fresh.is_dir() else fresh).write_text("half")
+            raise OSError("disk full")
+        assert names(tmp_path) == (["made.npz"] if before else [])
+        file = tmp_path / "made.npz"
+        assert not before or (file / "inside/a" if file.is_dir() else file).read_text() == "old"
+
+
+def test_a_file_is_written_beside_its_place_under_its_suffix(tmp_path):
+    target = tmp_path / "more/table.npz"
+    with paths.atomic_file(target) as fresh:
+        assert fresh.parent == target.parent and fresh.suffix == ".npz" and not target.exists()
+        fresh.write_text("whole")
+    assert target.read_text() == "whole" and names(target.parent) == ["table.npz"]
+
+
+def test_writers_of_one_folder_do_not_disturb_each_other(tmp_path):
+    """As where there are no locks: eight threads replace a folder; readers see whole ones."""
+    target = tmp_path / "made"
+
+    def again(number):
+        for _ in range(20):
+            write(target, f"{number}" * 1000)
+
+    threads = [threading.Thread(target=again, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text = (target / "inside/a").read_text()
+    assert len(text) == 1000 and len(set(text)) == 1
+    assert names(tmp_path) == ["made"]
+
+
+def test_what_is_made_once_is_made_whole_and_not_again(tmp_path):
+    def fail(folder):
+        (folder / "half").write_text("half")
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        paths.make_once(tmp_path / "made", fail)
+    assert names(tmp_path) == []
+    paths.make_once(tmp_path / "made", lambda folder: (folder / "a").write_text("a"))
+    assert names(tmp_path / "made") == ["a"]
+    paths.make_once(tmp_path / "made", fail)
+
+
+def test_of_many_processes_one_makes_it(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from lib import paths\n"
+        "def write(folder):\n"
+        "    open(sys.argv[1] + '.log', 'a').write('once\\n'); time.sleep(0.3)\n"
+        "    (folder / 'a').write_text('whole')\n"
+        "found = paths.make_once(Path(sys.argv[1]), write)\n"
+        "assert (found / 'a').read_text() == 'whole'"
+    )
+    target = str(tmp_path / "made")
+    started = [subprocess.Popen([sys.executable, "-c", script, target]) for _ in range(4)]
+    assert [process.wait() for process in started] == [0, 0, 0, 0]
+    assert (tmp_path / "made.log").read_text() == "once\n"
+
+
+# --- one at a time ------------------------------------------------------------------------------
+
+
+def test_two_processes_never_make_the_same_at_once(tmp_path):
+    """The second waits for the first, even if the first is killed while it holds the lock."""
+    script = (
+        "import sys, time; from pathlib import Path; from lib import paths\n"
+        "with paths.lock(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(float(sys.argv[2]))\n"
+    )
+    target = str(tmp_path / "demo/seed0")
+    command = [sys.executable, "-c", script, target]
+    first = subprocess.Popen([*command, "60"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "held\n"
+    second = subprocess.Popen([*command, "0"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+    other = run_python("-c", script, str(tmp_path / "demo/seed1"), "0")
+    assert other.returncode == 0, "another is free"
+    time.sleep(0.2)
+    assert second.poll() is None, "the same is not"
+    first.kill()
+    assert second.communicate(timeout=30)[0] == "held\n"
+    first.wait()
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_that_holds_the_lock(tmp_path):
+    left = tmp_path / f"demo/.seed1-{DEAD}"
+    other = tmp_path / f"demo/.seed1-init0-{DEAD}"
+    for folder in (left, other):
+        folder.mkdir(parents=True)
+        (folder / "logits.npy").write_bytes(b"half")
+    file = tmp_path / f"demo/.seed1-{DEAD}.json"
+    file.write_text("half")
+    with paths.lock(tmp_path / "demo/seed1"):
+        assert not left.exists() and not file.exists() and other.exists()
+
+
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_on_a_file_system_without_locks_nobody_waits_or_deletes(tmp_path, monkeypatch, answer):
+    def flock(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    theirs = tmp_path / f".made-{OURS}"
+    theirs.mkdir()
+    with paths.lock(tmp_path / "made"), paths.lock(tmp_path / "made"):
+        assert theirs.is_dir(), "its process may be alive"
+    monkeypatch.setattr(
+        fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+    )
+    with pytest.raises(OSError, match="broken"), paths.lock(tmp_path / "made"):
+        pass

@@ -1,0 +1,200 @@
+"""The instability report: from files to a page, on every kind of input."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.coverage import simulated_runs
+from lib import measures, paths, report
+from lib.report import reading as outside
+from lib.report.interpret import interpret
+from lib.report.measuring import measure_runs
+
+EXAMPLE = paths.DATA / "examples" / "predictions.csv"
+
+
+def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False):
+    """An .npz of invented runs, some of whose answers differ."""
+    logits, gold = simulated_runs(n_runs, n, np.random.default_rng(1))
+    other = np.random.default_rng(4).normal(size=logits.shape) - 0.3
+    columns = [np.zeros_like(logits), logits, other][:n_classes]
+    arrays = {"logits": np.stack(columns, -1)}
+    if labels:
+        arrays["labels"] = gold
+    if hidden:
+        rng = np.random.default_rng(2)
+        shared = rng.normal(size=(1, 2, n, 6))
+        arrays["representations"] = shared + 0.3 * rng.normal(size=(n_runs, 2, n, 6))
+    np.savez(folder / "runs.npz", **arrays)
+    return folder / "runs.npz"
+
+
+def page_of(path, folder, **how):
+    made = measure_runs(outside.read(path), **how)
+    return made, report.write(made, folder).read_text()
+
+
+def test_values_are_those_of_the_measures(tmp_path):
+    runs = outside.read(write_runs(tmp_path))
+    table = measure_runs(runs).table.set_index("measure")
+    apart = measures.instability(measures.pairwise_disagreement(runs.predictions))
+    found = table.loc["disagreement"]
+    assert (found["value"], found["low"], found["high"]) == pytest.approx(apart[:3])
+    correct = runs.predictions == runs.labels
+    assert table.loc["sd", "value"] == pytest.approx(measures.score_spread(correct.mean(1)))
+    assert table.loc["kappa", "value"] == pytest.approx(1 - measures.fleiss_kappa(runs.predictions))
+    jsd = measures.instability(measures.pairwise_jsd(runs.probabilities)).value
+    assert table.loc["jsd", "value"] == pytest.approx(jsd)
+    split = measures.churn_split(runs.predictions, runs.labels)
+    wrong = measures.instability(split.both_wrong_different).value
+    assert table.loc["wrong_differently", "value"] == pytest.approx(wrong)
+    assert {"range", "iqm", "best", "failed", "distribution_sd"} <= set(table.index)
+    assert table.loc[["mean", "con", "ccon"], "seeds_needed"].isna().all()
+    iqm = table.loc["iqm"]
+    assert iqm["value"] == pytest.approx(measures.interquartile_mean(correct.mean(1)))
+    assert iqm["low"] < iqm["value"] < iqm["high"]
+    assert table.loc[["sd", "disagreement", "kappa", "jsd"], "seeds_needed"].ge(5).all()
+
+
+def test_the_page_stands_alone_and_shows_every_measure(tmp_path):
+    made, page = page_of(write_runs(tmp_path, hidden=True), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "examples.csv", "measures.csv", "report.html",
+    ]  # fmt: skip
+    outward = re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*|url\((?!#)|<script|@import", page)
+    assert outward == []
+    assert page.count("<svg") == len(report.figures(made)) == 4
+    for measure in made.table["measure"].unique():
+        assert f"<td>{measure}</td>" in page
+    for sentence in interpret(made):
+        assert sentence.replace("’", "&#39;") in page.replace("&#39;", "’") or sentence in page
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.S).lower().split()
+    again = pd.read_csv(tmp_path / "out" / "measures.csv")
+    assert len(again) == len(made.table)
+
+
+@pytest.mark.parametrize(
+    ("how", "present", "absent"),
+    [
+        ({"labels": False}, {"disagreement", "kappa", "jsd"}, {"mean", "sd", "ccon"}),
+        ({"n_classes": 2}, {"disagreement", "sd", "ccon"}, {"wrong_differently"}),
+        ({"n_runs": 2}, {"disagreement", "sd"}, set()),
+        ({"n_runs": 3, "hidden": True}, {"cka", "op", "svcca"}, set()),
+        ({"n_runs": 45}, {"disagreement"}, set()),
+    ],
+    ids=["no labels", "binary", "two runs", "hidden states", "many runs"],
+)
+def test_every_kind_of_input_makes_a_page(tmp_path, how, present, absent):
+    made, page = page_of(write_runs(tmp_path, **how), tmp_path / "out")
+    found = set(made.table["measure"])
+    assert present <= found and not absent & found
+    assert "In plain words" in page and interpret(made)
+
+
+def test_regression_has_scores_and_representations_only(tmp_path):
+    rng = np.random.default_rng(0)
+    gold = rng.random(40)
+    table = pd.DataFrame({f"s{k}": gold + 0.1 * rng.normal(size=40) for k in range(4)})
+    table.assign(label=gold).to_csv(tmp_path / "t.csv", index=False)
+    made, _ = page_of(tmp_path / "t.csv", tmp_path / "out")
+    assert made.metric == "pearson"
+    assert list(made.examples) == ["example", "spread"]
+    assert set(made.table["measure"]) == {
+        "failed", "mean", "sd", "range", "iqm", "best", "difference",
+    }  # fmt: skip
+
+
+def test_runs_that_agree_on_everything(tmp_path):
+    table = pd.DataFrame({"a": [0, 1, 1, 0], "b": [0, 1, 1, 0], "c": [0, 1, 1, 0]})
+    table.assign(label=[0, 1, 1, 1]).to_csv(tmp_path / "t.csv", index=False)
+    made, page = page_of(tmp_path / "t.csv", tmp_path / "out")
+    assert made.table.set_index("measure").loc["disagreement", "value"] == 0
+    assert "All runs have the same accuracy." in interpret(made) and "least stable" not in page
+
+
+def test_all_runs_collapsed_to_one_class(tmp_path):
+    """Kappa is not defined there: an empty cell, no crash and no warning."""
+    table = pd.DataFrame({"a": [0, 0, 0, 0], "b": [0, 0, 0, 0], "c": [0, 0, 0, 0]})
+    table.assign(label=[0, 1, 0, 0]).to_csv(tmp_path / "t.csv", index=False)
+    made, _ = page_of(tmp_path / "t.csv", tmp_path / "out")
+    assert np.isnan(made.table.set_index("measure").loc["kappa", "value"])
+    assert any("3 of 3 runs failed" in sentence for sentence in interpret(made))
+
+
+def test_the_reading_says_what_the_example_shows():
+    reading = " ".join(interpret(measure_runs(outside.read(EXAMPLE))))
+    assert "answer 37.3 [28.2, 47.8] % of the 1000 examples differently" in reading
+    assert "1 of 5 runs failed" in reading and "seed1" in reading
+    without = interpret(measure_runs(outside.read(EXAMPLE, exclude=["seed1"])))
+    said = " ".join(without)
+    assert "None of the 4 runs read failed" in said and "With 4 runs" in said
+    assert "seed1 was left out as asked" in said
+
+
+def test_a_spread_below_the_floor_is_called_that(tmp_path):
+    """Runs that differ by independent flips alone: no seed is better than another."""
+    rng = np.random.default_rng(3)
+    gold = np.arange(200) % 2
+    wrong = [rng.permutation(200)[: 40 + k % 2] for k in range(6)]
+    runs = {
+        f"s{k}": np.where(np.isin(np.arange(200), w), 1 - gold, gold) for k, w in enumerate(wrong)
+    }
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    said = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
+    assert "cannot be told from 0 with these runs" in said and "[0.000, 0.000]" not in said
+
+
+def test_a_run_in_another_order_is_pointed_out(tmp_path):
+    """Without ids nothing can prove it, but it looks like a run that agrees by chance."""
+    rng = np.random.default_rng(0)
+    logits, gold = simulated_runs(6, 300, rng)
+    runs = {f"s{k}": (row > 0).astype(int) for k, row in enumerate(logits)}
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    plain = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
+    runs["s3"] = rng.permutation(runs["s3"])
+    pd.DataFrame({**runs, "label": gold}).to_csv(tmp_path / "t.csv", index=False)
+    shuffled = " ".join(interpret(measure_runs(outside.read(tmp_path / "t.csv"))))
+    assert "in another order?" not in plain
+    assert "s3 differs from the other runs on" in shuffled
+
+
+@pytest.mark.parametrize(("n_runs", "level"), [(2, 0.95), (5, 0.999)])
+def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
+    runs = outside.read(write_runs(tmp_path, n_runs=n_runs, n_classes=2))
+    table = measure_runs(runs, level=level).table.set_index("measure")
+    for name in ("disagreement", "con", "ccon", "mean", "failed", "distribution_sd", "sd"):
+        low, high = table.loc[name, ["low", "high"]]
+        assert np.isnan(low) or ((low >= 0 or name == "mean") and high <= 1), name
+    assert not table.loc["kappa", "low"] < 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [("pearson", "does not fit classes"), ("acuracy", "valid: accuracy, f1")],
+)
+def test_a_metric_that_does_not_fit_is_named(metric, message):
+    with pytest.raises(ValueError, match=message):
+        measure_runs(outside.read(EXAMPLE), metric=metric)
+
+
+def test_command_line_writes_and_refuses(tmp_path, capsys):
+    report.main([str(EXAMPLE), "--out", str(tmp_path / "out")])
+    assert "Two of these runs" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.html").exists()
+    bad = pd.read_csv(EXAMPLE)
+    bad.loc[6, "seed3"] = None
+    bad.to_csv(tmp_path / "bad.csv", index=False)
+    wrong = {
+        (str(tmp_path / "bad.csv"), "--out", str(tmp_path / "no")): "run 'seed3', example 'r0006'",
+        (str(EXAMPLE), "--exclude", "seed9"): "no run 'seed9' to exclude",
+        (str(EXAMPLE), "--level", "95"): "level = 95.0; expected a share between 0 and 1",
+        (str(EXAMPLE), "--width", "0"): "width = 0.0: expected a share",
+        (str(EXAMPLE), "--out", str(tmp_path / "bad.csv")): "cannot write there",
+    }
+    for arguments, message in wrong.items():
+        with pytest.raises(SystemExit, match="2"):
+            report.main(arguments)
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()

@@ -1,0 +1,333 @@
+"""Sweeps of the theory against plain loops and peer solvers; their draws, summaries, features."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import optimize, stats
+
+from lib.config import Setting, grids
+from lib.models import backbones, pretrained
+from lib.theory import draws, head, starts, summaries, sweeps
+from lib.theory.assumptions import Inapplicable
+from lib.theory.problems import separable
+from lib.training import model_features
+from lib.training.inputs import prepare_inputs
+
+
+def plain_descent(z, start, rate, steps, weights, loss="logistic"):
+    """Gradient descent of one head as a textbook writes it: a step at a time, a row at a time."""
+    w, accumulated = np.array(start, float), 0.0
+    for _ in range(steps):
+        gradient = np.zeros_like(w)
+        for row, weight in zip(z, weights, strict=True):
+            margin = row @ w
+            pull = weight * (1 / (1 + np.exp(margin)) if loss == "logistic" else np.exp(-margin))
+            gradient -= pull * row
+            accumulated += rate * pull
+        w = w - rate * gradient
+    return w, accumulated
+
+
+def unit(w):
+    return w / np.linalg.norm(w)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Three separable sets of six rows in three dimensions, with held-out rows."""
+    return separable(np.random.default_rng(5), 3, 26, 3, 0.1)
+
+
+# Descent.
+
+
+# Tables.
+
+
+def test_leave_one_out_rows_are_those_of_a_plain_loop(small):
+    z = small[:, :6]
+    table = sweeps.leave_one_out(
+        z, loss="logistic", normalization="N2", shares=[0.5, 3.0], steps=[2, 9]
+    )
+    assert len(table) == 3 * 2 * 2
+    for _, row in table.iterrows():
+        one = z[int(row["set"])]
+        radius = max(np.linalg.norm(x) for x in one)
+        rate = row["share"] * 8 / radius**2
+        whole, accumulated = plain_descent(one, np.zeros(3), rate, row["steps"], [1 / 6] * 6)
+        parameter, direction = [], []
+        for i in range(6):
+            weights = [0 if j == i else 1 / 6 for j in range(6)]
+            left, _ = plain_descent(one, np.zeros(3), rate, row["steps"], weights)
+            parameter.append(np.linalg.norm(whole - left))
+            direction.append(np.linalg.norm(unit(whole) - unit(left)))
+        measured = row[["parameter_mean", "parameter_max", "direction_mean", "direction_max"]]
+        plain = [np.mean(parameter), max(parameter), np.mean(direction), max(direction)]
+        assert measured.tolist() == pytest.approx(plain, rel=1e-9)
+        assert row["accumulated"] == pytest.approx(accumulated)
+        assert row["norm"] == pytest.approx(np.linalg.norm(whole))
+        gamma = row["margin"]
+        if row["share"] <= 1:
+            assert row["H16"] == pytest.approx(2 * radius / (6 * gamma))
+            assert row["H15"] == pytest.approx(radius * accumulated / 6)
+            assert row["T1c"] == pytest.approx(rate * radius * row["steps"] / 6)
+        else:  # beyond the step condition nothing is promised
+            assert row[["H15", "H15b", "H16", "T1c"]].isna().all()
+    assert table["H15b"].isna().all()  # N1 only
+
+
+def test_margins_agree_with_a_general_solver(small):
+    z = small[:, :6]
+    labels = np.where(np.random.default_rng(2).random((3, 6)) < 0.5, -1.0, 1.0)
+    labels[:, :2] = [-1, 1]
+    table = sweeps.margins(z, labels)
+
+    def hardest(rows):
+        found = optimize.minimize(
+            lambda w: w @ w / 2, np.full(3, 5.0), jac=lambda w: w, method="SLSQP",
+            constraints={"type": "ineq", "fun": lambda w: rows @ w - 1, "jac": lambda w: rows},
+            options={"ftol": 1e-14, "maxiter": 500},
+        )  # fmt: skip
+        assert found.success
+        return found.x
+
+    for s, one in enumerate(z):
+        whole, row = hardest(one), table.iloc[s]
+        left = [hardest(np.delete(one, i, 0)) for i in range(6)]
+        assert row["margin"] == pytest.approx(1 / np.linalg.norm(whole), rel=1e-5)
+        moved = [np.linalg.norm(whole - w) for w in left]
+        turned = [np.linalg.norm(unit(whole) - unit(w)) for w in left]
+        assert row["displacement_mean"] == pytest.approx(np.mean(moved), rel=1e-3, abs=1e-5)
+        assert row["rotation_max"] == pytest.approx(max(turned), rel=1e-3, abs=1e-5)
+        features = one * labels[s][:, None]
+        centres = [features[labels[s] == y].mean(0) for y in (1, -1)]
+        assert row["centre_distance"] == pytest.approx(np.linalg.norm(centres[0] - centres[1]))
+        assert 2 * row["margin"] <= row["centre_distance"]
+    assert table["support"].between(1, 6).all()
+
+
+def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_one():
+    rng = np.random.default_rng(0)
+    inside = rng.normal(size=(1, 40, 3))  # signs at random: no plane parts them
+    outside = separable(rng, 1, 40, 3, 0.2)
+    z = np.concatenate([inside, outside])
+    margins = sweeps.margins(z)
+    assert margins["separable"].tolist() == [False, True]
+    assert margins.loc[0, ["margin", "support", "displacement_mean", "H8", "H9"]].isna().all()
+    assert margins.loc[1, ["margin", "support", "displacement_mean", "H8", "H9"]].notna().all()
+    left_out = sweeps.leave_one_out(
+        z, loss="logistic", normalization="N1", shares=[1.0], steps=[50]
+    )
+    assert left_out["H15"].notna().all() and left_out["T1c"].notna().all()
+    assert left_out["H16"].isna().tolist() == [True, False]
+    soft = sweeps.soft_margins(z, [0.1])
+    assert soft["S2"].notna().all()
+    assert soft["S1"].isna().tolist() == soft["S3"].isna().tolist() == [True, False]
+
+
+def test_seeds_are_those_of_a_plain_loop(small):
+    z, held = small[:1, :6], small[:1, 6:]
+    arguments = {"loss": "logistic", "shares": [0.4], "steps": [3], "runs": 4, "spread": 0.7}
+    table = starts.seeds(z, held, rng=np.random.default_rng(9), heads=[2], fresh=True, **arguments)
+    (row,) = table.to_dict("records")
+    beginnings = np.random.default_rng(9).normal(scale=0.7, size=(20, 3))
+
+    def averaged(first, weights):
+        pair = [plain_descent(z[0], w, row["rate"], 3, weights)[0] for w in beginnings[first:][:2]]
+        return (pair[0] + pair[1]) / 2
+
+    runs = np.array([averaged(2 * k, [1 / 6] * 6) for k in range(4)])
+    left = [averaged(8 + 2 * i, np.where(np.arange(6) == i, 0, 1 / 5)) for i in range(6)]
+    pairs = [(a, b) for a in range(4) for b in range(a)]
+    units = [unit(w) for w in runs]
+    answers = runs @ held[0].T > 0
+    middle = unit(runs.mean(0))
+    expected = {
+        "variance": np.trace(np.cov(runs.T)),
+        "parameter": np.mean([np.linalg.norm(runs[a] - runs[b]) for a, b in pairs]),
+        "direction": np.mean([np.linalg.norm(units[a] - units[b]) for a, b in pairs]),
+        "deviation": np.mean([np.linalg.norm(u - middle) for u in units]),
+        "accuracy_mean": answers.mean(),
+        "accuracy_sd": answers.mean(1).std(ddof=1),
+        "disagreement": np.mean([(answers[a] != answers[b]).mean() for a, b in pairs]),
+        "fresh_direction": np.mean(
+            [np.linalg.norm(unit(w) - units[i % 4]) for i, w in enumerate(left)]
+        ),
+        "H19": 3 * 0.7**2 / 2,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert row["parameter"] <= row["H17"] and np.isnan(row["H18"])
+
+
+def test_the_bounds_of_one_head_are_means_over_pairs_of_starts(small):
+    arguments = {"loss": "logistic", "steps": [2000], "runs": 3, "spread": 0.05}
+    rng = np.random.default_rng(3)
+    table = starts.seeds(small[:2, :6], small[:2, 6:], rng=rng, shares=[0.5, 0.9], **arguments)
+    beginnings = np.random.default_rng(3).normal(scale=0.05, size=(2, 3, 3))
+    for _, row in table.iterrows():
+        own = beginnings[int(row["set"])]
+        pairs = [(own[a], own[b]) for a in range(3) for b in range(a)]
+        apart = np.mean([np.linalg.norm(a - b) for a, b in pairs])
+        assert row["H17"] == row["start"] == pytest.approx(apart)
+        if row["share"] > 0.5:  # H18 needs half of the rate that H17 needs
+            assert np.isnan(row["H18"])
+            continue
+        each = [
+            head.seed_direction(
+                radius=row["radius"], margin=row["margin"], rate=row["rate"], steps=2000,
+                start_norms=(np.linalg.norm(a), np.linalg.norm(b)),
+                start_distance=np.linalg.norm(a - b),
+            )
+            for a, b in pairs
+        ]  # fmt: skip
+        assert row["H18"] == pytest.approx(np.mean(each)) and row["direction"] <= row["H18"] < 2
+
+
+def test_removal_takes_rows_out_and_nothing_else(small):
+    z, held = small[:1, :10], small[:1, 10:]
+    arguments = {"loss": "logistic", "shares": [0.5], "steps": [4], "runs": 5, "spread": 0.3}
+    table = starts.removal(z, held, rng=np.random.default_rng(4), removed=0.2, **arguments)
+    rows = table.set_index("source")
+    rng = np.random.default_rng(4)
+    order = rng.permuted(np.tile(np.arange(10), (5, 1)), axis=1)
+    first = rng.normal(scale=0.3, size=(5, 3))
+    kept = [[0 if order[k, j] >= 8 else 1 / 8 for j in range(10)] for k in range(5)]
+    rate = rows.loc["rows", "rate"]
+    variants = {
+        "rows": [(first[0], kept[k]) for k in range(5)],
+        "seeds": [(first[k], [0.1] * 10) for k in range(5)],
+        "both": [(first[k], kept[k]) for k in range(5)],
+    }
+    for source, made in variants.items():
+        runs = np.array([plain_descent(z[0], w, rate, 4, c)[0] for w, c in made])
+        assert rows.loc[source, "variance"] == pytest.approx(np.trace(np.cov(runs.T)))
+        right = (runs @ held[0].T > 0).mean(1)
+        assert rows.loc[source, "accuracy_sd"] == pytest.approx(right.std(ddof=1))
+    for removed in (0.0, 0.01, 1.0):
+        with pytest.raises(ValueError, match="removed"):
+            starts.removal(z, held, rng=rng, removed=removed, **arguments)
+
+
+def test_a_bound_is_missing_exactly_where_it_does_not_apply():
+    def bound(*, a, word):
+        if a < 0:
+            raise Inapplicable("a ≥ 0")
+        return a + len(word)
+
+    found = sweeps.bound_column(bound, where=[True, True, False], a=[1.0, -1.0, 1.0], word="ab")
+    np.testing.assert_array_equal(found, [3.0, np.nan, np.nan])
+
+
+# Draws and summaries.
+
+
+def test_draws_keep_their_ranges_and_number_sets_on():
+    rng = np.random.default_rng(0)
+    ranges = {"n": [5, 9], "features": [2, 4], "gap": [0.05, 0.2]}
+    batches = draws.draw(rng, 40, **ranges, radius=1.0, held_out=3)
+    assert {batch.z.shape[1] for batch in batches} == {5, 6, 7, 8, 9}
+    assert {batch.z.shape[2] for batch in batches} == {2, 3, 4}
+    assert all(0.05 <= batch.gap <= 0.2 and batch.held_out.shape[1] == 3 for batch in batches)
+    table = draws.over(batches, lambda batch: sweeps.margins(batch.z, batch.labels))
+    assert table["set"].tolist() == list(range(40))
+    assert (table["margin"] >= table["gap"] * (1 - 1e-9)).all() and table["radius"].max() <= 1
+    (fixed,) = draws.draw(
+        rng, 7, n=[5], features=[2], gap=[0.1], radius=2.0, held_out=3
+    )  # one batch
+    assert fixed.z.shape == (7, 5, 2) and set(np.unique(fixed.labels)) == {-1, 1}
+    for wrong in ({"n": [9, 5]}, {"features": []}, {"gap": [0.1, 0.2, 0.3]}, {"n": [1]}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            draws.draw(rng, 2, **(ranges | wrong), radius=1.0, held_out=3)
+
+
+def test_means_count_sets_not_rows():
+    table = pd.DataFrame(
+        {"job": "a", "set": [0, 0, 1, 1, 2, 2], "n": 5, "x": [0.0, 2, 4, 6, np.nan, np.nan]}
+    )
+    (row,) = summaries.means(table, ["n"], ["x"]).to_dict("records")
+    assert (row["value"], row["sets"], row["quantity"]) == (3.0, 2, "x")
+    many = table.loc[[0] * 30].assign(set=range(30), x=np.arange(30.0))
+    (row,) = summaries.means(many, ["n"], ["x"]).to_dict("records")
+    student = stats.t.interval(0.95, 29, 14.5, stats.sem(np.arange(30.0)))
+    assert [row["low"], row["high"]] == pytest.approx(student, abs=0.3)
+
+
+def test_tightness_counts_violations_and_vacuous_bounds():
+    table = pd.DataFrame(
+        {"job": "a", "set": [0, 0, 1, 2], "direction_mean": [0.1, 0.5, 0.9, 1.0],
+         "H16": [0.2, 0.4, 3.0, np.nan], "parameter_mean": 1.0, "parameter_max": 1.0,
+         "H15": 2.0, "H15b": np.nan, "T1c": 1.0}
+    )  # fmt: skip
+    found = summaries.tightness(table, "leave_one_out").set_index("bound")
+    assert found.loc["H16", ["compared", "sets", "violated", "vacuous"]].tolist() == [3, 2, 1, 1]
+    assert found.loc["H16", "largest"] == pytest.approx(1.25)
+    assert found.loc["T1c", "violated"] == 0 and found.loc["H15b", "compared"] == 0
+
+
+def test_agreement_with_the_earlier_measurement_can_fail():
+    earlier = summaries.earlier()
+    names = grids.load_plans("theory")[0].groups
+    for pattern in earlier["jobs"].unique():
+        assert any(re.fullmatch(pattern, name) for name in names), pattern
+    rows = []
+    for _, row in earlier[earlier["sweep"] == "n"].iterrows():
+        values = row["earlier"] * (1 + 0.1 * np.linspace(-1, 1, 30))
+        part = pd.DataFrame({"set": range(30), row["quantity"]: values})
+        rows.append(part.assign(job=f"n{row['n']}", n=row["n"], gap=0.1, steps=1000, share=0.5))
+    table = pd.concat(rows).groupby(["job", "set"], as_index=False).first()
+    near = summaries.against_earlier(table).query("sweep == 'n'")
+    assert near["agrees"].all() and (near["sets"] == 30).all() and len(near) == 15
+    table["H16"] *= 1.2
+    far = summaries.against_earlier(table).query("sweep == 'n'").set_index("quantity")
+    assert not far.loc["H16", "agrees"].any() and far.loc["direction_mean", "agrees"].all()
+
+
+# Features.
+
+
+def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
+    rng = np.random.default_rng(0)
+    made = model_features.Frozen(
+        rng.normal(2, 3, (5, 4)), np.array([0, 1, 1, 0, 1]), rng.normal(2, 3, (6, 4)), np.ones(6)
+    )
+    z, held, labels = model_features.signed(made, "unit")
+    assert z.shape == (1, 5, 5) and held.shape == (1, 6, 5)
+    assert labels.tolist() == [[-1, 1, 1, -1, 1]] and z[0, :, -1].tolist() == labels[0].tolist()
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(2))
+    raw, _, _ = model_features.signed(made, "none")
+    np.testing.assert_array_equal(raw[0, :, :-1], made.train * labels[0][:, None])
+    centred, _, _ = model_features.signed(made, "centred-unit")
+    shifted = made.train - made.evaluation.mean(0)
+    np.testing.assert_allclose(centred[0, 1, :-1], shifted[1] / np.linalg.norm(shifted[1]))
+    with pytest.raises(ValueError, match="centred-unit"):
+        model_features.signed(made, "centred")
+
+
+def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, monkeypatch):
+    setting = Setting(task=str(own_file), max_length=16, train_rows=20, eval_rows=10)
+    made = model_features.frozen_features(setting, pooling="first")
+    assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
+    assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
+    located = pretrained.locate(setting.backbone)
+    rows = prepare_inputs(setting).data.evaluation
+    model, _ = backbones.load_classifier(located, 2, init_seed=1)
+    with torch.no_grad():
+        ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]
+        states = backbones.encoder(model.eval())(ids).last_hidden_state[0].double().numpy()
+    np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
+    mean = model_features.frozen_features(setting, pooling="mean").evaluation[3]
+    np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
+    fewer = model_features.frozen_features(
+        Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
+    )
+    np.testing.assert_allclose(fewer.train, made.train[:8], atol=1e-5)  # nested subsets
+    monkeypatch.setattr(model_features, "_make", None)  # would raise: nothing is made twice
+    again = model_features.frozen_features(setting, pooling="first")
+    np.testing.assert_array_equal(again.train, made.train)
+    with pytest.raises(ValueError, match="pooling"):
+        model_features.frozen_features(setting, pooling="max")
+    with pytest.raises(ValueError, match="no two classes"):
+        model_features.frozen_features(Setting(task="stsb"))

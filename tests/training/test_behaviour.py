@@ -1,0 +1,164 @@
+"""The guard of ``provenance.TRAINING_VERSIONS``: today's code trains what the version's code did.
+
+The code of each version lies beside this test as an archive, with the runner that it was archived
+with. Tiny runs of every method, precision and architecture are trained with both, on this machine
+and with these packages, and everything that came out is compared to the bit. A test that fails
+here means that finished runs would come out otherwise now: raise the version and archive its code,
+
+    python tests/behaviour/archive.py 2
+
+or take the change back.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+from support import tiny_models
+
+from lib import paths, provenance
+from lib.config import Setting
+from lib.models.methods import METHODS, parse_method
+
+HERE = Path(__file__).parents[1] / "behaviour"
+#: The archives of the first versions, which go by digests of their code; others go by their name.
+ARCHIVES = {"b1c8fe2221e9fc23": "1", "36b91da4219e565e": "1"}
+SHORT = {"epochs": 1, "learning_rate": 1e-3, "max_length": 24, "train_rows": 48, "batch_size": 8}
+
+
+def settings(models: Path, table: Path) -> dict[str, dict]:
+    """By name, one setting for each thing that training can be asked to do."""
+    whole = {"task": str(table), "backbone": str(models / "bert")}
+    methods = [*METHODS, "mixout(as_published=True)", "reinit(layers=1)+llrd+wd_pre", "surt+mmr"]
+    methods = [name.replace("longer", "longer(epochs=2)") for name in methods]
+    methods = [name.replace("surt", "surt(epochs=1)") for name in methods]
+    families = [name for name in tiny_models.FAMILIES if name != "bert"]
+    found = {
+        "standard": whole,
+        "split-by-us": whole | {"task": str(table.with_name("unsplit.csv")), "eval_rows": 20},
+        "pairs": whole | {"text_columns": ["text", "place"], "dropout": 0.3},
+        "regression": whole | {"label_column": "number", "schedule": "cosine"},
+        "choice": whole | {"task": "copa", "train_rows": 8},
+        "questions": whole | {"task": "multirc", "train_rows": 8, "eval_rows": 6},
+        "checkpoints": whole | {"eval_split": "test-half", "evals_per_epoch": 2},
+        "two-together": whole | {"seeds_per_batch": 2, "subset_seed": 1},
+        "mixed-together": whole | {"seeds_per_batch": 2, "method": "mixout+llrd"},
+        "lora-together": whole | {"seeds_per_batch": 2, "method": "lora"},
+        "unclipped": whole | {"max_grad_norm": 0.0, "weight_decay": 0.0, "warmup": 0.0},
+        "bfloat16": whole | {"precision": "bfloat16"},
+        "constant-sgd": whole | {"optimizer": "sgd", "schedule": "constant"},
+        "adafactor": whole | {"optimizer": "adafactor"},
+        "uncorrected": whole | {"optimizer": "adamw-no-bias-correction"},
+    }
+    found |= {name: whole | {"method": name} for name in methods}
+    found |= {name: whole | {"backbone": str(models / name)} for name in families}
+    llama = found["llama"]
+    for name in ("lora", "surt(epochs=1)", "head", "reinit(layers=1)"):
+        found[f"llama {name}"] = llama | {"method": name}
+    found["llama pairs"] = llama | {"text_columns": ["text", "place"], "precision": "bfloat16"}
+    found["llama together"] = llama | {"seeds_per_batch": 2}
+    return {name: SHORT | values for name, values in found.items()}
+
+
+def write_tables(own_file: Path, folder: Path) -> Path:
+    """The invented sentences with a second text and a number; and without a split."""
+    lines = own_file.read_text().splitlines()
+    rows = [line.split(",") for line in lines[1:]]
+    table, unsplit = folder / "table.csv", folder / "unsplit.csv"
+    more = [f"{t},{t.split(' in ')[-1]},{label},{i % 7 / 7:.4f},{split}"
+            for i, (t, label, split) in enumerate(rows)]  # fmt: skip
+    table.write_text("\n".join(["text,place,label,number,split", *more]) + "\n")
+    unsplit.write_text("\n".join(["text,label", *(f"{t},{label}" for t, label, _ in rows)]) + "\n")
+    return table
+
+
+def run(runner: Path, code: Path, cases: Path, out: Path, environment: dict[str, str]) -> None:
+    out.mkdir()
+    given = {**os.environ, **environment, "PYTHONPATH": str(code)}
+    given |= {"COMPENDIUM_CACHE": str(out / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(runner), str(cases), str(out)]
+    done = subprocess.run(command, env=given, cwd=out, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, own_file, tiny_hub, invented_datasets):
+    """Settings by name, and by version the folder of what came out; today's is called today."""
+    folder = tmp_path_factory.mktemp("behaviour")
+    chosen = settings(tiny_hub, write_tables(own_file, folder))
+    seeds = {name: ["seed0", "seed1"] for name in chosen} | {
+        "standard": ["seed0", "seed1", "seed2"]
+    }
+    cases = [
+        {"name": name, "setting": values, "seeds": seeds[name]} for name, values in chosen.items()
+    ]
+    listing = folder / "cases.json"
+    listing.write_text(json.dumps(cases))
+    hub = {"HUB_DATASETS": str(invented_datasets), "HF_DATASETS_CACHE": str(folder / "converted")}
+    run(HERE / "runner.py", paths.ROOT, listing, folder / "today", hub)
+    versions = {*provenance.TRAINING_VERSIONS.values(), provenance.DISTANCE_VERSION}
+    for archive in {ARCHIVES.get(version, version) for version in versions}:
+        code = folder / f"code{archive}"
+        with zipfile.ZipFile(HERE / f"{archive}.zip") as stored:
+            stored.extractall(code)
+        run(code / "runner.py", code, listing, folder / archive, hub)
+    return chosen, folder
+
+
+def compare(name: str, folder: Path, version: str, only: str = "") -> None:
+    archive = ARCHIVES.get(version, version)
+    with (
+        np.load(folder / "today" / f"{name}.npz", allow_pickle=False) as now,
+        np.load(folder / archive / f"{name}.npz", allow_pickle=False) as before,
+    ):
+        assert now.files == before.files
+        kinds = [kind for kind in now.files if only in kind]
+        assert kinds
+        for kind in kinds:
+            assert now[kind].dtype == before[kind].dtype, (name, kind)
+            assert now[kind].tobytes() == before[kind].tobytes(), (name, kind)
+
+
+def test_every_run_comes_out_as_with_the_code_of_its_version(made):
+    chosen, folder = made
+    for name, values in chosen.items():
+        decoder = values["backbone"].endswith("llama")
+        version = provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"]
+        compare(name, folder, version, only="seed")
+
+
+def test_every_distance_comes_out_as_with_the_code_of_its_version(made):
+    compare("drawn", made[1], provenance.DISTANCE_VERSION)
+    compare("standard", made[1], provenance.DISTANCE_VERSION, only="layers")
+
+
+def test_the_guard_sees_a_difference(made, tmp_path):
+    """Runs of two settings that differ in nothing but the last digit of the rate are not equal."""
+    for name in ("today", "1"):
+        (tmp_path / name).mkdir()
+    source = made[1] / "today/standard.npz"
+    with np.load(source) as stored:
+        arrays = dict(stored)
+    np.savez(tmp_path / "today/standard.npz", **arrays)
+    arrays["seed1 logits"] = np.nextafter(arrays["seed1 logits"], np.float32(9))
+    np.savez(tmp_path / "1/standard.npz", **arrays)
+    with pytest.raises(AssertionError, match="seed1 logits"):
+        compare("standard", tmp_path, "1", only="seed")
+
+
+def test_no_method_precision_or_architecture_is_left_out(made):
+    chosen, _ = made
+    tried = [Setting(**values) for values in chosen.values()]
+    assert {name for one in tried for name in parse_method(one.method)} == set(METHODS)
+    literals = [spec for spec in dataclasses.fields(Setting) if get_origin(spec.type) is Literal]
+    for field, values in ((spec.name, get_args(spec.type)) for spec in literals):
+        assert {getattr(one, field) for one in tried} == set(values), field
+    assert {Path(one.backbone).name for one in tried} == set(tiny_models.FAMILIES)
+    assert len({one.seeds_per_batch for one in tried}) > 1

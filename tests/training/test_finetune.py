@@ -1,0 +1,260 @@
+"""Training: same bits for the same seed, streams that do what they say, checkpoints, precision."""
+
+import dataclasses
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from support.project import train_runs
+from transformers import get_linear_schedule_with_warmup
+
+from lib.config.seeds import Seeds
+from lib.data.examples import Loader
+from lib.models import backbones, devices, pretrained
+from lib.results import runs
+from lib.training import evaluation, experiment, finetune, loop
+from lib.training.inputs import prepare_inputs
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def prepared(setting):
+    inputs = prepare_inputs(setting)
+    return inputs.data, inputs.located
+
+
+def test_subsets_are_nested_and_fixed(tiny):
+    sizes = (10, 30, 80)
+    subsets = []
+    for rows in sizes:
+        data, _ = prepared(dataclasses.replace(tiny, train_rows=rows))
+        subsets.append(set(data.train.example_ids))
+    assert [len(subset) for subset in subsets] == list(sizes)
+    assert subsets[0] < subsets[1] < subsets[2]
+    other, _ = prepared(dataclasses.replace(tiny, train_rows=10, subset_seed=1))
+    assert set(other.train.example_ids) != subsets[0]
+    with pytest.raises(ValueError, match="has 80 training rows"):
+        prepared(dataclasses.replace(tiny, train_rows=81))
+
+
+def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
+    whole, _ = prepared(tiny)
+    split, _ = prepared(dataclasses.replace(tiny, eval_split="test-half", eval_rows=0))
+    halves = [set(part.example_ids) for part in (split.validation, split.evaluation)]
+    assert not halves[0] & halves[1]
+    assert halves[0] | halves[1] == set(whole.evaluation.example_ids)
+    # RTE's 277 development rows give 138 and 139, as published.
+    assert 277 - 277 // 2 == 139 and len(halves[1]) == 40 - 40 // 2
+
+
+def test_tokens_are_made_once(tiny, monkeypatch):
+    first, _ = prepared(tiny)
+
+    def never(_):
+        raise AssertionError("tokenised twice")
+
+    monkeypatch.setattr(backbones, "load_tokenizer", never)
+    again, _ = prepared(tiny)
+    assert (again.train.tokens == first.train.tokens).all() and again.sha256 == first.sha256
+
+
+# --- seeds --------------------------------------------------------------------------------------
+
+
+def test_a_single_seed_sets_all_streams_and_each_can_be_held():
+    assert dataclasses.astuple(Seeds.of(3)) == (3, 3, 3, 3)
+    held = Seeds.of(3, order=0)
+    assert (held.init, held.order, held.dropout) == (3, 0, 3)
+    assert held.label == "seed3-order0" and Seeds.of(3).label == "seed3"
+    assert len({Seeds.of(3).stream(name) for name in ("init", "order", "dropout")}) == 3
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(tiny):
+    runs = [train_runs(tiny, Seeds.of(seed)) for seed in (0, 0, 1)]
+    for name in ("logits", "first", "mean"):
+        a, b, other = (getattr(run, name).tobytes() for run in runs)
+        assert a == b != other
+    assert runs[0].log == runs[1].log
+
+
+@pytest.mark.parametrize("stream", ["init", "order", "dropout"])
+def test_each_stream_matters_and_only_init_changes_the_start(tiny, stream):
+    _data, located = prepared(tiny)
+    base = train_runs(tiny, Seeds.of(0))
+    moved = train_runs(tiny, Seeds.of(0, **{stream: 9}))
+    assert not np.array_equal(base.logits, moved.logits)
+    heads = [
+        backbones.load_classifier(located, 2, seeds.stream("init"))[0].classifier.weight
+        for seeds in (Seeds.of(0), Seeds.of(0, **{stream: 9}))
+    ]
+    assert torch.equal(*heads) == (stream != "init")
+
+
+# --- optimisation -------------------------------------------------------------------------------
+
+
+def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
+    setting = dataclasses.replace(tiny, epochs=6)
+    run = train_runs(setting, Seeds.of(0))
+    steps = 6 * 5
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=setting.learning_rate)
+    schedule = get_linear_schedule_with_warmup(optimizer, 3, steps)
+    expected = []
+    for _ in range(steps):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert [row["lr"] for row in run.log] == pytest.approx(expected)
+    assert max(expected) == setting.learning_rate and expected[-1] < 0.05 * setting.learning_rate
+    assert np.mean([r["loss"] for r in run.log[-5:]]) < 0.6 * run.log[0]["loss"]
+    assert run.record["status"] == "ok"
+    assert all(row["gradient_norm"] > 0 for row in run.log)
+    for row in run.log:
+        each = [row[f"gradient_norm_{part}"] for part in ("embeddings", "layer1", "layer2", "head")]
+        assert math.hypot(*each) == pytest.approx(row["gradient_norm"], rel=1e-5)
+
+
+def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
+    run = train_runs(tiny, Seeds.of(0))
+    distance = run.record["distance"]
+    parts = [distance[part] for part in ("embeddings", "layer1", "layer2")]
+    assert distance["all"] == pytest.approx(math.hypot(*parts))
+    assert run.record["newly_initialised"] == [
+        "bert.pooler.dense.bias",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+        "classifier.weight",
+    ]
+    still = train_runs(dataclasses.replace(tiny, learning_rate=1e-12), Seeds.of(0))
+    assert still.record["distance"]["all"] < 1e-6
+
+
+def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
+    """Batched, sorted and padded evaluation equals one example at a time."""
+    data, located = prepared(tiny)
+    model, _ = backbones.load_classifier(located, 2, 0)
+    cpu = torch.device("cpu")
+    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    assert seen.first.shape == seen.mean.shape == (3, 40, 128)
+    for i in (0, 17, 39):
+        inputs, _ = Loader(data.evaluation, cpu).batch(np.array([i]))
+        with torch.no_grad():
+            output = model(**inputs, output_hidden_states=True)
+        np.testing.assert_allclose(seen.logits[i], output.logits[0].numpy(), atol=1e-5)
+        for layer, state in enumerate(output.hidden_states):
+            np.testing.assert_allclose(seen.first[layer, i], state[0, 0].numpy(), atol=1e-4)
+            np.testing.assert_allclose(seen.mean[layer, i], state[0].mean(0).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 2])
+def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch, n_seeds):
+    """Validation scripted to peak at the second of four looks: the weights are those of then."""
+    setting = dataclasses.replace(tiny, epochs=4, eval_split="test-half", evals_per_epoch=1)
+    inputs, cpu = prepare_inputs(setting), torch.device("cpu")
+    devices.make_deterministic()
+    seeds = [Seeds.of(seed) for seed in range(n_seeds)]
+    models, new, _ = experiment.build(inputs, seeds, cpu)
+    script = {id(model): iter([0.5, 0.9, 0.9, 0.7]) for model in models}
+    seen = {id(model): [] for model in models}
+
+    def scripted(inputs, model, device):
+        weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        seen[id(model)].append(weights)
+        return next(script[id(model)])
+
+    monkeypatch.setattr(evaluation, "validate", scripted)
+    loop.train(inputs, models, seeds, cpu, new=new)
+    for model in models:
+        end = dict(model.named_parameters())
+        assert [
+            all(torch.equal(end[name], weight) for name, weight in at.items())
+            for at in seen[id(model)]
+        ] == [False, True, False, False]
+
+
+def test_looking_at_the_validation_half_leaves_training_alone(tiny):
+    """Dropout included: two looks an epoch change which checkpoint is kept, not the training."""
+    setting = dataclasses.replace(tiny, eval_split="test-half", epochs=2)
+    plain = train_runs(setting, Seeds.of(0))
+    looked = train_runs(dataclasses.replace(setting, evals_per_epoch=2), Seeds.of(0))
+    assert plain.log == looked.log
+
+
+def test_validation_scores_the_validation_half(tiny):
+    setting = dataclasses.replace(tiny, eval_split="test-half")
+    inputs, cpu = prepare_inputs(setting), torch.device("cpu")
+    (model,) = experiment.build(inputs, [Seeds.of(0)], cpu).models
+    rows = inputs.data.validation
+    logits = evaluation.evaluate(model, rows, cpu, vectors=False, precision="float32").logits
+    expected = np.mean(logits.argmax(-1) == rows.labels)
+    assert evaluation.validate(inputs, model, cpu) == expected
+
+
+def test_gradients_are_clipped_to_the_norm(tiny):
+    """With a tiny limit, Adam's epsilon dominates and the weights hardly move."""
+    free = train_runs(dataclasses.replace(tiny, max_grad_norm=0.0), Seeds.of(0))
+    held = train_runs(dataclasses.replace(tiny, max_grad_norm=1e-9), Seeds.of(0))
+    assert held.log[0]["gradient_norm"] == free.log[0]["gradient_norm"] > 1e-3
+    assert held.record["distance"]["all"] < 0.05 * free.record["distance"]["all"]
+
+
+def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path):
+    """A real fault, infinite weights in the encoder; the run is kept like any other."""
+    load = backbones.load_classifier
+
+    def broken(*arguments, **options):
+        model, new = load(*arguments, **options)
+        with torch.no_grad():
+            model.bert.embeddings.word_embeddings.weight[:] = float("inf")
+        return model, new
+
+    monkeypatch.setattr(backbones, "load_classifier", broken)
+    records = finetune.finetune_seeds(tiny, [Seeds.of(0), Seeds.of(1)], store=tmp_path)
+    assert [record["status"] for record in records] == ["diverged", "diverged"]
+    text = (tmp_path / tiny.id / "seed0/run.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    run = runs.load(tmp_path / tiny.id / "seed0")
+    assert run.record["final_loss"] is None and run.record["distance"]["all"] is None
+    assert run.record["status"] == "diverged" and run.record["steps"] == 1
+    assert run.record["score"] is None and run.record["accuracy"] is None
+    assert np.isnan(run.logits).all() and np.isnan(run.mean).all()
+
+
+@pytest.mark.parametrize("changes", [{}, {"eval_split": "test-half", "evals_per_epoch": 2}])
+def test_a_run_that_diverges_on_the_way_says_the_same_however_closely_it_is_watched(
+    tiny, monkeypatch, changes
+):
+    """Plain gradient descent at a rate of 1 on scores from 0 to 5, without clipping."""
+    setting = dataclasses.replace(
+        tiny, task="stsb", train_rows=160, eval_rows=40, learning_rate=1.0, optimizer="sgd",
+        max_grad_norm=0.0, warmup=0.0, epochs=3, **changes,
+    )  # fmt: skip
+    close = train_runs(setting, Seeds.of(0))
+    assert close.record["status"] == "diverged" and 1 < len(close.log) < 30
+    assert all(math.isnan(far) for far in close.record["distance"].values())
+    together = train_runs(setting, [Seeds.of(0), Seeds.of(1)])
+    assert together[0].record["status"] == "diverged"
+    assert len(together[0].log) == len(close.log) and np.isnan(together[0].mean).all()
+
+
+# --- backbones ----------------------------------------------------------------------------------
+
+
+def test_texts_longer_than_the_backbone_takes_are_refused(tiny):
+    with pytest.raises(ValueError, match="max_length = 1024, but bert-tiny takes 512"):
+        train_runs(dataclasses.replace(tiny, max_length=1024), Seeds.of(0))
+
+
+def test_a_changed_weight_changes_the_fingerprint(tiny_hub, tmp_path):
+    folder = shutil.copytree(tiny_hub / "bert", tmp_path / "bert")
+    before = pretrained.locate(str(folder)).sha256
+    assert before == pretrained.locate(str(tiny_hub / "bert")).sha256
+    weights = next(folder.glob("*.safetensors"))
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert pretrained.locate(str(folder)).sha256 != before

@@ -1,0 +1,178 @@
+"""Several seeds as one program equal the same seeds one at a time; our loop equals Trainer's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from support.project import train_runs
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from lib.config.seeds import Seeds
+from lib.data.examples import Loader, epoch_batches
+from lib.models import backbones, layers, pretrained
+from lib.results import runs
+from lib.training import finetune, learners
+from lib.training.inputs import prepare_inputs
+
+SEEDS = [Seeds.of(seed) for seed in range(3)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def both_ways(setting, seeds=SEEDS):
+    return [train_runs(setting, one) for one in seeds], train_runs(setting, seeds)
+
+
+def assert_equal_runs(alone, together, tolerance=1e-5):
+    for one, other in zip(alone, together, strict=True):
+        assert len(one.log) == len(other.log)
+        for step, same in zip(one.log, other.log, strict=True):
+            assert same == pytest.approx(step, abs=tolerance, rel=1e-3)
+        np.testing.assert_allclose(other.logits, one.logits, atol=10 * tolerance)
+        np.testing.assert_allclose(other.mean, one.mean, atol=1e-3)
+        assert one.record["distance"] == pytest.approx(other.record["distance"], rel=1e-3, abs=1e-5)
+
+
+# --- seeds as one program -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "mixout(p=0.0)"},
+        {"method": "reinit+llrd+wd_pre+mmr"},
+        {"method": "mhloss"},
+        {"method": "head"},
+        {"method": "lora(dropout=0.0)"},
+        {"optimizer": "sgd", "learning_rate": 0.02, "schedule": "cosine"},
+        {"optimizer": "adamw-no-bias-correction", "learning_rate": 1e-4},
+        {"max_grad_norm": 0.1, "train_rows": 70},
+        {"eval_split": "test-half", "evals_per_epoch": 2},
+    ],
+    ids=str,
+)
+def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
+    """Own initialisation, own order (a smaller last batch too), own clipping, own checkpoint."""
+    assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
+
+
+@pytest.mark.parametrize("method", ["standard", "lora(dropout=0.0)"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "llama"])
+def test_every_architecture(tiny, tiny_hub, family, method):
+    setting = dataclasses.replace(
+        tiny, backbone=str(tiny_hub / family), method=method, dropout=0.0, epochs=1
+    )
+    assert_equal_runs(*both_ways(setting, SEEDS[:2]))
+
+
+def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
+    """A decoder's padding may be a real token too, as between the texts of a pair. torch gives the
+    embedding of a padding token no gradient, under vmap in the first seed only; here it has one in
+    every seed, the same as alone.
+    """
+    located = pretrained.locate(str(tiny_hub / "llama"))
+    models = [backbones.load_classifier(located, 2, seed)[0].eval() for seed in range(2)]
+    pad = models[0].config.pad_token_id
+    ids = torch.tensor([[5, 6, pad, 7]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    expected = []
+    for model in models:
+        model(**inputs).logits.logsumexp(-1).sum().backward()
+        expected.append(model.model.embed_tokens.weight.grad[pad].clone())
+        model.zero_grad()
+    stacked = learners.SeedBatch(models)
+    logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
+    logits.logsumexp(-1).sum().backward()
+    found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
+    assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
+
+
+def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
+    """A real fault in one of three: infinite weights."""
+    setting = dataclasses.replace(tiny, dropout=0.0)
+    alone = [train_runs(setting, one) for one in SEEDS]
+    load = backbones.load_classifier
+
+    def broken(located, n_classes, init_seed, **options):
+        model, new = load(located, n_classes, init_seed, **options)
+        if init_seed == SEEDS[1].stream("init"):
+            with torch.no_grad():
+                model.bert.embeddings.word_embeddings.weight[:] = float("inf")
+        return model, new
+
+    monkeypatch.setattr(backbones, "load_classifier", broken)
+    together = train_runs(setting, SEEDS)
+    assert [run.record["status"] for run in together][1] == "diverged"
+    assert len(together[1].log) == 1 and np.isnan(together[1].logits).all()
+    assert_equal_runs([alone[0], alone[2]], [together[0], together[2]])
+
+
+def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):
+    setting = dataclasses.replace(tiny, seeds_per_batch=2, epochs=1)
+    records = finetune.finetune_seeds(setting, SEEDS, store=tmp_path)
+    assert [r["batch"] for r in records] == [["seed0", "seed1"]] * 2 + [["seed2"]]
+    gone = runs.folder(setting.id, "seed1", tmp_path)
+    before = {label: runs.load(gone.parent / label).logits for label in ("seed0", "seed1")}
+    stamp = (gone.parent / "seed0/run.json").stat().st_mtime_ns
+    (gone / "run.json").unlink()
+    finetune.finetune_seeds(setting, SEEDS, store=tmp_path)
+    assert (gone.parent / "seed0/run.json").stat().st_mtime_ns == stamp
+    assert np.array_equal(runs.load(gone).logits, before["seed1"])
+    # Beside another seed it is another run: dropout is drawn for both.
+    four = finetune.finetune_seeds(setting, [*SEEDS, Seeds.of(3)], store=tmp_path)
+    assert four[2]["batch"] == ["seed2", "seed3"]
+    assert four[2]["fingerprint"] != records[2]["fingerprint"]
+    assert four[0]["fingerprint"] == records[0]["fingerprint"]
+    assert dataclasses.replace(setting, seeds_per_batch=1).id != setting.id
+
+
+# --- against transformers' Trainer --------------------------------------------------------------
+
+
+def test_twenty_steps_equal_trainers(tiny, tmp_path):
+    """Same start, same batches, fp32: the losses of transformers' Trainer to 1e-5."""
+    setting = dataclasses.replace(tiny, dropout=0.0, epochs=4)
+    located = pretrained.locate("bert-tiny")
+    inputs = prepare_inputs(setting)
+    data = inputs.data
+    ours = finetune.finetune(inputs, Seeds.of(0))
+    model, _ = backbones.load_classifier(located, 2, Seeds.of(0).stream("init"))
+    layers.set_dropout(model, 0.0)
+    loader = Loader(data.train, torch.device("cpu"))
+    rng = np.random.default_rng(Seeds.of(0).stream("order"))
+    batches = [rows for _ in range(4) for rows in epoch_batches(data.train.lengths, 16, rng)]
+    assert len(batches) == 20
+
+    seen = []
+
+    class Same(Trainer):
+        """Fed with our batches; writes down each loss in full."""
+
+        def get_train_dataloader(self):
+            items = []
+            for rows in batches:
+                inputs, labels = loader.batch(rows)
+                items.append({**inputs, "labels": labels})
+            return DataLoader(items, batch_size=None)
+
+        def compute_loss(self, model, inputs, *arguments, **options):
+            loss = super().compute_loss(model, inputs, *arguments, **options)
+            seen.append(loss.item())
+            return loss
+
+    settings = TrainingArguments(
+        str(tmp_path), max_steps=20, learning_rate=setting.learning_rate, adam_epsilon=1e-6,
+        weight_decay=setting.weight_decay, warmup_steps=2, lr_scheduler_type="linear",
+        max_grad_norm=1.0, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True,
+        logging_strategy="no",
+    )  # fmt: skip
+    peer = Same(model=model, args=settings, train_dataset=[0] * 80)
+    peer.train()
+    assert len(seen) == 20
+    assert np.abs(np.array(seen) - [row["loss"] for row in ours.log]).max() < 1e-5

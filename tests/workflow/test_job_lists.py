@@ -1,0 +1,297 @@
+"""Jobs of notebooks: their plans, their promotion, their notebooks with tiny values."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from support.project import run_python
+
+from lib import paths, provenance
+from lib.config import grids, job_kinds, parameters
+from lib.config.job_kinds import Job, JobList
+from lib.results import tables
+from lib.theory import summaries
+from lib.workflow import jobs, promotion, status
+
+
+def test_the_reference_holds_every_job_and_violates_no_bound():
+    [plan] = grids.load_plans("theory")
+    for kind in ("synthetic", "heads"):
+        jobs = [job.name for job in plan.groups.values() if job.kind == kind]
+        for table in job_kinds.KINDS[kind].tables:
+            found = tables.read_jobs("reference-theory", table, jobs)
+            assert set(found["job"]) == set(jobs)
+            if table in summaries.BOUNDED:
+                bounds = summaries.tightness(found, table).set_index("bound")
+                assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
+    margins = tables.read_jobs("reference-theory", "margins")
+    assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
+
+
+def test_every_kind_declares_what_the_engine_sets():
+    for spec in job_kinds.KINDS.values():
+        declared = parameters.declared(spec.notebook)
+        assert declared["results"].kind is declared["job"].kind is str
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("synthetic: {jobs: {a: {job: b}}}", "unknown parameter job"),
+        (
+            "synthetic: {job: {a: {}}}",
+            "synthetic: jobs is missing; unknown parameter job: did you mean jobs",
+        ),
+        ("sinthetic: {jobs: {a: {}}}", "did you mean synthetic"),
+        ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
+        ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two jobs are called a"),
+        ("[]", "expected the keys seeds and grid, or kinds of jobs, found []"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        grids.load_plans(path)
+
+
+def test_own_values_go_before_shared_ones(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
+    [plan] = grids.load_plans(path)
+    assert [job.parameters for job in plan.groups.values()] == [
+        {"sets": 4, "seed": 1},
+        {"sets": 3, "seed": 1},
+    ]
+    assert plan.name == "mine"
+    assert {job.kind for job in plan.groups.values()} == {"synthetic"}
+    for name in ("nothing", "reference-mine"):
+        (tmp_path / "reference-mine.yaml").write_text("synthetic: {jobs: {a: }}")
+        with pytest.raises(ValueError, match="no configuration|kept for promoted"):
+            grids.load_plans(tmp_path / f"{name}.yaml")
+
+
+PLAN = """
+synthetic:
+  defaults: {n: [8], features: [3], sets: 2, steps: [1, 5], runs: 3, held_out: 10}
+  jobs:
+    one: {}
+    two.2: {gap: [0.2]}
+"""
+FRAMES = {table: pd.DataFrame({"x": [1.0]}) for table in job_kinds.KINDS["synthetic"].tables}
+VALUES = {
+    name: known.default for name, known in parameters.declared("43_sweep_synthetic_sets").items()
+}
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
+    return tmp_path
+
+
+def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(store):
+    plan = JobList("mine", {name: Job(name, "synthetic", {}) for name in ("a", "b")})
+    tables.save_tables("mine", "a", FRAMES, parameters=VALUES)
+    with pytest.raises(FileNotFoundError, match="no results of b"):
+        promotion.promote("mine", "b")
+    tables.save_tables("mine", "b", FRAMES, parameters=VALUES)
+    for name in ("a", "b"):
+        promotion.promote("mine", name)
+    assert not status.standing_of_jobs(plan)["missing"].any()
+    assert promotion.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
+    found = tables.read_jobs("reference-mine", "margins")
+    assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
+    assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
+    with pytest.raises(FileNotFoundError, match="no seeds of c"):
+        tables.read_jobs("mine", "seeds", ["c"])
+    with pytest.raises(FileNotFoundError, match="make run CONFIG=mine"):
+        tables.read_jobs("mine", "unknown")
+    with pytest.raises(ValueError, match="promoting"):
+        tables.save_tables("reference-mine", "a", FRAMES)
+
+
+@pytest.mark.parametrize(
+    ("own", "recorded", "there"),
+    [
+        ({}, {}, True),
+        ({"sets": 3}, {}, False),
+        ({}, {"sets": 3}, False),
+        ({"gap": [0.1]}, {}, True),
+        ({}, {"job": "b", "results": "other"}, True),
+    ],
+)
+def test_a_job_is_there_if_it_was_made_with_the_same_parameters(store, own, recorded, there):
+    tables.save_tables("mine", "a", FRAMES, parameters=VALUES | recorded)
+    job = Job("a", "synthetic", own)
+    assert status.has_job("mine", job) is there
+    promotion.promote("mine", "a")
+    assert status.has_job("reference-mine", job) is there
+    (store / "data/results/mine/a/seeds.parquet").unlink()
+    assert not status.has_job("mine", job)
+
+
+def test_a_parameter_that_is_newer_than_a_record_had_its_default(store):
+    older = {name: value for name, value in VALUES.items() if name != "held_out"}
+    tables.save_tables("mine", "a", FRAMES, parameters=older)
+    assert status.has_job("mine", Job("a", "synthetic", {}))
+    assert not status.has_job("mine", Job("a", "synthetic", {"held_out": 7}))
+
+
+def test_records_without_parameters_count_in_the_reference_alone(store):
+    tables.save_tables("mine", "a", FRAMES)
+    promotion.promote("mine", "a")
+    job = Job("a", "synthetic", {"sets": 7})
+    assert status.has_job("reference-mine", job) and not status.has_job("mine", job)
+    (store / "committed/reference-mine/a/made.json").unlink()
+    assert status.has_job("reference-mine", job)
+
+
+def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(PLAN)
+    assert list(jobs.load(path).groups["mine"]) == ["one", "two.2"]
+    given = grids.load_plans(path)[0].groups["one"].parameters
+    tables.save_tables("mine", "one", FRAMES, parameters=VALUES | given)
+    promotion.promote("mine", "one")
+    plan = jobs.load(path, campaign=True)
+    assert list(plan.groups["mine"]) == ["two.2"]
+    assert plan.results_of("mine") == [tmp_path / "data/results/mine/two.2/made.json"]
+    assert plan.promotions() == [tmp_path / "data/results/mine/promoted/two.2.txt"]
+    path.write_text(PLAN.replace("sets: 2", "sets: 3"))
+    record = tmp_path / "data/results/mine/one/made.json"
+    assert len(jobs.load(path, campaign=True).groups["mine"]) == 2
+    assert record.exists(), "planning with other values takes nothing away"
+    record.with_name("seeds.parquet").unlink()
+    jobs.load(path)
+    assert not record.exists(), "a table is gone"
+
+
+def test_every_committed_job_is_there():
+    for name in ("theory", "validity"):
+        plan = jobs.load(name, campaign=True)
+        assert plan.groups == {name: {}} and plan.promotions() == []
+
+
+def test_those_who_train_leave_jobs_out():
+    assert {grid.name for grid in grids.load_grids("campaign")}.isdisjoint(("theory", "validity"))
+    with pytest.raises(ValueError, match="theory holds jobs of notebooks and no grid: `make run`"):
+        grids.load_grids("theory")
+
+
+def execute(notebook, folder, **parameters):
+    encoded = base64.b64encode(yaml.safe_dump(parameters).encode()).decode()
+    return run_python(
+        "-m", "papermill", "-k", "python3", "--no-progress-bar", "--parameters_base64", encoded,
+        str(paths.ROOT / "notebooks" / notebook), str(folder / "out.ipynb"),
+        COMPENDIUM_OUTPUT=str(folder),
+    )  # fmt: skip
+
+
+TINY = {"n": [8], "features": [3], "sets": 2, "steps": [1, 5], "runs": 3, "held_out": 10}
+
+
+@pytest.mark.slow
+def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
+    done = execute("43_sweep_synthetic_sets.ipynb", tmp_path, **TINY)
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = execute(
+        "44_tune_real_heads.ipynb", tmp_path, task=str(own_file), train_rows=12, eval_rows=10,
+        max_length=16, steps=[1, 5], runs=3, removals=3, heads=[1, 2], regularizations=[0.1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    for kind in ("synthetic", "heads"):
+        for table in job_kinds.KINDS[kind].tables:
+            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
+    bounds = summaries.tightness(tables.read_jobs("by-hand", "leave_one_out"), "leave_one_out")
+    assert bounds.set_index("bound").loc[["H15", "H16"], "compared"].min() > 0
+    assert bounds["violated"].sum() == 0
+
+
+@pytest.mark.slow
+def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
+    done = execute(
+        "45_retrain_without_examples.ipynb", tmp_path, task=str(own_file), examples=4, longest=20,
+        steps=2, regularizations=[20.0], rates=[1.0, 3.0],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = execute(
+        "46_look_into_stabilized_runs.ipynb", tmp_path, task=str(own_file), train_rows=40,
+        eval_rows=20, epochs=1, margin_rows=20, runs=3, methods=["standard"],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = execute(
+        "14_make_known_differences.ipynb", tmp_path, task=str(own_file), train_rows=40, epochs=1,
+        runs=3, noisy_models=1, copies=3, doses=[0.0, 0.1], draws=1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    for kind in ("full", "tuned", "known"):
+        for table in job_kinds.KINDS[kind].tables:
+            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
+    found = tables.read_jobs("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
+    assert (
+        found[1.0] > found[3.0]
+        and tables.read_jobs("by-hand", "full_tuning")["violations"].eq(0).all()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "message"),
+    [
+        ("43_sweep_synthetic_sets.ipynb", {"results": "reference-theory"}, "by promoting"),
+        ("44_tune_real_heads.ipynb", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
+    ],
+)
+def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, message):
+    done = execute(notebook, tmp_path, **parameters)
+    assert done.returncode != 0 and message in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "room", "names"),
+    [
+        ("43_sweep_synthetic_sets", "theory", "descent draws head margin minimizers sweeps starts"),
+        ("45_retrain_without_examples", "theory", "assumptions curvature network retraining_study"),
+        ("46_look_into_stabilized_runs", "measures", "intervals prediction"),
+        ("44_tune_real_heads", "training", "model_features"),
+        ("14_make_known_differences", "analysis", "perturbations validity"),
+        ("14_make_known_differences", "results", "run_group tables"),
+        ("50_paper_figures", "plots", "style"),
+    ],
+)
+def test_the_code_of_a_job_is_what_its_notebook_imports(notebook, room, names):
+    """Code whose behaviour has a version is left to that, though the notebooks import it."""
+    files = provenance.code_files(f"notebooks/{notebook}.ipynb")
+    of_lib = {file.relative_to(paths.ROOT / "lib") for file in files if file.suffix == ".py"}
+    assert {Path(room, f"{name}.py") for name in names.split()} <= of_lib
+    assert {file.parts[0] for file in of_lib} <= {
+        "analysis", "measures", "plots", "results", "theory", "training",
+    }  # fmt: skip
+    assert {file.name for file in of_lib if file.parts[0] == "training"} <= {"model_features.py"}
+
+
+def test_a_fingerprint_sees_code_and_neither_prose_nor_parameters_nor_imports(tmp_path):
+    def fingerprint(source, parameters="x: int = 1"):
+        cells = [("code", ["parameters"], parameters), ("code", [], source), ("markdown", [], "?")]
+        cells = [
+            {"cell_type": kind, "metadata": {"tags": tags}, "source": text}
+            for kind, tags, text in cells
+        ]
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.ipynb"
+        file.write_text(json.dumps({"cells": cells}))
+        return provenance.code_fingerprint(str(file))
+
+    first = fingerprint("y = 1")
+    assert first == fingerprint("# why\nimport os\ny  =  1\n'text'")
+    assert first == fingerprint("y = 1", parameters="x: int = 2")
+    assert first != fingerprint("y = 2")
+    assert first != fingerprint("from lib.theory import sweeps\ny = 1")

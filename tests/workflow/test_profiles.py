@@ -1,0 +1,161 @@
+"""The profiles of the engine: they plan the same jobs, and start them in the same way.
+
+Slurm's commands are replaced by scripts that write down what they are asked for, so that this runs
+anywhere. A real Slurm is started by tests/workflow/test_slurm.py.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from support.project import PATIENCE, copy_project, environment_of
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+seeds: [0, 1]
+seeds_per_job: 1
+grid: [{backbone: bert-tiny, task: rotten-tomatoes}]
+"""
+#: What `sbatch` is given last is run at once, or refused; `srun` runs what follows its options.
+SCRIPTS = {
+    "sbatch": """
+        printf '%s\\n' "$@" END >> "$NOTES/sbatch"
+        for last; do :; done
+        [ -n "$RUN" ] || exit 1
+        sh -c "${last#--wrap=}" > "$NOTES/job.log" 2>&1
+        echo 1""",
+    "srun": """
+        printf '%s\\n' "$@" END >> "$NOTES/srun"
+        while [ "${1#-}" != "$1" ]; do shift; done
+        exec "$@" """,
+    "squeue": 'echo "1|FAILED"',
+    "scontrol": 'echo "MinJobAge = 300 sec"',
+    "sinfo": 'echo "main*"',
+    "sacct": "echo mine",
+    "sacctmgr": "echo mine",
+}
+#: Read by every Python as it starts. That of a job notes itself, its arguments and the threads that
+#: it is given, and fails.
+SITECUSTOMIZE = """
+import json, os, sys
+if sys.orig_argv[1:3] == ["-m", "papermill"]:
+    threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+    with open(os.path.join(os.environ["NOTES"], "job"), "a") as notes:
+        notes.write(json.dumps([sys.executable, sys.orig_argv[1:], threads]) + "\\n")
+    os._exit(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = copy_project(tmp_path_factory.mktemp("profiles") / "project")
+    (project / "config/two.yaml").write_text(GRID)
+    return project
+
+
+def engine(project, *options, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *options],
+        cwd=project,
+        env={**environment_of(project), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,  # an error in a thread of the executor would leave the engine waiting
+    )
+
+
+def pretend(folder, scripts):
+    """Commands of Slurm that do as the scripts say; without any, the plugin asks nothing."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_both_profiles_plan_the_same_jobs(project):
+    tables = {}
+    for name in ("local", "slurm"):
+        given = ["--profile", f"profiles/{name}", "--dry-run"]
+        done = engine(project, *given, "--config", "grid=two")
+        assert done.returncode == 0, done.stderr[-3000:]
+        tables[name] = re.search(r"^job +count\n.*?^total +\d+", done.stdout, re.M | re.S)[0]
+    assert tables["local"] == tables["slurm"]
+
+
+def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(project, tmp_path):
+    """Where its controller does not answer, each question takes nine seconds."""
+    asked = tmp_path / "asked"
+    note = f'echo "$SLURM_CONF" >> {asked}\nexit 1'
+    pretended = pretend(tmp_path / "bin", {**SCRIPTS, "scontrol": note})
+    environment = environment_of(project)
+    environment.pop("SLURM_CONF", None)
+    environment["PATH"] = f"{pretended}{os.pathsep}{environment['PATH']}"
+    command = ["make", "-n", "run", f"PY={sys.executable}", "CONFIG=two"]
+    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    assert set(asked.read_text().splitlines()) == {"/dev/null"}
+
+
+@pytest.fixture
+def submit(project, tmp_path):
+    """Calls the engine on the pretended cluster; returns what sbatch, srun and the jobs noted."""
+    pretended = pretend(tmp_path / "bin", SCRIPTS)
+    (pretended / "sitecustomize.py").write_text(SITECUSTOMIZE)
+
+    def call(name, *options, run="", seeds_per_job=1):
+        notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
+        notes.mkdir()
+        done = engine(
+            project, "--profile", f"profiles/{name}", "--until", "finetune", "--retries", "0",
+            "--config", "grid=two", f"seeds_per_job={seeds_per_job}", *options,
+            PATH=f"{pretended}{os.pathsep}{os.environ['PATH']}", NOTES=str(notes), RUN=run,
+            PYTHONPATH=f"{pretended}{os.pathsep}{project}",
+        )  # fmt: skip
+        assert done.returncode != 0, "no job succeeds on the pretended cluster"
+        return {path.name: path.read_text() for path in notes.iterdir()}
+
+    return call
+
+
+SLURM = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+
+
+def submissions(notes, command="sbatch"):
+    return [text.splitlines() for text in notes[command].split("\nEND\n") if text]
+
+
+def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
+    """The same notebook, parameters and threads; the GPU is asked for on the way."""
+    there = submit("slurm", *SLURM, run="yes", seeds_per_job=2)
+    here = submit("local", seeds_per_job=2)
+    assert there["job"] == here["job"], there["job.log"][-3000:]
+    python, arguments, threads = json.loads(here["job"])
+    assert python == sys.executable and "notebooks/10_finetune.ipynb" in arguments
+    assert set(threads.values()) == {"1"} and "OMP_NUM_THREADS" in threads
+    [step] = submissions(there, "srun")
+    assert "--gpus=1" in step and "--cpus-per-task=1" in step
+
+
+def test_partition_account_and_kind_of_gpu_are_given_behind_the_command(submit):
+    """As the README says it; neither the Snakefile nor the profile is touched."""
+    given = "--default-resources slurm_partition=cpu slurm_account=mine --set-resources"
+    given = [*given.split(), "finetune:slurm_partition=gpu", "finetune:gpu_model=a100"]
+    for job in submissions(submit("slurm", *SLURM, *given)):
+        options = " ".join(job[:-1])
+        assert "-p gpu " in options and "-A mine " in options and "--gpus=a100:1" in options
+        assert "-t 240 " in options, "the rule's own resources stand"
+    for job in submissions(submit("slurm", *SLURM, "--set-resources", "finetune:gpu=0")):
+        assert not any("gpu" in option for option in job[:-1])
+
+
+def test_short_runs_share_a_job_that_asks_for_one_gpu_and_the_time_of_all(submit):
+    [job] = submissions(submit("slurm", *SLURM, "--group-components", "short=2"))
+    options = " ".join(job[:-1])
+    assert "--gpus=1" in job and "--cpus-per-task=1" in job and "--requeue" in job
+    assert "-t 480 " in options and "--mem 16000 " in options and "-p main " in options
+    assert re.search(r"--job-name compendium_[0-9a-f-]{36} ", options)
