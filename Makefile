@@ -63,9 +63,10 @@ format: $(READY)  ## apply the code style
 figures: $(READY)  ## re-execute the analysis notebooks on the reference; redraw figures/
 	$(PY) -m nbconvert --config notebooks/nbconvert_config.py --to notebook --execute --inplace $(ANALYSIS)
 
-campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
+campaign: $(READY)  ## make what the reference lacks, promoting each group and job, then packing: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	+$(SNAKEMAKE) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
 	$(PY) -m lib.workflow.promotion prune $(call quoted,$(CAMPAIGN))
+	$(PY) -m lib.workflow.promotion pack $(call quoted,$(CAMPAIGN)) $(if $(COMMIT),--commit)
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)
