@@ -62,9 +62,10 @@ help:  ## show this list
 
 ##@ many runs
 
-campaign: $(READY)  ## make what the reference lacks, promoting each group and job: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
+campaign: $(READY)  ## make what the reference lacks, promoting each group and job, then packing: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	@+$(call ENGINE,$(CAMPAIGN),--campaign) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
 	$(PY) -m lib.workflow.promotion prune $(call quoted,$(CAMPAIGN))
+	$(PY) -m lib.workflow.promotion pack $(call quoted,$(CAMPAIGN)) $(if $(COMMIT),--commit)
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)

@@ -75,8 +75,6 @@ def committed_runs(names: list[str]) -> pd.DataFrame:
     parts = []
     for name in names:
         table = tables.read(name, "runs")
-        if "sources" not in table:
-            continue
         labels = table.groupby(["group", "setting_id"])["seed_label"].transform(" ".join)
         parts.append(table.assign(results=name, labels=labels))
     if not parts:
@@ -107,12 +105,12 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))
-    group = run_group.read(paths.results(row["results"]) / row["group"])
+    group = run_group.read(row["results"], [row["group"]])[row["group"]]
     of_setting = group.take((group.runs["setting_id"] == setting.id).to_numpy())
     row_number = of_setting.names.index(label)
     committed = of_setting.logits[row_number]
     others = np.delete(of_setting.logits, row_number, 0)
-    here = made.logits.astype(np.float16).astype(np.float32)
+    here = tables.as_stored(made.logits)
     record = {**made.record, "versions": json.dumps(made.record["versions"])}
     difference = np.abs(here - committed)
     both_lost = np.isnan(here) & np.isnan(committed)
@@ -150,10 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
-    names = options.results or sorted(
-        path.name for path in paths.COMMITTED.glob("reference*") if any(path.glob("*/runs.parquet"))
-    )
-    found = readable(committed_runs(names))
+    found = readable(committed_runs(options.results or tables.committed()))
     shuffled = found.sample(frac=1, random_state=seed)
     chosen = shuffled.groupby("results", sort=False).head(options.sample)
     print(f"{len(chosen)} of {len(found)} committed runs, sample {seed}")

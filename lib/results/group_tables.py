@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,24 +30,19 @@ _COLUMNS = [
 ]
 
 
-def subsets(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Row numbers of all runs, of the successful and of the failed ones, where there are ≥ 2.
-
-    Diverged runs count as failed; measures leave them out where they have no finite output.
-    """
-    ok = (table["status"] == "ok").to_numpy()
-    chosen = {"all": np.arange(len(table)), "ok": np.flatnonzero(ok), "failed": np.flatnonzero(~ok)}
-    return {name: rows for name, rows in chosen.items() if len(rows) >= 2}
-
-
 def measure_table(group: RunGroup) -> pd.DataFrame:
-    """The table of measures: ``run_group.measure`` of each subset of the runs, and chance levels.
+    """The table of measures: ``run_group.measure`` of all runs, of the successful and of the failed
+    ones (diverged runs among them), where there are two or more, and chance levels.
 
     ``n_failed`` counts among all runs of the subset; ``n_left_out`` are those without finite
     output, or for scores without a score, which no value and no ``n_runs`` includes.
     """
+    everyone = np.ones(len(group), bool)
+    subsets = {"all": everyone, "ok": ~group.failed, "failed": group.failed}
     parts = []
-    for subset, members in subsets(group.runs).items():
+    for subset, members in subsets.items():
+        if members.sum() < 2:
+            continue
         part = group.take(members)
         table = run_group.measure(part, _NAMES)
         counts = {"n_failed": int(part.failed.sum()), "n_left_out": len(part) - table["n_runs"]}
@@ -58,15 +52,15 @@ def measure_table(group: RunGroup) -> pd.DataFrame:
     return table.astype({"n_failed": "Int64", "n_left_out": "Int64"})
 
 
-def measure_again(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Run table and measures of a group, made from its stored logits and distances.
+def measure_again(group: RunGroup, before: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Run table and measures of a stored group, made from its logits and distances.
 
-    The chance level of representations needs the layer vectors, so its rows stay as they are.
+    The chance level of representations needs the layer vectors, so its rows in the table of
+    measures ``before`` stay as they are.
     """
-    group = run_group.score_runs(run_group.read(folder))
-    before = pd.read_parquet(folder / "measures.parquet")
-    table = pd.concat([measure_table(group), before[before["subset"] == "chance"]])
-    return group.runs, table.astype(before.dtypes)
+    scored = run_group.score_runs(group)
+    table = pd.concat([measure_table(scored), before[before["subset"] == "chance"]])
+    return scored.runs, table[_COLUMNS].astype(before.dtypes[_COLUMNS])
 
 
 def distance_table(group: RunGroup) -> pd.DataFrame:
@@ -80,7 +74,7 @@ def distance_table(group: RunGroup) -> pd.DataFrame:
                 "layer": layer,
                 "run_a": a,
                 "run_b": b,
-                "distance": distances[a, b],
+                "distance": distances[a, b].astype(np.float32),
             }
         )
         for (measure, pooling), stack in group.distances.items()
@@ -103,7 +97,7 @@ def tables_of(
     whole = scored.with_distances(names, n_permutations=PERMUTATIONS, device=device)
     return {
         "runs": whole.runs,
-        "examples": tables.example_table(group),
+        "examples": pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels}),
         "logits": tables.logit_table(group),
         "training": tables.training_table(group),
         "distances": distance_table(whole),
@@ -120,26 +114,23 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     return np.stack(vectors).astype(np.float16)
 
 
-def stored_groups(name: str) -> list[Path]:
-    """The folders of the groups of results that have logits."""
-    folders = sorted(path.parent for path in paths.results(name).glob("*/logits.parquet"))
-    if not folders:
-        raise ValueError(f"no groups in {paths.results(name)}: {nearest(name, committed())}")
-    return folders
-
-
-def committed() -> list[str]:
-    """Names of the committed results that hold groups of runs."""
-    return sorted({path.parents[1].name for path in paths.COMMITTED.glob("*/*/logits.parquet")})
+def _check_stored(name: str) -> None:
+    """An error if there are no groups of this name."""
+    if not any(paths.results(name).glob("**/logits.parquet")):
+        known = nearest(name, tables.committed())
+        raise ValueError(f"no groups in {paths.results(name)}: {known}")
 
 
 def _measure_stored(name: str) -> None:
-    for folder in stored_groups(name):
-        table, measures = measure_again(folder)
-        tables.update_measures(folder, table, measures)
-        print(f"{name}/{folder.name}: {len(table)} runs measured again")
+    before = dict(iter(tables.stacked(name, "measures").groupby("group")))
+    for key, group in run_group.read(name).items():
+        table, measures = measure_again(group, before[key])
+        tables.update_measures(name, key, table, measures)
+        print(f"{name}/{key}: {len(table)} runs measured again")
         if kept := set(scoring.GROUPED) & set(table["metric"]):
             print(f"  {', '.join(kept)}: as stored, for the questions are not")
+    if tables.packed(name):
+        tables.pack(name, list(before))
 
 
 def _measure_trained(configuration: str, device: str | None) -> None:
@@ -174,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--again",
         metavar="RESULTS",
         nargs="*",
-        type=argument(stored_groups),
+        type=argument(_check_stored),
         help="measure groups in data/results/RESULTS (default: all committed ones) again, from "
         "their logits and distances",
     )
@@ -183,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("name one configuration, or measure --again what is stored")
     if options.config:
         _measure_trained(options.config, options.device)
-    for name in [] if options.again is None else options.again or committed():
+    for name in [] if options.again is None else options.again or tables.committed():
         _measure_stored(name)
 
 

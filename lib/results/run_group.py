@@ -1,6 +1,6 @@
 """S runs of a group, wherever they come from, and every measure of them.
 
-A group is made of runs in memory (``RunGroup.of_runs``), of its stored tables (``read``, ``load``),
+A group is made of runs in memory (``RunGroup.of_runs``), of stored tables (``read``, ``load``),
 or of predictions made elsewhere (``lib.report.reading``).
 """
 
@@ -8,13 +8,12 @@ import json
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib import measures, paths
+from lib import measures
 from lib.measures import intervals, sample_size, scoring, summary
 from lib.measures.intervals import Interval, Statistic
 from lib.measures.summary import MEASURES, REPRESENTATION, STUDIED
@@ -24,13 +23,9 @@ from lib.results import runs, tables
 #: token, whose embedding tells nothing.
 LOWEST_LAYER = {"first": 1, "mean": 0}
 _COLUMNS = {
-    "granularity": str,
-    "measure": str,
-    "pooling": str,
+    **dict.fromkeys(("granularity", "measure", "pooling"), str),
     "layer": "Int64",
-    "value": float,
-    "low": float,
-    "high": float,
+    **dict.fromkeys(("value", "low", "high"), float),
     "n_runs": int,
     "seeds_needed": float,
 }
@@ -94,8 +89,8 @@ class RunGroup:
     def of_runs(cls, group: Sequence[runs.Run]) -> "RunGroup":
         """Runs in memory, with their layer vectors.
 
-        Logits are rounded to float16, the precision in which they are stored, so that measures of
-        the stored ones are the same. Raises ``FileNotFoundError`` if layer vectors were deleted.
+        Logits are rounded as they are stored, so that measures of the stored ones are the same.
+        Raises ``FileNotFoundError`` if layer vectors were deleted.
         """
         representations = {}
         for pooling, lowest in LOWEST_LAYER.items():
@@ -107,9 +102,8 @@ class RunGroup:
                     "if you mean to measure more than once."
                 )
             representations[pooling] = [array[lowest:] for array in vectors]
-        logits = np.stack([run.logits for run in group]).astype(np.float16).astype(np.float32)
         return cls.of_logits(
-            logits,
+            tables.as_stored(np.stack([run.logits for run in group])),
             runs=tables.run_table(group),
             example_ids=group[0].example_ids,
             labels=group[0].labels,
@@ -170,6 +164,8 @@ class RunGroup:
     ) -> "RunGroup":
         """The group with the distances of its representations, and of unrelated ones for chance.
 
+        Distances are rounded to float32, as they are stored.
+
         Parameters
         ----------
         names : representation measures
@@ -184,7 +180,8 @@ class RunGroup:
                 related, unrelated = measures.distances_and_chance(
                     arrays, names, n_permutations=n_permutations, device=device
                 )
-            distances |= {(name, pooling): related[name] for name in names}
+            for name in names:
+                distances[name, pooling] = related[name].astype(np.float32).astype(float)
             chance |= {(name, pooling): unrelated[name] for name in names}
         return replace(self, distances=distances, chance=chance)
 
@@ -253,22 +250,31 @@ def score_runs(group: RunGroup, metric: str | None = None) -> RunGroup:
     return replace(group, runs=table.assign(**scored.astype(types)))
 
 
-def read(folder: Path) -> RunGroup:
-    """The group whose tables are in a folder, logits as float32."""
-    table, examples, logits, distances = (
-        pd.read_parquet(folder / f"{name}.parquet")
-        for name in ("runs", "examples", "logits", "distances")
-    )
-    n_runs, stacks, layers = len(table), {}, {}
+def read(name: str, groups: Collection[str] = ()) -> dict[str, RunGroup]:
+    """By name, all groups of stored results or those asked for, logits as float32."""
+    parts = {
+        table: dict(iter(tables.stacked(name, table, groups).groupby("group")))
+        for table in ("runs", "examples", "logits", "distances")
+    }
+    return {
+        group: _of_tables(**{table: by_group[group] for table, by_group in parts.items()})
+        for group in parts["runs"]
+    }
+
+
+def _of_tables(
+    runs: pd.DataFrame, examples: pd.DataFrame, logits: pd.DataFrame, distances: pd.DataFrame
+) -> RunGroup:
+    stacks, layers = {}, {}
     for (measure, pooling), part in distances.groupby(["measure", "pooling"]):
         layers[pooling], row = np.unique(part["layer"], return_inverse=True)
-        stack = np.zeros((len(layers[pooling]), n_runs, n_runs))
+        stack = np.zeros((len(layers[pooling]), len(runs), len(runs)))
         stack[row, part["run_a"], part["run_b"]] = part["distance"]
         stacks[measure, pooling] = stack + stack.swapaxes(1, 2)
-    values = logits.filter(like="logit_").to_numpy(np.float32)
+    regression = runs["majority"].isna().all()
     return RunGroup.of_logits(
-        values.reshape(n_runs, len(examples), -1),
-        runs=table,
+        tables.logits_of(logits, len(runs), regression=regression),
+        runs=runs.drop(columns="group").reset_index(drop=True),
         example_ids=examples["example_id"].to_numpy(),
         labels=examples["label"].to_numpy(),
         distances=stacks,
@@ -282,12 +288,10 @@ def load(name: str, *, regression: bool = True) -> tuple[dict[str, RunGroup], li
     Runs whose outputs are not finite (diverged) are left out of their group, and groups that then
     have fewer than two runs; with ``regression`` false, those without classes too.
     """
-    groups, notes = {}, []
-    for folder, label in tables.group_labels(name).items():
-        whole = read(paths.results(name) / folder)
-        group = whole.finite()
-        if len(group) < len(whole):
-            lost = len(whole) - len(group)
+    whole, groups, notes = read(name), {}, []
+    for key, label in tables.group_labels(name).items():
+        group = whole[key].finite()
+        if lost := len(whole[key]) - len(group):
             notes.append(f"{label}: {lost} diverged runs have no predictions")
         if len(group) >= 2:
             groups[label] = group
@@ -335,14 +339,12 @@ def measure(
             statistics[name] = statistic, len(finite)
     rows = []
 
-    def add(name: str, interval: Interval, statistic: Statistic | None = None, **where) -> None:
-        kind = MEASURES[name]
-        row = {"granularity": kind.granularity, "measure": name, **where, **interval._asdict()}
-        if statistic is not None and kind.granularity in planned:
-            row["seeds_needed"] = sample_size.needed_for(
+    def add(name: str, interval: Interval, statistic: Statistic | None = None, **more) -> None:
+        if statistic is not None and MEASURES[name].granularity in planned:
+            more["seeds_needed"] = sample_size.needed_for(
                 name, statistic, interval.n_runs, width=width, level=level
             )
-        rows.append(row)
+        rows.append({"measure": name, **more, **interval._asdict()})
 
     for name in names:
         if name == "failed" and "status" in group.runs:
@@ -386,11 +388,12 @@ def chance_levels(group: RunGroup) -> pd.DataFrame:
             if len(drawn):
                 ends = intervals.percentile_interval(drawn)
                 level = Interval(drawn.mean(), *ends, len(group))
-                where = {"pooling": pooling, "layer": layer}
-                kind = MEASURES[name].granularity
-                rows.append({"granularity": kind, "measure": name, **where, **level._asdict()})
+                where = {"measure": name, "pooling": pooling, "layer": layer}
+                rows.append({**where, **level._asdict()})
     return _table(rows)
 
 
 def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    granularity = table["measure"].map({name: kind.granularity for name, kind in MEASURES.items()})
+    return table.assign(granularity=granularity).astype(_COLUMNS)

@@ -7,7 +7,6 @@ last, and moved in whole, so whatever is killed when, only whole runs are ever s
 import argparse
 import csv
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import numpy as np
 from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
+
+ARRAYS = ("logits", "labels", "example_ids", "first", "mean")
 
 
 @dataclass
@@ -52,30 +53,21 @@ def fingerprint(
     return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
 
 
-def _finite(value: Any) -> Any:
-    """The value with None for numbers that are not finite, as a diverged run has: JSON has none."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def save(run: Run, target: Path) -> None:
     """Write a run beside its place and move it in whole; an equal one that is there stays."""
     if finished(target, run.record["fingerprint"], vectors=True):
         return
     with paths.atomic_folder(target) as scratch:
-        for name in ("logits", "labels", "example_ids", "first", "mean"):
-            array = getattr(run, name)
-            if array is not None:
+        for name in ARRAYS:
+            if (array := getattr(run, name)) is not None:
                 np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         with open(scratch / "training_log.csv", "w", newline="") as stream:
             writer = csv.DictWriter(stream, list(run.log[0]))
             writer.writeheader()
             writer.writerows(run.log)
-        content = json.dumps(_finite(run.record), indent=1, allow_nan=False)
-        (scratch / "run.json").write_text(content + "\n")
+        # Numbers that are not finite, as a diverged run has, are null: JSON has none.
+        record = json.loads(json.dumps(run.record), parse_constant=lambda _: None)
+        (scratch / "run.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 def record_of(target: Path) -> dict[str, Any] | None:
@@ -99,17 +91,16 @@ def finished(target: Path, fingerprint: str, *, vectors: bool = False) -> dict[s
 
 def load(target: Path) -> Run:
     """Read a run back; a missing run is a ``FileNotFoundError`` that says how to make it."""
-    if not (target / "run.json").exists():
+    record = record_of(target)
+    if record is None:
         raise FileNotFoundError(f"no finished run in {target}; `make run` trains what is missing")
+    files = {name: target / f"{name}.npy" for name in ARRAYS}
     arrays = {
-        name: np.load(target / f"{name}.npy", allow_pickle=False)
-        if (target / f"{name}.npy").exists()
-        else None
-        for name in ("logits", "labels", "example_ids", "first", "mean")
+        name: np.load(path, allow_pickle=False) for name, path in files.items() if path.exists()
     }
     with open(target / "training_log.csv", newline="") as stream:
         log = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-    return Run(record=json.loads((target / "run.json").read_text()), log=log, **arrays)
+    return Run(record=record, log=log, **arrays)
 
 
 def load_group(

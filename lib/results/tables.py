@@ -1,11 +1,15 @@
-"""Tidy tables of a configuration's results: Parquet files in ``data/results/<name>/<group>/``.
+"""Tidy tables of a configuration's results, Parquet files in ``data/results/<name>/``.
 
 runs         a row a run: setting, seeds, status, score, distance from the start, device, …
 examples     a row an example: id, gold label
-logits       a row a run and example: ``logit_0`` … (float16)
+logits       a row a run and example: ``logit_0`` … (float16); of two classes the difference alone
 training     a row a run, quantity, part of the model and stretch of training
-distances    a row a pair of runs, layer, pooling and measure: the upper triangle
+distances    a row a pair of runs, layer, pooling and measure: the upper triangle (float32)
 measures     a row a measure (layer, pooling, subset of runs): value with interval
+
+Each group or job is first a folder ``<name>/<group>/`` with ``<table>.parquet`` and ``made.json``.
+Packed, all of them are one file a table, ``<name>/<table>.parquet``, whose column ``group`` or
+``job`` names them, and one ``made.json``. A folder goes before what is packed of the same name.
 """
 
 import dataclasses
@@ -38,41 +42,55 @@ def run_table(group: list[Run]) -> pd.DataFrame:
     """A row a run: the record, with the setting's fields and the distance as columns."""
     rows = []
     for run in group:
-        record = dict(run.record)
-        setting = record.pop("setting")
-        distance = record.pop("distance")
-        versions = record.pop("versions")
-        sources = record.pop("sources", {})
-        others = record.pop("other_scores", {})
-        record["newly_initialised"] = " ".join(record["newly_initialised"])
-        rows.append(
-            {
-                **{k: record.pop(k) for k in ("setting_id", "seed", "status", "metric", "score")},
-                **config.to_row(setting),
-                **record,
-                "distance": distance["all"],
-                "other_scores": json.dumps(others),
-                "versions": json.dumps(versions),
-                "sources": json.dumps(sources),
-            }
-        )
+        record = run.record | {"newly_initialised": " ".join(run.record["newly_initialised"])}
+        setting, distance = record.pop("setting"), record.pop("distance")
+        first = {k: record.pop(k) for k in ("setting_id", "seed", "status", "metric", "score")}
+        as_json = ("other_scores", "versions", "sources")
+        texts = {name: json.dumps(record.pop(name, {})) for name in as_json}
+        row = {**first, **config.to_row(setting), **record, "distance": distance["all"], **texts}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def example_table(group: list[Run]) -> pd.DataFrame:
-    """A row an example: id and gold label, never its text."""
-    return pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels})
+def as_stored(logits: np.ndarray) -> np.ndarray:
+    """Logits (…, C) as they are read back, float32: rounded to float16, and of two classes the
+    first at 0, for only their difference is stored.
+    """
+    rounded = logits.astype(np.float16)
+    if rounded.shape[-1] == 2:
+        rounded = rounded - rounded[..., :1]
+    return rounded.astype(np.float32)
 
 
 def logit_table(group: list[Run]) -> pd.DataFrame:
     """A row a run and example, in the order of the example table; logits in float16."""
     parts = []
     for run in group:
-        part = pd.DataFrame(run.logits.astype(np.float16)).rename(columns="logit_{}".format)
+        part = pd.DataFrame(as_stored(run.logits).astype(np.float16)).rename(
+            columns="logit_{}".format
+        )
         part.insert(0, "seed_label", run.record["seed_label"])
         part.insert(0, "setting_id", run.record["setting_id"])
         parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    whole = pd.concat(parts, ignore_index=True)
+    return whole.drop(columns="logit_0") if group[0].logits.shape[-1] == 2 else whole
+
+
+def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarray:
+    """(S, N, C) logits of a group from its table, float32.
+
+    A packed table has columns that other groups need; of the group's own, only those of a group
+    without any finite output are empty too.
+    """
+    columns = table.filter(like="logit_")
+    columns = columns.sort_index(axis=1, key=lambda names: names.str[len("logit_") :].astype(int))
+    own = columns.dropna(axis=1, how="all")
+    if own.empty:
+        own = columns.iloc[:, :1]
+    values = own.to_numpy(np.float32)
+    if own.shape[1] == 1 and not regression:
+        values = np.hstack([np.zeros_like(values), values])
+    return as_stored(values).reshape(n_runs, -1, values.shape[1])
 
 
 def training_table(group: list[Run]) -> pd.DataFrame:
@@ -85,6 +103,7 @@ def training_table(group: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in group:
+        ids = run.record["setting_id"], run.record["seed_label"]
         log = pd.DataFrame(run.log)
         log = log[np.isfinite(log[["loss", "gradient_norm"]]).all(axis=1)]
         for stretch in np.array_split(np.arange(len(log)), min(STRETCHES, len(log))):
@@ -92,22 +111,11 @@ def training_table(group: list[Run]) -> pd.DataFrame:
             for column in [name for name in log if name == "loss" or "gradient_norm" in name]:
                 quantity, _, part = column.partition("norm_")
                 quantity = "gradient_norm" if "gradient" in quantity else quantity
-                rows.append((run, quantity, part or "all", log.index[stretch[-1]], means[column]))
+                rows.append((*ids, quantity, part or "all", log.index[stretch[-1]], means[column]))
         for part, value in run.record["distance"].items():
-            rows.append((run, "distance", part, len(run.log) - 1, value))
-    return pd.DataFrame(
-        [
-            {
-                "setting_id": run.record["setting_id"],
-                "seed_label": run.record["seed_label"],
-                "quantity": quantity,
-                "part": part,
-                "step": step,
-                "value": np.float32(np.nan if value is None else value),
-            }
-            for run, quantity, part, step, value in rows
-        ]
-    )
+            rows.append((*ids, "distance", part, len(run.log) - 1, value))
+    columns = ["setting_id", "seed_label", "quantity", "part", "step", "value"]
+    return pd.DataFrame(rows, columns=columns).astype({"value": np.float32})
 
 
 def save_tables(
@@ -123,79 +131,137 @@ def save_tables(
     """
     if paths.is_reference(name):
         raise ValueError(f"results = {name!r} is made by promoting, never directly")
+    measuring = provenance.code_fingerprint(MEASURING)
+    record = provenance.made_by()
+    record |= {"distance_code": provenance.DISTANCE_VERSION, "measure_code": measuring}
+    if "runs" in tables and "code" in tables["runs"]:
+        record["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
+    if parameters:
+        record["parameters"] = parameters
     target = paths.results(name) / group
     with paths.atomic_folder(target) as fresh:
-        for table, frame in tables.items():
-            write(fresh, table, frame)
+        _fill(fresh, tables, record)
         if sample is not None:
             np.save(fresh / SAMPLE, sample, allow_pickle=False)
-        record = _made_by(tables) | ({"parameters": parameters} if parameters else {})
-        (fresh / MADE).write_text(json.dumps(record, indent=1) + "\n")
     return target
 
 
-def write(folder: Path, table: str, frame: pd.DataFrame) -> None:
-    """Write a table into the folder of a group."""
-    frame.to_parquet(folder / f"{table}.parquet", index=False, compression="zstd")
-
-
-def update_measures(target: Path, runs: pd.DataFrame, measures: pd.DataFrame) -> None:
-    """Put scores and measures that were made again into the folder of a group, at once.
+def update_measures(name: str, group: str, runs: pd.DataFrame, measures: pd.DataFrame) -> None:
+    """Put scores and measures that were made again into the folder of a group, at once; a packed
+    group has a folder then.
 
     Its record then names the code and the commit that measured; what trained the runs and took
     their distances is as before.
     """
     head, dirty = provenance.commit()
-    made = json.loads((target / MADE).read_text()) | {
+    record = records(name)[group] | {
         "measure_code": provenance.code_fingerprint(MEASURING),
         "measured": {"commit": head, "dirty": dirty},
     }
+    tables = {table: stacked(name, table, [group]).drop(columns="group") for table in TABLES}
+    target = paths.results(name) / group
     with paths.atomic_folder(target) as fresh:
-        shutil.copytree(target, fresh, dirs_exist_ok=True)
-        write(fresh, "runs", runs)
-        write(fresh, "measures", measures)
-        (fresh / MADE).write_text(json.dumps(made, indent=1) + "\n")
+        if target.exists():
+            shutil.copytree(target, fresh, dirs_exist_ok=True)
+        _fill(fresh, tables | {"runs": runs, "measures": measures}, record)
 
 
-def _made_by(tables: dict[str, pd.DataFrame]) -> dict[str, object]:
-    made = provenance.made_by() | {
-        "distance_code": provenance.DISTANCE_VERSION,
-        "measure_code": provenance.code_fingerprint(MEASURING),
-    }
-    if "runs" in tables and "code" in tables["runs"]:
-        made["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
-    return made
+def _fill(folder: Path, tables: dict[str, pd.DataFrame], record: dict[str, Any]) -> None:
+    for table, frame in tables.items():
+        write(folder / f"{table}.parquet", frame)
+    (folder / MADE).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def write(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table. Short floats are measured values, no two alike; all else repeats itself."""
+    measured = list(frame.select_dtypes(["float16", "float32"]))
+    frame.to_parquet(
+        path,
+        index=False,
+        compression="zstd",
+        use_dictionary=[name for name in frame if name not in measured],
+        use_byte_stream_split=measured,
+    )
+
+
+def packed(name: str) -> dict[str, dict[str, Any]]:
+    """What made each packed group or job of results, by its name."""
+    path = paths.results(name) / MADE
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def records(name: str) -> dict[str, dict[str, Any]]:
+    """What made each group or job of results, packed or in a folder, by its name; it may be empty,
+    for the oldest jobs have no record.
+    """
+    found = packed(name)
+    for folder in folders(name):
+        path = folder / MADE
+        found[folder.name] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def folders(name: str) -> list[Path]:
+    """The folders of results that hold tables of a group or job."""
+    return sorted({path.parent for path in paths.results(name).glob("*/*.parquet")})
+
+
+def pack(name: str, groups: Collection[str]) -> None:
+    """Put the folders of groups or jobs, and what is packed, together as one file a table.
+
+    Of each only those named stay. Folders go last, so that nothing is lost if this is interrupted;
+    one with a sample of layer vectors keeps that.
+    """
+    root, small = paths.results(name), folders(name)
+    record = {group: made for group, made in sorted(records(name).items()) if group in groups}
+    for table in sorted({path.stem for path in root.glob("**/*.parquet")}):
+        frame = stacked(name, table)
+        frame = frame[frame.iloc[:, 0].isin(list(record))]
+        path = root / f"{table}.parquet"
+        if frame.empty:
+            path.unlink(missing_ok=True)
+        else:
+            with paths.atomic_file(path) as fresh:
+                write(fresh, frame)
+    with paths.atomic_file(root / MADE) as fresh:
+        fresh.write_text(json.dumps(record, indent=1) + "\n")
+    for folder in small:
+        for path in [*folder.glob("*.parquet"), folder / MADE]:
+            path.unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 class MixedCodeWarning(UserWarning):
     """Groups that were trained or measured by different code are looked at together."""
 
 
-def _warn_if_mixed(root: Path) -> None:
-    made = [json.loads(path.read_text()) for path in sorted(root.glob(f"*/{MADE}"))]
+def _warn_if_mixed(name: str) -> None:
     trained = "`make run` or `make campaign` makes the older ones again"
     remedies = {"training_code": trained, "distance_code": trained}
     remedies["measure_code"] = (
-        f"`python -m lib.results.group_tables --again {root.name}` measures them again"
+        f"`python -m lib.results.group_tables --again {name}` measures them again"
     )
-    for name, remedy in remedies.items():
-        if len(found := {one[name] for one in made if name in one}) > 1:
+    for part, remedy in remedies.items():
+        versions = {record[part] for record in records(name).values() if part in record}
+        if len(versions) > 1:
             warnings.warn(
-                f"the groups of {root.name} are of {len(found)} versions of the {name}: {remedy}",
+                f"the groups of {name} are of {len(versions)} versions of the {part}: {remedy}",
                 MixedCodeWarning,
                 stacklevel=3,
             )
 
 
-def read(name: str, table: str) -> pd.DataFrame:
-    """One table of a configuration's results, all groups together, with a column ``group``.
+def read(name: str, table: str, groups: Collection[str] = ()) -> pd.DataFrame:
+    """One table of a configuration's results, of all groups or of those named, with a column
+    ``group``.
 
     Warns (``MixedCodeWarning``) if the groups were made by different code.
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
-    whole = _joined(name, table, "group")
-    _warn_if_mixed(paths.results(name))
+    whole = stacked(name, table, groups)
+    _warn_if_mixed(name)
     if "text_columns" in whole:
         whole["text_columns"] = whole["text_columns"].map(config.columns_of).map(json.dumps)
     return whole
@@ -205,24 +271,37 @@ def read_jobs(name: str, table: str, jobs: Collection[str] = ()) -> pd.DataFrame
     """One table of all jobs of a configuration that have it, or of those named, with a column
     ``job``.
     """
-    whole = _joined(name, table, "job")
-    if missing := set(jobs) - set(whole["job"]):
-        raise FileNotFoundError(
-            f"no {table} of {', '.join(sorted(missing))} in {paths.results(name)}"
-        )
-    return whole[whole["job"].isin(jobs)].reset_index(drop=True) if jobs else whole
+    return stacked(name, table, jobs)
 
 
-def _joined(name: str, table: str, column: str) -> pd.DataFrame:
-    """A table of all folders of a configuration's results; ``column`` names the folders."""
-    root = paths.results(name)
-    files = sorted(root.glob(f"*/{table}.parquet"))
-    if not files:
+def stacked(name: str, table: str, only: Collection[str] = ()) -> pd.DataFrame:
+    """A table of all groups or jobs of results, or of those named, from folders and from what is
+    packed, as it is stored. Its first column, ``group`` or ``job``, names them.
+    """
+    root, column = paths.results(name), "group" if table in TABLES else "job"
+    files = {path.parent.name: path for path in root.glob(f"*/{table}.parquet")}
+    frames = []
+    for folder, path in files.items():
+        if not only or folder in only:
+            frames.append(pd.read_parquet(path))
+            frames[-1].insert(0, column, folder)
+    if (path := root / f"{table}.parquet").exists():
+        chosen = [(column, "in", list(only))] if only else None
+        frame = pd.read_parquet(path, filters=chosen)
+        rest = frame[~frame[column].isin(list(files))]
+        frames += [rest] if len(rest) else []
+    whole = pd.concat(frames) if frames else pd.DataFrame({column: []})
+    if missing := set(only) - set(whole[column]):
+        raise FileNotFoundError(f"no {table} of {', '.join(sorted(missing))} in {root}")
+    if not frames:
         raise FileNotFoundError(f"no {table} in {root}; `make run CONFIG={name}` makes them")
-    frames = [pd.read_parquet(file) for file in files]
-    for file, frame in zip(files, frames, strict=True):
-        frame.insert(0, column, file.parent.name)
-    return pd.concat(frames, ignore_index=True)
+    return whole.sort_values(column, kind="stable", ignore_index=True)
+
+
+def committed() -> list[str]:
+    """Names of the committed results that hold groups of runs."""
+    files = paths.COMMITTED.glob("*/**/logits.parquet")
+    return sorted({path.relative_to(paths.COMMITTED).parts[0] for path in files})
 
 
 def group_labels(name: str) -> dict[str, str]:

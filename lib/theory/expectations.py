@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from lib import measures, paths
+from lib import measures
 from lib.measures import comparison
 from lib.measures.intervals import check_level, instability, pair_means, sd_interval
-from lib.results import run_group, tables
+from lib.results import run_group
 
 
 class Measured(NamedTuple):
@@ -149,8 +149,7 @@ def by_seed(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 def disagreements(results: str) -> dict[tuple[float, str], np.ndarray]:
     """(S, S) pairwise disagreement of the runs of each learning rate and method, by seed."""
     found = {}
-    for folder in tables.read(results, "runs")["group"].unique():
-        group = run_group.read(paths.results(results) / folder)
+    for group in run_group.read(results).values():
         by_seed = group.take(np.argsort(group.runs["seed"].to_numpy()))
         key = float(group.setting["learning_rate"]), str(group.setting["method"])
         found[key] = measures.pairwise_disagreement(by_seed.predictions)

@@ -1,4 +1,5 @@
-"""The committed results: promoted a group at a time, so that a campaign can stop anywhere.
+"""The committed results: promoted a group at a time, so that a campaign can stop anywhere, and
+packed when it is done.
 
 Those of the configuration ``quick`` are ``data/results/reference``, those of any other
 ``data/results/reference-<name>``.
@@ -9,13 +10,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pandas as pd
-
 from lib import paths
 from lib.config.grids import Grid, load_plans
 from lib.config.job_kinds import JobList
 from lib.errors import argument
 from lib.results import tables
+from lib.workflow import status
 
 
 def promote(name: str, group: str) -> Path:
@@ -35,7 +35,7 @@ def promote(name: str, group: str) -> Path:
     sampled = (
         paths.reference_of(name) == "reference"
         and not others
-        and (pd.read_parquet(source / "runs.parquet")["status"] == "ok").all()
+        and (tables.read(name, "runs", [group])["status"] == "ok").all()
     )
     with paths.atomic_folder(target) as fresh:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
@@ -46,29 +46,44 @@ def promote(name: str, group: str) -> Path:
 
 def prune(plan: Grid | JobList) -> list[str]:
     """Delete what the reference of a configuration holds beside its groups or jobs; their names."""
-    root = paths.results(paths.reference_of(plan.name))
-    others = [path for path in root.glob("*") if path.is_dir() and path.name not in plan.groups]
+    name = paths.reference_of(plan.name)
+    others = [path for path in paths.results(name).glob("*") if path.is_dir()]
+    others = [path for path in others if path.name not in plan.groups]
     for path in others:
         shutil.rmtree(path)
-    return sorted(path.name for path in others)
+    if old := tables.packed(name).keys() - plan.groups:
+        tables.pack(name, plan.groups)
+    return sorted({path.name for path in others} | old)
 
 
-def commit(folder: Path) -> None:
+def pack(plan: Grid | JobList) -> str:
+    """Pack the reference of a configuration if it holds all its groups or jobs; what was done."""
+    name = paths.reference_of(plan.name)
+    if missing := len(plan.groups.keys() - status.referenced(plan)):
+        return f"{name}: {missing} of {len(plan.groups)} are missing, so nothing is packed"
+    if folders := tables.folders(name):
+        tables.pack(name, plan.groups)
+    return f"{name}: {len(folders)} folders packed"
+
+
+def commit(path: Path, message: str) -> None:
     """Commit one folder of the reference, and nothing else that may be staged or changed."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(paths.ROOT), *arguments, "--", str(folder)]
+        command = ["git", "-C", str(paths.ROOT), *arguments, "--", str(path)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     # Git refuses two commits at once; groups are promoted by several processes.
     with paths.lock(paths.ROOT / ".git" / "campaign"):
         git("add", "--all")
         if git("status", "--porcelain"):
-            git("commit", "--quiet", "-m", f"Results of {folder.parent.name}: {folder.name}")
+            git("commit", "--quiet", "-m", message)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.workflow.promotion promote NAME GROUP`` and ``… prune CONFIG``."""
+    """``python -m lib.workflow.promotion promote NAME GROUP``, ``… prune CONFIG``, ``… pack
+    [CONFIG …]``.
+    """
     parser = argparse.ArgumentParser(prog="python -m lib.workflow.promotion", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     promoting = actions.add_parser("promote", help="copy one group's results into the reference")
@@ -79,12 +94,28 @@ def main(arguments: list[str] | None = None) -> None:
     pruning.add_argument(
         "config", type=argument(load_plans), help="name in config/ or path of a .yaml file"
     )
+    packing = actions.add_parser("pack", help="put complete results into one file a table")
+    packing.add_argument(
+        "configs",
+        metavar="NAME",
+        nargs="*",
+        default=["campaign"],
+        type=argument(load_plans),
+        help="configurations (default: campaign)",
+    )
+    packing.add_argument("--commit", action="store_true", help="and commit them to git")
     options = parser.parse_args(arguments)
     if options.action == "promote":
         folder = promote(options.name, options.group)
         if options.commit:
-            commit(folder)
+            commit(folder, f"Results of {folder.parent.name}: {folder.name}")
         print(f"promoted {options.name}/{options.group}")
+    elif options.action == "pack":
+        for plan in [plan for config in options.configs for plan in load_plans(config)]:
+            print(pack(plan))
+            if options.commit:
+                name = paths.reference_of(plan.name)
+                commit(paths.results(name), f"Results of {name}, packed")
     else:
         for plan in load_plans(options.config):
             for group in prune(plan):

@@ -114,11 +114,10 @@ def has_job(results: str, job: Job) -> bool:
 
     The oldest committed records do not name the parameters; there the tables are enough.
     """
-    folder = paths.results(results) / job.name
-    if not _is_whole(folder, job):
+    folder, packed = paths.results(results) / job.name, tables.packed(results)
+    if not (_is_whole(folder, job) if folder.is_dir() else job.name in packed):
         return False
-    path = folder / tables.MADE
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = tables.records(results)[job.name]
     if "parameters" not in record:
         return paths.is_reference(results)
     return job.made_with(record["parameters"])
@@ -145,21 +144,17 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
     if isinstance(plan, JobList):
         return {name: job for name, job in plan.groups.items() if has_job(reference, job)}
     settings = {setting.id: setting for setting in plan.settings}
-    root, labels = paths.results(reference), [s.label for s in plan.seeds]
-    found = {}
+    records, labels = tables.records(reference), [seeds.label for seeds in plan.seeds]
+    by_group = dict(iter(tables.stacked(reference, "runs").groupby("group"))) if records else {}
+    held = {}
     for group, members in plan.groups.items():
-        if not (root / group / tables.MADE).exists():
+        if records.get(group, {}).get("distance_code") != provenance.DISTANCE_VERSION:
             continue
-        made = json.loads((root / group / tables.MADE).read_text())
-        if made["distance_code"] != provenance.DISTANCE_VERSION:
-            continue
-        table = pd.read_parquet(root / group / "runs.parquet")
-        if "sources" not in table:
-            continue
+        table = by_group[group]
         rows = {(row["setting_id"], row["seed_label"]): row for row in table.to_dict("records")}
         if _all_current(rows, [settings[member] for member in members], labels):
-            found[group] = table
-    return found
+            held[group] = table
+    return held
 
 
 def _all_current(

@@ -5,8 +5,6 @@ import importlib.util
 import json
 import re
 
-import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,7 +21,6 @@ PAGES = [
     README,
     *DOCS,
     *sorted(paths.DATA.glob("*/README.md")),
-    *sorted(paths.COMMITTED.glob("reference*/README.md")),
     *sorted((paths.ROOT / "profiles").rglob("*.md")),
 ]
 
@@ -72,12 +69,8 @@ def test_the_claim_is_that_of_the_committed_tables():
     assert (learned["accuracy"] - learned["majority"]).min() > 0.05
     reviews = runs[(runs["learning_rate"] == 3e-4) & (runs["task"] == "rotten-tomatoes")]
     assert round(100 * reviews["score"].std(), 1) == 1.4
-    folder = paths.COMMITTED / "reference" / reviews["setting_id"].iloc[0]
-    logits = pd.read_parquet(folder / "logits.parquet").set_index("seed_label")
-    classes = [name for name in logits if name.startswith("logit_")]
-    predictions = np.stack(
-        [logits.loc[[seed], classes].to_numpy().argmax(1) for seed in reviews["seed_label"]]
-    )
+    logits = tables.read("reference", "logits", reviews["group"].unique())
+    predictions = (logits["logit_1"].to_numpy() > 0).astype(int).reshape(len(reviews), -1)
     disagreement = measures.instability(measures.pairwise_disagreement(predictions)).value
     assert disagreement == pytest.approx(0.1, abs=0.005)
 
@@ -170,16 +163,16 @@ def test_every_column_of_every_committed_table_is_on_the_data_card():
     card = page("data-card")
     sections = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", card, re.M | re.S))
     common = card.split("## Tables of the theory")[1].split("###")[0]
-    for path in paths.COMMITTED.glob("reference*/*/*.parquet"):
-        described = sections[path.stem]
-        if path.parents[1].name == "reference-theory":
+    for path in paths.COMMITTED.glob("reference*/**/*.parquet"):
+        described = sections[path.stem] + " `group` `job`"
+        if path.is_relative_to(paths.COMMITTED / "reference-theory"):
             described += common
         described += " `logit_2` `logit_3` `logit_4`" if "logit_5" in described else ""
         missing = [name for name in pq.read_schema(path).names if f"`{name}`" not in described]
         assert not missing, (path.stem, missing)
     for folder in paths.COMMITTED.glob("reference*"):
-        runs = [pq.read_metadata(file).num_rows for file in folder.glob("*/runs.parquet")]
-        row = re.search(rf"^\| \[{folder.name}\]\([^)]*\) \| (\d*) ?\|", card, re.M)
+        runs = [pq.read_metadata(file).num_rows for file in folder.glob("**/runs.parquet")]
+        row = re.search(rf"^\| `{folder.name}` \| (\d*) ?\|", card, re.M)
         assert int(row[1] or 0) == sum(runs), folder.name
 
 

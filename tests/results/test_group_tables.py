@@ -12,48 +12,55 @@ from lib.measures import scoring
 from lib.results import group_tables, run_group, tables
 from lib.results.run_group import RunGroup
 
-COMMITTED = sorted(path.parent for path in paths.COMMITTED.glob("*/*/logits.parquet"))
+COMMITTED = [(name, group) for name in tables.committed() for group in tables.records(name)]
 #: Some of the groups, always the same ones until groups are added.
-SAMPLE = sorted(COMMITTED, key=lambda folder: provenance.digest(folder.name))[:8]
+SAMPLE = sorted(COMMITTED, key=lambda names: provenance.digest(names[1]))[:8]
 
 
-@pytest.mark.parametrize("folder", SAMPLE, ids=lambda folder: f"{folder.parent.name}/{folder.name}")
-def test_measures_made_again_are_the_committed_ones(folder):
+def of_group(name, table, group):
+    """A table of one group, without its name."""
+    return tables.stacked(name, table, [group]).drop(columns="group")
+
+
+@pytest.mark.parametrize(("name", "group"), SAMPLE, ids="/".join)
+def test_measures_made_again_are_the_committed_ones(name, group):
+    committed = {table: of_group(name, table, group) for table in ("runs", "measures")}
+    stored = run_group.read(name, [group])[group]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*kappa")
-        runs, measures = group_tables.measure_again(folder)
-    for made, name in ((runs, "runs"), (measures, "measures")):
-        committed = pd.read_parquet(folder / f"{name}.parquet")
+        again = group_tables.measure_again(stored, committed["measures"])
+    for made, expected in zip(again, committed.values(), strict=True):
         pd.testing.assert_frame_equal(
-            made.reset_index(drop=True), committed, check_exact=False, rtol=1e-12, atol=1e-15
+            made.reset_index(drop=True), expected, check_exact=False, rtol=1e-12, atol=1e-15
         )
 
 
 def test_scores_of_all_committed_runs_are_those_of_their_logits():
-    for folder in COMMITTED:
-        stored = run_group.read(folder)
-        again = run_group.score_runs(stored).runs
-        pd.testing.assert_frame_equal(again, stored.runs, check_exact=False, rtol=1e-12)
+    for name in tables.committed():
+        for stored in run_group.read(name).values():
+            again = run_group.score_runs(stored).runs
+            pd.testing.assert_frame_equal(again, stored.runs, check_exact=False, rtol=1e-12)
 
 
 @pytest.fixture
 def stored(tmp_path, monkeypatch):
     """A copy of a committed group, in results of its own called ``copied``."""
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    source = min(SAMPLE, key=lambda folder: (folder / "logits.parquet").stat().st_size)
-    target = paths.results("copied") / "group"
-    with paths.atomic_folder(target) as fresh:
-        for file in source.iterdir():
-            (fresh / file.name).write_bytes(file.read_bytes())
+    name, group = SAMPLE[0]
+    frames = {table: of_group(name, table, group) for table in tables.TABLES}
+    target = tables.save_tables("copied", "group", frames)
+    record = tables.records(name)[group]
+    (target / tables.MADE).write_text(json.dumps(record, indent=1) + "\n")
     return target
 
 
 def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored, capsys):
     before = {file.name: file.read_bytes() for file in stored.iterdir()}
     runs, measures = (pd.read_parquet(stored / f"{name}.parquet") for name in ("runs", "measures"))
-    tables.write(stored, "runs", runs.assign(score=0.1, status="failed"))
-    unrelated = measures["subset"] == "chance"
-    tables.write(stored, "measures", measures.assign(value=measures["value"].where(unrelated, 9.0)))
+    tables.write(stored / "runs.parquet", runs.assign(score=0.1, status="failed"))
+    chance = measures["subset"] == "chance"
+    wrong = measures.assign(value=measures["value"].where(chance, 9.0))
+    tables.write(stored / "measures.parquet", wrong)
     group_tables.main(["--again", "copied"])
     assert f"copied/group: {len(runs)} runs measured again" in capsys.readouterr().out
     after = {file.name: file.read_bytes() for file in stored.iterdir()}
@@ -68,6 +75,20 @@ def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored
     for made in (old, new):
         made.pop("measure_code"), made.pop("measured", None)
     assert old == new
+
+
+def test_packed_groups_are_measured_again_and_stay_packed(stored):
+    (stored / tables.SAMPLE).touch()
+    before = {table: tables.read("copied", table) for table in tables.TABLES}
+    tables.pack("copied", ["group"])
+    packed = {path.name for path in stored.parent.iterdir()}
+    assert packed == {"made.json", "group", *(f"{table}.parquet" for table in tables.TABLES)}
+    assert [path.name for path in stored.iterdir()] == [tables.SAMPLE]
+    group_tables.main(["--again", "copied"])
+    assert {path.name for path in stored.parent.iterdir()} == packed
+    for table, frame in before.items():
+        pd.testing.assert_frame_equal(tables.read("copied", table), frame)
+    assert tables.packed("copied")["group"]["measured"]["commit"] == provenance.commit()[0]
 
 
 def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypatch):

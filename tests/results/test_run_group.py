@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import measures, paths
+from lib import measures
 from lib.analysis import consistency
 from lib.measures import summary
 from lib.results import run_group, tables
@@ -54,7 +54,7 @@ def test_the_values_are_those_of_the_committed_table(groups):
 def test_layers_are_those_above_the_embeddings(groups):
     folders = {label: group for group, label in tables.group_labels(NAME).items()}
     for label, group in groups.items():
-        frame = pd.read_parquet(paths.results(NAME) / folders[label] / "distances.parquet")
+        frame = tables.read(NAME, "distances", [folders[label]])
         rows = frame[(frame["pooling"] == POOLING) & (frame["measure"] == "op")]
         distances = group.layer_distances(POOLING)["op"]
         assert sorted(rows["layer"].unique()) == list(range(len(distances) + 1))
@@ -101,7 +101,7 @@ def test_what_is_not_finite_is_left_out_and_noted(groups, monkeypatch):
     monkeypatch.setattr(tables, "group_labels", lambda _: {"one": "one", "two": "two", "r": "r"})
     regression = invented(n_classes=1)
     stored = {"one": whole.take([0]), "two": lost, "r": regression}
-    monkeypatch.setattr(run_group, "read", lambda folder: stored[folder.name])
+    monkeypatch.setattr(run_group, "read", lambda _: stored)
     found, notes = run_group.load("x")
     assert list(found) == ["two", "r"] and len(found["two"]) == 3
     assert notes == ["two: 1 diverged runs have no predictions"]

@@ -71,18 +71,19 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
     made = group_tables.tables_of(group, ["cka", "op"])
     tables.save_tables("demo", "demo", made, group_tables.sample_vectors(group))
-    stored = run_group.read(paths.results("demo") / "demo")
+    stored = run_group.read("demo")["demo"]
     logits, labels, table = stored.logits, stored.labels, stored.runs
     expected = np.stack([run.logits for run in group])
-    np.testing.assert_allclose(logits, expected, atol=2e-3)
+    np.testing.assert_allclose(logits, expected - expected[..., :1], atol=4e-3)
+    assert (logits == tables.as_stored(logits)).all() and (logits[..., 0] == 0).all()
     assert (labels == group[0].labels).all() and len(table) == 5
     matrix = stored.distances["op", "mean"][2]
     assert list(stored.layers["mean"]) == [0, 1, 2]
     direct = measures.representation_distances([run.mean for run in group], ["op"])["op"][2]
-    np.testing.assert_allclose(matrix, direct, atol=1e-15)
+    np.testing.assert_array_equal(matrix, direct.astype(np.float32))
     summary = tables.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
     found = summary.loc[("all", "op", "mean", 2)]
-    assert found["value"] == pytest.approx(measures.instability(direct).value)
+    assert found["value"] == measures.instability(matrix).value
     rows = tables.read("demo", "measures").query("subset != 'chance'")
     counts = rows.groupby("subset")[["n_runs", "n_failed"]].first()
     assert counts.to_dict("index") == {
@@ -133,8 +134,8 @@ def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkey
 
 
 def test_committed_rows_are_read_back_as_their_settings():
-    files = sorted(paths.COMMITTED.glob("reference*/*/runs.parquet"))
-    rows = pd.concat([pd.read_parquet(file) for file in files]).drop_duplicates("setting_id")
+    rows = pd.concat([tables.read(name, "runs") for name in tables.committed()])
+    rows = rows.drop_duplicates("setting_id")
     assert len(rows) > 60
     for row in rows.to_dict("records"):
         assert config.from_row(row).id == row["setting_id"]
@@ -192,6 +193,48 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
     ]
     with pytest.raises(FileNotFoundError, match="make run CONFIG=nothing"):
         promotion.promote("nothing", "a")
+
+
+def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, monkeypatch):
+    """Groups of two, of three classes, of numbers, and one whose runs all diverged."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    for name, n_classes in {"two": 2, "three": 3, "one": 1, "lost": 2}.items():
+        group = [make_run(seed) for seed in range(3)]
+        for run in group:
+            if n_classes != 2:
+                run.logits = np.random.default_rng(0).normal(size=(30, n_classes))
+                run.record["metric"] = "accuracy" if n_classes > 1 else "pearson"
+            if name == "lost":
+                run.logits[:] = np.nan
+                run.record |= {"status": "diverged", "score": None}
+        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+    before = run_group.read("demo")
+    frames = {table: tables.read("demo", table) for table in tables.TABLES}
+    made = tables.records("demo")
+    tables.pack("demo", [*before])
+    assert not tables.folders("demo") and tables.records("demo") == made
+    for table, frame in frames.items():
+        again = tables.read("demo", table)
+        both = again[sorted(again)], frame[sorted(frame)].astype(again.dtypes)
+        pd.testing.assert_frame_equal(*both)
+    with pytest.raises(FileNotFoundError, match="no runs of nothing"):
+        tables.read("demo", "runs", ["one", "nothing"])
+    for name, group in run_group.read("demo").items():
+        np.testing.assert_array_equal(group.logits, before[name].logits)
+        assert group.classes == before[name].classes and len(group) == 3
+        np.testing.assert_array_equal(
+            group.distances["op", "mean"], before[name].distances["op", "mean"]
+        )
+    newer = [make_run(seed) for seed in range(4)]
+    tables.save_tables("demo", "two", group_tables.tables_of(newer, ["op"]))
+    assert tables.read("demo", "runs")["group"].value_counts().to_dict() == {
+        "two": 4, "three": 3, "one": 3, "lost": 3,
+    }  # fmt: skip
+    assert len(run_group.read("demo", ["two"])["two"]) == 4
+    tables.pack("demo", ["two", "one"])
+    assert {name: len(group) for name, group in run_group.read("demo").items()} == {
+        "two": 4, "one": 3,
+    }  # fmt: skip
 
 
 def test_runs_of_different_code_are_never_compared(tmp_path):

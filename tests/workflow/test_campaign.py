@@ -1,6 +1,7 @@
 """Campaigns: what a fresh clone finds done, what a bare machine needs, and joined stores."""
 
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -135,6 +136,27 @@ def test_a_fresh_clone_lists_only_what_is_missing(campaign, tmp_path):
     assert "3 of 6 runs done" in status and "3 missing, time left on 2 cores" in status
 
 
+def test_a_packed_reference_holds_its_groups_and_a_folder_goes_first(campaign, tmp_path):
+    clone = fresh_clone(campaign.project, tmp_path / "clone")
+    reference = clone / "data/results/reference-tiny"
+    kept = reference / campaign.groups[0]
+    shutil.copytree(kept, tmp_path / "kept")
+    assert "2 folders packed" in call(clone, "-m", "lib.workflow.promotion", "pack")
+    assert not [path for path in reference.iterdir() if path.is_dir()]
+    assert planned(clone) == ({}, set())
+    assert "6 of 6 runs done" in call(clone, "-m", "lib.workflow.status", "campaign")
+    shutil.copytree(tmp_path / "kept", kept)
+    record = json.loads((kept / "made.json").read_text()) | {"distance_code": "older"}
+    (kept / "made.json").write_text(json.dumps(record))
+    assert planned(clone)[1] == {kept.name}
+    told = call(clone, "-m", "lib.workflow.promotion", "pack")
+    assert "1 of 2 are missing, so nothing is packed" in told and kept.is_dir()
+    shutil.rmtree(kept)
+    (clone / "config/tiny.yaml").write_text(GRID.replace("[1.0e-3, 2.0e-3]", "[1.0e-3]"))
+    assert "tiny: deleted" in call(clone, "-m", "lib.workflow.promotion", "prune", "tiny")
+    assert set(pd.read_parquet(reference / "runs.parquet")["group"]) < set(campaign.groups)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -226,7 +248,7 @@ def test_verification_tells_equal_bits_from_a_changed_run(campaign):
     path = campaign.project / "data/results/reference-tiny" / campaign.groups[0] / "logits.parquet"
     kept = path.read_bytes()
     frame = pd.read_parquet(path)
-    frame["logit_0"] = frame["logit_0"] + np.float16(0.01)
+    frame["logit_1"] = frame["logit_1"] + np.float16(0.01)
     frame.to_parquet(path, index=False)
     try:
         out = call(campaign.project, "-m", "benchmarks.verify", "--sample", "6", check=False)

@@ -95,14 +95,20 @@ def store(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(store):
+@pytest.mark.parametrize("packed", [False, True])
+def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(store, packed):
     plan = JobList("mine", {name: Job(name, "synthetic", {}) for name in ("a", "b")})
     tables.save_tables("mine", "a", FRAMES, parameters=VALUES)
     with pytest.raises(FileNotFoundError, match="no results of b"):
         promotion.promote("mine", "b")
     tables.save_tables("mine", "b", FRAMES, parameters=VALUES)
-    for name in ("a", "b"):
-        promotion.promote("mine", name)
+    promotion.promote("mine", "a")
+    assert promotion.pack(plan) == "reference-mine: 1 of 2 are missing, so nothing is packed"
+    promotion.promote("mine", "b")
+    if packed:
+        assert promotion.pack(plan) == "reference-mine: 2 folders packed"
+        assert promotion.pack(plan) == "reference-mine: 0 folders packed"
+        assert not tables.folders("reference-mine")
     assert not status.standing_of_jobs(plan)["missing"].any()
     assert promotion.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
     found = tables.read_jobs("reference-mine", "margins")

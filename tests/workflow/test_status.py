@@ -12,7 +12,7 @@ from lib.config import Setting, grids
 from lib.config.seeds import Seeds, read
 from lib.data import assets, examples, package_tasks, tasks
 from lib.models import pretrained
-from lib.results import runs
+from lib.results import runs, tables
 from lib.workflow import jobs, status
 
 LABELS = ["seed0", "seed1", "seed2"]
@@ -292,10 +292,8 @@ def test_a_configuration_may_list_others(tmp_path):
 
 def test_the_data_of_the_committed_runs_read_the_same_now():
     """Readers are not in the fingerprint of training: what they read is, by its contents."""
-    tables = [
-        pd.read_parquet(path) for path in sorted(paths.COMMITTED.glob("reference*/*/runs.parquet"))
-    ]
-    table = pd.concat(tables).drop_duplicates(["task", "max_length", "backbone"])
+    table = pd.concat([tables.read(name, "runs") for name in tables.committed()])
+    table = table.drop_duplicates(["task", "max_length", "backbone"])
     of_files = {"cola", "mrpc", "rte", "wnli"}  # never fetched here: only where GLUE_DIR has them
     for row in table.to_dict("records"):
         here = row["task"] not in of_files or package_tasks.in_glue_files(row["task"])
