@@ -242,7 +242,7 @@ def test_copa_trains_as_a_choice(hub):
     )
     run = train_runs(setting, Seeds.of(0))
     assert run.logits.shape == (6, 2) and run.labels.tolist() == [0, 1] * 3
-    assert run.first.shape == run.mean.shape == (3, 6, 2 * 128)
+    assert run.vectors["first"].shape == run.vectors["mean"].shape == (3, 6, 2 * 128)
     assert run.record["classes"] == ["choice1", "choice2"] and run.record["majority"] == 0.5
     assert run.log[0]["loss"] == pytest.approx(np.log(2), abs=0.3)
     assert run.record["accuracy"] == 1.0 and run.record["status"] == "ok"
@@ -257,7 +257,7 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
     assert data.n_outputs == 1 and data.n_classes == 2
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
-    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    seen = evaluation.evaluate(model, data.evaluation, cpu, precision="float32", pooled="auto")
     tokenizer = backbones.load_tokenizer(located)
     for i, row in enumerate(tasks.get("copa").read()["dev"]):
         for k in range(2):
@@ -267,8 +267,12 @@ def test_a_choice_is_evaluated_as_its_candidates_one_by_one(hub):
             assert seen.logits[i, k] == pytest.approx(output.logits.item(), abs=1e-5)
             part = slice(k * 128, (k + 1) * 128)
             for layer, state in enumerate(output.hidden_states):
-                np.testing.assert_allclose(seen.first[layer, i, part], state[0, 0], atol=1e-4)
-                np.testing.assert_allclose(seen.mean[layer, i, part], state[0].mean(0), atol=1e-4)
+                np.testing.assert_allclose(
+                    seen.vectors["first"][layer, i, part], state[0, 0], atol=1e-4
+                )
+                np.testing.assert_allclose(
+                    seen.vectors["mean"][layer, i, part], state[0].mean(0), atol=1e-4
+                )
 
 
 @pytest.mark.parametrize("name", ["record", "multirc", "cb"])

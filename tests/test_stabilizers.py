@@ -375,7 +375,7 @@ def test_mmr_parts_the_classes(tiny):
     def gap(method):
         setting = dataclasses.replace(tiny, method=method, learning_rate=1e-4)
         run = train_runs(setting, Seeds.of(0))
-        last = run.first[-1]
+        last = run.vectors["first"][-1]
         return np.linalg.norm(last[run.labels == 1].mean(0) - last[run.labels == 0].mean(0))
 
     assert gap("mmr(alpha=20.0)") > 1.1 * gap("standard")
@@ -423,7 +423,9 @@ def test_a_linear_probe_leaves_the_encoder_alone(tiny):
     assert run.record["distance"]["all"] == 0.0
     assert run.record["trained_weights"] == 2 * 128 + 2
     other = train_runs(dataclasses.replace(tiny, method="head", epochs=4), Seeds.of(1))
-    assert np.array_equal(run.first, other.first), "the encoder is the same whatever the seed"
+    assert np.array_equal(run.vectors["first"], other.vectors["first"]), (
+        "the encoder is the same whatever the seed"
+    )
     assert not np.array_equal(run.logits, other.logits)
 
 
@@ -434,7 +436,7 @@ def test_a_linear_probe_sees_the_encoders_own_vectors(tiny):
         learning_rate=1e-2,
     )  # fmt: skip
     run = train_runs(setting, Seeds.of(0))
-    vectors = np.column_stack([run.first[-1], np.ones(300)]).astype(float)
+    vectors = np.column_stack([run.vectors["first"][-1], np.ones(300)]).astype(float)
     weights, *_ = np.linalg.lstsq(vectors, run.logits.astype(float), rcond=None)
     assert np.abs(vectors @ weights - run.logits).max() < 1e-4
 

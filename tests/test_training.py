@@ -35,7 +35,7 @@ def assert_equal_runs(alone, together, tolerance=1e-5):
         for step, same in zip(one.log, other.log, strict=True):
             assert same == pytest.approx(step, abs=tolerance, rel=1e-3)
         np.testing.assert_allclose(other.logits, one.logits, atol=10 * tolerance)
-        np.testing.assert_allclose(other.mean, one.mean, atol=1e-3)
+        np.testing.assert_allclose(other.vectors["mean"], one.vectors["mean"], atol=1e-3)
         assert one.record["distance"] == pytest.approx(other.record["distance"], rel=1e-3, abs=1e-5)
 
 
@@ -185,7 +185,7 @@ def test_with_dropout_the_distribution_of_every_measure_agrees(tiny):
         both = alone + together
         logits = np.stack([run.logits for run in both]).astype(float)
         chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-        vectors = np.stack([run.mean[1:] for run in both])
+        vectors = np.stack([run.vectors["mean"][1:] for run in both])
         found = measures.representation_distances(vectors, ("svcca", "op", "cka"))
         matrices = [
             measures.pairwise_disagreement(logits.argmax(-1)),

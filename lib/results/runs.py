@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,16 @@ from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
 
+#: How the vectors of a text's tokens become one: that at position 0, that of the last token (a
+#: decoder's first token has seen no other), or their mean.
+POOLINGS = ("first", "last", "mean")
+_ARRAYS = ("logits", "labels", "example_ids")
+
 
 @dataclass
 class Run:
     """One run in memory: its record, logits (N, C), labels and ids (N,), training log, and layer
-    vectors (L + 1, N, D), which are absent once their distances were taken.
+    vectors (L + 1, N, D) by pooling, which are absent once their distances were taken.
     """
 
     record: dict[str, Any]
@@ -32,8 +37,7 @@ class Run:
     labels: np.ndarray
     example_ids: np.ndarray
     log: list[dict[str, float]]
-    first: np.ndarray | None = None
-    mean: np.ndarray | None = None
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
@@ -66,10 +70,8 @@ def save(run: Run, target: Path) -> None:
     if finished(target, run.record["fingerprint"], vectors=True):
         return
     with paths.atomic_folder(target) as scratch:
-        for name in ("logits", "labels", "example_ids", "first", "mean"):
-            array = getattr(run, name)
-            if array is not None:
-                np.save(scratch / f"{name}.npy", array, allow_pickle=False)
+        for name, array in ({name: getattr(run, name) for name in _ARRAYS} | run.vectors).items():
+            np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         with open(scratch / "training_log.csv", "w", newline="") as stream:
             writer = csv.DictWriter(stream, list(run.log[0]))
             writer.writeheader()
@@ -101,15 +103,15 @@ def load(target: Path) -> Run:
     """Read a run back; a missing run is a ``FileNotFoundError`` that says how to make it."""
     if not (target / "run.json").exists():
         raise FileNotFoundError(f"no finished run in {target}; `make run` trains what is missing")
-    arrays = {
-        name: np.load(target / f"{name}.npy", allow_pickle=False)
-        if (target / f"{name}.npy").exists()
-        else None
-        for name in ("logits", "labels", "example_ids", "first", "mean")
-    }
+
+    def read(name: str) -> np.ndarray:
+        return np.load(target / f"{name}.npy", allow_pickle=False)
+
+    vectors = {name: read(name) for name in POOLINGS if (target / f"{name}.npy").exists()}
     with open(target / "training_log.csv", newline="") as stream:
         log = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-    return Run(record=json.loads((target / "run.json").read_text()), log=log, **arrays)
+    record = json.loads((target / "run.json").read_text())
+    return Run(record, **{name: read(name) for name in _ARRAYS}, log=log, vectors=vectors)
 
 
 def load_group(
@@ -171,7 +173,7 @@ def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> No
     The markers go first: whoever needs the vectors again finds the shards unfinished, and
     training the runs again gives the same bits.
     """
-    for pattern in ("*_to_*.json", "seed*/first.npy", "seed*/mean.npy"):
+    for pattern in ("*_to_*.json", *(f"seed*/{name}.npy" for name in POOLINGS)):
         for path in (Path(store or paths.RUNS) / setting_id).glob(pattern):
             path.unlink(missing_ok=True)
 

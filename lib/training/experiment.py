@@ -66,15 +66,13 @@ def finetune(
     picked = devices.pick(device)
     devices.make_deterministic()
     began = time.perf_counter()
-    rows, precision = inputs.data.evaluation, inputs.setting.precision
+    rows, setting = inputs.data.evaluation, inputs.setting
+    how = {"precision": setting.precision, "pooled": setting.pooled_token}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         built = build(inputs, seeds, picked)
         trained = loop.train(inputs, built.models, seeds, picked, new=built.new)
-        outputs = [
-            evaluation.evaluate(model, rows, picked, vectors=True, precision=precision)
-            for model in built.models
-        ]
+        outputs = [evaluation.evaluate(model, rows, picked, **how) for model in built.models]
     distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
     for s, run in enumerate(trained):
         if run.diverged:
@@ -102,8 +100,7 @@ def finetune(
             labels=rows.labels,
             example_ids=rows.example_ids,
             log=trained[s].log,
-            first=outputs[s].first,
-            mean=outputs[s].mean,
+            vectors=outputs[s].vectors,
         )
         for s, (seed, model) in enumerate(zip(seeds, built.models, strict=True))
     ]
