@@ -9,7 +9,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,16 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
 
 
 def fingerprint(
-    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str, version: str
+    setting: Setting, seeds: Seeds, batch: list[Seeds], origin: Mapping[str, Any]
 ) -> str:
     """Identity of a run: what it depends on, and the version of the behaviour that makes it.
 
     Of several seeds as one program, whose dropout is drawn together, that includes the others.
+    ``origin``: the run's record, or of it ``data_sha256``, ``backbone_sha256`` and ``code``.
     """
-    others = [one.label for one in batch] if len(batch) > 1 else []
-    return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
+    others = [other.label for other in batch] if len(batch) > 1 else []
+    versions = (origin[name] for name in ("data_sha256", "backbone_sha256", "code"))
+    return provenance.digest(setting.identity(), vars(seeds), others, *versions)
 
 
 def _finite(value: Any) -> Any:

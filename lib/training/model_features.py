@@ -17,6 +17,7 @@ from lib.config.seeds import Seeds
 from lib.data.examples import Encoded, Loader
 from lib.measures import intervals
 from lib.models import backbones, devices
+from lib.results import tables
 from lib.results.runs import POOLINGS, Run
 from lib.training import evaluation, experiment, loop
 from lib.training.inputs import RunInputs, prepare_inputs
@@ -152,9 +153,8 @@ def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> R
 
 def run_rows(runs: list[Run]) -> pd.DataFrame:
     """Score and status of runs, a row a run; runs that diverged have no score."""
-    names = ("seed", "status", "score", "accuracy", "majority", "final_loss")
-    rows = [{name: run.record[name] for name in names} for run in runs]
-    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in runs])
+    columns = ["seed", "status", "score", "accuracy", "majority", "final_loss", "distance"]
+    return tables.run_table(runs)[columns]
 
 
 def spreads_of(runs: list[Run], *, level: float = 0.95) -> dict[str, float]:
