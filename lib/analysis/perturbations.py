@@ -44,15 +44,16 @@ def outputs_of(models: Sequence[torch.nn.Module], data: Encoded) -> RunGroup:
     """What S models answer, with the mean-pooled vectors of their L + 1 layers."""
     cpu = torch.device("cpu")
     outputs = [
-        evaluation.evaluate(model, data, cpu, vectors=True, precision="float32") for model in models
+        evaluation.evaluate(model, data, cpu, precision="float32", pooled="auto")
+        for model in models
     ]
     return RunGroup.of_logits(
         np.stack([output.logits for output in outputs]),
         runs=pd.DataFrame({"run": [f"model {1 + i}" for i in range(len(models))]}),
         example_ids=data.example_ids,
         labels=data.labels,
-        representations={"mean": [output.mean for output in outputs]},
-        layers={"mean": np.arange(len(outputs[0].mean))},
+        representations={"mean": [output.vectors["mean"] for output in outputs]},
+        layers={"mean": np.arange(len(outputs[0].vectors["mean"]))},
     )
 
 

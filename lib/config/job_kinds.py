@@ -50,7 +50,7 @@ RANGES = {
 CHOICES = {
     "loss": Literal["logistic", "exponential"],
     "normalization": Literal["N1", "N2"],
-    "pooling": Literal["mean", "first"],
+    "pooling": Literal["mean", "first", "last"],
     "scaling": Literal["unit", "centred-unit", "none"],
 }
 _SETTING: dict[str, Any] = {spec.name: spec.type for spec in dataclasses.fields(Setting)}

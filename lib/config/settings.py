@@ -91,6 +91,9 @@ class Setting:
         and order; dropout is then drawn for all of them together, so who is trained together is
         part of a run's fingerprint
     precision : ``float32``, or ``bfloat16`` autocast
+    pooled_token : whose layer vectors are kept beside the mean over all: ``first`` (position 0) or
+        ``last``; ``auto`` is first for encoders and last for decoders, in which the first token has
+        seen no other
     """
 
     backbone: Annotated[str, errors.passing(pretrained.check_name)] = "bert-tiny"
@@ -115,6 +118,7 @@ class Setting:
     dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seeds_per_batch: _Number = 1
+    pooled_token: Literal["auto", "first", "last"] = "auto"  # noqa: S105
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "method", canonical(self.method))

@@ -110,7 +110,7 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
 
     Small enough to keep with the tables, so that representations can be looked at later.
     """
-    vectors = [run.mean[:, :SAMPLE_EXAMPLES] for run in group[:SAMPLE_RUNS]]
+    vectors = [run.vectors["mean"][:, :SAMPLE_EXAMPLES] for run in group[:SAMPLE_RUNS]]
     return np.stack(vectors).astype(np.float16)
 
 

@@ -19,9 +19,6 @@ from lib.measures.intervals import Interval, Statistic
 from lib.measures.summary import MEASURES, REPRESENTATION, STUDIED
 from lib.results import runs, tables
 
-#: By pooling, the lowest layer that is compared. At position 0 all examples have the same special
-#: token, whose embedding tells nothing.
-LOWEST_LAYER = {"first": 1, "mean": 0}
 _COLUMNS = {
     **dict.fromkeys(("granularity", "measure", "pooling"), str),
     "layer": "Int64",
@@ -87,31 +84,30 @@ class RunGroup:
 
     @classmethod
     def of_runs(cls, group: Sequence[runs.Run]) -> "RunGroup":
-        """Runs in memory, with their layer vectors.
+        """Runs in memory, with their layer vectors in the poolings that all of them have.
 
         Logits are rounded as they are stored, so that measures of the stored ones are the same.
         Raises ``FileNotFoundError`` if layer vectors were deleted.
         """
-        representations = {}
-        for pooling, lowest in LOWEST_LAYER.items():
-            vectors = [getattr(run, pooling) for run in group]
-            if absent := [run for run, array in zip(group, vectors, strict=True) if array is None]:
-                raise FileNotFoundError(
-                    f"{runs.name_of(absent[0])}: the layer vectors were deleted after an earlier "
-                    "measurement. Delete the run's folder to train it again, and set keep_vectors "
-                    "if you mean to measure more than once."
-                )
-            representations[pooling] = [array[lowest:] for array in vectors]
+        if absent := [run for run in group if not run.vectors]:
+            raise FileNotFoundError(
+                f"{runs.name_of(absent[0])}: the layer vectors were deleted after an earlier "
+                "measurement. Delete the run's folder to train it again, and set keep_vectors "
+                "if you mean to measure more than once."
+            )
+        representations, layers = {}, {}
+        for pooling in [name for name in runs.POOLINGS if all(name in r.vectors for r in group)]:
+            # At position 0 all examples have the same special token: its embedding tells nothing.
+            lowest = 1 if pooling == "first" else 0
+            representations[pooling] = [run.vectors[pooling][lowest:] for run in group]
+            layers[pooling] = np.arange(lowest, len(group[0].vectors[pooling]))
         return cls.of_logits(
             tables.as_stored(np.stack([run.logits for run in group])),
             runs=tables.run_table(group),
             example_ids=group[0].example_ids,
             labels=group[0].labels,
             representations=representations,
-            layers={
-                pooling: lowest + np.arange(len(representations[pooling][0]))
-                for pooling, lowest in LOWEST_LAYER.items()
-            },
+            layers=layers,
         )
 
     def __len__(self) -> int:
@@ -186,7 +182,11 @@ class RunGroup:
         return replace(self, distances=distances, chance=chance)
 
     def layer_distances(self, pooling: str) -> dict[str, np.ndarray]:
-        """By measure of ``REPRESENTATION``, distances (L, S, S) of all but the embeddings."""
+        """By measure of ``REPRESENTATION``, distances (L, S, S) of all but the embeddings.
+
+        Raises ``ValueError`` for a pooling in which the group has none.
+        """
+        tables.check_pooling(pooling, self.layers)
         above = self.layers[pooling] > 0
         return {name: self.distances[name, pooling][above] for name in sorted(REPRESENTATION)}
 
@@ -208,7 +208,8 @@ class RunGroup:
 
         Parameters
         ----------
-        pooling : of the layer vectors: ``first`` (position 0, as Du & Nguyen) or ``mean``
+        pooling : of the layer vectors: ``first`` (position 0, as Du & Nguyen), ``last`` (of the
+            tokens, for decoders) or ``mean``
         layer : row of ``layer_distances``
         """
         statistics = summary.statistics_of(

@@ -8,8 +8,8 @@ import argparse
 import csv
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,16 @@ from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
 
-ARRAYS = ("logits", "labels", "example_ids", "first", "mean")
+#: How the vectors of a text's tokens become one: that at position 0, that of the last token (a
+#: decoder's first token has seen no other), or their mean.
+POOLINGS = ("first", "last", "mean")
+ARRAYS = ("logits", "labels", "example_ids")
 
 
 @dataclass
 class Run:
     """One run in memory: its record, logits (N, C), labels and ids (N,), training log, and layer
-    vectors (L + 1, N, D), which are absent once their distances were taken.
+    vectors (L + 1, N, D) by pooling, which are absent once their distances were taken.
     """
 
     record: dict[str, Any]
@@ -33,8 +36,7 @@ class Run:
     labels: np.ndarray
     example_ids: np.ndarray
     log: list[dict[str, float]]
-    first: np.ndarray | None = None
-    mean: np.ndarray | None = None
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
@@ -43,14 +45,16 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
 
 
 def fingerprint(
-    setting: Setting, seeds: Seeds, batch: list[Seeds], data: str, backbone: str, version: str
+    setting: Setting, seeds: Seeds, batch: list[Seeds], origin: Mapping[str, Any]
 ) -> str:
     """Identity of a run: what it depends on, and the version of the behaviour that makes it.
 
     Of several seeds as one program, whose dropout is drawn together, that includes the others.
+    ``origin``: the run's record, or of it ``data_sha256``, ``backbone_sha256`` and ``code``.
     """
-    others = [one.label for one in batch] if len(batch) > 1 else []
-    return provenance.digest(setting.identity(), vars(seeds), others, data, backbone, version)
+    others = [other.label for other in batch] if len(batch) > 1 else []
+    versions = (origin[name] for name in ("data_sha256", "backbone_sha256", "code"))
+    return provenance.digest(setting.identity(), vars(seeds), others, *versions)
 
 
 def save(run: Run, target: Path) -> None:
@@ -58,9 +62,8 @@ def save(run: Run, target: Path) -> None:
     if finished(target, run.record["fingerprint"], vectors=True):
         return
     with paths.atomic_folder(target) as scratch:
-        for name in ARRAYS:
-            if (array := getattr(run, name)) is not None:
-                np.save(scratch / f"{name}.npy", array, allow_pickle=False)
+        for name, array in ({name: getattr(run, name) for name in ARRAYS} | run.vectors).items():
+            np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         with open(scratch / "training_log.csv", "w", newline="") as stream:
             writer = csv.DictWriter(stream, list(run.log[0]))
             writer.writeheader()
@@ -94,13 +97,14 @@ def load(target: Path) -> Run:
     record = record_of(target)
     if record is None:
         raise FileNotFoundError(f"no finished run in {target}; `make run` trains what is missing")
-    files = {name: target / f"{name}.npy" for name in ARRAYS}
-    arrays = {
-        name: np.load(path, allow_pickle=False) for name, path in files.items() if path.exists()
-    }
+
+    def read(name: str) -> np.ndarray:
+        return np.load(target / f"{name}.npy", allow_pickle=False)
+
+    vectors = {name: read(name) for name in POOLINGS if (target / f"{name}.npy").exists()}
     with open(target / "training_log.csv", newline="") as stream:
         log = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
-    return Run(record=record, log=log, **arrays)
+    return Run(record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors)
 
 
 def load_group(
@@ -162,7 +166,7 @@ def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> No
     The markers go first: whoever needs the vectors again finds the shards unfinished, and
     training the runs again gives the same bits.
     """
-    for pattern in ("*_to_*.json", "seed*/first.npy", "seed*/mean.npy"):
+    for pattern in ("*_to_*.json", *(f"seed*/{name}.npy" for name in POOLINGS)):
         for path in (Path(store or paths.RUNS) / setting_id).glob(pattern):
             path.unlink(missing_ok=True)
 

@@ -252,11 +252,24 @@ def _warn_if_mixed(name: str) -> None:
             )
 
 
-def read(name: str, table: str, groups: Collection[str] = ()) -> pd.DataFrame:
+def check_pooling(pooling: str, available: Collection[str]) -> None:
+    """``ValueError`` for a pooling of layer vectors that results do not have."""
+    if pooling not in available:
+        raise ValueError(
+            f"pooling = {pooling!r}, but these results have {', '.join(available) or 'none'}: "
+            "give one of those. (Vectors are pooled at the first token of encoders, at the last of "
+            "decoders, and as the mean.)"
+        )
+
+
+def read(
+    name: str, table: str, groups: Collection[str] = (), *, pooling: str | None = None
+) -> pd.DataFrame:
     """One table of a configuration's results, of all groups or of those named, with a column
     ``group``.
 
-    Warns (``MixedCodeWarning``) if the groups were made by different code.
+    ``pooling``: only the rows with it; ``ValueError`` if there are none. Warns
+    (``MixedCodeWarning``) if the groups were made by different code.
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
@@ -264,7 +277,12 @@ def read(name: str, table: str, groups: Collection[str] = ()) -> pd.DataFrame:
     _warn_if_mixed(name)
     if "text_columns" in whole:
         whole["text_columns"] = whole["text_columns"].map(config.columns_of).map(json.dumps)
-    return whole
+    if pooling is not None:
+        check_pooling(pooling, whole["pooling"].dropna().unique())
+        whole = whole[whole["pooling"] == pooling]
+    # Tables that are older than a field of settings lack it, and it was what its default is.
+    specs = dataclasses.fields(Setting)
+    return whole.fillna({s.name: s.default for s in specs if s.name not in config.FIRST_FIELDS})
 
 
 def read_jobs(name: str, table: str, jobs: Collection[str] = ()) -> pd.DataFrame:
@@ -314,7 +332,7 @@ def group_labels(name: str) -> dict[str, str]:
     differing = [
         field.name
         for field in dataclasses.fields(Setting)
-        if field.name != "task" and first[field.name].nunique() > 1
+        if field.name != "task" and field.name in first and first[field.name].nunique() > 1
     ]
     labels = {}
     for group, part in table.groupby("group"):

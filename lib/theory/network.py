@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from lib.data.examples import Encoded, Loader
 from lib.models import backbones
-from lib.training.learners import additive, known_inputs
+from lib.training.learners import accepted_inputs, additive
 
 
 class Losses(Protocol):
@@ -42,7 +42,7 @@ class TextLosses:
         self.model.set_attn_implementation("eager")
         self.n = len(data)
         inputs, self.labels = Loader(data, torch.device("cpu")).batch(np.arange(self.n))
-        self.inputs = known_inputs(self.model, inputs)
+        self.inputs = accepted_inputs(self.model, inputs)
         used, self.inputs["input_ids"] = torch.unique(inputs["input_ids"], return_inverse=True)
         embeddings = backbones.encoder(self.model).embeddings
         _keep(embeddings.word_embeddings, used)

@@ -1,7 +1,7 @@
 """What a trained model says about the evaluation examples, and how far it moved to say it."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,42 +15,58 @@ from lib.training.inputs import RunInputs
 EVAL_BATCH = 64
 
 
-@dataclass
-class Evaluation:
-    """What a model says about N examples. ``first`` and ``mean`` are (L + 1, N, D) layer vectors
-    (embeddings first): the hidden state at position 0, and the mean over the tokens. In a choice
-    between K candidates, the vectors of an example's candidates are one after the other: K · D.
+class Evaluation(NamedTuple):
+    """What a model says about N examples: logits (N, C), and layer vectors (L + 1, N, D) by
+    pooling, embeddings first.
+
+    Poolings are ``first``, the hidden state at position 0, or ``last``, that of the last token; and
+    ``mean``, over the tokens. In a choice between K candidates, the vectors of an example's
+    candidates are one after the other: K · D.
     """
 
     logits: np.ndarray
-    first: np.ndarray | None = None
-    mean: np.ndarray | None = None
+    vectors: dict[str, np.ndarray]
 
 
 @torch.no_grad()
 def evaluate(
-    model: torch.nn.Module, data: Encoded, device: torch.device, *, vectors: bool, precision: str
+    model: torch.nn.Module,
+    data: Encoded,
+    device: torch.device,
+    *,
+    precision: str,
+    pooled: str | None = None,
 ) -> Evaluation:
-    """Logits (N, C) and, if asked for, the layer vectors of all examples, in their order."""
+    """What a model says about all examples, in their order.
+
+    ``pooled``: as ``lib.config.Setting.pooled_token``; None where no layer vectors are wanted.
+    """
     model.eval()
+    if pooled == "auto":
+        decoder = backbones.FAMILIES[model.config.model_type].decoder
+        pooled = "last" if decoder else "first"
     loader = Loader(data, device)
     order = np.argsort(data.lengths, kind="stable")
-    logits, first, mean = [], [], []
+    logits, vectors = [], {pooled: [], "mean": []} if pooled else {}
     for start in range(0, len(order), EVAL_BATCH):
         inputs, labels = loader.batch(order[start : start + EVAL_BATCH])
         with devices.autocast(device, precision):
-            output = model(**learners.known_inputs(model, inputs), output_hidden_states=vectors)
+            output = model(
+                **learners.accepted_inputs(model, inputs), output_hidden_states=bool(vectors)
+            )
         logits.append(output.logits.float().reshape(len(labels), -1))
         if vectors:
-            mask = inputs["attention_mask"][..., None].float()
+            mask = inputs["attention_mask"]
             states = torch.stack([state.float() for state in output.hidden_states])
-            pooled = states[:, :, 0], (states * mask).sum(2) / mask.sum(1)
-            for kept, layers in zip((first, mean), pooled, strict=True):
-                kept.append(layers.reshape(len(layers), len(labels), -1))
+            token = learners.last_token(states, mask) if pooled == "last" else states[:, :, 0]
+            weights = mask[..., None].float()
+            mean = (states * weights).sum(2) / weights.sum(1)
+            for batches, layers in zip(vectors.values(), (token, mean), strict=True):
+                batches.append(layers.reshape(len(layers), len(labels), -1))
     back = np.argsort(order)
     return Evaluation(
         torch.cat(logits).cpu().numpy()[back],
-        *(torch.cat(part, 1).cpu().numpy()[:, back] if part else None for part in (first, mean)),
+        {name: torch.cat(part, 1).cpu().numpy()[:, back] for name, part in vectors.items()},
     )
 
 
@@ -58,15 +74,14 @@ def mask_diverged(outputs: Evaluation) -> None:
     """Make the outputs of a diverged run not a number: where it stood when the loss became infinite
     depends on how closely the loss was watched, and is nobody's result.
     """
-    for array in (outputs.logits, outputs.first, outputs.mean):
-        if array is not None:
-            array.fill(np.nan)
+    for array in (outputs.logits, *outputs.vectors.values()):
+        array.fill(np.nan)
 
 
 def validate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> float:
     """The task's metric on the validation half."""
     metric, rows = inputs.data.task.metric, inputs.data.validation
-    outputs = evaluate(model, rows, device, vectors=False, precision=inputs.setting.precision)
+    outputs = evaluate(model, rows, device, precision=inputs.setting.precision)
     return scoring.score_logits(
         metric, rows.labels, outputs.logits, groups=rows.groups, credit=rows.credit
     )

@@ -66,57 +66,54 @@ def finetune(
     picked = devices.pick(device)
     devices.make_deterministic()
     began = time.perf_counter()
-    rows, precision = inputs.data.evaluation, inputs.setting.precision
+    rows, setting = inputs.data.evaluation, inputs.setting
+    how = {"precision": setting.precision, "pooled": setting.pooled_token}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         built = build(inputs, seeds, picked)
         trained = loop.train(inputs, built.models, seeds, picked, new=built.new)
-        outputs = [
-            evaluation.evaluate(model, rows, picked, vectors=True, precision=precision)
-            for model in built.models
-        ]
-    distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
+        distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
+        outputs = [evaluation.evaluate(model, rows, picked, **how) for model in built.models]
     for s, run in enumerate(trained):
         if run.diverged:
             evaluation.mask_diverged(outputs[s])
             distances[s] = dict.fromkeys(distances[s], math.nan)
     messages = sorted({str(warning.message) for warning in caught})
-    seconds = (time.perf_counter() - began) / len(seeds)
+    weights = [weight.numel() for weight in built.models[0].parameters() if weight.requires_grad]
+    shared = {
+        "trained_weights": sum(weights),
+        "newly_initialised": sorted(built.new),
+        "wall_s": round((time.perf_counter() - began) / len(seeds), 2),
+        "batch": [seed.label for seed in seeds],
+        "device": torch.cuda.get_device_name(picked) if picked.type == "cuda" else "cpu",
+        "deterministic": not any("deterministic" in message for message in messages),
+        "warnings": messages,
+        **_made_from(inputs),
+    }
     return [
         runs.Run(
             record={
-                **_record(inputs, seed, trained[s], outputs[s].logits),
+                **_scored(inputs, seed, trained[s], outputs[s].logits),
                 "distance": distances[s],
-                "trained_weights": sum(
-                    weight.numel() for weight in model.parameters() if weight.requires_grad
-                ),
-                "newly_initialised": sorted(built.new),
-                "wall_s": round(seconds, 2),
-                "batch": [other.label for other in seeds],
-                "device": torch.cuda.get_device_name(picked) if picked.type == "cuda" else "cpu",
-                "deterministic": not any("deterministic" in message for message in messages),
-                "warnings": messages,
-                "fingerprint": inputs.fingerprint(seed, seeds),
+                "fingerprint": runs.fingerprint(setting, seed, seeds, shared),
+                **shared,
             },
             logits=outputs[s].logits,
             labels=rows.labels,
             example_ids=rows.example_ids,
             log=trained[s].log,
-            first=outputs[s].first,
-            mean=outputs[s].mean,
+            vectors=outputs[s].vectors,
         )
-        for s, (seed, model) in enumerate(zip(seeds, built.models, strict=True))
+        for s, seed in enumerate(seeds)
     ]
 
 
-def _record(
+def _scored(
     inputs: RunInputs, seeds: Seeds, trained: loop.Trained, logits: np.ndarray
 ) -> dict[str, Any]:
-    """What happened in a run and what made it, as it goes into its ``run.json``."""
-    data, located = inputs.data, inputs.located
+    """Of a run's ``run.json``, what is its own: its seeds, its scores and how its loss ended."""
+    data = inputs.data
     return {
-        "setting_id": inputs.setting.id,
-        "setting": inputs.setting.to_dict(),
         "seed_label": seeds.label,
         "seed": seeds.seed,
         "seed_init": seeds.init,
@@ -131,17 +128,22 @@ def _record(
             groups=data.evaluation.groups,
             credit=data.evaluation.credit,
         ),
-        "n_train": len(data.train),
-        "n_eval": len(data.evaluation),
         "final_loss": float(np.mean([row["loss"] for row in trained.log[-20:]])),
         "steps": len(trained.log),
-        "threads": torch.get_num_threads(),
-        "classes": list(data.task.classes),
-        **provenance.made_by(),
-        "architecture": backbones.architecture_of(located),
-        "code": inputs.version,
-        "data_sha256": data.sha256,
-        "backbone_sha256": located.sha256,
-        "backbone_revision": located.revision,
+    }
+
+
+def _made_from(inputs: RunInputs) -> dict[str, Any]:
+    """Of a ``run.json``, what all runs of a setting on this machine share."""
+    return {
+        "setting_id": inputs.setting.id,
+        "setting": inputs.setting.to_dict(),
+        "n_train": len(inputs.data.train),
+        "n_eval": len(inputs.data.evaluation),
+        "classes": list(inputs.data.task.classes),
+        **inputs.origin,
+        "backbone_revision": inputs.located.revision,
         "sources": inputs.sources,
+        "threads": torch.get_num_threads(),
+        **provenance.made_by(),
     }

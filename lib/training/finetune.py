@@ -43,7 +43,7 @@ def finetune_seeds(
     for start in range(0, len(all_seeds), setting.seeds_per_batch):
         batch = all_seeds[start : start + setting.seeds_per_batch]
         folders = [runs.folder(setting.id, seeds.label, store) for seeds in batch]
-        fingerprints = [inputs.fingerprint(seeds, batch) for seeds in batch]
+        fingerprints = [runs.fingerprint(setting, seeds, batch, inputs.origin) for seeds in batch]
         with paths.lock(folders[0]):
             latest = [
                 runs.finished(folder, fingerprint, vectors=vectors)

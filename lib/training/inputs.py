@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from lib import provenance
 from lib.config import Setting
-from lib.config.seeds import Seeds
 from lib.data import assets
 from lib.data.examples import DataSpec, Prepared, prepare
 from lib.models import backbones, pretrained
 from lib.models.backbones import Located
 from lib.models.methods import parse_method
 from lib.models.stabilizers import Method
-from lib.results import runs
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,15 @@ class RunInputs:
     sources: dict[str, str]
 
     @property
-    def version(self) -> str:
-        """The version of the training of such a backbone."""
-        return provenance.TRAINING_VERSIONS[backbones.architecture_of(self.located)]
-
-    def fingerprint(self, seeds: Seeds, batch: list[Seeds]) -> str:
-        """``lib.results.runs.fingerprint`` of a run."""
-        return runs.fingerprint(
-            self.setting, seeds, batch, self.data.sha256, self.located.sha256, self.version
-        )
+    def origin(self) -> dict[str, str]:
+        """What decides runs beside setting and seeds, as their records hold it."""
+        architecture = backbones.architecture_of(self.located)
+        return {
+            "architecture": architecture,
+            "code": provenance.TRAINING_VERSIONS[architecture],
+            "data_sha256": self.data.sha256,
+            "backbone_sha256": self.located.sha256,
+        }
 
 
 def prepare_inputs(setting: Setting) -> RunInputs:

@@ -11,7 +11,7 @@ import torch
 from lib.models import backbones
 
 
-def known_inputs(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+def accepted_inputs(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
     """Without token types for models that know only one type (RoBERTa's table has one row)."""
     if getattr(model.config, "type_vocab_size", 0) < 2:
         return {name: value for name, value in inputs.items() if name != "token_type_ids"}
@@ -31,6 +31,15 @@ def additive(model: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
     return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
 
 
+def last_token(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(…, B, D) of states (…, B, T, D): of the last token that the mask (B, T) does not hide,
+    whichever side is padded.
+    """
+    position = torch.arange(mask.shape[-1], device=mask.device)
+    last = (mask * position).argmax(-1)[:, None, None]
+    return states.gather(-2, last.expand(*states.shape[:-2], 1, states.shape[-1]))[..., 0, :]
+
+
 class _Features:
     """Remembers what the output layer of a model was given in the last forward pass."""
 
@@ -45,10 +54,7 @@ class _Features:
         """(B, D); of a decoder, which gives its output layer every token, those of the last."""
         given = self.given
         del self.given
-        if given.ndim == 2:
-            return given
-        last = (mask.sum(-1) - 1)[:, None, None].expand(-1, 1, given.shape[-1])
-        return given.gather(1, last)[:, 0]
+        return given if given.ndim == 2 else last_token(given, mask)
 
 
 class SingleModel:
@@ -60,7 +66,7 @@ class SingleModel:
         self.features = _Features(self.model)
 
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs = {name: value[0] for name, value in known_inputs(self.model, inputs).items()}
+        inputs = {name: value[0] for name, value in accepted_inputs(self.model, inputs).items()}
         mask = inputs["attention_mask"]
         logits = self.model(**inputs | {"attention_mask": additive(self.model, mask)}).logits
         return logits[None], self.features.take(mask)[None]
@@ -117,7 +123,7 @@ class SeedBatch:
 
         weights = {**self.trained, **self.apart}
         seeds_at_once = torch.func.vmap(forward, randomness="different")
-        return seeds_at_once(weights, known_inputs(self.model, inputs))
+        return seeds_at_once(weights, accepted_inputs(self.model, inputs))
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor and seed, (tensors, S)."""

@@ -5,7 +5,7 @@ that it would take alone.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -59,19 +59,32 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return each.flatten(1).mean(1)
 
 
+def _decaying(
+    learner: SingleModel | SeedBatch, n_layers: int, methods: Collection[Method]
+) -> set[str]:
+    """Names of the trained weights that decay as far as methods say. Biases and norms never do."""
+    return {
+        name
+        for name, weight in learner.model.named_parameters()
+        if weight.ndim >= 2
+        and not name.endswith("bias")
+        and name in learner.trained
+        and all(method.decays(backbones.depth_of(name, n_layers), n_layers) for method in methods)
+    }
+
+
 def _groups(
     inputs: RunInputs, learner: SingleModel | SeedBatch, n_layers: int
 ) -> list[dict[str, Any]]:
-    """The trained weights by learning rate and weight decay. Biases and norms never decay."""
-    setting, methods = inputs.setting, inputs.methods
-    shapes = {name: weight.ndim for name, weight in learner.model.named_parameters()}
+    """The trained weights by learning rate and weight decay."""
+    setting, methods = inputs.setting, inputs.methods.values()
+    decaying = _decaying(learner, n_layers, methods)
     groups: dict[tuple[float, float], list[torch.Tensor]] = {}
     for name, weight in learner.trained.items():
         depth = backbones.depth_of(name, n_layers)
-        rate = math.prod(method.rate(depth, n_layers) for method in methods.values())
-        decays = shapes[name] >= 2 and not name.endswith("bias")
-        decays &= all(method.decays(depth, n_layers) for method in methods.values())
-        groups.setdefault((rate, setting.weight_decay if decays else 0.0), []).append(weight)
+        rate = math.prod(method.rate(depth, n_layers) for method in methods)
+        decay = setting.weight_decay if name in decaying else 0.0
+        groups.setdefault((rate, decay), []).append(weight)
     return [
         {"params": weights, "lr": setting.learning_rate * rate, "weight_decay": decay}
         for (rate, decay), weights in groups.items()
@@ -84,15 +97,11 @@ def _anchors(
     """Each weight that decays as far as the other methods say, with its pretrained value; None
     where decay is towards zero.
     """
-    shapes = {name: weight.ndim for name, weight in learner.model.named_parameters()}
     return {
-        weight: None
+        learner.trained[name]: None
         if backbones.depth_of(name, n_layers) > n_layers or name in new
-        else weight.detach().clone()
-        for name, weight in learner.trained.items()
-        if shapes[name] >= 2
-        and not name.endswith("bias")
-        and all(method.decays(backbones.depth_of(name, n_layers), n_layers) for method in others)
+        else learner.trained[name].detach().clone()
+        for name in _decaying(learner, n_layers, others)
     }
 
 
@@ -131,20 +140,15 @@ class TrainingLog:
     def read(self) -> list[Trained]:
         """One log a run, cut behind its first step that is not finite."""
         pages = torch.stack(self.pages).cpu().double().numpy()
+        norms = (f"gradient_norm_{name}" for name in self.names)
+        columns = ["step", "lr", "loss", "gradient_norm", *norms]
         runs = []
         for s in range(pages.shape[-1]):
             page = pages[..., s]
             bad = np.flatnonzero(~np.isfinite(page[:, :2]).all(1))
             stop = bad[0] + 1 if len(bad) else len(page)
-            columns = ["loss", "gradient_norm", *(f"gradient_norm_{n}" for n in self.names)]
-            log = [
-                {
-                    "step": i,
-                    "lr": self.rates[i],
-                    **dict(zip(columns, page[i].tolist(), strict=True)),
-                }
-                for i in range(stop)
-            ]
+            rows = zip(range(stop), self.rates[:stop], *page[:stop].T.tolist(), strict=True)
+            log = [dict(zip(columns, row, strict=True)) for row in rows]
             runs.append(Trained(log, diverged=bool(len(bad))))
         return runs
 
@@ -202,13 +206,14 @@ def train(
     setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
     learner = SingleModel(models) if len(models) == 1 else SeedBatch(models)
-    optimizer = optimizers.make(_groups(inputs, learner, n_layers), setting)
+    per_epoch = math.ceil(len(data.train) / setting.batch_size)
+    n_steps = per_epoch * setting.epochs
+    groups = _groups(inputs, learner, n_layers)
+    optimizer = optimizers.make(groups, setting)
+    schedule = optimizers.schedule(optimizer, setting, n_steps)
     for name, method in methods.items():
         others = [other for key, other in methods.items() if key != name]
         method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
-    per_epoch = math.ceil(len(data.train) / setting.batch_size)
-    n_steps = per_epoch * setting.epochs
-    schedule = optimizers.schedule(optimizer, setting, n_steps)
     first_rate = optimizer.param_groups[0]["initial_lr"]
     loader = Loader(data.train, device)
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)

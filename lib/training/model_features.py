@@ -1,4 +1,4 @@
-"""Frozen features: what a pretrained encoder says about the examples of a task, without training.
+"""Frozen features: what a pretrained model says about the examples of a task, without training.
 
 A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
 """
@@ -16,13 +16,13 @@ from lib.config import Setting
 from lib.config.seeds import Seeds
 from lib.data.examples import Encoded, Loader
 from lib.measures import intervals
-from lib.models import devices
-from lib.results.runs import Run
+from lib.models import backbones, devices
+from lib.results import tables
+from lib.results.runs import POOLINGS, Run
 from lib.training import evaluation, experiment, loop
 from lib.training.inputs import RunInputs, prepare_inputs
 from lib.training.learners import SingleModel
 
-POOLINGS = ("first", "mean")
 SCALINGS = ("unit", "centred-unit", "none")
 
 
@@ -38,12 +38,14 @@ class Frozen:
     evaluation_labels: np.ndarray
 
 
-def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
+def frozen_features(setting: Setting, *, pooling: str) -> Frozen:
     """Features of a task's rows from the backbone of a setting, as it was pretrained.
 
     Of the setting, backbone, task, row counts, subset seed and ``max_length`` count. ``pooling``:
-    ``first``, the vector at position 0, which the method ``head`` reads; or ``mean`` over the
-    tokens. Raises ``ValueError`` for a task that does not have two classes.
+    the vector at position 0, ``first``, or of the ``last`` token, or the ``mean`` over the tokens.
+    The method ``head`` reads the first of an encoder and the last of a decoder. Raises
+    ``ValueError`` for a task that does not have two classes, and for the first of a decoder, unless
+    the setting asks for it too.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
@@ -51,6 +53,13 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
     located, data = inputs.located, inputs.data
     if data.task.n_classes != 2 or data.train.choices != 1:
         raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
+    decoder = backbones.architecture_of(located) == "decoder"
+    if pooling == "first" != setting.pooled_token and decoder:
+        raise ValueError(
+            f"pooling = 'first': at position 0 {setting.backbone}, a decoder, has seen one token "
+            "and nothing of the text behind it. Give last or mean; for position 0 all the same, "
+            "give the setting pooled_token = 'first' too."
+        )
     key = provenance.digest(
         located.sha256,
         data.sha256,
@@ -60,21 +69,21 @@ def frozen_features(setting: Setting, *, pooling: str = "first") -> Frozen:
     )
     path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
     if not path.exists():
-        _make(path.parent, key, inputs)
+        _make(path.parent, key, inputs, "auto" if pooling == "mean" else pooling)
     with np.load(path, allow_pickle=False) as stored:
         return Frozen(**{field.name: stored[field.name] for field in fields(Frozen)})
 
 
-def _make(folder: Path, key: str, inputs: RunInputs) -> None:
-    """Both poolings at once: the model is what takes the time."""
+def _make(folder: Path, key: str, inputs: RunInputs, token: str) -> None:
+    """That token and the mean at once: the model is what takes the time."""
     data, device = inputs.data, torch.device("cpu")
     (model,) = experiment.build(inputs, [Seeds.of(0)], device).models
     outputs = [
-        evaluation.evaluate(model, part, device, vectors=True, precision="float32")
+        evaluation.evaluate(model, part, device, precision="float32", pooled=token)
         for part in (data.train, data.evaluation)
     ]
-    for pooling in POOLINGS:
-        train, held = (getattr(part, pooling)[-1].astype(np.float64) for part in outputs)
+    for pooling in outputs[0].vectors:
+        train, held = (part.vectors[pooling][-1].astype(np.float64) for part in outputs)
         features = Frozen(train, data.train.labels, held, data.evaluation.labels)
         with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
             np.savez_compressed(scratch, **vars(features))
@@ -144,9 +153,8 @@ def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> R
 
 def run_rows(runs: list[Run]) -> pd.DataFrame:
     """Score and status of runs, a row a run; runs that diverged have no score."""
-    names = ("seed", "status", "score", "accuracy", "majority", "final_loss")
-    rows = [{name: run.record[name] for name in names} for run in runs]
-    return pd.DataFrame(rows).assign(distance=[run.record["distance"]["all"] for run in runs])
+    columns = ["seed", "status", "score", "accuracy", "majority", "final_loss", "distance"]
+    return tables.run_table(runs)[columns]
 
 
 def spreads_of(runs: list[Run], *, level: float = 0.95) -> dict[str, float]:

@@ -29,10 +29,8 @@ class AdamWNoBiasCorrection(torch.optim.Optimizer):
                 continue
             for weight in weights:
                 if not self.state[weight]:
-                    self.state[weight] = {
-                        "m": torch.zeros_like(weight),
-                        "v": weight.new_zeros(weight.shape),
-                    }
+                    self.state[weight] = {"m": torch.zeros_like(weight)}
+                    self.state[weight]["v"] = torch.zeros_like(weight)
             grads = [weight.grad for weight in weights]
             means = [self.state[weight]["m"] for weight in weights]
             squares = [self.state[weight]["v"] for weight in weights]
@@ -69,17 +67,7 @@ def schedule(
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Linear warm-up, then linear or cosine decay to zero, or constant."""
     # Imported here because it takes two seconds, which a job that finds its runs done can save.
-    from transformers import (
-        get_constant_schedule_with_warmup,
-        get_cosine_schedule_with_warmup,
-        get_linear_schedule_with_warmup,
-    )
+    from transformers import get_scheduler
 
-    warm = round(setting.warmup * n_steps)
-    if setting.schedule == "constant":
-        return get_constant_schedule_with_warmup(optimizer, warm)
-    make_one = {
-        "linear": get_linear_schedule_with_warmup,
-        "cosine": get_cosine_schedule_with_warmup,
-    }[setting.schedule]
-    return make_one(optimizer, warm, n_steps)
+    name = "constant_with_warmup" if setting.schedule == "constant" else setting.schedule
+    return get_scheduler(name, optimizer, round(setting.warmup * n_steps), n_steps)

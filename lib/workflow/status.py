@@ -40,14 +40,8 @@ def is_current(record: dict[str, Any], setting: Setting, seeds: Seeds, batch: li
     What only reading the data can tell is left to ``benchmarks.verify``: whether files of your own
     behind a registered task, or a hub repository named without a revision, have changed.
     """
-    expected = runs.fingerprint(
-        setting,
-        seeds,
-        batch,
-        record["data_sha256"],
-        record["backbone_sha256"],
-        provenance.TRAINING_VERSIONS[_architecture(record)],
-    )
+    now = {"code": provenance.TRAINING_VERSIONS[_architecture(record)]}
+    expected = runs.fingerprint(setting, seeds, batch, record | now)
     pinned = pretrained.pinned_sha256(setting.backbone)
     return (
         record["fingerprint"] == expected

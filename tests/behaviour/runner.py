@@ -21,29 +21,29 @@ from lib.training.inputs import prepare_inputs
 
 
 def train(case: dict) -> dict[str, np.ndarray]:
-    """What the runs of one case said, how they were trained, and how far apart they are."""
+    """What the runs of one case predict, how they were trained, and how far apart they are."""
     runs = finetune(prepare_inputs(Setting(**case["setting"])), read(case["seeds"]), device="cpu")
-    found = {}
+    outcome = {}
     for run in runs:
         seed = run.record["seed_label"]
-        arrays = {name: getattr(run, name) for name in ("logits", "labels", "first", "mean")}
+        arrays = {name: getattr(run, name) for name in ("logits", "labels")} | run.vectors
         arrays["example_ids"] = run.example_ids
         arrays |= {name: [step[name] for step in run.log] for name in run.log[0]}
         arrays["moved"] = list(run.record["distance"].values())
         arrays["new"] = run.record["newly_initialised"]
         arrays["trained_weights"] = run.record["trained_weights"]
-        found |= {f"{seed} {name}": np.asarray(array) for name, array in arrays.items()}
+        outcome |= {f"{seed} {name}": np.asarray(array) for name, array in arrays.items()}
     if len(runs) > 2:
-        vectors = np.stack([run.mean for run in runs])
-        found |= distances(vectors, "layers")
-    return found
+        vectors = np.stack([run.vectors["mean"] for run in runs])
+        outcome |= distances(vectors, "layers")
+    return outcome
 
 
 def distances(vectors: np.ndarray, name: str) -> dict[str, np.ndarray]:
     """All distances between runs, by measure."""
     kinds = ("svcca", "svcca_published", "op", "cka", "cka_biased")
-    made = measures.representation_distances(vectors, kinds)
-    return {f"{name} {kind}": made[kind] for kind in kinds}
+    by_measure = measures.representation_distances(vectors, kinds)
+    return {f"{name} {kind}": by_measure[kind] for kind in kinds}
 
 
 if __name__ == "__main__":

@@ -277,6 +277,6 @@ def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
     moved = finetune(dataclasses.replace(inputs, located=found), Seeds.of(0))
     assert plain.record["newly_initialised"] == moved.record["newly_initialised"]
     assert plain.record["fingerprint"] != moved.record["fingerprint"]
-    assert not np.array_equal(plain.first[0], moved.first[0])
+    assert not np.array_equal(plain.vectors["first"][0], moved.vectors["first"][0])
     again = prepare_inputs(dataclasses.replace(tiny, backbone=found.path)).data
     assert again.train.tokens.tolist() == inputs.data.train.tokens.tolist()

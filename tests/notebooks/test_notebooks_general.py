@@ -67,7 +67,11 @@ def fake_group(
             "threads": 1, "code": "c", **scoring.score_run(labels, logits, metric),
         }  # fmt: skip
         ids = np.array([f"e{i}" for i in range(n)])
-        made.append(Run(record, logits, labels, ids, log, *vectors))
+        made.append(
+            Run(
+                record, logits, labels, ids, log, dict(zip(("first", "mean"), vectors, strict=True))
+            )
+        )
     return made
 
 

@@ -21,8 +21,10 @@ def test_what_is_saved_is_read_back(tmp_path):
     runs.save(run, tmp_path / "demo/seed0")
     back = runs.load(tmp_path / "demo/seed0")
     assert back.record == run.record and back.log == run.log
-    for name in ("logits", "labels", "example_ids", "first", "mean"):
+    for name in ("logits", "labels", "example_ids"):
         assert (getattr(back, name) == getattr(run, name)).all()
+    assert list(back.vectors) == ["first", "mean"]
+    assert all((back.vectors[name] == array).all() for name, array in run.vectors.items())
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["seed0"]
 
 
@@ -79,7 +81,8 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     assert (labels == group[0].labels).all() and len(table) == 5
     matrix = stored.distances["op", "mean"][2]
     assert list(stored.layers["mean"]) == [0, 1, 2]
-    direct = measures.representation_distances([run.mean for run in group], ["op"])["op"][2]
+    vectors = [run.vectors["mean"] for run in group]
+    direct = measures.representation_distances(vectors, ["op"])["op"][2]
     np.testing.assert_array_equal(matrix, direct.astype(np.float32))
     summary = tables.read("demo", "measures").set_index(["subset", "measure", "pooling", "layer"])
     found = summary.loc[("all", "op", "mean", 2)]
@@ -99,11 +102,49 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
     assert list(stored.layers["first"]) == [1, 2]
 
 
+def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    group = [make_run(seed, poolings=("last", "mean")) for seed in range(3)]
+    for run in group:
+        runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
+    back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
+    tables.save_tables("demo", "decoders", group_tables.tables_of(back, ["op"]))
+    # The embedding of the last token, unlike that at position 0, differs between texts.
+    table = tables.read("demo", "distances", pooling="last")
+    assert set(table["pooling"]) == {"last"} and set(table["layer"]) == {0, 1, 2}
+    direct = measures.representation_distances([run.vectors["last"] for run in group], ["op"])
+    stored = run_group.read(paths.results("demo") / "decoders").distances["op", "last"]
+    np.testing.assert_allclose(stored, direct["op"], atol=1e-15)
+    chance = tables.read("demo", "measures", pooling="last").query("subset == 'chance'")
+    assert set(chance["layer"]) == {0, 1, 2}
+    with pytest.raises(ValueError, match="pooling = 'first', but these results have last, mean"):
+        tables.read("demo", "measures", pooling="first")
+    # Runs of an encoder and of a decoder have the mean in common.
+    mixed = RunGroup.of_runs([*group, make_run(3)])
+    assert list(mixed.representations) == list(mixed.layers) == ["mean"]
+    runs.drop_vectors("demo", tmp_path)
+    assert not [*tmp_path.glob("demo/*/last.npy"), *tmp_path.glob("demo/*/mean.npy")]
+
+
+def test_tables_from_before_a_field_of_settings_have_its_default(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    group = [make_run(seed) for seed in range(3)]
+    for name in ("old", "new"):
+        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+    path = paths.results("demo") / "old/runs.parquet"
+    pd.read_parquet(path).drop(columns="pooled_token").to_parquet(path)
+    whole = tables.read("demo", "runs")
+    assert set(whole["pooled_token"]) == {"auto"}
+    assert {config.from_row(row).id for row in whole.to_dict("records")} == {
+        config.from_row(row).id for row in pd.read_parquet(path).to_dict("records")
+    }
+
+
 def test_a_diverged_run_is_counted_but_not_averaged():
     group = [make_run(seed) for seed in range(4)]
     group[3].logits[:] = np.nan
     group[3].record |= {"status": "diverged", "score": None}
-    group[3].first[:] = group[3].mean[:] = np.nan
+    group[3].vectors["first"][:] = group[3].vectors["mean"][:] = np.nan
     with pytest.warns(UserWarning, match="run 3, layer"):
         made = group_tables.tables_of(group, ["op"])
     rows = made["measures"].query("subset == 'all'").set_index("measure")
@@ -118,7 +159,7 @@ def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkey
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     lost, whole = ([make_run(seed) for seed in range(3)] for _ in range(2))
     for run in lost:
-        run.logits[:] = run.first[:] = run.mean[:] = np.nan
+        run.logits[:] = run.vectors["first"][:] = run.vectors["mean"][:] = np.nan
         run.record |= {"status": "diverged", "score": None}
     with pytest.warns(UserWarning, match="run 0, layer"):
         tables.save_tables("demo", "lost", group_tables.tables_of(lost, ["op"]))

@@ -7,7 +7,7 @@ from lib.measures import scoring
 from lib.results.runs import Run
 
 
-def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
+def make_run(seed, *, n=30, fingerprint=None, status="ok", poolings=("first", "mean")):
     """An invented run; one that failed answers most examples wrong."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -29,5 +29,5 @@ def make_run(seed, *, n=30, fingerprint=None, status="ok", vectors=True):
         labels,
         np.array([f"e{i}" for i in range(n)]),
         [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.5}],
-        *((rng.normal(size=(3, n, 8)).astype(np.float32) for _ in range(2)) if vectors else ()),
+        {pooling: rng.normal(size=(3, n, 8)).astype(np.float32) for pooling in poolings},
     )

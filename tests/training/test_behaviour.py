@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -40,7 +41,7 @@ def settings(models: Path, table: Path) -> dict[str, dict]:
     methods = [name.replace("longer", "longer(epochs=2)") for name in methods]
     methods = [name.replace("surt", "surt(epochs=1)") for name in methods]
     families = [name for name in tiny_models.FAMILIES if name != "bert"]
-    found = {
+    chosen = {
         "standard": whole,
         "split-by-us": whole | {"task": str(table.with_name("unsplit.csv")), "eval_rows": 20},
         "pairs": whole | {"text_columns": ["text", "place"], "dropout": 0.3},
@@ -57,14 +58,22 @@ def settings(models: Path, table: Path) -> dict[str, dict]:
         "adafactor": whole | {"optimizer": "adafactor"},
         "uncorrected": whole | {"optimizer": "adamw-no-bias-correction"},
     }
-    found |= {name: whole | {"method": name} for name in methods}
-    found |= {name: whole | {"backbone": str(models / name)} for name in families}
-    llama = found["llama"]
+    chosen |= {name: whole | {"method": name} for name in methods}
+    chosen |= {name: whole | {"backbone": str(models / name)} for name in families}
+    llama = chosen["llama"]
     for name in ("lora", "surt(epochs=1)", "head", "reinit(layers=1)"):
-        found[f"llama {name}"] = llama | {"method": name}
-    found["llama pairs"] = llama | {"text_columns": ["text", "place"], "precision": "bfloat16"}
-    found["llama together"] = llama | {"seeds_per_batch": 2}
-    return {name: SHORT | values for name, values in found.items()}
+        chosen[f"llama {name}"] = llama | {"method": name}
+    chosen["llama pairs"] = llama | {"text_columns": ["text", "place"], "precision": "bfloat16"}
+    chosen["llama together"] = llama | {"seeds_per_batch": 2, "pooled_token": "last"}
+    chosen["llama as before"] = llama | {"pooled_token": "first"}
+    return {name: SHORT | values for name, values in chosen.items()}
+
+
+def archive_of(values: dict) -> str:
+    """The archive of the version that trains such a setting."""
+    decoder = values["backbone"].endswith("llama")
+    version = provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"]
+    return ARCHIVES.get(version, version)
 
 
 def write_tables(own_file: Path, folder: Path) -> Path:
@@ -89,31 +98,34 @@ def run(runner: Path, code: Path, cases: Path, out: Path, environment: dict[str,
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, own_file, tiny_hub, invented_datasets):
-    """Settings by name, and by version the folder of what came out; today's is called today."""
+def trained(tmp_path_factory, own_file, tiny_hub, invented_datasets):
+    """Settings by name, and the folder of what came out, from today's code and the archives'."""
     folder = tmp_path_factory.mktemp("behaviour")
     chosen = settings(tiny_hub, write_tables(own_file, folder))
     seeds = {name: ["seed0", "seed1"] for name in chosen} | {
         "standard": ["seed0", "seed1", "seed2"]
     }
-    cases = [
-        {"name": name, "setting": values, "seeds": seeds[name]} for name, values in chosen.items()
-    ]
-    listing = folder / "cases.json"
-    listing.write_text(json.dumps(cases))
+
+    def listing(name: str, cases: Collection[str]) -> Path:
+        path = folder / f"{name}.json"
+        rows = [{"name": c, "setting": chosen[c], "seeds": seeds[c]} for c in cases]
+        path.write_text(json.dumps(rows))
+        return path
+
     hub = {"HUB_DATASETS": str(invented_datasets), "HF_DATASETS_CACHE": str(folder / "converted")}
-    run(HERE / "runner.py", paths.ROOT, listing, folder / "today", hub)
-    versions = {*provenance.TRAINING_VERSIONS.values(), provenance.DISTANCE_VERSION}
-    for archive in {ARCHIVES.get(version, version) for version in versions}:
+    run(HERE / "runner.py", paths.ROOT, listing("today", chosen), folder / "today", hub)
+    cases = {ARCHIVES.get(provenance.DISTANCE_VERSION, provenance.DISTANCE_VERSION): {"standard"}}
+    for name, values in chosen.items():
+        cases.setdefault(archive_of(values), set()).add(name)
+    for archive, names in cases.items():
         code = folder / f"code{archive}"
         with zipfile.ZipFile(HERE / f"{archive}.zip") as stored:
             stored.extractall(code)
-        run(code / "runner.py", code, listing, folder / archive, hub)
+        run(code / "runner.py", code, listing(archive, sorted(names)), folder / archive, hub)
     return chosen, folder
 
 
-def compare(name: str, folder: Path, version: str, only: str = "") -> None:
-    archive = ARCHIVES.get(version, version)
+def compare(name: str, folder: Path, archive: str, only: str = "") -> None:
     with (
         np.load(folder / "today" / f"{name}.npz", allow_pickle=False) as now,
         np.load(folder / archive / f"{name}.npz", allow_pickle=False) as before,
@@ -126,24 +138,23 @@ def compare(name: str, folder: Path, version: str, only: str = "") -> None:
             assert now[kind].tobytes() == before[kind].tobytes(), (name, kind)
 
 
-def test_every_run_comes_out_as_with_the_code_of_its_version(made):
-    chosen, folder = made
+def test_every_run_comes_out_as_with_the_code_of_its_version(trained):
+    chosen, folder = trained
     for name, values in chosen.items():
-        decoder = values["backbone"].endswith("llama")
-        version = provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"]
-        compare(name, folder, version, only="seed")
+        compare(name, folder, archive_of(values), only="seed")
 
 
-def test_every_distance_comes_out_as_with_the_code_of_its_version(made):
-    compare("drawn", made[1], provenance.DISTANCE_VERSION)
-    compare("standard", made[1], provenance.DISTANCE_VERSION, only="layers")
+def test_every_distance_comes_out_as_with_the_code_of_its_version(trained):
+    archive = ARCHIVES.get(provenance.DISTANCE_VERSION, provenance.DISTANCE_VERSION)
+    compare("drawn", trained[1], archive)
+    compare("standard", trained[1], archive, only="layers")
 
 
-def test_the_guard_sees_a_difference(made, tmp_path):
+def test_the_guard_sees_a_difference(trained, tmp_path):
     """Runs of two settings that differ in nothing but the last digit of the rate are not equal."""
     for name in ("today", "1"):
         (tmp_path / name).mkdir()
-    source = made[1] / "today/standard.npz"
+    source = trained[1] / "today/standard.npz"
     with np.load(source) as stored:
         arrays = dict(stored)
     np.savez(tmp_path / "today/standard.npz", **arrays)
@@ -153,12 +164,12 @@ def test_the_guard_sees_a_difference(made, tmp_path):
         compare("standard", tmp_path, "1", only="seed")
 
 
-def test_no_method_precision_or_architecture_is_left_out(made):
-    chosen, _ = made
+def test_no_method_precision_or_architecture_is_left_out(trained):
+    chosen, _ = trained
     tried = [Setting(**values) for values in chosen.values()]
-    assert {name for one in tried for name in parse_method(one.method)} == set(METHODS)
+    assert {name for setting in tried for name in parse_method(setting.method)} == set(METHODS)
     literals = [spec for spec in dataclasses.fields(Setting) if get_origin(spec.type) is Literal]
     for field, values in ((spec.name, get_args(spec.type)) for spec in literals):
-        assert {getattr(one, field) for one in tried} == set(values), field
-    assert {Path(one.backbone).name for one in tried} == set(tiny_models.FAMILIES)
-    assert len({one.seeds_per_batch for one in tried}) > 1
+        assert {getattr(setting, field) for setting in tried} == set(values), field
+    assert {Path(setting.backbone).name for setting in tried} == set(tiny_models.FAMILIES)
+    assert len({setting.seeds_per_batch for setting in tried}) > 1

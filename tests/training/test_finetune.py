@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from support.project import train_runs
-from transformers import get_linear_schedule_with_warmup
+from tokenizers import processors
+from transformers import AutoTokenizer, get_linear_schedule_with_warmup
 
 from lib.config.seeds import Seeds
 from lib.data.examples import Loader
 from lib.models import backbones, devices, pretrained
 from lib.results import runs
-from lib.training import evaluation, experiment, finetune, loop
+from lib.results.run_group import RunGroup
+from lib.training import evaluation, experiment, finetune, learners, loop, model_features
 from lib.training.inputs import prepare_inputs
 
 
@@ -77,7 +79,7 @@ def test_a_single_seed_sets_all_streams_and_each_can_be_held():
 def test_same_seed_same_bytes_other_seed_other_bytes(tiny):
     runs = [train_runs(tiny, Seeds.of(seed)) for seed in (0, 0, 1)]
     for name in ("logits", "first", "mean"):
-        a, b, other = (getattr(run, name).tobytes() for run in runs)
+        a, b, other = (({"logits": r.logits} | r.vectors)[name].tobytes() for r in runs)
         assert a == b != other
     assert runs[0].log == runs[1].log
 
@@ -139,16 +141,85 @@ def test_evaluation_keeps_the_order_and_pools_as_it_says(tiny):
     data, located = prepared(tiny)
     model, _ = backbones.load_classifier(located, 2, 0)
     cpu = torch.device("cpu")
-    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
-    assert seen.first.shape == seen.mean.shape == (3, 40, 128)
+    seen = evaluation.evaluate(model, data.evaluation, cpu, precision="float32", pooled="auto")
+    assert seen.vectors["first"].shape == seen.vectors["mean"].shape == (3, 40, 128)
     for i in (0, 17, 39):
         inputs, _ = Loader(data.evaluation, cpu).batch(np.array([i]))
         with torch.no_grad():
             output = model(**inputs, output_hidden_states=True)
         np.testing.assert_allclose(seen.logits[i], output.logits[0].numpy(), atol=1e-5)
         for layer, state in enumerate(output.hidden_states):
-            np.testing.assert_allclose(seen.first[layer, i], state[0, 0].numpy(), atol=1e-4)
-            np.testing.assert_allclose(seen.mean[layer, i], state[0].mean(0).numpy(), atol=1e-4)
+            np.testing.assert_allclose(
+                seen.vectors["first"][layer, i], state[0, 0].numpy(), atol=1e-4
+            )
+            np.testing.assert_allclose(
+                seen.vectors["mean"][layer, i], state[0].mean(0).numpy(), atol=1e-4
+            )
+
+
+@pytest.fixture(params=["no special token", "beginning of text"])
+def decoder(request, tiny, tiny_hub, tmp_path):
+    """A setting of a decoder whose texts begin, or do not begin, with a special token."""
+    folder = shutil.copytree(tiny_hub / "llama", tmp_path / "llama")
+    words = AutoTokenizer.from_pretrained(folder)
+    if request.param == "beginning of text":
+        start = words.bos_token
+        words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A",
+            pair=f"{start} $A $B",
+            special_tokens=[(start, words.bos_token_id)],
+        )
+        words.save_pretrained(folder)
+    setting = dataclasses.replace(tiny, backbone=str(folder), epochs=1)
+    rows = prepare_inputs(setting).data.evaluation
+    begun = set(rows.tokens[rows.starts[:-1]]) == {words.bos_token_id}
+    assert begun == (request.param == "beginning of text")
+    return setting
+
+
+def test_of_a_decoder_the_last_token_is_pooled_whichever_side_is_padded(decoder):
+    inputs = prepare_inputs(decoder)
+    rows, cpu = inputs.data.evaluation, torch.device("cpu")
+    model, _ = backbones.load_classifier(inputs.located, 2, 0)
+    seen = evaluation.evaluate(model, rows, cpu, precision="float32", pooled="auto")
+    assert list(seen.vectors) == ["last", "mean"] and len(set(rows.lengths)) > 3
+    chosen = np.argsort(rows.lengths)[[0, 13, -1]]
+    right, _ = Loader(rows, cpu).batch(chosen)
+    for i, n, ids in zip(chosen, rows.lengths[chosen], right["input_ids"], strict=True):
+        with torch.no_grad():
+            alone = model(input_ids=ids[None, :n], output_hidden_states=True).hidden_states
+        expected = torch.stack(alone)[:, 0, -1].numpy()
+        np.testing.assert_allclose(seen.vectors["last"][:, i], expected, atol=1e-4)
+    longest = right["input_ids"].shape[1]
+    shifts = longest - rows.lengths[chosen]
+    left = {
+        name: torch.stack([row.roll(int(n)) for row, n in zip(right[name], shifts, strict=True)])
+        for name in ("input_ids", "attention_mask")
+    }
+    assert not torch.equal(left["attention_mask"], right["attention_mask"])
+    with torch.no_grad():
+        states = torch.stack(model(**left, output_hidden_states=True).hidden_states)
+    pooled = learners.last_token(states, left["attention_mask"]).numpy()
+    np.testing.assert_allclose(seen.vectors["last"][:, chosen], pooled, atol=1e-4)
+
+
+def test_runs_of_a_decoder_have_distances_and_the_old_rule_goes_by_its_name(decoder):
+    group = [train_runs(decoder, Seeds.of(seed)) for seed in (0, 1)]
+    measured = RunGroup.of_runs(group).with_distances(["op", "cka"])
+    assert set(measured.distances) == {(m, p) for m in ("op", "cka") for p in ("last", "mean")}
+    assert list(measured.layers["last"]) == [0, 1, 2, 3]
+    assert all(np.isfinite(stack).all() for stack in measured.distances.values())
+    with pytest.raises(ValueError, match="pooling = 'first', but these results have last, mean"):
+        measured.layer_distances("first")
+    old = train_runs(dataclasses.replace(decoder, pooled_token="first"), Seeds.of(0))
+    assert list(old.vectors) == ["first", "mean"]
+    assert np.array_equal(old.logits, group[0].logits)
+    with pytest.raises(ValueError, match="has seen one token.* Give last or mean"):
+        model_features.frozen_features(decoder, pooling="first")
+    features = model_features.frozen_features(decoder, pooling="last")
+    assert features.evaluation.shape == (40, 32) and len(np.unique(features.evaluation)) > 1000
+    by_name = dataclasses.replace(decoder, pooled_token="first")
+    assert model_features.frozen_features(by_name, pooling="first").train.shape[1] == 32
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2])
@@ -190,7 +261,7 @@ def test_validation_scores_the_validation_half(tiny):
     inputs, cpu = prepare_inputs(setting), torch.device("cpu")
     (model,) = experiment.build(inputs, [Seeds.of(0)], cpu).models
     rows = inputs.data.validation
-    logits = evaluation.evaluate(model, rows, cpu, vectors=False, precision="float32").logits
+    logits = evaluation.evaluate(model, rows, cpu, precision="float32").logits
     expected = np.mean(logits.argmax(-1) == rows.labels)
     assert evaluation.validate(inputs, model, cpu) == expected
 
@@ -222,7 +293,7 @@ def test_a_non_finite_loss_stops_the_run_as_diverged(tiny, monkeypatch, tmp_path
     assert run.record["final_loss"] is None and run.record["distance"]["all"] is None
     assert run.record["status"] == "diverged" and run.record["steps"] == 1
     assert run.record["score"] is None and run.record["accuracy"] is None
-    assert np.isnan(run.logits).all() and np.isnan(run.mean).all()
+    assert np.isnan(run.logits).all() and np.isnan(run.vectors["mean"]).all()
 
 
 @pytest.mark.parametrize("changes", [{}, {"eval_split": "test-half", "evals_per_epoch": 2}])
@@ -239,7 +310,7 @@ def test_a_run_that_diverges_on_the_way_says_the_same_however_closely_it_is_watc
     assert all(math.isnan(far) for far in close.record["distance"].values())
     together = train_runs(setting, [Seeds.of(0), Seeds.of(1)])
     assert together[0].record["status"] == "diverged"
-    assert len(together[0].log) == len(close.log) and np.isnan(together[0].mean).all()
+    assert len(together[0].log) == len(close.log) and np.isnan(together[0].vectors["mean"]).all()
 
 
 # --- backbones ----------------------------------------------------------------------------------

@@ -55,8 +55,9 @@ def test_a_step_and_an_evaluation(hub, tiny_hub, family, task):
     n = 15 if task in ("record", "stsb") else 6
     width = WIDTH * (2 if task == "copa" else 1)
     assert run.logits.shape == (n, spec.n_classes)
-    assert run.first.shape == run.mean.shape == (LAYERS + 1, n, width)
-    assert all(np.isfinite(array).all() for array in (run.logits, run.first, run.mean))
+    assert list(run.vectors) == ["last" if family == "llama" else "first", "mean"]
+    assert all(array.shape == (LAYERS + 1, n, width) for array in run.vectors.values())
+    assert all(np.isfinite(array).all() for array in (run.logits, *run.vectors.values()))
     assert run.labels.tolist() == pytest.approx([rows[name] for name in run.example_ids])
     assert len(set(run.example_ids.tolist())) == n
     assert run.logits.std(0).min() > 0, "examples are told apart"
@@ -84,21 +85,25 @@ def test_a_batch_says_what_each_sequence_says_alone(hub, tiny_hub, family, task)
     data = prepare_inputs(one_step(tiny_hub, family, task)).data
     model, _ = backbones.load_classifier(located, data.n_outputs, 0)
     cpu = torch.device("cpu")
-    seen = evaluation.evaluate(model, data.evaluation, cpu, vectors=True, precision="float32")
+    seen = evaluation.evaluate(model, data.evaluation, cpu, precision="float32", pooled="auto")
+    pooled, at = ("last", -1) if family == "llama" else ("first", 0)
     tokenizer = backbones.load_tokenizer(located)
     for i, row in enumerate(tasks.get(task).read()["dev"]):
         both = [row["text_a"], row["text_b"]]
         sides = both if isinstance(both[0], list) else [[text] for text in both]
-        logits, vectors = [], []
+        logits, means, tokens = [], [], []
         for pair in zip(*sides, strict=True):
             inputs = tokenizer(*pair, truncation=True, max_length=48, return_tensors="pt")
             inputs.pop("token_type_ids", None) if family != "bert" else None
             with torch.no_grad():
                 output = model(**inputs, output_hidden_states=True)
             logits.append(output.logits[0].numpy())
-            vectors.append([state[0].mean(0).numpy() for state in output.hidden_states])
+            means.append([state[0].mean(0).numpy() for state in output.hidden_states])
+            tokens.append([state[0, at].numpy() for state in output.hidden_states])
         np.testing.assert_allclose(seen.logits[i], np.concatenate(logits), atol=1e-4)
-        np.testing.assert_allclose(seen.mean[:, i], np.concatenate(vectors, 1), atol=1e-4)
+        for name, vectors in ((pooled, tokens), ("mean", means)):
+            alone = np.concatenate(vectors, 1)
+            np.testing.assert_allclose(seen.vectors[name][:, i], alone, atol=1e-4)
 
 
 # --- choices as one program ---------------------------------------------------------------------

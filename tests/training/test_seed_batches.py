@@ -9,6 +9,7 @@ from support.project import train_runs
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from lib import measures
 from lib.config.seeds import Seeds
 from lib.data.examples import Loader, epoch_batches
 from lib.models import backbones, layers, pretrained
@@ -34,7 +35,7 @@ def assert_equal_runs(alone, together, tolerance=1e-5):
         for step, same in zip(one.log, other.log, strict=True):
             assert same == pytest.approx(step, abs=tolerance, rel=1e-3)
         np.testing.assert_allclose(other.logits, one.logits, atol=10 * tolerance)
-        np.testing.assert_allclose(other.mean, one.mean, atol=1e-3)
+        np.testing.assert_allclose(other.vectors["mean"], one.vectors["mean"], atol=1e-3)
         assert one.record["distance"] == pytest.approx(other.record["distance"], rel=1e-3, abs=1e-5)
 
 
@@ -111,6 +112,62 @@ def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
     assert [run.record["status"] for run in together][1] == "diverged"
     assert len(together[1].log) == 1 and np.isnan(together[1].logits).all()
     assert_equal_runs([alone[0], alone[2]], [together[0], together[2]])
+
+
+def test_dropout_differs_between_seeds_of_a_batch(tiny):
+    """Equal weights and equal batches: what differs is what dropout silences."""
+    located = pretrained.locate("bert-tiny")
+    models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
+    stacked = learners.SeedBatch(models)
+    data = prepare_inputs(tiny).data
+    inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
+    torch.manual_seed(0)
+    logits, features = stacked(inputs)
+    assert not torch.allclose(logits[0], logits[1], atol=1e-3) and features.shape == (2, 8, 128)
+    stacked.model.eval()
+    logits, _features = stacked(inputs)
+    assert torch.allclose(logits[0], logits[1], atol=1e-6)
+
+
+def group_distance(a, b, matrices):
+    """Mean distance between two groups of runs less the mean within them (energy distance)."""
+    return [
+        2 * m[np.ix_(a, b)].mean() - m[np.ix_(a, a)].mean() - m[np.ix_(b, b)].mean()
+        for m in matrices
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::lib.measures.SaturationWarning")
+def test_with_dropout_the_distribution_of_every_measure_agrees(tiny):
+    """Twenty runs alone and twenty as one program cannot be told apart by any measure, by a
+    permutation test of the energy distance. Twenty at another learning rate can, by those that
+    are not saturated with so few examples.
+    """
+    seeds = [Seeds.of(seed) for seed in range(20)]
+    fresh = [Seeds.of(seed) for seed in range(20, 40)]
+    setting = dataclasses.replace(tiny, epochs=1, learning_rate=5e-4)
+    other = dataclasses.replace(setting, learning_rate=2e-3)
+    alone = [train_runs(setting, one) for one in seeds]
+    groups = [train_runs(setting, fresh), train_runs(other, fresh)]
+    p_values = []
+    for together in groups:
+        both = alone + together
+        logits = np.stack([run.logits for run in both]).astype(float)
+        chances = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        vectors = np.stack([run.vectors["mean"][1:] for run in both])
+        found = measures.representation_distances(vectors, ("svcca", "op", "cka"))
+        matrices = [
+            measures.pairwise_disagreement(logits.argmax(-1)),
+            measures.pairwise_jsd(chances),
+            *(found[name][-1] for name in ("op", "cka", "svcca")),
+        ]
+        rng = np.random.default_rng(0)
+        seen = group_distance(np.arange(20), np.arange(20, 40), matrices)
+        shuffles = [rng.permutation(40) for _ in range(999)]
+        drawn = np.array([group_distance(s[:20], s[20:], matrices) for s in shuffles])
+        p_values.append((1 + (drawn >= seen).sum(0)) / 1000)
+    assert p_values[0].min() > 0.02, p_values
+    assert p_values[1][1:4].max() < 0.01, p_values
 
 
 def test_the_store_completes_a_batch_and_records_who_was_in_it(tiny, tmp_path):

