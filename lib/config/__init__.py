@@ -8,6 +8,7 @@ job_kinds    jobs beside the grids
 """
 
 from lib.config.settings import (  # noqa: F401 (the room's own names)
+    FIRST_FIELDS,
     Setting,
     check_parameters,
     columns_of,

@@ -23,7 +23,7 @@ from lib.models.methods import canonical, parse_method
 
 #: The fields of the first version of a setting. They are in every identity; a newer one counts only
 #: where it is not at its default, so that it renames no setting that there was before it.
-_FIRST_FIELDS = (
+FIRST_FIELDS = (
     "backbone", "task", "text_columns", "label_column", "method", "train_rows", "subset_seed",
     "eval_rows", "eval_split", "evals_per_epoch", "optimizer", "schedule", "learning_rate",
     "epochs", "batch_size", "max_length", "warmup", "weight_decay", "max_grad_norm", "dropout",
@@ -153,7 +153,7 @@ class Setting:
         return {
             name: value
             for name, value in self.to_dict().items()
-            if name in _FIRST_FIELDS or value != defaults[name]
+            if name in FIRST_FIELDS or value != defaults[name]
         }
 
     def to_dict(self) -> dict[str, Any]:
