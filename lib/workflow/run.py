@@ -91,7 +91,7 @@ class Progress:
 
 def follow(engine: subprocess.Popen, progress: Progress) -> int:
     """Show one line until the engine ends; its exit status."""
-    terminal, shown = sys.stdout.isatty(), -LINE
+    terminal, shown = sys.stdout.isatty(), time.monotonic()
     while engine.poll() is None:
         if terminal:
             width = shutil.get_terminal_size().columns - 1
