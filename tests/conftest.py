@@ -19,6 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Where a test calls make, it is the outermost, also when `make test` runs the tests.
 os.environ["MAKELEVEL"] = "0"
 os.environ["MAKEFLAGS"] = ""
+os.environ.pop("ARGS", None)
 # As in the Snakefile.
 os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
 

@@ -280,9 +280,16 @@ def read(
     if pooling is not None:
         check_pooling(pooling, whole["pooling"].dropna().unique())
         whole = whole[whole["pooling"] == pooling]
-    # Tables that are older than a field of settings lack it, and it was what its default is.
-    specs = dataclasses.fields(Setting)
-    return whole.fillna({s.name: s.default for s in specs if s.name not in config.FIRST_FIELDS})
+    return with_newer_fields(whole) if table == "runs" else whole
+
+
+def with_newer_fields(runs: pd.DataFrame) -> pd.DataFrame:
+    """A table of runs with every field of a setting: one that is newer than the table was, in all
+    its runs, what its default is.
+    """
+    newer = [spec for spec in dataclasses.fields(Setting) if spec.name not in config.FIRST_FIELDS]
+    columns = {spec.name: runs.get(spec.name, spec.default) for spec in newer}
+    return runs.assign(**columns).fillna({spec.name: spec.default for spec in newer})
 
 
 def read_jobs(name: str, table: str, jobs: Collection[str] = ()) -> pd.DataFrame:
@@ -318,7 +325,7 @@ def stacked(name: str, table: str, only: Collection[str] = ()) -> pd.DataFrame:
 
 def committed() -> list[str]:
     """Names of the committed results that hold groups of runs."""
-    files = paths.COMMITTED.glob("*/**/logits.parquet")
+    files = paths.COMMITTED.glob("reference*/**/logits.parquet")
     return sorted({path.relative_to(paths.COMMITTED).parts[0] for path in files})
 
 
