@@ -273,11 +273,12 @@ def _of_tables(
         stack[row, part["run_a"], part["run_b"]] = part["distance"]
         stacks[measure, pooling] = stack + stack.swapaxes(1, 2)
     regression = runs["majority"].isna().all()
+    labels = examples["label"].to_numpy()  # floats, for classes beside groups of regression too
     return RunGroup.of_logits(
         tables.logits_of(logits, len(runs), regression=regression),
         runs=runs.drop(columns="group").reset_index(drop=True),
         example_ids=examples["example_id"].to_numpy(),
-        labels=examples["label"].to_numpy(),
+        labels=labels if regression else labels.astype(int),
         distances=stacks,
         layers=layers,
     )
