@@ -25,6 +25,12 @@ export OMP_NUM_THREADS ?= 1
 # A profile is a folder here; the engine would look for it in places that nobody has.
 profile = $(if $(wildcard profiles/$(PROFILE)/config.yaml),profiles/$(PROFILE),$(error \
   PROFILE=$(PROFILE): there is no such profile; valid: $(notdir $(wildcard profiles/*))))
+# Its Slurm plugin starts Python unquoted on a node.
+ifneq (,$(filter slurm%,$(PROFILE)))
+ifneq (1,$(words $(CURDIR)))
+$(error PROFILE=$(PROFILE): Slurm jobs cannot start in a folder with a space in its name: $(CURDIR). Move the checkout)
+endif
+endif
 # Snakemake loads its Slurm plugin in any case, and that asks Slurm for its settings: where Slurm is
 # installed but does not answer, nine seconds go by. An empty file ends that at once.
 NO_SLURM = $(if $(filter slurm%,$(PROFILE)),,SLURM_CONF=/dev/null)
