@@ -301,10 +301,13 @@ def epoch_batches(
 
 
 class Loader:
-    """Padded batches of tokenised examples; nothing in a batch waits for the device."""
+    """Padded batches of tokenised examples; nothing in a batch waits for the device.
 
-    def __init__(self, data: Encoded, device: torch.device) -> None:
-        self.device, self.choices = device, data.choices
+    ``typed``: whether the model takes token types.
+    """
+
+    def __init__(self, data: Encoded, device: torch.device, *, typed: bool = True) -> None:
+        self.device, self.choices, self.typed = device, data.choices, typed
         self.lengths_here = data.lengths
         self.pad_id = int(data.pad_id)
         self.tokens, self.types, self.starts, self.lengths = (
@@ -328,7 +331,8 @@ class Loader:
         source = (self.starts[sequences][..., None] + position).clamp(max=len(self.tokens) - 1)
         inputs = {
             "input_ids": torch.where(mask, self.tokens[source], self.pad_id),
-            "token_type_ids": torch.where(mask, self.types[source], 0),
             "attention_mask": mask.long(),
         }
+        if self.typed:
+            inputs["token_type_ids"] = torch.where(mask, self.types[source], 0)
         return inputs, self.labels[at]

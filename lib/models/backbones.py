@@ -216,6 +216,55 @@ def pooler_of(model: "PreTrainedModel") -> "torch.nn.Linear | None":
     return model.get_submodule(path) if path else None
 
 
+def set_dropout(model: "torch.nn.Module", p: float) -> None:
+    """Give every dropout of a model the probability ``p``, that of attention included."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = p
+        elif hasattr(module, "attention_dropout"):
+            module.attention_dropout = p
+
+
+def merge_adapters(model: "torch.nn.Module") -> None:
+    """Add low-rank updates to the matrices that they update, so that a model is an ordinary one."""
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            module.merge()
+
+
+def takes_types(model: "PreTrainedModel") -> bool:
+    """Whether a model tells the texts of a pair apart; RoBERTa's table of types has one row."""
+    return getattr(model.config, "type_vocab_size", 0) > 1
+
+
+def additive_mask(model: "PreTrainedModel", mask: "torch.Tensor") -> "torch.Tensor":
+    """What is added to the attention scores, (B, 1, T, T), from a mask (B, T) of 0 and 1.
+
+    transformers makes it too, but asks first whether the mask is all ones, for which a GPU would
+    have to be waited for, and which cannot be asked under vmap.
+    """
+    import torch
+
+    seen = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
+    if FAMILIES[model.config.model_type].decoder:
+        position = torch.arange(mask.shape[1], device=mask.device)
+        seen = seen & (position <= position[:, None])
+    return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
+
+
+def last_token(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    """(…, B, D) of states (…, B, T, D): of the last token that the mask (B, T) does not hide,
+    whichever side is padded.
+    """
+    import torch
+
+    position = torch.arange(mask.shape[-1], device=mask.device)
+    last = (mask * position).argmax(-1)[:, None, None]
+    return states.gather(-2, last.expand(*states.shape[:-2], 1, states.shape[-1]))[..., 0, :]
+
+
 def parts(n_layers: int) -> list[str]:
     """Names of the parts of a model by depth: embeddings, layer1 … layerL, head."""
     return ["embeddings", *(f"layer{i}" for i in range(1, n_layers + 1)), "head"]

@@ -58,19 +58,3 @@ class FirstTokenLinear(torch.nn.Module):
 
     def forward(self, states: torch.Tensor, **_: object) -> torch.Tensor:
         return self.out_proj(states[:, 0])
-
-
-def set_dropout(model: torch.nn.Module, p: float) -> None:
-    """Give every dropout of a model the probability ``p``, that of attention included."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = p
-        elif hasattr(module, "attention_dropout"):
-            module.attention_dropout = p
-
-
-def merge_adapters(model: torch.nn.Module) -> None:
-    """Add low-rank updates to the matrices that they update, so that a model is an ordinary one."""
-    for module in model.modules():
-        if hasattr(module, "lora_A"):
-            module.merge()

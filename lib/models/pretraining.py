@@ -119,7 +119,7 @@ class Pretrainer:
             train,
             backbones.load_tokenizer(located),
             causal=decoder,
-            typed=getattr(self.model.config, "type_vocab_size", 0) > 1,
+            typed=backbones.takes_types(self.model),
         )
         self._start_bias_at_frequencies()
         self.model.to(device)
@@ -263,7 +263,7 @@ class Objective:
     def __init__(self, data: Encoded, tokenizer: Any, *, causal: bool, typed: bool) -> None:
         if not causal and tokenizer.mask_token_id is None:
             raise BackboneError("the tokeniser has no mask token, so no words can be masked")
-        self.causal, self.typed, self.mask_id = causal, typed, tokenizer.mask_token_id
+        self.causal, self.mask_id = causal, tokenizer.mask_token_id
         self.special = np.array(tokenizer.all_special_ids)
         self.words = np.setdiff1d(np.arange(len(tokenizer)), self.special)
         ordinary = np.concatenate([[0], np.cumsum(~np.isin(data.tokens, self.special))])
@@ -272,13 +272,11 @@ class Objective:
         if not len(rows):
             raise ValueError(f"none of the {len(data)} texts holds a word to predict")
         self.data = data.take(rows)
-        self.loader = Loader(self.data, torch.device("cpu"))
+        self.loader = Loader(self.data, torch.device("cpu"), typed=typed)
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator, device: torch.device) -> Batch:
         """The batch of the given rows; ``rng`` draws which words are masked."""
         inputs, _ = self.loader.batch(rows)
-        if not self.typed:
-            del inputs["token_type_ids"]
         tokens = inputs["input_ids"].numpy()
         real = inputs["attention_mask"].numpy() == 1
         if self.causal:

@@ -190,7 +190,7 @@ class Head(Method):
         parent, _, output = backbones.output_layer(model)
         for weight in model.parameters():
             weight.requires_grad = False
-        layers.set_dropout(model, 0.0)
+        backbones.set_dropout(model, 0.0)
         # What stands between the encoder and the output layer, with its weights and its tanh, goes.
         if parent is not model:
             model.classifier = layers.FirstTokenLinear(output.in_features, output.out_features)
@@ -265,7 +265,7 @@ class Mixout(Method):
 
         from lib.models import layers
 
-        layers.set_dropout(model, 0.0)
+        backbones.set_dropout(model, 0.0)
         for parent in list(model.modules()):
             for name, layer in parent.named_children():
                 if type(layer) is torch.nn.Linear:

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from lib.data.examples import Encoded, Loader
 from lib.models import backbones
-from lib.training.learners import accepted_inputs, additive
 
 
 class Losses(Protocol):
@@ -41,12 +40,12 @@ class TextLosses:
         # The fused kernels of attention cannot be differentiated twice.
         self.model.set_attn_implementation("eager")
         self.n = len(data)
-        inputs, self.labels = Loader(data, torch.device("cpu")).batch(np.arange(self.n))
-        self.inputs = accepted_inputs(self.model, inputs)
-        used, self.inputs["input_ids"] = torch.unique(inputs["input_ids"], return_inverse=True)
+        self.inputs, self.labels = Loader(data, torch.device("cpu")).batch(np.arange(self.n))
+        tokens = self.inputs["input_ids"]
+        used, self.inputs["input_ids"] = torch.unique(tokens, return_inverse=True)
         embeddings = backbones.encoder(self.model).embeddings
         _keep(embeddings.word_embeddings, used)
-        _keep(embeddings.position_embeddings, torch.arange(inputs["input_ids"].shape[1]))
+        _keep(embeddings.position_embeddings, torch.arange(tokens.shape[1]))
         named = dict(self.model.named_parameters())
         self.shapes = {name: weight.shape for name, weight in named.items()}
         self.sizes = [weight.numel() for weight in named.values()]
@@ -57,7 +56,7 @@ class TextLosses:
     ) -> torch.Tensor:
         parts = zip(self.shapes.items(), weights.split(self.sizes), strict=True)
         named = {name: part.view(shape) for (name, shape), part in parts}
-        mask = additive(self.model, inputs["attention_mask"]).to(weights.dtype)
+        mask = backbones.additive_mask(self.model, inputs["attention_mask"]).to(weights.dtype)
         arguments = {**inputs, "attention_mask": mask}
         logits = torch.func.functional_call(self.model, named, kwargs=arguments).logits
         return functional.cross_entropy(logits, labels, reduction="none")

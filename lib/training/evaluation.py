@@ -9,7 +9,6 @@ import torch
 from lib.data.examples import Encoded, Loader
 from lib.measures import scoring
 from lib.models import backbones, devices
-from lib.training import learners
 from lib.training.inputs import RunInputs
 
 EVAL_BATCH = 64
@@ -45,20 +44,18 @@ def evaluate(
     if pooled == "auto":
         decoder = backbones.FAMILIES[model.config.model_type].decoder
         pooled = "last" if decoder else "first"
-    loader = Loader(data, device)
+    loader = Loader(data, device, typed=backbones.takes_types(model))
     order = np.argsort(data.lengths, kind="stable")
     logits, vectors = [], {pooled: [], "mean": []} if pooled else {}
     for start in range(0, len(order), EVAL_BATCH):
         inputs, labels = loader.batch(order[start : start + EVAL_BATCH])
         with devices.autocast(device, precision):
-            output = model(
-                **learners.accepted_inputs(model, inputs), output_hidden_states=bool(vectors)
-            )
+            output = model(**inputs, output_hidden_states=bool(vectors))
         logits.append(output.logits.float().reshape(len(labels), -1))
         if vectors:
             mask = inputs["attention_mask"]
             states = torch.stack([state.float() for state in output.hidden_states])
-            token = learners.last_token(states, mask) if pooled == "last" else states[:, :, 0]
+            token = backbones.last_token(states, mask) if pooled == "last" else states[:, :, 0]
             weights = mask[..., None].float()
             mean = (states * weights).sum(2) / weights.sum(1)
             for batches, layers in zip(vectors.values(), (token, mean), strict=True):
@@ -68,14 +65,6 @@ def evaluate(
         torch.cat(logits).cpu().numpy()[back],
         {name: torch.cat(part, 1).cpu().numpy()[:, back] for name, part in vectors.items()},
     )
-
-
-def mask_diverged(outputs: Evaluation) -> None:
-    """Make the outputs of a diverged run not a number: where it stood when the loss became infinite
-    depends on how closely the loss was watched, and is nobody's result.
-    """
-    for array in (outputs.logits, *outputs.vectors.values()):
-        array.fill(np.nan)
 
 
 def validate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> float:

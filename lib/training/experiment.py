@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from lib import provenance
-from lib.config.seeds import Seeds
+from lib.config.seeds import STREAMS, Seeds
 from lib.measures import scoring
-from lib.models import backbones, devices, layers
+from lib.models import backbones, devices
 from lib.results import runs
 from lib.training import evaluation, loop
 from lib.training.inputs import RunInputs
@@ -44,7 +44,7 @@ def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models
             located, inputs.data.n_outputs, seed.stream("init")
         )
         if setting.dropout >= 0:
-            layers.set_dropout(model, setting.dropout)
+            backbones.set_dropout(model, setting.dropout)
         if not models:
             start = evaluation.copy_weights(model)
         new = set(lacking)
@@ -65,8 +65,8 @@ def finetune(
         return finetune(inputs, [seeds], device=device)[0]
     picked = devices.pick(device)
     devices.make_deterministic()
-    began = time.perf_counter()
-    rows, setting = inputs.data.evaluation, inputs.setting
+    began, made_from = time.perf_counter(), _made_from(inputs)
+    rows, setting, task = inputs.data.evaluation, inputs.setting, inputs.data.task
     how = {"precision": setting.precision, "pooled": setting.pooled_token}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -74,10 +74,6 @@ def finetune(
         trained = loop.train(inputs, built.models, seeds, picked, new=built.new)
         distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
         outputs = [evaluation.evaluate(model, rows, picked, **how) for model in built.models]
-    for s, run in enumerate(trained):
-        if run.diverged:
-            evaluation.mask_diverged(outputs[s])
-            distances[s] = dict.fromkeys(distances[s], math.nan)
     messages = sorted({str(warning.message) for warning in caught})
     weights = [weight.numel() for weight in built.models[0].parameters() if weight.requires_grad]
     shared = {
@@ -88,49 +84,47 @@ def finetune(
         "device": torch.cuda.get_device_name(picked) if picked.type == "cuda" else "cpu",
         "deterministic": not any("deterministic" in message for message in messages),
         "warnings": messages,
-        **_made_from(inputs),
+        **made_from,
     }
-    return [
-        runs.Run(
-            record={
-                **_scored(inputs, seed, trained[s], outputs[s].logits),
-                "distance": distances[s],
-                "fingerprint": runs.fingerprint(setting, seed, seeds, shared),
-                **shared,
-            },
-            logits=outputs[s].logits,
-            labels=rows.labels,
-            example_ids=rows.example_ids,
-            log=trained[s].log,
-            vectors=outputs[s].vectors,
+    finished = []
+    for s, seed in enumerate(seeds):
+        if trained[s].diverged:
+            # Where it stood when the loss became infinite depends on how closely the loss was
+            # watched, and is nobody's result.
+            for array in (outputs[s].logits, *outputs[s].vectors.values()):
+                array.fill(np.nan)
+            distances[s] = dict.fromkeys(distances[s], math.nan)
+        scores = scoring.score_run(
+            rows.labels,
+            outputs[s].logits,
+            task.metric,
+            diverged=trained[s].diverged,
+            other_metrics=task.other_metrics,
+            groups=rows.groups,
+            credit=rows.credit,
         )
-        for s, seed in enumerate(seeds)
-    ]
-
-
-def _scored(
-    inputs: RunInputs, seeds: Seeds, trained: loop.Trained, logits: np.ndarray
-) -> dict[str, Any]:
-    """Of a run's ``run.json``, what is its own: its seeds, its scores and how its loss ended."""
-    data = inputs.data
-    return {
-        "seed_label": seeds.label,
-        "seed": seeds.seed,
-        "seed_init": seeds.init,
-        "seed_order": seeds.order,
-        "seed_dropout": seeds.dropout,
-        **scoring.score_run(
-            data.evaluation.labels,
-            logits,
-            data.task.metric,
-            diverged=trained.diverged,
-            other_metrics=data.task.other_metrics,
-            groups=data.evaluation.groups,
-            credit=data.evaluation.credit,
-        ),
-        "final_loss": float(np.mean([row["loss"] for row in trained.log[-20:]])),
-        "steps": len(trained.log),
-    }
+        record = {
+            "seed_label": seed.label,
+            "seed": seed.seed,
+            **{f"seed_{stream}": getattr(seed, stream) for stream in STREAMS},
+            **scores,
+            "final_loss": float(np.mean([row["loss"] for row in trained[s].log[-20:]])),
+            "steps": len(trained[s].log),
+            "distance": distances[s],
+            "fingerprint": runs.fingerprint(setting, seed, seeds, shared),
+            **shared,
+        }
+        finished.append(
+            runs.Run(
+                record=record,
+                logits=outputs[s].logits,
+                labels=rows.labels,
+                example_ids=rows.example_ids,
+                log=trained[s].log,
+                vectors=outputs[s].vectors,
+            )
+        )
+    return finished
 
 
 def _made_from(inputs: RunInputs) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 
 from lib import provenance
 from lib.config import Setting
@@ -55,7 +56,8 @@ def prepare_inputs(setting: Setting) -> RunInputs:
         )
     fields = (field.name for field in dataclasses.fields(DataSpec))
     spec = DataSpec(**{name: getattr(setting, name) for name in fields})
-    data = prepare(spec, located.sha256, lambda: backbones.load_tokenizer(located))
+    tokenizer = partial(backbones.load_tokenizer, located)
+    data = prepare(spec, located.sha256, tokenizer)
     for method in methods.values():
         method.check(data.task.n_classes, data.train.choices, n_layers)
     return RunInputs(setting, located, data, methods, sources | data.sources)

@@ -8,36 +8,7 @@ from typing import Any
 
 import torch
 
-from lib.models import backbones
-
-
-def accepted_inputs(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Without token types for models that know only one type (RoBERTa's table has one row)."""
-    if getattr(model.config, "type_vocab_size", 0) < 2:
-        return {name: value for name, value in inputs.items() if name != "token_type_ids"}
-    return inputs
-
-
-def additive(model: torch.nn.Module, mask: torch.Tensor) -> torch.Tensor:
-    """What is added to the attention scores, (B, 1, T, T), from a mask (B, T) of 0 and 1.
-
-    transformers makes it too, but asks first whether the mask is all ones, for which a GPU would
-    have to be waited for, and which cannot be asked under vmap.
-    """
-    seen = mask[:, None, None, :].bool().expand(-1, 1, mask.shape[1], -1)
-    if backbones.FAMILIES[model.config.model_type].decoder:
-        position = torch.arange(mask.shape[1], device=mask.device)
-        seen = seen & (position <= position[:, None])
-    return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
-
-
-def last_token(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(…, B, D) of states (…, B, T, D): of the last token that the mask (B, T) does not hide,
-    whichever side is padded.
-    """
-    position = torch.arange(mask.shape[-1], device=mask.device)
-    last = (mask * position).argmax(-1)[:, None, None]
-    return states.gather(-2, last.expand(*states.shape[:-2], 1, states.shape[-1]))[..., 0, :]
+from lib.models import backbones, devices
 
 
 class _Features:
@@ -54,21 +25,23 @@ class _Features:
         """(B, D); of a decoder, which gives its output layer every token, those of the last."""
         given = self.given
         del self.given
-        return given if given.ndim == 2 else last_token(given, mask)
+        return given if given.ndim == 2 else backbones.last_token(given, mask)
 
 
 class SingleModel:
     """One model as it is. Inputs and results have a leading axis of one seed."""
 
-    def __init__(self, models: list[torch.nn.Module]) -> None:
-        (self.model,) = models
+    def __init__(self, models: list[torch.nn.Module], precision: str = "float32") -> None:
+        (self.model,), self.precision = models, precision
         self.trained = {n: w for n, w in self.model.named_parameters() if w.requires_grad}
         self.features = _Features(self.model)
 
     def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs = {name: value[0] for name, value in accepted_inputs(self.model, inputs).items()}
+        inputs = {name: value[0] for name, value in inputs.items()}
         mask = inputs["attention_mask"]
-        logits = self.model(**inputs | {"attention_mask": additive(self.model, mask)}).logits
+        added = backbones.additive_mask(self.model, mask)
+        with devices.autocast(mask.device, self.precision):
+            logits = self.model(**inputs | {"attention_mask": added}).logits
         return logits[None], self.features.take(mask)[None]
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
@@ -87,8 +60,8 @@ class SingleModel:
 class SeedBatch:
     """Several models of one architecture as one program; weights (S, …), inputs (S, B, …)."""
 
-    def __init__(self, models: list[torch.nn.Module]) -> None:
-        self.models = models
+    def __init__(self, models: list[torch.nn.Module], precision: str = "float32") -> None:
+        self.models, self.precision = models, precision
         self.model = models[0]
         self.attention = self.model.config._attn_implementation
         # Only the plain implementation of attention runs under vmap on every device.
@@ -117,13 +90,13 @@ class SeedBatch:
             weights: dict[str, torch.Tensor], inputs: dict[str, torch.Tensor]
         ) -> tuple[torch.Tensor, torch.Tensor]:
             mask = inputs["attention_mask"]
-            arguments = {**inputs, "attention_mask": additive(self.model, mask)}
+            arguments = {**inputs, "attention_mask": backbones.additive_mask(self.model, mask)}
             logits = torch.func.functional_call(self.model, weights, kwargs=arguments).logits
             return logits, self.features.take(mask)
 
         weights = {**self.trained, **self.apart}
-        seeds_at_once = torch.func.vmap(forward, randomness="different")
-        return seeds_at_once(weights, accepted_inputs(self.model, inputs))
+        with devices.autocast(inputs["attention_mask"].device, self.precision):
+            return torch.func.vmap(forward, randomness="different")(weights, inputs)
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor and seed, (tensors, S)."""

@@ -5,10 +5,9 @@ that it would take alone.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,7 @@ from tqdm import tqdm
 
 from lib.config.seeds import Seeds
 from lib.data.examples import Loader, epoch_batches
-from lib.models import backbones, devices, layers
-from lib.models.stabilizers import Method
+from lib.models import backbones
 from lib.training import evaluation, optimizers
 from lib.training.inputs import RunInputs
 from lib.training.learners import SeedBatch, SingleModel
@@ -57,52 +55,6 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         flat = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
         each = flat.view(labels.shape)
     return each.flatten(1).mean(1)
-
-
-def _decaying(
-    learner: SingleModel | SeedBatch, n_layers: int, methods: Collection[Method]
-) -> set[str]:
-    """Names of the trained weights that decay as far as methods say. Biases and norms never do."""
-    return {
-        name
-        for name, weight in learner.model.named_parameters()
-        if weight.ndim >= 2
-        and not name.endswith("bias")
-        and name in learner.trained
-        and all(method.decays(backbones.depth_of(name, n_layers), n_layers) for method in methods)
-    }
-
-
-def _groups(
-    inputs: RunInputs, learner: SingleModel | SeedBatch, n_layers: int
-) -> list[dict[str, Any]]:
-    """The trained weights by learning rate and weight decay."""
-    setting, methods = inputs.setting, inputs.methods.values()
-    decaying = _decaying(learner, n_layers, methods)
-    groups: dict[tuple[float, float], list[torch.Tensor]] = {}
-    for name, weight in learner.trained.items():
-        depth = backbones.depth_of(name, n_layers)
-        rate = math.prod(method.rate(depth, n_layers) for method in methods)
-        decay = setting.weight_decay if name in decaying else 0.0
-        groups.setdefault((rate, decay), []).append(weight)
-    return [
-        {"params": weights, "lr": setting.learning_rate * rate, "weight_decay": decay}
-        for (rate, decay), weights in groups.items()
-    ]
-
-
-def _anchors(
-    learner: SingleModel | SeedBatch, new: set[str], n_layers: int, others: list[Method]
-) -> dict[torch.Tensor, torch.Tensor | None]:
-    """Each weight that decays as far as the other methods say, with its pretrained value; None
-    where decay is towards zero.
-    """
-    return {
-        learner.trained[name]: None
-        if backbones.depth_of(name, n_layers) > n_layers or name in new
-        else learner.trained[name].detach().clone()
-        for name in _decaying(learner, n_layers, others)
-    }
 
 
 def _batches(inputs: RunInputs, seeds: list[Seeds]) -> Iterator[np.ndarray]:
@@ -205,17 +157,12 @@ def train(
     """
     setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
-    learner = SingleModel(models) if len(models) == 1 else SeedBatch(models)
+    learner = (SingleModel if len(models) == 1 else SeedBatch)(models, setting.precision)
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs
-    groups = _groups(inputs, learner, n_layers)
-    optimizer = optimizers.make(groups, setting)
-    schedule = optimizers.schedule(optimizer, setting, n_steps)
-    for name, method in methods.items():
-        others = [other for key, other in methods.items() if key != name]
-        method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
+    optimizer, schedule = optimizers.make(inputs, learner, new, n_steps)
     first_rate = optimizer.param_groups[0]["initial_lr"]
-    loader = Loader(data.train, device)
+    loader = Loader(data.train, device, typed=backbones.takes_types(models[0]))
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
     look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
@@ -234,8 +181,7 @@ def train(
     try:
         for rows in _batches(inputs, seeds):
             batch, labels = loader.batch(rows)
-            with devices.autocast(device, setting.precision):
-                logits, features = learner(batch)
+            logits, features = learner(batch)
             loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
             for method in methods.values():
                 total = total + method.penalty(features.float(), labels, data.task.n_classes)
@@ -264,5 +210,5 @@ def train(
     if best:
         best.restore()
     for model in models:
-        layers.merge_adapters(model)
+        backbones.merge_adapters(model)
     return log.read()

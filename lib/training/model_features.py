@@ -133,7 +133,8 @@ def models_of(
 @torch.no_grad()
 def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
     """(N, D) float64: what the output layer of a model is given for each example."""
-    learner, loader = SingleModel([model]), Loader(data, torch.device("cpu"))
+    learner = SingleModel([model])
+    loader = Loader(data, torch.device("cpu"), typed=backbones.takes_types(model))
     features = []
     for start in range(0, len(data), batch_size):
         inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))

@@ -1,10 +1,20 @@
-"""Optimisers and schedules by name; the libraries' own, but for Adam without bias correction."""
+"""Optimisers and schedules by name; the libraries' own, but for Adam without bias correction.
 
+Rates and decay are by depth, as the methods of a setting say.
+"""
+
+import math
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import torch
 
 from lib.config import Setting
+from lib.models import backbones
+from lib.models.stabilizers import Method
+from lib.training.inputs import RunInputs
+from lib.training.learners import SeedBatch, SingleModel
 
 EPSILON = 1e-6
 MOMENTUM = 0.9
@@ -44,7 +54,66 @@ class AdamWNoBiasCorrection(torch.optim.Optimizer):
             torch._foreach_addcdiv_(weights, means, roots, -group["lr"])
 
 
-def make(groups: list[dict[str, Any]], setting: Setting) -> torch.optim.Optimizer:
+def make(
+    inputs: RunInputs, learner: SingleModel | SeedBatch, new: set[str], n_steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """The optimiser of a setting over the trained weights, with what its methods hook into it, and
+    its schedule.
+
+    ``new``: the names of the weights that are not pretrained.
+    """
+    setting, methods = inputs.setting, inputs.methods
+    n_layers = len(backbones.layers(learner.model))
+    decaying = _decaying(learner, n_layers, methods.values())
+    groups: dict[tuple[float, float], list[torch.Tensor]] = {}
+    for name, weight in learner.trained.items():
+        depth = backbones.depth_of(name, n_layers)
+        rate = math.prod(method.rate(depth, n_layers) for method in methods.values())
+        decay = setting.weight_decay if name in decaying else 0.0
+        groups.setdefault((rate, decay), []).append(weight)
+    optimizer = of_groups(
+        [
+            {"params": weights, "lr": setting.learning_rate * rate, "weight_decay": decay}
+            for (rate, decay), weights in groups.items()
+        ],
+        setting,
+    )
+    steps = schedule(optimizer, setting, n_steps)
+    for name, method in methods.items():
+        others = [other for key, other in methods.items() if key != name]
+        method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
+    return optimizer, steps
+
+
+def _decaying(
+    learner: SingleModel | SeedBatch, n_layers: int, methods: Collection[Method]
+) -> set[str]:
+    """Names of the trained weights that decay as far as methods say. Biases and norms never do."""
+    return {
+        name
+        for name, weight in learner.model.named_parameters()
+        if weight.ndim >= 2
+        and not name.endswith("bias")
+        and name in learner.trained
+        and all(method.decays(backbones.depth_of(name, n_layers), n_layers) for method in methods)
+    }
+
+
+def _anchors(
+    learner: SingleModel | SeedBatch, new: set[str], n_layers: int, others: list[Method]
+) -> dict[torch.Tensor, torch.Tensor | None]:
+    """Each weight that decays as far as the other methods say, with its pretrained value; None
+    where decay is towards zero.
+    """
+    return {
+        learner.trained[name]: None
+        if backbones.depth_of(name, n_layers) > n_layers or name in new
+        else learner.trained[name].detach().clone()
+        for name in _decaying(learner, n_layers, others)
+    }
+
+
+def of_groups(groups: list[dict[str, Any]], setting: Setting) -> torch.optim.Optimizer:
     """The setting's optimiser over parameter groups that carry their own rate and decay.
 
     All but Adafactor treat each number by itself, so they also serve weights of several seeds

@@ -122,11 +122,11 @@ def test_mixout_gradients_as_derived_and_as_published():
 
 def groups_of(model, setting):
     learner = learners.SingleModel([model[0]])
-    groups = loop._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
+    optimizer, _ = optimizers.make(prepare_inputs(setting), learner, model[1], n_steps=1)
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
-        names[id(weight)]: (group["lr"], group["weight_decay"])
-        for group in groups
+        names[id(weight)]: (group["initial_lr"], group["weight_decay"])
+        for group in optimizer.param_groups
         for weight in group["params"]
     }
 
@@ -209,16 +209,11 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     layer is pulled at its own rate, and the head, which shall not decay, not at all.
     """
     method = "wd_pre(strength=0.5)" + ("+llrd(factor=0.5)" if with_llrd else "")
-    setting = dataclasses.replace(tiny, method=method, learning_rate=0.1)
+    setting = dataclasses.replace(tiny, method=method, learning_rate=0.1, warmup=0.0)
     classifier, new = model
     learner = learners.SingleModel([classifier])
-    inputs = prepare_inputs(setting)
-    methods = inputs.methods
-    groups = loop._groups(inputs, learner, 2)
-    assert all(group["weight_decay"] == 0 for group in groups)
-    optimizer = optimizers.make(groups, setting)
-    others = [other for name, other in methods.items() if name != "wd_pre"]
-    methods["wd_pre"].attach(optimizer, lambda: loop._anchors(learner, new, 2, others))
+    optimizer, _ = optimizers.make(prepare_inputs(setting), learner, new, n_steps=1)
+    assert all(group["weight_decay"] == 0 for group in optimizer.param_groups)
     start = {name: weight.detach().clone() for name, weight in learner.trained.items()}
     with torch.no_grad():
         for weight in learner.trained.values():
@@ -242,7 +237,7 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
 
 def one_weight(optimizer, gradients, rate=0.1, decay=0.0):
     weight = torch.nn.Parameter(torch.tensor([[1.0, 2.0]]))
-    made = optimizers.make(
+    made = optimizers.of_groups(
         [{"params": [weight], "lr": rate, "weight_decay": decay}],
         Setting(optimizer=optimizer, learning_rate=rate),
     )
@@ -316,7 +311,7 @@ def test_mhloss_averages_to_one_head(model):
     several.eval()
     mean = several(**batch()).logits
     assert mean.shape == (4, 2)
-    layers.set_dropout(several, 0.0)
+    backbones.set_dropout(several, 0.0)
     several.train()
     heads = several(**batch()).logits
     assert heads.shape == (4, 7, 2)
@@ -381,7 +376,7 @@ def test_merged_weights_say_what_the_adapters_said(model):
                 weight.normal_(0, 0.1)
     apart = adapted.eval()(**batch()).logits
     assert evaluation.distances(adapted, start, new)["all"] == 0.0
-    layers.merge_adapters(adapted)
+    backbones.merge_adapters(adapted)
     assert torch.allclose(adapted(**batch()).logits, apart, atol=1e-5)
     assert evaluation.distances(adapted, start, new)["layer1"] > 0.1
 

@@ -16,7 +16,7 @@ from lib.data.examples import Loader
 from lib.models import backbones, devices, pretrained
 from lib.results import runs
 from lib.results.run_group import RunGroup
-from lib.training import evaluation, experiment, finetune, learners, loop, model_features
+from lib.training import evaluation, experiment, finetune, loop, model_features
 from lib.training.inputs import prepare_inputs
 
 
@@ -199,7 +199,7 @@ def test_of_a_decoder_the_last_token_is_pooled_whichever_side_is_padded(decoder)
     assert not torch.equal(left["attention_mask"], right["attention_mask"])
     with torch.no_grad():
         states = torch.stack(model(**left, output_hidden_states=True).hidden_states)
-    pooled = learners.last_token(states, left["attention_mask"]).numpy()
+    pooled = backbones.last_token(states, left["attention_mask"]).numpy()
     np.testing.assert_allclose(seen.vectors["last"][:, chosen], pooled, atol=1e-4)
 
 

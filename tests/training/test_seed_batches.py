@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments
 from lib import measures
 from lib.config.seeds import Seeds
 from lib.data.examples import Loader, epoch_batches
-from lib.models import backbones, layers, pretrained
+from lib.models import backbones, pretrained
 from lib.results import runs
 from lib.training import finetune, learners
 from lib.training.inputs import prepare_inputs
@@ -200,7 +200,7 @@ def test_twenty_steps_equal_trainers(tiny, tmp_path):
     data = inputs.data
     ours = finetune.finetune(inputs, Seeds.of(0))
     model, _ = backbones.load_classifier(located, 2, Seeds.of(0).stream("init"))
-    layers.set_dropout(model, 0.0)
+    backbones.set_dropout(model, 0.0)
     loader = Loader(data.train, torch.device("cpu"))
     rng = np.random.default_rng(Seeds.of(0).stream("order"))
     batches = [rows for _ in range(4) for rows in epoch_batches(data.train.lengths, 16, rng)]
