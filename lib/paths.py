@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,19 +61,24 @@ def space_left() -> str:
 
 @contextmanager
 def lock(target: Path) -> Iterator[None]:
-    """Hold a file or folder while it is made. Whoever wants to make it too waits, then finds it.
+    """Hold a file or folder while it is made. Whoever wants to make it too says that it waits,
+    and then finds it.
 
     The lock ends with its process, however that ends, so nothing is ever held by the dead; what
     they left half-written beside the target is deleted. On a file system without locks nobody
     waits: two processes may make the same, and both then move it into place.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     locks = target.parent / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     held = FileLock(locks / target.name, fallback_to_soft=False)
     try:
-        held.acquire()
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            print(f"waiting for another process that makes {target}", file=sys.stderr, flush=True)
+            held.acquire()
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
             raise

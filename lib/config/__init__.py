@@ -11,7 +11,6 @@ from lib.config.settings import (  # noqa: F401 (the room's own names)
     FIRST_FIELDS,
     Setting,
     check_parameters,
-    columns_of,
     from_row,
     to_row,
 )

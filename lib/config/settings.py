@@ -169,9 +169,4 @@ def to_row(setting: Mapping[str, Any]) -> dict[str, Any]:
 def from_row(row: Mapping[str, Any]) -> Setting:
     """The setting of a row of a table of runs; a field that the row lacks has its default."""
     names = [spec.name for spec in dataclasses.fields(Setting) if spec.name in row]
-    return Setting(**{n: columns_of(row[n]) if n == "text_columns" else row[n] for n in names})
-
-
-def columns_of(text: str) -> list[str]:
-    """Names of columns as a table holds them; the oldest tables joined them by spaces."""
-    return json.loads(text) if text.startswith("[") else text.split(" ")
+    return Setting(**{n: json.loads(row[n]) if n == "text_columns" else row[n] for n in names})

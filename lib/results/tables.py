@@ -275,8 +275,6 @@ def read(
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
     whole = stacked(name, table, groups)
     _warn_if_mixed(name)
-    if "text_columns" in whole:
-        whole["text_columns"] = whole["text_columns"].map(config.columns_of).map(json.dumps)
     if pooling is not None:
         check_pooling(pooling, whole["pooling"].dropna().unique())
         whole = whole[whole["pooling"] == pooling]

@@ -8,17 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from lib import measures, paths, provenance
+from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
 from lib.data.examples import Encoded, Loader
-from lib.measures import intervals
 from lib.models import backbones, devices
-from lib.results import tables
-from lib.results.runs import POOLINGS, Run
+from lib.results.runs import POOLINGS
 from lib.training import evaluation, experiment, loop
 from lib.training.inputs import RunInputs, prepare_inputs
 from lib.training.learners import SingleModel
@@ -150,30 +147,3 @@ def without_rows(inputs: RunInputs, share: float, rng: np.random.Generator) -> R
     kept = np.sort(rng.permutation(n)[round(share * n) :])
     data = dataclasses.replace(data, train=data.train.take(kept))
     return dataclasses.replace(inputs, data=data)
-
-
-def run_rows(runs: list[Run]) -> pd.DataFrame:
-    """Score and status of runs, a row a run; runs that diverged have no score."""
-    columns = ["seed", "status", "score", "accuracy", "majority", "final_loss", "distance"]
-    return tables.run_table(runs)[columns]
-
-
-def spreads_of(runs: list[Run], *, level: float = 0.95) -> dict[str, float]:
-    """How much runs on the same evaluation rows differ: SD of the scores (interval for normal
-    scores) and mean pairwise disagreement of the predictions (interval from resampling runs).
-
-    Runs that diverged are left out and counted: ``runs`` are those that are used.
-    """
-    finite = [run for run in runs if run.record["status"] != "diverged"]
-    scores = np.array([run.record["score"] for run in finite], float)
-    predictions = np.stack([run.logits.argmax(-1) for run in finite])
-    sd = intervals.sd_interval(scores, level=level)
-    disagreement = measures.instability(measures.pairwise_disagreement(predictions), level=level)
-    return {
-        "runs": len(finite),
-        "diverged": len(runs) - len(finite),
-        "failed": sum(run.record["status"] != "ok" for run in finite),
-        "score_mean": scores.mean(),
-        **dict(zip(("sd", "sd_low", "sd_high"), sd[:3], strict=True)),
-        **dict(zip(("disagreement", "low", "high"), disagreement[:3], strict=True)),
-    }

@@ -54,9 +54,9 @@ def test_a_setting_is_read_back_from_the_row_of_a_table(columns):
 
 
 def test_rows_of_older_tables_are_read():
-    row = config.to_row(Setting().to_dict()) | {"text_columns": "question answer"}
+    row = config.to_row(Setting().to_dict())
     del row["seeds_per_batch"]
-    assert config.from_row(row) == Setting(text_columns=["question", "answer"])
+    assert config.from_row(row) == Setting()
 
 
 def test_every_field_changes_the_id():

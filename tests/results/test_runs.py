@@ -182,22 +182,6 @@ def test_committed_rows_are_read_back_as_their_settings():
         assert config.from_row(row).id == row["setting_id"]
 
 
-def test_columns_of_older_and_newer_tables_are_the_same_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    setting = Setting(text_columns=["question", "answer"])
-    group = [make_run(seed) for seed in range(3)]
-    for run in group:
-        run.record |= {"setting": setting.to_dict()}
-    for name in ("old", "new"):
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    path = tmp_path / "data/results/demo/old/runs.parquet"
-    pd.read_parquet(path).assign(text_columns="question answer").to_parquet(path)
-    both = tables.read("demo", "runs")
-    assert both["text_columns"].nunique() == 1
-    rows = [*both.to_dict("records"), *pd.read_parquet(path).to_dict("records")]
-    assert all(config.from_row(row) == setting for row in rows)
-
-
 def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     group = [make_run(seed) for seed in range(3)]

@@ -77,19 +77,3 @@ def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
         kept = set(each)
         assert each == [one for one in whole if one in kept]
     assert parts[0].evaluation is data.evaluation
-
-
-@pytest.mark.slow
-def test_spreads_count_runs_and_measure_disagreement(inputs):
-    made = [finetune(inputs, Seeds.of(s)) for s in range(3)]
-    rows = model_features.run_rows(made)
-    assert rows["seed"].tolist() == [0, 1, 2] and (rows["distance"] > 0).all()
-    diverged = dataclasses.replace(
-        made[0], record={**made[0].record, "status": "diverged", "score": None}
-    )
-    found = model_features.spreads_of([*made, diverged])
-    assert (found["runs"], found["diverged"]) == (3, 1)
-    assert found["sd"] == pytest.approx(rows["score"].std(ddof=1))
-    said = np.stack([run.logits.argmax(-1) for run in made])
-    pairs = [(said[a] != said[b]).mean() for a, b in ((0, 1), (0, 2), (1, 2))]
-    assert found["disagreement"] == pytest.approx(np.mean(pairs))
