@@ -50,9 +50,11 @@ def published_statistics(
     n_examples : N
     """
     kappa = pairs["disagreement"] * n_examples / (n_examples - 1)
-    found = {m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()}
-    found["sd"] = partial(_published_sd, np.asarray(scores, float))
-    return {name: found[name] for name in STUDIED if name in found}
+    statistics = {
+        m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()
+    }
+    statistics["sd"] = partial(_published_sd, np.asarray(scores, float))
+    return {name: statistics[name] for name in STUDIED if name in statistics}
 
 
 def bootstrap_correlations(
@@ -186,8 +188,8 @@ def mean_rank_agreement(
         rows.append((a, b))
     taus = np.array([*taus, np.mean(taus, axis=0)])
     p = (np.abs(taus) >= np.abs(taus[:, :1]) - 1e-12).mean(1)
-    found = pd.DataFrame([*rows, ("all", "all")], columns=["a", "b"])
-    return found.assign(tau=taus[:, 0], p=p)
+    table = pd.DataFrame([*rows, ("all", "all")], columns=["a", "b"])
+    return table.assign(tau=taus[:, 0], p=p)
 
 
 def rank_support(resampled: np.ndarray) -> np.ndarray:
@@ -210,8 +212,8 @@ def level_against_agreement_published(sd: np.ndarray, levels: pd.DataFrame) -> t
     ``level_against_agreement``.
     """
     z = (levels - levels.mean()) / levels.std(ddof=0)
-    found = stats.pearsonr(np.repeat(sd, z.shape[1]), z.to_numpy().ravel())
-    return float(found.statistic), float(found.pvalue)
+    correlation = stats.pearsonr(np.repeat(sd, z.shape[1]), z.to_numpy().ravel())
+    return float(correlation.statistic), float(correlation.pvalue)
 
 
 def level_against_agreement(
@@ -249,11 +251,11 @@ def level_against_agreement(
         order[:, rows] = rng.permuted(np.tile(rows, (n_permutations, 1)), axis=1)
     inner_sd = _standardised(inner_sd[:, None])[:, 0]
     inner_z = _standardised(inner_z)
-    found, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
-    p = ((np.abs(drawn) >= np.abs(found) - 1e-12).sum(0) + 1) / (n_permutations + 1)
+    within, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
+    p = ((np.abs(drawn) >= np.abs(within) - 1e-12).sum(0) + 1) / (n_permutations + 1)
     plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
     names = [*levels.columns, "all"]
-    return pd.DataFrame({"measure": names, "r": plain, "within": found, "p": p, "groups": len(sd)})
+    return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -42,9 +42,9 @@ def mixed_setting(runs: pd.DataFrame, *, least: int = 2) -> str | None:
 
 def parts_of(training: pd.DataFrame) -> list[str]:
     """The parts of the model in a training table, from the input up, without ``all``."""
-    found = [part for part in training["part"].unique() if part != "all"]
+    parts = [part for part in training["part"].unique() if part != "all"]
     ends = {"embeddings": 0, "head": np.inf}
-    return sorted(found, key=lambda part: ends[part] if part in ends else int(part[len("layer") :]))
+    return sorted(parts, key=lambda part: ends[part] if part in ends else int(part[len("layer") :]))
 
 
 def gradient_curves(
@@ -65,12 +65,12 @@ def gradient_curves(
     rows = []
     for outcome, part in np.log(norms.clip(lower=FLOOR)).groupby(outcomes(runs)):
         values = part.to_numpy()
-        found = intervals.interval(
+        ratio = intervals.interval(
             lambda weights, values=values: intervals.run_means(values, weights),
             len(values),
             level=level,
         )
-        ends = {name: np.exp(getattr(found, name)) for name in ("value", "low", "high")}
+        ends = {name: np.exp(getattr(ratio, name)) for name in ("value", "low", "high")}
         curve = pd.DataFrame(ends, index=part.columns).reset_index()
         rows.append(curve.assign(outcome=outcome, n_runs=len(values)))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
@@ -204,8 +204,8 @@ def flat_since(flat: pd.DataFrame) -> pd.Series:
     stays = np.cumprod(values[:, ::-1], axis=1).sum(1)
     first = values.shape[1] - stays
     starts = np.append(0.0, _done(flat)[:-1])
-    found = np.where(stays > 0, starts[np.minimum(first, len(starts) - 1)], np.nan)
-    return pd.Series(found, flat.index, name="flat since")
+    since = np.where(stays > 0, starts[np.minimum(first, len(starts) - 1)], np.nan)
+    return pd.Series(since, flat.index, name="flat since")
 
 
 def alarms(

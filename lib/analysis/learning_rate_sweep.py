@@ -36,19 +36,19 @@ def ladders(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     fields = [field.name for field in dataclasses.fields(Setting) if field.name in runs]
     fields.remove("learning_rate")
     single = runs.drop_duplicates(["setting_id", "seed_label"])
-    found = [
+    sweeps = [
         part.sort_values(["learning_rate", "seed_label"]).reset_index(drop=True)
         for _, part in single.groupby(fields, dropna=False, sort=False)
         if part["learning_rate"].nunique() >= MIN_RATES
     ]
-    firsts = [part.iloc[0] for part in found]
+    firsts = [part.iloc[0] for part in sweeps]
     names = [f"{first['backbone']}, {Path(first['task']).stem}" for first in firsts]
     for field in fields:
         if len(set(names)) < len(names) and len({first[field] for first in firsts}) > 1:
             word = field.replace("_", " ")
             pairs = zip(names, firsts, strict=True)
             names = [f"{name}, {word} {first[field]}" for name, first in pairs]
-    return dict(zip(names, found, strict=True))
+    return dict(zip(names, sweeps, strict=True))
 
 
 def failed_runs(runs: pd.DataFrame, *, margin: float = 0.0) -> np.ndarray:
@@ -179,9 +179,9 @@ def half_failure(
         raise ValueError(
             f"learning_rates holds {np.unique(rates)}; a curve needs at least two positive rates"
         )
-    rungs, place = np.unique(np.log10(rates), return_inverse=True)
-    runs, fails = np.bincount(place), np.bincount(place, weights=failed)
-    if 0 < fails.sum() < len(failed) and np.dot(fails, rungs - rungs[place].mean()) <= 0:
+    rungs, rung = np.unique(np.log10(rates), return_inverse=True)
+    runs, fails = np.bincount(rung), np.bincount(rung, weights=failed)
+    if 0 < fails.sum() < len(failed) and np.dot(fails, rungs - rungs[rung].mean()) <= 0:
         return HalfFailure("no rise")
     kind, start, slope = _shape(rungs, runs, fails)
 
@@ -197,11 +197,11 @@ def half_failure(
         root = limit if inside else optimize.brentq(lambda m: profile(m) - threshold, start, limit)
         ends.append(unbounded if inside else float(10**root))
     value = float(10**start) if kind in ("curve", "one rung") else np.nan
-    found = HalfFailure(kind, value, *ends, slope)
+    half = HalfFailure(kind, value, *ends, slope)
     if kind == "between":
         gap = rungs[fails == 0][-1], rungs[fails > 0][0]
-        return dataclasses.replace(found, between=(float(10 ** gap[0]), float(10 ** gap[1])))
-    return found
+        return dataclasses.replace(half, between=(float(10 ** gap[0]), float(10 ** gap[1])))
+    return half
 
 
 def _shape(rungs: np.ndarray, runs: np.ndarray, fails: np.ndarray) -> tuple[str, float, float]:

@@ -85,11 +85,11 @@ def kendalls_w(scores: np.ndarray | Sequence[np.ndarray]) -> Concordance:
     most = n_tasks * (ranks**2).sum()  # of R: what tasks with these ties would give if they agreed
     if most == 0:
         return Concordance(float("nan"), 1 / n_tasks, float("nan"), n_tasks, n_seeds)
-    found = (ranks.sum(0) ** 2).sum()
+    observed = (ranks.sum(0) ** 2).sum()
     rng = np.random.default_rng(0)
     sums = sum(_permuted(task, rng) for task in ranks)
-    p = share_beyond((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), found)
-    return Concordance(float(found / most), 1 / n_tasks, p, n_tasks, n_seeds)
+    p = share_beyond((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), observed)
+    return Concordance(float(observed / most), 1 / n_tasks, p, n_tasks, n_seeds)
 
 
 def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:

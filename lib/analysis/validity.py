@@ -111,9 +111,9 @@ def pair_agreement(
     first, second = (stats.rankdata(np.asarray(one, float)[upper]) for one in (a, b))
     if min(np.ptp(first), np.ptp(second)) == 0:
         return PairAgreement(*[float("nan")] * 4)
-    found = intervals.pair_correlation(a, b, level=level)
+    correlation = intervals.pair_correlation(a, b, level=level)
     if len(a) < intervals.MIN_RESAMPLED:
-        return PairAgreement(found.value, found.low, found.high, float("nan"))
+        return PairAgreement(correlation.value, correlation.low, correlation.high, float("nan"))
     square = np.zeros((len(a), len(a)))
     square[upper] = second - second.mean()
     square += square.T
@@ -123,7 +123,7 @@ def pair_agreement(
     drawn = square[order[:, upper[0]], order[:, upper[1]]] @ first
     here = square[upper] @ first
     p = ((np.abs(drawn) >= abs(here) * (1 - 1e-12)).sum() + 1) / (n_permutations + 1)
-    return PairAgreement(found.value, found.low, found.high, float(p))
+    return PairAgreement(correlation.value, correlation.low, correlation.high, float(p))
 
 
 def pair_agreements(
@@ -205,12 +205,12 @@ def separation(
         )
     rows = [np.flatnonzero(failed), np.flatnonzero(~failed)]
     parts = [partial(pair_means, distances[np.ix_(part, part)]) for part in rows]
-    found = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
+    gap = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
     splits = _splits(failed, n_permutations, seed)
     drawn = pair_means(distances, splits) - pair_means(distances, 1 - splits)
-    p = float((np.abs(drawn) >= abs(found.value) - 1e-12).mean())
+    p = float((np.abs(drawn) >= abs(gap.value) - 1e-12).mean())
     means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
-    return Separation(*means, found._replace(p=p))
+    return Separation(*means, gap._replace(p=p))
 
 
 def separations(
@@ -296,9 +296,9 @@ def _splits(kind: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
         drawn = rng.permuted(np.broadcast_to(kind, (n_permutations, size)), axis=1)
         return np.vstack([kind, drawn]).astype(float)
     rows = np.array(list(itertools.combinations(range(size), chosen)))
-    found = np.zeros((len(rows), size))
-    np.put_along_axis(found, rows, 1.0, axis=1)
-    return found
+    weights = np.zeros((len(rows), size))
+    np.put_along_axis(weights, rows, 1.0, axis=1)
+    return weights
 
 
 def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:

@@ -59,7 +59,7 @@ def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
     group → design; and a line a group in which seeds were crossed but runs are missing or there
     twice. Ordinary groups, in which every run has streams of its own, are passed over.
     """
-    found, notes = {}, []
+    grids, notes = {}, []
     for group, part in runs.groupby("group"):
         inits, orders = part["seed_init"].nunique(), part["seed_order"].nunique()
         pairs = part.groupby(["seed_init", "seed_order"]).size()
@@ -72,8 +72,8 @@ def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
                 "complete grid; train the runs that are missing, or remove those that are extra"
             )
             continue
-        found[str(group)] = _grid(part)
-    return found, notes
+        grids[str(group)] = _grid(part)
+    return grids, notes
 
 
 def _repeated(part: pd.DataFrame) -> bool:
@@ -132,9 +132,9 @@ def failed_rates(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
     sides = {"init": (design.init_seeds, 0), "order": (design.order_seeds, 1)}
     for source, (seeds, axis) in sides.items():
         for seed, runs in zip(seeds, np.moveaxis(design.failed, axis, 0), strict=True):
-            found = measures.failed_rate(runs.ravel(), level=level)
+            rate = measures.failed_rate(runs.ravel(), level=level)
             row = {"source": source, "seed": seed, "failed": int(runs.sum()), "runs": runs.size}
-            rows.append({**row, "rate": found.value, "low": found.low, "high": found.high})
+            rows.append({**row, "rate": rate.value, "low": rate.low, "high": rate.high})
     return pd.DataFrame(rows).set_index(["source", "seed"])
 
 
@@ -233,9 +233,9 @@ def variance_components(
     sources = ["init", "order", *(["rest"] if scores.ndim == 2 else ["interaction", "dropout"])]
     table = pd.DataFrame(index=pd.Index(sources, name="source"))
     ends = {"": values, "_low": low, "_high": high}
-    for quantity, place in (("variance", 0), ("share", 1)):
+    for quantity, column in (("variance", 0), ("share", 1)):
         for end, both in ends.items():
-            table[quantity + end] = both[place]
+            table[quantity + end] = both[column]
     for end in ends:
         table[f"sd{end}"] = np.sqrt(table[f"variance{end}"].clip(lower=0))
     return table
@@ -345,9 +345,9 @@ def _permutation_p(cells: np.ndarray) -> float:
     return share_beyond((drawn.mean(2) ** 2).sum(1), (cells.mean(1) ** 2).sum())
 
 
-def share_beyond(drawn: np.ndarray, found: float) -> float:
-    """Share of draws at least as large as what was found, which counts as one of them."""
-    return float(((drawn >= found - 1e-9 * abs(found)).sum() + 1) / (len(drawn) + 1))
+def share_beyond(drawn: np.ndarray, observed: float) -> float:
+    """Share of draws at least as large as what was observed, which counts as one of them."""
+    return float(((drawn >= observed - 1e-9 * abs(observed)).sum() + 1) / (len(drawn) + 1))
 
 
 def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> Interval:

@@ -122,8 +122,8 @@ def paired_scores(
     constant = np.ptp(first) == 0 or np.ptp(second) == 0
     correlation = float("nan") if constant else float(np.corrcoef(first, second)[0, 1])
     mean = float(apart.mean())
-    found = Comparison(mean, mean - reach, mean + reach, float(test.pvalue), (len(apart),) * 2)
-    return found, correlation
+    result = Comparison(mean, mean - reach, mean + reach, float(test.pvalue), (len(apart),) * 2)
+    return result, correlation
 
 
 def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Comparison:
@@ -144,8 +144,8 @@ def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) 
         return statistic
 
     sizes = len(scores[0]), len(scores[1])
-    found = difference(log_sd(kernels[0]), log_sd(kernels[1]), sizes, level=level)
-    value, low, high = map(float, np.exp(found[:3]))
+    log_ratio = difference(log_sd(kernels[0]), log_sd(kernels[1]), sizes, level=level)
+    value, low, high = map(float, np.exp(log_ratio[:3]))
     if np.isnan(value):
         return Comparison(value, low, high, float("nan"), sizes)
     test = stats.levene(*scores, center="median")
@@ -162,9 +162,9 @@ def adjust(p: np.ndarray, method: str = "holm") -> np.ndarray:
     if method not in names:
         raise ValueError(f"method = {method!r} is unknown; valid: {', '.join(names)}")
     p = np.array(p, float)
-    known = ~np.isnan(p)
-    if known.any():
-        p[known] = multipletests(p[known], method=names[method])[1]
+    tested = ~np.isnan(p)
+    if tested.any():
+        p[tested] = multipletests(p[tested], method=names[method])[1]
     return p
 
 

@@ -231,8 +231,8 @@ def sd_interval(
     if method != "chi-square":
         statistic = partial(root_pair_means, half_squares(scores))
         bounds = (0.0, np.inf)
-        found = interval(statistic, len(scores), level=level, method=method, bounds=bounds)
-        return found._replace(value=found.value * float(shrink))
+        whole = interval(statistic, len(scores), level=level, method=method, bounds=bounds)
+        return whole._replace(value=whole.value * float(shrink))
     check_level(level)
     free = len(scores) - 1
     tail = (1 - level) / 2
@@ -280,9 +280,9 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
     covariance = np.einsum("bp,bxp,byp->bxy", pairs, centred, centred)
     scale = np.sqrt(covariance[:, 0, 0] * covariance[:, 1, 1])
     defined = scale > 1e-12
-    found = np.full(len(scale), np.nan)
-    found[defined] = covariance[defined, 0, 1] / scale[defined]
+    correlations = np.full(len(scale), np.nan)
+    correlations[defined] = covariance[defined, 0, 1] / scale[defined]
     low = high = float("nan")
     if len(a) >= MIN_RESAMPLED:
-        low, high = percentile_interval(found[1:], level, n_runs=len(a))
-    return Interval(float(found[0]), float(low), float(high), len(a))
+        low, high = percentile_interval(correlations[1:], level, n_runs=len(a))
+    return Interval(float(correlations[0]), float(low), float(high), len(a))

@@ -104,5 +104,5 @@ def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
     failed = np.asarray(failed)
     if failed.ndim != 1 or not len(failed) or not np.isin(failed, (0, 1)).all():
         raise ValueError(f"failed is {failed!r}; expected (S,) of True and False, S ≥ 1")
-    found = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
-    return Interval(float(failed.mean()), float(found.low), float(found.high), len(failed))
+    ends = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
+    return Interval(float(failed.mean()), float(ends.low), float(ends.high), len(failed))

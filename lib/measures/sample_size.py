@@ -31,9 +31,9 @@ def relative_width(
     for size in sizes:
         drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
         drawn = drawn[~np.isnan(drawn)]
-        known = bool(value) and not np.isnan(value) and len(drawn) > 1
-        reach = stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale if known else 0.0
-        widths[size] = reach / abs(value) if known else float("nan")
+        estimable = bool(value) and not np.isnan(value) and len(drawn) > 1
+        reach = stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale if estimable else 0.0
+        widths[size] = reach / abs(value) if estimable else float("nan")
     return pd.Series(widths, name="relative_width")
 
 
@@ -51,10 +51,10 @@ def seeds_needed(
     """
     if n_runs < 3:
         return float("nan")
-    found = relative_width(statistic, n_runs, level=level)
-    if found.isna().all():
+    widths = relative_width(statistic, n_runs, level=level)
+    if widths.isna().all():
         return float("nan")
-    enough = found[::-1].cummax()[::-1] <= width
+    enough = widths[::-1].cummax()[::-1] <= width
     return float(enough.idxmax()) if enough.any() else float("inf")
 
 
@@ -137,24 +137,24 @@ def three_widths(
             resampled[name]["runs"].append(value + of_runs)
             resampled[name]["examples"].append(by_examples[name])
             resampled[name]["both"].append(by_both[name] - by_runs[name] + value + of_runs)
-    found: dict[str, dict[str, Interval]] = {}
+    intervals_of: dict[str, dict[str, Interval]] = {}
     for name, value in point.items():
         ends = {s: percentile_interval(np.concatenate(resampled[name][s]), level) for s in SOURCES}
-        found[name] = {
+        intervals_of[name] = {
             s: Interval(value, float(low), float(high), n_runs) for s, (low, high) in ends.items()
         }
-    return found
+    return intervals_of
 
 
 def half_widths(
     predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95
 ) -> pd.DataFrame:
     """Half the widths of ``three_widths``: a row a measure, columns ``value`` and the sources."""
-    found = three_widths(predictions, labels, level=level)
+    widths = three_widths(predictions, labels, level=level)
     rows = {
         name: {"value": parts["both"].value}
         | {source: (part.high - part.low) / 2 for source, part in parts.items()}
-        for name, parts in found.items()
+        for name, parts in widths.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
 

@@ -56,24 +56,24 @@ def score(
             return float("nan")
         correlate = stats.pearsonr if metric == "pearson" else stats.spearmanr
         return float(correlate(labels, predictions).statistic)
-    known = {
+    scores = {
         "accuracy": metrics.accuracy_score,
         "f1": lambda y, p: metrics.f1_score(y, p, zero_division=0),
         "macro-f1": lambda y, p: metrics.f1_score(y, p, average="macro", zero_division=0),
         "mcc": metrics.matthews_corrcoef,
     }
-    if metric not in known:
+    if metric not in scores:
         raise ValueError(
-            f"metric {metric!r} is unknown; valid: {', '.join(known)}, pearson, spearman, "
+            f"metric {metric!r} is unknown; valid: {', '.join(scores)}, pearson, spearman, "
             f"group-em, {', '.join(PICKED)}"
         )
-    return float(known[metric](labels, predictions))
+    return float(scores[metric](labels, predictions))
 
 
 def _need(metric: str, name: str, given: np.ndarray | None, labels: np.ndarray) -> None:
     if given is None or len(given) != len(labels):
-        found = "none" if given is None else f"{len(given)}"
-        raise ValueError(f"metric {metric!r} needs {name} of {len(labels)} rows, got {found}")
+        got = "none" if given is None else f"{len(given)}"
+        raise ValueError(f"metric {metric!r} needs {name} of {len(labels)} rows, got {got}")
 
 
 def picked(logits: np.ndarray, groups: np.ndarray) -> np.ndarray:

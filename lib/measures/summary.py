@@ -96,28 +96,28 @@ def statistics_of(
     probabilities : (S, N, C)
     labels : (N,) gold labels
     """
-    found: dict[str, Statistic] = {}
+    statistics: dict[str, Statistic] = {}
     if scores is not None:
-        found["mean"] = partial(intervals.run_means, np.asarray(scores, float))
-        found["sd"] = partial(intervals.root_pair_means, intervals.half_squares(scores))
-        found["iqm"] = measures.interquartile_mean_statistic(scores)
+        statistics["mean"] = partial(intervals.run_means, np.asarray(scores, float))
+        statistics["sd"] = partial(intervals.root_pair_means, intervals.half_squares(scores))
+        statistics["iqm"] = measures.interquartile_mean_statistic(scores)
     if predictions is not None:
         if labels is not None:
             correct = predictions == labels
-            found["distribution_sd"] = measures.distribution_sd_statistic(correct)
+            statistics["distribution_sd"] = measures.distribution_sd_statistic(correct)
         agreement = measures.pairwise_consistency(predictions)
-        found["disagreement"] = pair_statistic(1 - agreement)
-        found["kappa"] = measures.kappa_statistic(predictions)
+        statistics["disagreement"] = pair_statistic(1 - agreement)
+        statistics["kappa"] = measures.kappa_statistic(predictions)
     if probabilities is not None:
-        found["jsd"] = pair_statistic(measures.pairwise_jsd(probabilities))
+        statistics["jsd"] = pair_statistic(measures.pairwise_jsd(probabilities))
     if predictions is not None:
-        found["con"] = pair_statistic(agreement)
+        statistics["con"] = pair_statistic(agreement)
         if labels is not None:
-            found["ccon"] = pair_statistic(measures.pairwise_consistency(predictions, labels))
+            statistics["ccon"] = pair_statistic(measures.pairwise_consistency(predictions, labels))
             if len(np.unique(np.append(np.unique(predictions), labels))) > 2:
                 split = measures.churn_split(predictions, labels)
-                found["wrong_differently"] = pair_statistic(split.both_wrong_different)
-    return found
+                statistics["wrong_differently"] = pair_statistic(split.both_wrong_different)
+    return statistics
 
 
 def interval_of(
@@ -130,7 +130,7 @@ def interval_of(
     """
     low, high = MEASURES[name].bounds
     if name == "sd":
-        found = intervals.sd_interval(scores_or_runs, level=level)
-        return found._replace(low=max(found.low, low), high=min(found.high, high))
+        normal = intervals.sd_interval(scores_or_runs, level=level)
+        return normal._replace(low=max(normal.low, low), high=min(normal.high, high))
     n_runs = scores_or_runs if np.ndim(scores_or_runs) == 0 else len(scores_or_runs)
     return intervals.interval(statistic, int(n_runs), level=level, bounds=(low, high))

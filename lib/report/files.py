@@ -60,8 +60,8 @@ def read_arrays(path: Path, one_of: Sequence[str], others: Sequence[str]) -> dic
     arrays, name = {}, ""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = archive.files
-            for name in [name for name in (*one_of, *others) if name in found]:
+            in_archive = archive.files
+            for name in [name for name in (*one_of, *others) if name in in_archive]:
                 arrays[name] = archive[name]
     except Exception as error:
         why = (
@@ -78,7 +78,8 @@ def read_arrays(path: Path, one_of: Sequence[str], others: Sequence[str]) -> dic
     if not set(one_of) & set(arrays):
         wanted = " or ".join(one_of)
         raise OutsideError(
-            f"{path}: has arrays {', '.join(found) or '(none)'}; save one that is called {wanted}"
+            f"{path}: has arrays {', '.join(in_archive) or '(none)'}; "
+            f"save one that is called {wanted}"
         )
     return arrays
 

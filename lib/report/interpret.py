@@ -130,23 +130,23 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     group, n = measured.group, len(measured.group.example_ids)
     if group.labels is None or not group.classes:
         return []
-    found = measures.seed_variance(group.predictions == group.labels, level=measured.level)
-    if found.observed.value == 0:
+    variance = measures.seed_variance(group.predictions == group.labels, level=measured.level)
+    if variance.observed.value == 0:
         return ["All runs have the same accuracy."]
-    share = (found.floor / found.observed.value) ** 2
-    high = found.distribution.high
+    share = (variance.floor / variance.observed.value) ** 2
+    high = variance.distribution.high
     if share >= 1:
         limit = f", and is at most about {high:.3f}" if high > 0 else ""
         return [
-            f"The spread of accuracy ({found.observed.value:.3f}) is no larger than what "
-            f"{n} examples alone would cause ({found.floor:.3f}): what is beyond "
+            f"The spread of accuracy ({variance.observed.value:.3f}) is no larger than what "
+            f"{n} examples alone would cause ({variance.floor:.3f}): what is beyond "
             f"that cannot be told from 0 with these runs{limit}. Nothing here says that one seed "
             "is better than another."
         ]
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
         f"changes of answers on only {n} examples would cause. The standard "
-        f"deviation beyond that, on endless data, is {found.distribution.text()}."
+        f"deviation beyond that, on endless data, is {variance.distribution.text()}."
     ]
 
 

@@ -203,8 +203,8 @@ def _text_run(file: Path) -> StoredRuns:
     """predict_results*.txt: decisions, or scores with three decimals; no labels."""
     table = read_table(file)
     if list(table) != ["index", "prediction"]:
-        found = ", ".join(table)
-        raise OutsideError(f"{file}: columns {found}; expected index, a tab, and prediction")
+        columns = ", ".join(table)
+        raise OutsideError(f"{file}: columns {columns}; expected index, a tab, and prediction")
     values, ids = table["prediction"].to_numpy(object), ids_of(file, table["index"], len(table))
     for example, value in zip(ids, values, strict=True):
         if value.startswith("["):

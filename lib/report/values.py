@@ -235,32 +235,39 @@ def _coded(
     """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
     why = "has a fraction, but the predictions are classes: give the same classes"
     gold = _gold(raw, lambda gold: ~fractions(gold), why)
-    said, gold = numbers, np.empty(0) if gold is None else gold
-    if np.isnan(said).any() or np.isnan(gold).any():
-        said, gold = (texts(v).astype(str) for v in (raw.values, raw.gold if gold.size else gold))
+    predictions, gold = numbers, np.empty(0) if gold is None else gold
+    if np.isnan(predictions).any() or np.isnan(gold).any():
+        predictions, gold = (
+            texts(v).astype(str) for v in (raw.values, raw.gold if gold.size else gold)
+        )
     else:
-        said, gold = said.astype(np.int64), gold.astype(np.int64)
+        predictions, gold = predictions.astype(np.int64), gold.astype(np.int64)
     if len(np.unique(gold)) == 1:
         only = show(gold[0])
         why = "with one class there is nothing to get right: leave the labels out"
         raise OutsideError(f"{raw.gold_from}: all labels are {only}; {why}")
-    if gold.size and not np.isin(said, gold).any():
+    if gold.size and not np.isin(predictions, gold).any():
         raise OutsideError(
-            f"{path}: the predictions are {show(np.unique(said))}, the labels "
+            f"{path}: the predictions are {show(np.unique(predictions))}, the labels "
             f"{show(np.unique(gold))}, with no class in common; write the same names in both"
         )
     for i, name in enumerate(raw.names):
-        others = np.append(np.delete(said, i, 0), gold)
-        if np.isin(said[i], others).any():
+        others = np.append(np.delete(predictions, i, 0), gold)
+        if np.isin(predictions[i], others).any():
             continue
-        what = f"{name} predicts {show(np.unique(said[i]))}, all else is {show(np.unique(others))}"
+        own, rest = show(np.unique(predictions[i])), show(np.unique(others))
+        what = f"{name} predicts {own}, all else is {rest}"
         if gold.size:
             why = "write the same names of classes, or exclude it if it is no run"
             raise OutsideError(f"{path}: run {what}: {why}")
         notes.append(f"{what}: no class in common. Another spelling, or two collapsed runs?")
-    classes, codes = np.unique(np.concatenate([said.ravel(), gold]), return_inverse=True)
-    labels = codes[said.size :] if gold.size else None
-    return codes[: said.size].reshape(said.shape), labels, [str(name) for name in classes]
+    classes, codes = np.unique(np.concatenate([predictions.ravel(), gold]), return_inverse=True)
+    labels = codes[predictions.size :] if gold.size else None
+    return (
+        codes[: predictions.size].reshape(predictions.shape),
+        labels,
+        [str(name) for name in classes],
+    )
 
 
 def _agree(where: str, gold: np.ndarray, other: str, others: np.ndarray, ids: list[str]) -> None:

@@ -117,8 +117,8 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
 def _check_stored(name: str) -> None:
     """An error if there are no groups of this name."""
     if not any(paths.results(name).glob("**/logits.parquet")):
-        known = nearest(name, tables.committed())
-        raise ValueError(f"no groups in {paths.results(name)}: {known}")
+        valid = nearest(name, tables.committed())
+        raise ValueError(f"no groups in {paths.results(name)}: {valid}")
 
 
 def _measure_stored(name: str) -> None:

@@ -147,12 +147,12 @@ def _training_versions(run: Run) -> str:
 
 def stored_settings() -> list[str]:
     """The setting in the store, if there is exactly one; else an error that lists what there is."""
-    found = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
-    if len(found) != 1:
+    stored = sorted(path.name for path in paths.RUNS.glob("*") if path.is_dir())
+    if len(stored) != 1:
         raise ValueError(
-            f"setting_ids is empty and {paths.RUNS} holds {found or 'nothing'}: name some"
+            f"setting_ids is empty and {paths.RUNS} holds {stored or 'nothing'}: name some"
         )
-    return found
+    return stored
 
 
 def name_of(run: Run) -> str:

@@ -194,11 +194,11 @@ def records(name: str) -> dict[str, dict[str, Any]]:
     """What made each group or job of results, packed or in a folder, by its name; it may be empty,
     for the oldest jobs have no record.
     """
-    found = packed(name)
+    by_group = packed(name)
     for folder in folders(name):
         path = folder / MADE
-        found[folder.name] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+        by_group[folder.name] = json.loads(path.read_text()) if path.exists() else {}
+    return by_group
 
 
 def folders(name: str) -> list[Path]:
@@ -356,7 +356,7 @@ def read_sample(name: str) -> tuple[np.ndarray, str]:
     """Sampled layer vectors (S, L + 1, N, D) as float64 of the first group that has them, and its
     name.
     """
-    found = sorted(paths.results(name).glob(f"*/{SAMPLE}"))
-    if not found:
+    samples = sorted(paths.results(name).glob(f"*/{SAMPLE}"))
+    if not samples:
         raise FileNotFoundError(f"no {SAMPLE} in {paths.results(name)}")
-    return np.load(found[0], allow_pickle=False).astype(np.float64), found[0].parent.name
+    return np.load(samples[0], allow_pickle=False).astype(np.float64), samples[0].parent.name

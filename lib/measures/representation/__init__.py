@@ -75,10 +75,10 @@ def representation_distances(
     saturate: unrelated representations are close. One pair with shuffled examples tells at each
     layer; where it is below 0.9, a ``SaturationWarning`` gives its distance.
     """
-    found, _, remarks = _compare(representations, measures, [], workers, precision, device)
+    distances, _, remarks = _compare(representations, measures, [], workers, precision, device)
     for category, remark in remarks:
         warnings.warn(remark, category, stacklevel=2)
-    return found
+    return distances
 
 
 def distances_and_chance(
@@ -109,10 +109,10 @@ def distances_and_chance(
         (*map(int, rng.choice(n_runs, 2, replace=False)), rng.permutation(n_examples))
         for _ in range(n_permutations)
     ]
-    found, chance, remarks = _compare(arrays, measures, shuffles, workers, precision, device)
+    distances, chance, remarks = _compare(arrays, measures, shuffles, workers, precision, device)
     for category, remark in remarks:
         warnings.warn(remark, category, stacklevel=2)
-    return found, chance
+    return distances, chance
 
 
 def kept_directions(
@@ -125,12 +125,12 @@ def kept_directions(
     keeps 0, by a margin of NaN.
     """
     arrays = _check(representations, [measure], "float64")
-    made = [[factorise(array[layer]) for array in arrays] for layer in range(len(arrays[0]))]
+    factors = [[factorise(array[layer]) for array in arrays] for layer in range(len(arrays[0]))]
     nothing = (0, float("nan"))
-    found = np.array(
-        [[getattr(f, f"kept_{RULES[measure]}")() if f else nothing for f in row] for row in made]
+    kept = np.array(
+        [[getattr(f, f"kept_{RULES[measure]}")() if f else nothing for f in row] for row in factors]
     )
-    return found[..., 0].astype(int), found[..., 1]
+    return kept[..., 0].astype(int), kept[..., 1]
 
 
 def convert_op(distances: np.ndarray, to: str) -> np.ndarray:
@@ -184,13 +184,13 @@ def _compare(
                 continue
             for name in measures:
                 measure = ENGINES[name]([factors[i] for i in usable], backend, precision, pool)
-                found = measure.distances()
+                matrix = measure.distances()
                 remarks += [
                     (UserWarning, f"run {usable[i]}, layer {layer}: a single example differs from "
                      f"the others; its {name} distances are NaN")
-                    for i in np.flatnonzero(np.isnan(np.diag(found)))
+                    for i in np.flatnonzero(np.isnan(np.diag(matrix)))
                 ]  # fmt: skip
-                distances[name][layer][np.ix_(usable, usable)] = found
+                distances[name][layer][np.ix_(usable, usable)] = matrix
                 if name != "cka":
                     apart = measure.unrelated(0, 1, anyhow), layer
                     saturated[name] = min(saturated.get(name, apart), apart)
@@ -198,8 +198,8 @@ def _compare(
                     if a in usable and b in usable:
                         places = usable.index(a), usable.index(b)
                         chance[name][layer, k] = measure.unrelated(*places, shuffle)
-    for found in distances.values():
-        found[:, range(n_runs), range(n_runs)] = 0.0
+    for stack in distances.values():
+        stack[:, range(n_runs), range(n_runs)] = 0.0
     remarks += [
         (SaturationWarning, f"{name}, layer {layer}: with {arrays[0].shape[1]} examples, two "
          f"unrelated representations would be {apart:.2f} apart, not 1; report the chance level "

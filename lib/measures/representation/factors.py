@@ -85,9 +85,9 @@ class _Lazy:
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self
-        made = self.make(instance)
-        instance.__dict__[self.make.__name__] = made
-        return made
+        value = self.make(instance)
+        instance.__dict__[self.make.__name__] = value
+        return value
 
 
 @dataclass(frozen=True)

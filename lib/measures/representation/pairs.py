@@ -42,7 +42,7 @@ class Products:
         # values: so the smaller square of a product is always the one of its right side.
         widths = np.array([array.shape[1] for array in self.columns])
         self.order = np.argsort(-widths, kind="stable")
-        self.place = np.argsort(self.order)
+        self.position = np.argsort(self.order)
         self.stack = _stack([self.columns[i] for i in self.order], self.precision, self.backend)
 
     def _sums(self, left: Any, right: Any) -> np.ndarray:
@@ -61,18 +61,18 @@ class Products:
             for i in range(n_runs - 1)
             for j in range(i + 1, n_runs, step)
         ]
-        found = self.pool.map(lambda b: self._sums(self.stack[b[0]], self.stack[b[1]]), blocks)
+        rows = self.pool.map(lambda b: self._sums(self.stack[b[0]], self.stack[b[1]]), blocks)
         sums = np.zeros((n_runs, n_runs))
-        for (i, others), values in zip(blocks, found, strict=True):
+        for (i, others), values in zip(blocks, rows, strict=True):
             sums[i, others] = sums[others, i] = values
-        sums = sums[np.ix_(self.place, self.place)]
+        sums = sums[np.ix_(self.position, self.position)]
         return np.clip(1.0 - (sums + self.offset) / self.divisor, 0.0, None)
 
     def unrelated(self, i: int, j: int, shuffle: np.ndarray) -> float:
         """Distance of runs i and j, the examples of j permuted."""
-        wide, narrow = self.stack[self.place[i]], self.stack[self.place[j]]
+        wide, narrow = self.stack[self.position[i]], self.stack[self.position[j]]
         narrow = narrow[self.backend.put(shuffle)]
-        if self.place[i] > self.place[j]:
+        if self.position[i] > self.position[j]:
             wide, narrow = narrow, wide
         total = self._sums(wide, narrow[None])
         return max(0.0, 1.0 - float(total[0] + self.offset[i, j]) / self.divisor[i, j])
