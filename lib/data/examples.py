@@ -177,16 +177,16 @@ def _entry(
     entry = json.loads(index.read_text()) if index.exists() else None
     if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
         entry = None
-    if entry and assets.are_pinned(entry["sources"]):
+    if entry and entry["sources"] and entry["sources"] == assets.pins(*entry["sources"]):
         return entry
     try:
-        with assets.recording() as sources:
-            splits = task.read()
+        splits = task.read()
     except (SourceMissingError, ImportError) as error:
         if entry is None:
             raise
         warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
         return entry
+    sources = assets.pins(task.asset)
     if tasks.is_own_file(spec.task):
         sources[spec.task] = provenance.file_sha256(Path(spec.task))
     contents = contents_digest(splits)
