@@ -130,13 +130,13 @@ def prepare(spec: DataSpec, tokenizer_sha256: str, tokenizer: Callable[[], Any])
         )
     questions = _questions(dev)
     dev_order = np.random.default_rng([SPLIT_SEED, 1]).permutation(len(questions))
+    shuffled = [questions[i] for i in dev_order]
     held_out = len(questions) // 2 if spec.eval_split == "test-half" else 0
-    half = np.concatenate([questions[i] for i in dev_order[:held_out]]) if held_out else None
-    kept = _whole_questions([questions[i] for i in dev_order[held_out:]], spec)
+    half = np.sort(np.concatenate(shuffled[:held_out])) if held_out else None
     return Prepared(
         train=train.take(order[: spec.train_rows or None]),
-        validation=None if half is None else dev.take(np.sort(half)),
-        evaluation=dev.take(np.sort(kept)),
+        validation=None if half is None else dev.take(half),
+        evaluation=dev.take(np.sort(_whole_questions(shuffled[held_out:], spec))),
         task=task,
         sha256=data_digest(task, entry["contents"]),
         sources=entry["sources"],
@@ -177,16 +177,16 @@ def _entry(
     entry = json.loads(index.read_text()) if index.exists() else None
     if entry and not all(_file(entry["folder"], split).exists() for split in entry["sha256"]):
         entry = None
-    if entry and assets.are_pinned(entry["sources"]):
+    if entry and entry["sources"] and entry["sources"] == assets.pins(*entry["sources"]):
         return entry
     try:
-        with assets.recording() as sources:
-            splits = task.read()
+        splits = task.read()
     except (SourceMissingError, ImportError) as error:
         if entry is None:
             raise
         warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
         return entry
+    sources = assets.pins(task.asset)
     if tasks.is_own_file(spec.task):
         sources[spec.task] = provenance.file_sha256(Path(spec.task))
     contents = contents_digest(splits)
@@ -195,11 +195,12 @@ def _entry(
         return entry
     hashes = {}
     for split in ("train", "dev"):
-        if not _file(folder, split).exists():
+        path = _file(folder, split)
+        if not path.exists():
             encoded = _encode(splits[split], tokenizer(), spec.max_length)
-            with paths.atomic_file(_file(folder, split)) as scratch:
+            with paths.atomic_file(path) as scratch:
                 np.savez_compressed(scratch, **vars(encoded))
-        hashes[split] = provenance.file_sha256(_file(folder, split))
+        hashes[split] = provenance.file_sha256(path)
     entry = {"contents": contents, "sources": sources, "folder": folder, "sha256": hashes}
     with paths.atomic_file(index) as scratch:
         scratch.write_text(json.dumps(entry, indent=1) + "\n")
@@ -225,30 +226,25 @@ def _load(entry: dict[str, Any], split: str) -> Encoded:
 
 def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
     choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
-    first, second = ([row[side] for row in rows] for side in ("text_a", "text_b"))
+    sides = [[row[side] for row in rows] for side in ("text_a", "text_b")]
     if choices > 1:
-        first, second = (list(chain.from_iterable(side)) for side in (first, second))
-    pair = any(second)
+        sides = [list(chain.from_iterable(side)) for side in sides]
+    given = sides if any(sides[1]) else sides[:1]
     tokens: list[np.ndarray] = []
     types: list[np.ndarray] = []
-    for start in range(0, len(first), TEXTS_AT_A_TIME):
-        part = slice(start, start + TEXTS_AT_A_TIME)
-        batch = tokenizer(
-            first[part],
-            second[part] if pair else None,
-            truncation=True,
-            max_length=max_length,
-            padding=False,
-        )
+    for start in range(0, len(sides[0]), TEXTS_AT_A_TIME):
+        texts = [side[start : start + TEXTS_AT_A_TIME] for side in given]
+        batch = tokenizer(*texts, truncation=True, max_length=max_length, padding=False)
         ids = batch["input_ids"]
         tokens += [np.array(row, np.int32) for row in ids]
-        sides = batch.get("token_type_ids") or [[0] * len(row) for row in ids]
-        types += [np.array(row, np.int8) for row in sides]
+        ends = batch.get("token_type_ids") or [[0] * len(row) for row in ids]
+        types += [np.array(row, np.int8) for row in ends]
     labels = np.array([row["label"] for row in rows])
     more = {}
     if "group" in rows[0]:
-        number: dict[str, int] = {}
-        more["groups"] = np.array([number.setdefault(row["group"], len(number)) for row in rows])
+        names = [row["group"] for row in rows]
+        number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        more["groups"] = np.array([number[name] for name in names])
     if "credit" in rows[0]:
         more["credit"] = np.array([row["credit"] for row in rows])
     return Encoded(

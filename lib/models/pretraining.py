@@ -59,12 +59,7 @@ class Recipe:
 
 
 def continue_pretraining(
-    located: Located,
-    train: Encoded,
-    recipe: Recipe,
-    device: torch.device,
-    *,
-    cache: Path | None = None,
+    located: Located, train: Encoded, recipe: Recipe, device: torch.device
 ) -> Located:
     """The backbone after more epochs of its own objective on the texts of ``train``.
 
@@ -87,7 +82,7 @@ def continue_pretraining(
         device.type,
         provenance.TRAINING_VERSIONS,
     )
-    target = (paths.CACHE if cache is None else cache) / "pretrained" / key
+    target = paths.CACHE / "pretrained" / key
     paths.make_once(target, lambda folder: Pretrainer(located, train, recipe, device).write(folder))
     return Located(str(target), located.revision, key)
 

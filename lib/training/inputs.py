@@ -47,8 +47,7 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     the task or the depth, and what ``locate`` and ``prepare`` raise.
     """
     methods = parse_method(setting.method)
-    with assets.recording() as sources:
-        located = pretrained.locate(setting.backbone)
+    located = pretrained.locate(setting.backbone)
     n_layers, longest = backbones.dimensions(located)
     if longest and setting.max_length > longest:
         raise ValueError(
@@ -60,4 +59,5 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     data = prepare(spec, located.sha256, tokenizer)
     for method in methods.values():
         method.check(data.task.n_classes, data.train.choices, n_layers)
-    return RunInputs(setting, located, data, methods, sources | data.sources)
+    sources = assets.pins(setting.backbone) | data.sources
+    return RunInputs(setting, located, data, methods, sources)

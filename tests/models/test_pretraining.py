@@ -1,6 +1,7 @@
 """Continued pretraining: what is masked, what is new, what moves, and what stays to the byte."""
 
 import dataclasses
+import functools
 import json
 import math
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from support import tiny_models
 from support.tiny_models import SENTENCES
 
+from lib import paths
 from lib.config.seeds import Seeds
 from lib.data.examples import Encoded
 from lib.errors import BackboneError
@@ -22,20 +24,11 @@ from lib.training.inputs import prepare_inputs
 
 CPU = torch.device("cpu")
 RECIPE = pretraining.Recipe(epochs=2, learning_rate=1e-3, batch_size=8)
-BERT_HEAD = [
-    "cls.predictions.bias",
-    "cls.predictions.transform.LayerNorm.bias",
-    "cls.predictions.transform.LayerNorm.weight",
-    "cls.predictions.transform.dense.bias",
-    "cls.predictions.transform.dense.weight",
-]
-OTHER_HEAD = [
-    "lm_head.bias",
-    "lm_head.dense.bias",
-    "lm_head.dense.weight",
-    "lm_head.layer_norm.bias",
-    "lm_head.layer_norm.weight",
-]
+DENSE_AND_NORM = ("dense.bias", "dense.weight", "{}.bias", "{}.weight")
+BERT_HEAD = {"cls.predictions.bias"} | {
+    f"cls.predictions.transform.{name.format('LayerNorm')}" for name in DENSE_AND_NORM
+}
+OTHER_HEAD = {f"lm_head.{name.format('layer_norm')}" for name in ("bias", *DENSE_AND_NORM)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,22 +36,21 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Where the results lie."""
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    return tmp_path / "pretrained"
 
 
 @pytest.fixture(scope="module")
-def located(root):
+def located(tmp_path_factory):
     """A tiny model by family and what it has beside its encoder; each is made once."""
-    made = {}
 
+    @functools.cache
     def make(family, head=True, pooler=False):
-        key = f"{family}-{head}-{pooler}"
-        if key not in made:
-            folder = tiny_models.save(family, root / key, head=head, pooler=pooler)
-            made[key] = pretrained.locate(str(folder))
-        return made[key]
+        folder = tmp_path_factory.mktemp(family)
+        return pretrained.locate(str(tiny_models.save(family, folder, head=head, pooler=pooler)))
 
     return make
 
@@ -144,16 +136,11 @@ def test_a_tokeniser_without_a_mask_is_refused(located):
 # --- what is new --------------------------------------------------------------------------------
 
 
-def record_of(found):
-    """What continued pretraining noted beside the weights."""
-    return json.loads((Path(found.path) / pretraining.RECORD).read_text())
-
-
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "mpnet", "llama"])
-def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_path):
+def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, cache):
     source = located(family)
-    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU, cache=tmp_path)
-    record = record_of(found)
+    found = pretraining.continue_pretraining(source, encoded(source), RECIPE, CPU)
+    record = json.loads(Path(found.path, pretraining.RECORD).read_text())
     assert record["newly_initialised"] == [] and "loss_head" not in record
     assert record["steps"] == 2 * 5
     assert record["loss_end"] < record["loss_start"] - 0.1
@@ -163,67 +150,53 @@ def test_nothing_is_new_where_the_checkpoint_has_a_head(located, family, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("family", "expected"), [("bert", BERT_HEAD), ("roberta", OTHER_HEAD), ("mpnet", OTHER_HEAD)]
+    ("family", "head"), [("bert", BERT_HEAD), ("roberta", OTHER_HEAD), ("mpnet", OTHER_HEAD)]
 )
-def test_a_missing_head_is_all_that_is_new_and_its_output_is_tied(located, family, expected):
+def test_a_missing_head_is_all_that_is_new_and_is_trained_alone_first(located, family, head):
     source = located(family, head=False)
-    recipe = dataclasses.replace(RECIPE, epochs=1)
-    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
-    assert sorted(trainer.new) == expected
+    trainer = pretraining.Pretrainer(source, encoded(source), RECIPE, CPU)
+    assert set(trainer.new) == head
     words = backbones.encoder(trainer.model).get_input_embeddings().weight
-    assert trainer.model.get_output_embeddings().weight is words
+    assert trainer.model.get_output_embeddings().weight is words, "tied"
     stored = weights(source)
     for name, weight in backbones.encoder(trainer.model).named_parameters():
         assert torch.equal(weight, stored[name]), name
-
-
-def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(located):
-    recipe = dataclasses.replace(RECIPE, epochs=1)
-    source = located("bert", head=False)
-    data = encoded(source)
-    trainer = pretraining.Pretrainer(source, data, recipe, CPU)
-    share = trainer.model.cls.predictions.bias.detach().exp().numpy()
-    assert share.sum() == pytest.approx(1, abs=1e-5)
-    boat, river = (
-        backbones.load_tokenizer(source).convert_tokens_to_ids(word) for word in ("boat", "river")
-    )
-    assert [(data.tokens == word).sum() for word in (boat, river)] == [10, 20]
-    assert share[river] / share[boat] == pytest.approx(20.1 / 10.1, rel=1e-4)
-    assert share[:5].max() < share[boat] / 50, "special tokens are never predicted"
-    old = pretraining.Pretrainer(located("bert"), data, recipe, CPU)
-    stored = weights(located("bert"))["cls.predictions.bias"]
-    assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
-
-
-# --- what moves and what stays ------------------------------------------------------------------
-
-
-def test_the_head_is_trained_alone_first(located):
-    source = located("bert", head=False)
-    recipe = dataclasses.replace(RECIPE, epochs=1)
-    trainer = pretraining.Pretrainer(source, encoded(source), recipe, CPU)
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     start = trainer.mean_loss()
     assert trainer.phase("head", 3, 1e-2) == 15
     moved = {n for n, w in trainer.model.named_parameters() if not torch.equal(w, before[n])}
-    assert moved == set(BERT_HEAD)
+    assert moved == head
     assert trainer.mean_loss() < start - 0.2
     trainer.phase("all", 1, 1e-3)
-    still = {n for n, w in trainer.model.named_parameters() if torch.equal(w, before[n])}
     # Token type 1 never occurs in single texts, but its row shares a matrix with type 0.
-    assert still == set()
+    assert not any(torch.equal(w, before[n]) for n, w in trainer.model.named_parameters())
+
+
+def test_a_new_bias_starts_at_the_frequencies_of_the_words_and_an_old_one_stays(located):
+    source = located("bert", head=False)
+    data = encoded(source)
+    trainer = pretraining.Pretrainer(source, data, RECIPE, CPU)
+    share = trainer.model.cls.predictions.bias.detach().exp().numpy()
+    assert share.sum() == pytest.approx(1, abs=1e-5)
+    boat, river = backbones.load_tokenizer(source).convert_tokens_to_ids(["boat", "river"])
+    assert [(data.tokens == word).sum() for word in (boat, river)] == [10, 20]
+    assert share[river] / share[boat] == pytest.approx(20.1 / 10.1, rel=1e-4)
+    assert share[:5].max() < share[boat] / 50, "special tokens are never predicted"
+    old = pretraining.Pretrainer(located("bert"), data, RECIPE, CPU)
+    stored = weights(located("bert"))["cls.predictions.bias"]
+    assert torch.equal(old.model.cls.predictions.bias.detach(), stored)
 
 
 # --- seeds, keys, cache -------------------------------------------------------------------------
 
 
-def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(located, tmp_path):
+def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(located, cache):
     source = located("bert")
     data = encoded(source)
 
     def run(source=source, data=data, **changed):
         recipe = dataclasses.replace(RECIPE, **{"epochs": 1, **changed})
-        return pretraining.continue_pretraining(source, data, recipe, CPU, cache=tmp_path)
+        return pretraining.continue_pretraining(source, data, recipe, CPU)
 
     first = run()
     stamp = Path(first.path, "model.safetensors").stat().st_mtime_ns
@@ -237,7 +210,7 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
     ):  # fmt: skip
         keys.add(run(**changed).sha256)
     assert len(keys) == 10
-    assert {path.name for path in (tmp_path / "pretrained").glob("[!.]*")} == keys
+    assert {path.name for path in cache.glob("[!.]*")} == keys
 
 
 @pytest.mark.parametrize(
@@ -247,30 +220,25 @@ def test_the_key_holds_what_the_result_depends_on_and_a_known_one_is_reused(loca
         ({"learning_rate": 1e30}, "diverged at step .* lower the learning rate"),
     ],
 )
-def test_recipes_that_cannot_work_store_nothing(located, tmp_path, changed, message):
+def test_recipes_that_cannot_work_store_nothing(located, cache, changed, message):
     source = located("bert")
     with pytest.raises(ValueError, match=message):
-        pretraining.continue_pretraining(
-            source, encoded(source), dataclasses.replace(RECIPE, **changed), CPU, cache=tmp_path
-        )
-    assert not list(tmp_path.glob("pretrained/[!.]*"))
+        recipe = dataclasses.replace(RECIPE, **changed)
+        pretraining.continue_pretraining(source, encoded(source), recipe, CPU)
+    assert not list(cache.glob("[!.]*"))
 
 
 # --- the ordinary path --------------------------------------------------------------------------
 
 
-def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path):
+def test_fine_tuning_starts_from_the_new_weights(tiny, tmp_path, monkeypatch):
     """bert-tiny brings a masked-LM head of its own; its loss falls on the invented sentences."""
     source = pretrained.locate(tiny.backbone)
     inputs = prepare_inputs(tiny)
-    found = pretraining.continue_pretraining(
-        source,
-        inputs.data.train,
-        pretraining.Recipe(epochs=3, learning_rate=5e-4),
-        CPU,
-        cache=tmp_path,
-    )
-    record = record_of(found)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    recipe = pretraining.Recipe(epochs=3, learning_rate=5e-4)
+    found = pretraining.continue_pretraining(source, inputs.data.train, recipe, CPU)
+    record = json.loads(Path(found.path, pretraining.RECORD).read_text())
     assert record["newly_initialised"] == [] and record["rows"] == 80
     assert math.log(30522) > record["loss_start"] > record["loss_end"] + 1
     plain = finetune(inputs, Seeds.of(0))

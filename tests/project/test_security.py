@@ -10,9 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import nbformat
@@ -26,8 +23,6 @@ from support.project import HOSTILE, run_python
 
 from lib import paths, report
 from lib.config import Setting, grids
-from lib.data import archives
-from lib.errors import AssetError
 from lib.report import reading
 from lib.report.measuring import measure_runs
 from lib.results import runs
@@ -149,72 +144,6 @@ def test_a_run_with_a_pickled_array_is_refused(tmp_path, canary, name):
     with pytest.raises(ValueError, match="allow_pickle=False"):
         runs.load(tmp_path)
     assert not canary.exists()
-
-
-# --- archives -----------------------------------------------------------------------------------
-
-
-def zipped(path, entries):
-    """A wheel of (ZipInfo or name, content)."""
-    with zipfile.ZipFile(path / "a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry, content in entries:
-            archive.writestr(entry, content)
-    return path / "a.whl"
-
-
-def unpack(archive, *members, limit=2**20):
-    target = archive.parent / "unpacked"
-    try:
-        archives.unpack(archive, members, target, limit=limit)
-        return {p.relative_to(target).as_posix(): p for p in target.rglob("*") if p.is_file()}
-    finally:
-        outside_of_it = {p.name for p in archive.parent.iterdir()} - {archive.name, "unpacked"}
-        assert not outside_of_it
-
-
-def test_a_link_in_a_zip_file_is_refused(tmp_path):
-    link = zipfile.ZipInfo("x/link")
-    link.external_attr = (0o120777 << 16) | 0x20
-    with pytest.raises(AssetError, match="x/link as a link or device"):
-        unpack(zipped(tmp_path, [(link, "/etc"), ("x/link/passwd", "mine")]), "x/")
-
-
-def lying(path, claimed, content, *, crc=None):
-    """A zip file whose only member says that it has ``claimed`` bytes."""
-    archive = zipped(path, [("x/big", content)])
-    raw = bytearray(archive.read_bytes())
-    for signature, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
-        place = raw.index(signature) + at
-        raw[place : place + 4] = claimed.to_bytes(4, "little")
-        if crc is not None:
-            raw[place - 8 : place - 4] = crc.to_bytes(4, "little")
-    archive.write_bytes(raw)
-    return archive
-
-
-def test_a_member_that_is_larger_than_it_declares_gives_no_more(tmp_path):
-    content = bytes(2**24)
-    with pytest.raises(AssetError, match=r"a.whl is damaged: Bad CRC-32"):
-        unpack(lying(tmp_path, 100, content), "x/")
-    shutil.rmtree(tmp_path / "unpacked")
-    found = unpack(lying(tmp_path, 100, content, crc=zlib.crc32(bytes(100))), "x/")
-    assert found["x/big"].stat().st_size == 100
-
-
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_many_small_members_are_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(archives, "MAX_FILES", 20)
-    if kind == "zip":
-        archive = zipped(tmp_path, [(f"x/{i}", "") for i in range(21)])
-    else:
-        archive = tmp_path / "a.tar.gz"
-        with tarfile.open(archive, "w:gz") as made:
-            for i in range(21):
-                made.addfile(tarfile.TarInfo(f"x/{i}"))
-    with pytest.raises(AssetError, match="more than 20 files"):
-        unpack(archive, "x/")
-    shutil.rmtree(tmp_path / "unpacked")
-    assert len(unpack(archive, "x/1", "x/2")) == 2
 
 
 # --- the engine ---------------------------------------------------------------------------------

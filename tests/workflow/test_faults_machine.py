@@ -274,7 +274,7 @@ def wheel(tmp_path_factory):
 
 def test_a_damaged_download_stops_only_its_settings(new_batch, calm, wheel, tmp_path):
     cache, wheels = tmp_path / "cache", tmp_path / "wheels"
-    backbone = assets.folder_of("bert-tiny", paths.CACHE)
+    backbone = assets.folder_of("bert-tiny")
     shutil.copytree(assets.fetch("bert-tiny"), cache / backbone.name)
     wheels.mkdir()
     offline = {
