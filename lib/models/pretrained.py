@@ -45,17 +45,15 @@ def locate(name: str) -> Located:
     known here, transformers would offer to run code that comes with the model.
     """
     check_name(name)
-    if name in BACKBONES:
-        fetch = conversions.fetch if name in conversions.CONVERSIONS else assets.contents
-        return Located(str(fetch(name)), None, pinned_sha256(name))
-    if Path(name).is_dir():
-        folder, revision = Path(name).resolve(), None
-    else:
-        folder = _from_hub(name)
-        revision = folder.name
-    located = Located(str(folder), revision, _folder_digest(folder))
-    family_of(located)
-    return located
+    if name not in BACKBONES:
+        is_local = Path(name).is_dir()
+        folder = Path(name).resolve() if is_local else _from_hub(name)
+        located = Located(str(folder), None if is_local else folder.name, _folder_digest(folder))
+        family_of(located)
+        return located
+    if name in conversions.CONVERSIONS:
+        return conversions.fetch(name)
+    return Located(str(assets.contents(name)), None, assets.ASSETS[name].sha256)
 
 
 def _from_hub(name: str) -> Path:

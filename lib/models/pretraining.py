@@ -110,16 +110,11 @@ class Pretrainer:
         if lost:
             raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}")
         self.kept = {} if decoder else self._kept(prefix)
-        self.objective = Objective(
-            train,
-            backbones.load_tokenizer(located),
-            causal=decoder,
-            typed=backbones.takes_types(self.model),
-        )
-        self._start_bias_at_frequencies()
+        tokenizer, typed = backbones.load_tokenizer(located), backbones.takes_types(self.model)
+        self.objective = Objective(train, tokenizer, causal=decoder, typed=typed)
         self.model.to(device)
 
-    def _start_bias_at_frequencies(self) -> None:
+    def start_bias_at_frequencies(self) -> None:
         """A new output bias starts at the words' log frequencies in the texts (plus a tenth of a
         word each), which a few hundred texts would not teach it: the head can attend to context.
         """
@@ -174,6 +169,7 @@ class Pretrainer:
 
     def run(self) -> dict[str, Any]:
         """Train; returns what ``RECORD`` holds of it."""
+        self.start_bias_at_frequencies()
         torch.manual_seed(int(self.recipe.stream("dropout").generate_state(1)[0]))
         record: dict[str, Any] = {"newly_initialised": self.new, "loss_start": self.mean_loss()}
         steps = 0

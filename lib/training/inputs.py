@@ -16,17 +16,19 @@ from lib.models.stabilizers import Method
 
 @dataclass(frozen=True)
 class RunInputs:
-    """A setting with its backbone, its data and its methods by name.
-
-    ``sources``: the sha256 of the files that backbone and data are from, as far as they are pinned
-    or yours.
-    """
+    """A setting with its backbone, its data and its methods by name."""
 
     setting: Setting
     located: Located
     data: Prepared
     methods: dict[str, Method]
-    sources: dict[str, str]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The sha256 of the files that backbone and data are from, as far as they are pinned or
+        yours.
+        """
+        return assets.pins(self.setting.backbone) | self.data.sources
 
     @property
     def origin(self) -> dict[str, str]:
@@ -59,5 +61,4 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     data = prepare(spec, located.sha256, tokenizer)
     for method in methods.values():
         method.check(data.task.n_classes, data.train.choices, n_layers)
-    sources = assets.pins(setting.backbone) | data.sources
-    return RunInputs(setting, located, data, methods, sources)
+    return RunInputs(setting, located, data, methods)

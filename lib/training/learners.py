@@ -53,8 +53,9 @@ class SingleModel:
         torch._foreach_mul_(grads, factors[0])
 
     def close(self) -> None:
-        """Leave the model as an ordinary one."""
+        """Leave the model as an ordinary one, adapters merged."""
         self.features.hook.remove()
+        backbones.merge_adapters(self.model)
 
 
 class SeedBatch:
@@ -108,6 +109,8 @@ class SeedBatch:
             grad.mul_(factors.view(-1, *[1] * (grad.ndim - 1)))
 
     def close(self) -> None:
-        """Leave the models as ordinary ones."""
+        """Leave the models as ordinary ones, adapters merged."""
         self.features.hook.remove()
+        for model in self.models:
+            backbones.merge_adapters(model)
         self.model.set_attn_implementation(self.attention)

@@ -160,14 +160,15 @@ def train(
     learner = (SingleModel if len(models) == 1 else SeedBatch)(models, setting.precision)
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs
+    batches = _batches(inputs, seeds)
+    validate = partial(evaluation.validate, inputs, device=device)
+    best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
     optimizer, schedule = optimizers.make(inputs, learner, new, n_steps)
     first_rate = optimizer.param_groups[0]["initial_lr"]
     loader = Loader(data.train, device, typed=backbones.takes_types(models[0]))
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
     look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
-    validate = partial(evaluation.validate, inputs, device=device)
-    best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
     log = TrainingLog(backbones.parts(n_layers))
     torch.manual_seed(
         seeds[0].stream("dropout")
@@ -179,7 +180,7 @@ def train(
     title = f"{setting.id} {' '.join(seed.label for seed in seeds)}"
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
     try:
-        for rows in _batches(inputs, seeds):
+        for rows in batches:
             batch, labels = loader.batch(rows)
             logits, features = learner(batch)
             loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
@@ -204,11 +205,9 @@ def train(
                 bar.set_postfix(loss=f"{loss.mean().item():.3f}", refresh=False)
             if best and log.steps % look_every == 0:
                 best.look()
+        if best:
+            best.restore()
     finally:
         bar.close()
         learner.close()
-    if best:
-        best.restore()
-    for model in models:
-        backbones.merge_adapters(model)
     return log.read()

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,7 +111,9 @@ def test_smollm2_holds_the_dequantised_numbers():
 
     file = next(assets.fetch("smollm2-135m-gguf").rglob("*.gguf"))
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
-    with safe_open(conversions.fetch("smollm2-135m") / "model.safetensors", "np") as weights:
+    with safe_open(
+        Path(conversions.fetch("smollm2-135m").path) / "model.safetensors", "np"
+    ) as weights:
         for source, name in (
             ("blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"),
             ("blk.29.attn_v.weight", "model.layers.29.self_attn.v_proj.weight"),
@@ -128,12 +131,12 @@ def test_smollm2_holds_the_dequantised_numbers():
 
 def test_what_is_converted_is_there_only_whole(tmp_path, monkeypatch):
     """The real conversion into an empty cache that holds the unpacked wheels."""
-    before = conversions.fetch("minilm-l3") / "model.safetensors"
+    before = Path(conversions.fetch("minilm-l3").path) / "model.safetensors"
     for asset in conversions.CONVERSIONS["minilm-l3"].assets:
         folder = assets.fetch(asset)
         shutil.copytree(folder, tmp_path / folder.name, copy_function=shutil.copyfile)
     monkeypatch.setattr(paths, "CACHE", tmp_path)
-    folder = conversions.fetch("minilm-l3")
+    folder = Path(conversions.fetch("minilm-l3").path)
     names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"
