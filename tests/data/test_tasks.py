@@ -285,16 +285,13 @@ def test_own_file_mistakes_name_file_column_and_line(mine, content, columns, mes
     assert "mine.csv" in str(error.value) or "one column" in message
 
 
-def test_repeated_texts_are_warned_about_and_stay_on_one_side(mine):
+def test_repeated_texts_are_warned_about_and_stay_on_one_side_where_the_split_is_ours(mine):
     texts = [f"t{i // 2}" for i in range(40)]
     path = mine({"text": texts, "label": [i // 2 % 2 for i in range(40)]})
     with pytest.warns(UserWarning, match="20 repeated texts: line 3 repeats line 2 of the same"):
         splits = tasks.get(path).read()
     sides = [{row["text_a"] for row in splits[name]} for name in ("train", "dev")]
     assert not sides[0] & sides[1]
-
-
-def test_a_text_on_both_sides_of_a_users_split_is_named(mine):
     with pytest.warns(UserWarning) as caught:
         tasks.get(mine(SOUND | {"text": ["a", "b", "c", "b"]}))
     messages = " ".join(str(warning.message) for warning in caught)
