@@ -122,7 +122,7 @@ def test_mixout_gradients_as_derived_and_as_published():
 
 def groups_of(model, setting):
     learner = learners.SingleModel([model[0]])
-    groups = loop._groups(prepare_inputs(setting), learner, 2)
+    groups = loop._groups(prepare_inputs(setting), learner, len(backbones.layers(model[0])))
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
         names[id(weight)]: (group["lr"], group["weight_decay"])
