@@ -83,32 +83,19 @@ def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def load(*folders):
-    """What loading each folder says, in a process of its own where every question gets a yes."""
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, *map(str, folders)],
-        input="y\n" * 20, capture_output=True, text=True, cwd=paths.ROOT, check=True,
-    )  # fmt: skip
-    return [line for line in done.stdout.splitlines() if line.startswith(("loaded", "refused"))]
-
-
-def test_code_beside_a_model_never_runs(model, canary):
-    """Beside a known architecture it is passed over; another is refused, and nobody asked."""
-    (model / "remote.py").write_text(REMOTE.format(canary=str(canary)))
-    change(model / "config.json", auto_map=NAMED)
-    change(model / "tokenizer_config.json", auto_map=NAMED, tokenizer_class="Tokenizer")
-    other = Path(shutil.copytree(model, model.parent / "other"))
-    change(other / "config.json", model_type="mine")
-    known, unknown = load(model, other)
-    assert known == "loaded" and "architecture 'mine'; supported: bert" in unknown
-    assert not canary.exists()
-
-
-def test_weights_that_are_no_safetensors_are_never_opened(model, canary):
+def test_only_configuration_tokeniser_and_safetensors_of_a_model_are_read(model, canary):
+    """Code beside a known architecture is passed over, another architecture is refused and nobody
+    asked; pickled weights are never opened, whatever they are called.
+    """
     poison = pickle.dumps(Trap(canary))
-    pickled, saved, beside, adapter, called_so = folders = [
-        Path(shutil.copytree(model, model.parent / str(i))) for i in range(5)
+    code, other, pickled, saved, beside, adapter, called_so = folders = [
+        Path(shutil.copytree(model, model.parent / str(i))) for i in range(7)
     ]
+    for folder in (code, other):
+        (folder / "remote.py").write_text(REMOTE.format(canary=str(canary)))
+        change(folder / "config.json", auto_map=NAMED)
+        change(folder / "tokenizer_config.json", auto_map=NAMED, tokenizer_class="Tokenizer")
+    change(other / "config.json", model_type="mine")
     for folder in (pickled, saved):
         (folder / "model.safetensors").unlink()
     (pickled / "pytorch_model.bin").write_bytes(poison)
@@ -119,11 +106,16 @@ def test_weights_that_are_no_safetensors_are_never_opened(model, canary):
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
     (adapter / "adapter_model.bin").write_bytes(poison)
     (called_so / "model.safetensors").write_bytes(poison)
-    refused = "refused: .*"
-    other = rf"{refused}holds no \.safetensors file; other formats are not read"
-    expected = [other, other, "loaded", refused, refused]
-    lines = load(*folders)
-    assert len(lines) == 5 and all(map(re.fullmatch, expected, lines))
+    # In a process of its own, where every question gets a yes.
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, *map(str, folders)],
+        input="y\n" * 20, capture_output=True, text=True, cwd=paths.ROOT, check=True,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("loaded", "refused"))]
+    no_weights = r"refused: .*holds no \.safetensors file; other formats are not read"
+    expected = ["loaded", "refused: .*architecture 'mine'; supported: bert.*", no_weights]
+    expected += [no_weights, "loaded", "refused: .*", "refused: .*"]
+    assert len(lines) == 7 and all(map(re.fullmatch, expected, lines))
     assert not canary.exists()
 
 
