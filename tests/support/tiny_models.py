@@ -82,11 +82,13 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
         # Large enough that what a text says changes the logits by far more than rounding does.
         "initializer_range": 0.3,
     }
+    kind = hf.AutoModelForMaskedLM
     if family == "llama":
-        kind, more = hf.AutoModelForCausalLM, {"num_key_value_heads": 1, "tie_word_embeddings": True}
+        kind = hf.AutoModelForCausalLM
+        shape |= {"num_key_value_heads": 1, "tie_word_embeddings": True}
     else:
-        kind, more = hf.AutoModelForMaskedLM, {"pad_token_id": words.pad_token_id}
-    config = hf.AutoConfig.for_model(family, **shape, **more)
+        shape |= {"pad_token_id": words.pad_token_id}
+    config = hf.AutoConfig.for_model(family, **shape)
     torch.manual_seed(0)
     if head:
         model = kind.from_config(config)
