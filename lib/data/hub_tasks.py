@@ -98,23 +98,21 @@ def _cloze(
 def credit(answer: str, golds: list[str]) -> list[float]:
     """What an answer to a cloze question earns, as ReCoRD and SQuAD count it.
 
-    Exact match (0 or 1) and token F1, each the best over the right answers; 0 without any. Case,
+    Exact match (0 or 1) and token F1, the harmonic mean of precision and recall with each word
+    counted as often as it is in both; each the best over the right answers, 0 without any. Case,
     punctuation, articles (a, an, the) and surplus white space do not count.
     """
-    words = _normalised(answer)
-    scores = [(float(words == gold), _token_f1(words, gold)) for gold in map(_normalised, golds)]
-    return list(map(max, zip((0.0, 0.0), *scores, strict=True)))
+    words, exact, f1 = _normalised(answer), 0.0, 0.0
+    for gold in map(_normalised, golds):
+        common = (Counter(words) & Counter(gold)).total()
+        exact = max(exact, float(words == gold))
+        f1 = max(f1, 2 * common / (len(words) + len(gold)) if common else 0.0)
+    return [exact, f1]
 
 
 def _normalised(text: str) -> list[str]:
     text = text.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", text).split()
-
-
-def _token_f1(words: list[str], gold: list[str]) -> float:
-    """Harmonic mean of precision and recall, each word counted as often as it is in both."""
-    common = (Counter(words) & Counter(gold)).total()
-    return 2 * common / (len(words) + len(gold)) if common else 0.0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 ONNX and GGUF are read as data: nothing of a package runs, and what is kept is safetensors.
 """
 
-import json
 import shutil
 import tempfile
 import zipfile
@@ -28,23 +27,8 @@ SMOLLM2_PAD = 2
 #: first version goes by the digest of its code.
 VERSION = "42813ee296572a96"
 
-MINILM_L3_CONFIG = {
-    "architectures": ["BertModel"],
-    "model_type": "bert",
-    "vocab_size": 30522,
-    "hidden_size": 384,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 12,
-    "intermediate_size": 1536,
-    "hidden_act": "gelu",
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "initializer_range": 0.02,
-    "pad_token_id": 0,
-}
+#: The configuration of minilm-l3, whose package has none.
+MINILM_L3 = Path(__file__).with_name("minilm_l3.json")
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ def fetch(name: str) -> Located:
     return Located(str(folder), None, sha256)
 
 
-def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndarray"]:
+def from_onnx(graph_file: Path, n_layers: int) -> dict[str, "np.ndarray"]:
     """The parameters of an encoder in a float32 ONNX graph, under the names torch gives them.
 
     Exporting keeps the names of biases, embeddings and norms (after ``auto_model.``) but folds
@@ -100,7 +84,7 @@ def from_onnx(graph_file: Path, config: dict[str, object]) -> dict[str, "np.ndar
             constant = next(key for key in product[0].input if key in values)
             name = f"{bias[0].removesuffix('.bias')}.weight"
             weights[name] = np.ascontiguousarray(values[constant].T)
-    expected = 5 + 16 * int(config["num_hidden_layers"])
+    expected = 5 + 16 * n_layers
     if len(weights) != expected:
         raise AssetError(
             f"{graph_file.name} holds {len(weights)} parameters of the encoder, {expected} expected"
@@ -138,9 +122,9 @@ def _write_minilm_l3(sources: list[Path], target: Path) -> None:
     from safetensors.numpy import save_file
 
     graph, bert_tiny = sources
-    weights = from_onnx(next(graph.glob("*.onnx")), MINILM_L3_CONFIG)
+    weights = from_onnx(next(graph.glob("*.onnx")), n_layers=3)
     save_file(weights, target / "model.safetensors", {"format": "pt"})
-    (target / "config.json").write_text(json.dumps(MINILM_L3_CONFIG, indent=1))
+    shutil.copyfile(MINILM_L3, target / "config.json")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(bert_tiny / name, target / name)
 

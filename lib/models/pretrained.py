@@ -89,3 +89,9 @@ def pinned_sha256(name: str) -> str | None:
     if name in conversions.CONVERSIONS:
         return conversions.fingerprint(name)
     return assets.ASSETS[name].sha256 if name in BACKBONES else None
+
+
+def pins(name: str) -> dict[str, str]:
+    """The sha256 of the packages that a registered backbone is from, by asset; else none."""
+    conversion = conversions.CONVERSIONS.get(name)
+    return assets.pins(*(conversion.assets if conversion else [name]))

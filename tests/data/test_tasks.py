@@ -71,30 +71,32 @@ def test_published_counts():
 
 # --- BIG-bench ----------------------------------------------------------------------------------
 
-#: By task, the folder, the form of an example by its number, and the answers of its classes.
+#: By task, its folder, the input of example i ({0} is i // 2), its answers in the order of their
+#: classes, and the texts of example 5.
 FORMS = {
     "winowhy": (
-        "winowhy",
-        lambda i: f"House {i // 2} was too dark for us. The 'us' refers to cats since {i}.",
+        "winowhy", "House {0} was too dark for us. The 'us' refers to cats since {1}.",
         ("incorrect", "correct"),
+        ("House 2 was too dark for us. The 'us' refers to cats since 5.", ""),
     ),
-    "strategyqa": ("strategyqa", lambda i: f"Could a fox carry {i} lamps?", ("No", "Yes")),
+    "strategyqa": (
+        "strategyqa", "Could a fox carry {1} lamps?", ("No", "Yes"),
+        ("Could a fox carry 5 lamps?", ""),
+    ),
     "presuppositions": (
         "presuppositions_as_nli",
-        lambda i: f"Sentence 1: Ana: stopped {i}. \nSentence 2: Ana ran.\n\nThe answer is: ",
-        ("entailment", "neutral", "contradiction"),
+        "Sentence 1: Ana: stopped {1}. \nSentence 2: Ana ran.\n\nThe answer is: ",
+        ("entailment", "neutral", "contradiction"), ("Ana: stopped 5.", "Ana ran."),
     ),
     "metaphor": (
-        "metaphor_boolean",
-        lambda i: f"Day {i // 2} was a feather. <--> It was {i}.",
-        ("False", "True"),
+        "metaphor_boolean", "Day {0} was a feather. <--> It was {1}.", ("False", "True"),
+        ("Day 2 was a feather.", "It was 5."),
     ),
     "vitaminc": (
-        "vitaminc_fact_verification",
-        lambda i: f"Lake {i // 2}: It has {i} boats: all red.\nClaim: It has boats.",
-        ("True", "False", "Neither"),
+        "vitaminc_fact_verification", "Lake {0}: It has {1} boats: all red.\nClaim: It has boats.",
+        ("True", "False", "Neither"), ("Lake 2: It has 5 boats: all red.", "It has boats."),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -103,10 +105,10 @@ def invented(tmp_path, monkeypatch):
     monkeypatch.setattr("lib.paths.CACHE", tmp_path)
 
     def write(wrong=None):
-        for name, (folder, form, answers) in FORMS.items():
+        for name, (folder, form, answers, _) in FORMS.items():
             examples = [
                 {
-                    "input": form(i),
+                    "input": form.format(i // 2, i),
                     "target_scores": {a: int(j == i % len(answers)) for j, a in enumerate(answers)},
                     "comment": {"example_id": str(i // 4)},
                 }
@@ -121,27 +123,18 @@ def invented(tmp_path, monkeypatch):
     return write
 
 
-def test_texts_and_labels_of_each_form_and_families_are_not_torn_apart(invented):
+@pytest.mark.parametrize("name", FORMS)
+def test_texts_and_labels_of_each_form_and_families_are_not_torn_apart(invented, name):
     invented()
-    texts = {}
-    for name, (_, _, answers) in FORMS.items():
-        splits = tasks.get(name).read()
-        rows = {int(row["example_id"]): row for part in splits.values() for row in part}
-        assert [rows[i]["label"] for i in range(8)] == [i % len(answers) for i in range(8)], name
-        assert tasks.get(name).classes == answers
-        texts[name] = (rows[5]["text_a"], rows[5]["text_b"])
-        if name in ("winowhy", "metaphor", "vitaminc"):
-            sides = [{int(row["example_id"]) // 2 for row in part} for part in splits.values()]
-            assert not sides[0] & sides[1] and sides[0] | sides[1] == {0, 1, 2, 3}
-    assert texts == {
-        "winowhy": (
-            "House 2 was too dark for us. The 'us' refers to cats since 5.", "",
-        ),
-        "strategyqa": ("Could a fox carry 5 lamps?", ""),
-        "presuppositions": ("Ana: stopped 5.", "Ana ran."),
-        "metaphor": ("Day 2 was a feather.", "It was 5."),
-        "vitaminc": ("Lake 2: It has 5 boats: all red.", "It has boats."),
-    }  # fmt: skip
+    _, _, answers, texts = FORMS[name]
+    splits = tasks.get(name).read()
+    rows = {int(row["example_id"]): row for part in splits.values() for row in part}
+    assert (rows[5]["text_a"], rows[5]["text_b"]) == texts
+    assert [rows[i]["label"] for i in range(8)] == [i % len(answers) for i in range(8)]
+    assert tasks.get(name).classes == answers
+    if name in ("winowhy", "metaphor", "vitaminc"):
+        sides = [{int(row["example_id"]) // 2 for row in part} for part in splits.values()]
+        assert not sides[0] & sides[1] and sides[0] | sides[1] == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -164,8 +157,7 @@ def test_an_example_of_another_form_is_named(invented, wrong):
 def write_glue(folder, *lines):
     folder.mkdir(parents=True)
     for split in ("train", "dev"):
-        text = "\n".join("\t".join(line) for line in lines) + "\n"
-        (folder / f"{split}.tsv").write_text(text, encoding="utf-8")
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -173,29 +165,27 @@ def write_glue(folder, *lines):
     [
         (
             "rte", "RTE",
-            [["index", "sentence1", "sentence2", "label"],
-             ["0", 'A "quoted" cat sat.', "A cat.", "entailment"],
-             ["1", "It rained.", "It was dry.", "not_entailment"]],
+            ["index\tsentence1\tsentence2\tlabel", '0\tA "quoted" cat sat.\tA cat.\tentailment',
+             "1\tIt rained.\tIt was dry.\tnot_entailment"],
             [('A "quoted" cat sat.', "A cat.", 1), ("It rained.", "It was dry.", 0)],
         ),
         (
-            "cola", "CoLA", [["gj04", "1", "", "They sing."], ["gj04", "0", "*", "They sings."]],
+            "cola", "CoLA", ["gj04\t1\t\tThey sing.", "gj04\t0\t*\tThey sings."],
             [("They sing.", "", 1), ("They sings.", "", 0)],
         ),
         (
             "mrpc", "MRPC",
-            [["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"],
-             ["1", "7", "8", "One.", "The one."], ["0", "9", "10", "Two.", "Three."]],
+            ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", "1\t7\t8\tOne.\tThe one.",
+             "0\t9\t10\tTwo.\tThree."],
             [("One.", "The one.", 1), ("Two.", "Three.", 0)],
         ),
         (
             "wnli", "WNLI",
-            [["index", "sentence1", "sentence2", "label"],
-             ["0", "It fell.", "The cup fell.", "1"]],
+            ["index\tsentence1\tsentence2\tlabel", "0\tIt fell.\tThe cup fell.\t1"],
             [("It fell.", "The cup fell.", 1)],
         ),
         (
-            "mr", "MR", [["label", "sentence"], ["1", "A fine day."], ["0", "A poor day."]],
+            "mr", "MR", ["label\tsentence", "1\tA fine day.", "0\tA poor day."],
             [("A fine day.", "", 1), ("A poor day.", "", 0)],
         ),
     ],
@@ -209,7 +199,7 @@ def test_layout_of_files(tmp_path, monkeypatch, name, folder, lines, expected):
 
 def test_files_that_are_missing_or_not_as_expected_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SENTENCES_DIR", str(tmp_path))
-    write_glue(tmp_path / "CR", ["label", "sentence"], ["1", "A fine day."], ["2", "Who?"])
+    write_glue(tmp_path / "CR", "label\tsentence", "1\tA fine day.", "2\tWho?")
     with pytest.raises(TaskError, match=r"CR/train.tsv: the label in line 3 is '2', not 0 or 1"):
         tasks.get("cr").read()
     with pytest.raises(TaskError, match="holds no SUBJ/train.tsv"):
@@ -295,16 +285,13 @@ def test_own_file_mistakes_name_file_column_and_line(mine, content, columns, mes
     assert "mine.csv" in str(error.value) or "one column" in message
 
 
-def test_repeated_texts_are_warned_about_and_stay_on_one_side(mine):
+def test_repeated_texts_are_warned_about_and_stay_on_one_side_where_the_split_is_ours(mine):
     texts = [f"t{i // 2}" for i in range(40)]
     path = mine({"text": texts, "label": [i // 2 % 2 for i in range(40)]})
     with pytest.warns(UserWarning, match="20 repeated texts: line 3 repeats line 2 of the same"):
         splits = tasks.get(path).read()
     sides = [{row["text_a"] for row in splits[name]} for name in ("train", "dev")]
     assert not sides[0] & sides[1]
-
-
-def test_a_text_on_both_sides_of_a_users_split_is_named(mine):
     with pytest.warns(UserWarning) as caught:
         tasks.get(mine(SOUND | {"text": ["a", "b", "c", "b"]}))
     messages = " ".join(str(warning.message) for warning in caught)

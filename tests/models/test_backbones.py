@@ -11,25 +11,15 @@ from support import tiny_models
 from support.project import run_python
 from support.tiny_models import FAMILIES, LAYERS, SENTENCES, WIDTH
 
-from lib.data.examples import Encoded, Loader
+from lib.data import examples
+from lib.data.rows import make_row
 from lib.errors import BackboneError
 from lib.models import backbones, pretrained
 
-_TWO_LAYERS = [
-    "classifier.dense.bias",
-    "classifier.dense.weight",
-    "classifier.out_proj.bias",
-    "classifier.out_proj.weight",
-]
-NEW = {
-    "bert": [
-        "bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"
-    ],
-    "roberta": _TWO_LAYERS,
-    "xlm-roberta": _TWO_LAYERS,
-    "mpnet": _TWO_LAYERS,
-    "llama": ["score.weight"],
-}  # fmt: skip
+NEW = dict.fromkeys(FAMILIES, ("classifier.dense", "classifier.out_proj")) | {
+    "bert": ("bert.pooler.dense", "classifier"),
+    "llama": ("score",),
+}
 PREFIX = {"llama": "model", "xlm-roberta": "roberta"}
 
 
@@ -49,19 +39,11 @@ def located(folders, family):
     return pretrained.locate(str(folders[family]))
 
 
-def inputs_of(located, texts=SENTENCES, pairs=None):
+def inputs_of(located, texts=SENTENCES):
     """Padded model inputs as ``lib.data.examples`` makes them."""
-    tokenizer = backbones.load_tokenizer(located)
-    ids = tokenizer(texts, pairs)["input_ids"]
-    data = Encoded(
-        tokens=np.concatenate(ids).astype(np.int32),
-        types=np.zeros(sum(map(len, ids)), np.int8),
-        starts=np.concatenate([[0], np.cumsum([len(row) for row in ids])]),
-        labels=np.zeros(len(ids), np.int64),
-        example_ids=np.arange(len(ids)).astype(str),
-        pad_id=np.array(tokenizer.pad_token_id),
-    )
-    inputs, _ = Loader(data, torch.device("cpu")).batch(np.arange(len(ids)))
+    rows = [make_row(i, text, "", 0) for i, text in enumerate(texts)]
+    data = examples._encode(rows, backbones.load_tokenizer(located), 64)
+    inputs, _ = examples.Loader(data, torch.device("cpu")).batch(np.arange(len(texts)))
     return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -75,7 +57,8 @@ def logits_of(model, inputs):
 
 def test_only_the_head_is_new_and_the_rest_is_the_checkpoint(located, folders, family):
     model, new = backbones.load_classifier(located, 3, 0)
-    assert new == NEW[family]
+    kinds = ("weight",) if family == "llama" else ("bias", "weight")
+    assert new == [f"{layer}.{kind}" for layer in NEW[family] for kind in kinds]
     assert logits_of(model, inputs_of(located)).shape == (4, 3)
     with safe_open(folders[family] / "model.safetensors", "pt") as stored:
         shared = set(stored.keys()) & set(model.state_dict())

@@ -53,9 +53,8 @@ def test_minilm_l3_computes_what_its_onnx_graph_computes(graph_file):
 
 
 def test_a_graph_of_other_depth_is_refused(graph_file):
-    config = {**conversions.MINILM_L3_CONFIG, "num_hidden_layers": 4}
     with pytest.raises(AssetError, match="holds 53 parameters of the encoder, 69 expected"):
-        conversions.from_onnx(graph_file, config)
+        conversions.from_onnx(graph_file, n_layers=4)
 
 
 # --- joined parts -------------------------------------------------------------------------------

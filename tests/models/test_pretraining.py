@@ -15,7 +15,8 @@ from support.tiny_models import SENTENCES
 
 from lib import paths
 from lib.config.seeds import Seeds
-from lib.data.examples import Encoded
+from lib.data import examples
+from lib.data.rows import make_row
 from lib.errors import BackboneError
 from lib.models import backbones, pretrained, pretraining
 from lib.models.pretraining import Objective, corrupt
@@ -56,16 +57,8 @@ def located(tmp_path_factory):
 
 
 def encoded(located, texts=SENTENCES * 10):
-    tokenizer = backbones.load_tokenizer(located)
-    ids = tokenizer(texts)["input_ids"]
-    return Encoded(
-        tokens=np.concatenate(ids).astype(np.int32),
-        types=np.zeros(sum(map(len, ids)), np.int8),
-        starts=np.concatenate([[0], np.cumsum([len(row) for row in ids])]),
-        labels=np.arange(len(ids)) % 2,
-        example_ids=np.array([f"e{i}" for i in range(len(ids))]),
-        pad_id=np.array(tokenizer.pad_token_id),
-    )
+    rows = [make_row(f"e{i}", text, "", i % 2) for i, text in enumerate(texts)]
+    return examples._encode(rows, backbones.load_tokenizer(located), 512)
 
 
 def weights(located):

@@ -4,6 +4,7 @@ Each hostile input would leave a canary, a file that is not there before. Code t
 what others wrote is found by ruff (its rules S); the engine's tests run under hostile names.
 """
 
+import ast
 import json
 import pickle
 import re
@@ -18,8 +19,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from support import tiny_models
-from support.project import HOSTILE, run_python
+from support import notebooks, tiny_models
+from support.project import HOSTILE, project_files, run_python
 
 from lib import paths, report
 from lib.config import Setting, grids
@@ -82,51 +83,39 @@ def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def load(*folders):
-    """What loading each folder says, in a process of its own where every question gets a yes."""
+def test_only_configuration_tokeniser_and_safetensors_of_a_model_are_read(model, canary):
+    """Code beside a known architecture is passed over, another architecture is refused and nobody
+    asked; pickled weights are never opened, whatever they are called.
+    """
+    poison = pickle.dumps(Trap(canary))
+    code, other, pickled, saved, beside, adapter, called_so = folders = [
+        Path(shutil.copytree(model, model.parent / str(i))) for i in range(7)
+    ]
+    for folder in (code, other):
+        (folder / "remote.py").write_text(REMOTE.format(canary=str(canary)))
+        change(folder / "config.json", auto_map=NAMED)
+        change(folder / "tokenizer_config.json", auto_map=NAMED, tokenizer_class="Tokenizer")
+    change(other / "config.json", model_type="mine")
+    for folder in (pickled, saved):
+        (folder / "model.safetensors").unlink()
+    (pickled / "pytorch_model.bin").write_bytes(poison)
+    torch.save({"classifier.weight": Trap(canary)}, saved / "pytorch_model.bin")
+    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "adapter_model.bin"):
+        (beside / name).write_bytes(poison)
+    settings = {"peft_type": "LORA", "base_model_name_or_path": str(model), "r": 2}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    (adapter / "adapter_model.bin").write_bytes(poison)
+    (called_so / "model.safetensors").write_bytes(poison)
+    # In a process of its own, where every question gets a yes.
     done = subprocess.run(
         [sys.executable, "-c", LOAD, *map(str, folders)],
         input="y\n" * 20, capture_output=True, text=True, cwd=paths.ROOT, check=True,
     )  # fmt: skip
-    return [line for line in done.stdout.splitlines() if line.startswith(("loaded", "refused"))]
-
-
-def with_remote_code(folder, canary):
-    (folder / "remote.py").write_text(REMOTE.format(canary=str(canary)))
-    change(folder / "config.json", auto_map=NAMED)
-    change(folder / "tokenizer_config.json", auto_map=NAMED, tokenizer_class="Tokenizer")
-
-
-def test_code_beside_a_model_never_runs(model, canary):
-    """Beside a known architecture it is passed over; another is refused, and nobody asked."""
-    with_remote_code(model, canary)
-    other = Path(shutil.copytree(model, model.parent / "other"))
-    change(other / "config.json", model_type="mine")
-    known, unknown = load(model, other)
-    assert known == "loaded" and "architecture 'mine'; supported: bert" in unknown
-    assert not canary.exists()
-
-
-def test_weights_that_are_no_safetensors_are_never_opened(model, canary):
-    poison = pickle.dumps(Trap(canary))
-    variants = {}
-    for name in ("pickle", "torch", "beside", "adapter", "called so"):
-        variants[name] = Path(shutil.copytree(model, model.parent / name))
-    for name in ("pickle", "torch"):
-        (variants[name] / "model.safetensors").unlink()
-    (variants["pickle"] / "pytorch_model.bin").write_bytes(poison)
-    torch.save({"classifier.weight": Trap(canary)}, variants["torch"] / "pytorch_model.bin")
-    for name in ("pytorch_model.bin", "training_args.bin", "optimizer.pt", "adapter_model.bin"):
-        (variants["beside"] / name).write_bytes(poison)
-    adapter = {"peft_type": "LORA", "base_model_name_or_path": str(model), "r": 2}
-    (variants["adapter"] / "adapter_config.json").write_text(json.dumps(adapter))
-    (variants["adapter"] / "adapter_model.bin").write_bytes(poison)
-    (variants["called so"] / "model.safetensors").write_bytes(poison)
-    said = dict(zip(variants, load(*variants.values()), strict=True))
-    for name in ("pickle", "torch"):
-        assert said[name].endswith("holds no .safetensors file; other formats are not read")
-    assert said["beside"] == "loaded"
-    assert said["adapter"].startswith("refused") and said["called so"].startswith("refused")
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("loaded", "refused"))]
+    no_weights = r"refused: .*holds no \.safetensors file; other formats are not read"
+    expected = ["loaded", "refused: .*architecture 'mine'; supported: bert.*", no_weights]
+    expected += [no_weights, "loaded", "refused: .*", "refused: .*"]
+    assert len(lines) == 7 and all(map(re.fullmatch, expected, lines))
     assert not canary.exists()
 
 
@@ -146,6 +135,27 @@ def test_a_run_with_a_pickled_array_is_refused(tmp_path, canary, name):
     assert not canary.exists()
 
 
+# --- the code -----------------------------------------------------------------------------------
+
+
+def test_no_code_unpickles_arrays_or_trusts_the_code_of_a_model():
+    """Neither by what is given nor by what is left out; ruff finds the other ways."""
+    code = [path.read_text() for path in project_files("lib/*.py", "benchmarks/*.py")]
+    for path in project_files("notebooks/*.ipynb"):
+        code.append("\n".join(cell.source for cell in notebooks.code_cells(notebooks.read(path))))
+    calls = [node for c in code for node in ast.walk(ast.parse(c)) if isinstance(node, ast.Call)]
+    loads = trusted = 0
+    for call in calls:
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        if ast.unparse(call.func) in ("np.load", "numpy.load"):
+            loads += 1
+            assert given.get("allow_pickle") == "False", ast.unparse(call)
+        if "trust_remote_code" in given:
+            trusted += 1
+            assert given["trust_remote_code"] == "False", ast.unparse(call)
+    assert loads and trusted
+
+
 # --- the engine ---------------------------------------------------------------------------------
 
 #: Words that the shell gets unquoted, and why they hold nothing of a user's.
@@ -156,23 +166,15 @@ SAFE_WORDS = {
 }
 
 
-def unquoted(text):
-    """Placeholders in what the shell gets that are neither quoted nor known to be harmless."""
+def test_every_word_for_the_shell_is_quoted_encoded_or_known_to_be_harmless():
+    text = (paths.ROOT / "Snakefile").read_text()
     lines = text.splitlines()
     shell = [lines[i + 1] for i, line in enumerate(lines) if line.strip() == "shell:"]
     shell += [line for line in lines if re.match(r"(PAPERMILL|QUIETLY) =", line)]
     words = [word for line in shell for word in re.findall(r"\{([^{}]+)\}", line)]
-    assert words
-    return [word for word in words if not word.endswith(":q") and word not in SAFE_WORDS]
-
-
-def test_every_word_for_the_shell_is_quoted_or_encoded():
-    text = (paths.ROOT / "Snakefile").read_text()
-    assert unquoted(text) == []
+    assert words and all(word.endswith(":q") or word in SAFE_WORDS for word in words)
     given = re.findall(r"^\s+notebook=(.*)", text, re.M)
-    assert given
-    for encoded in given:
-        assert "parameters(" in encoded, encoded
+    assert given and all("parameters(" in encoded for encoded in given)
 
 
 GRID = """
@@ -185,43 +187,39 @@ grid:
 IDS = [Setting(task="nyt", epochs=1, learning_rate=rate).id for rate in (1e-3, 2e-3)]
 
 
-@pytest.mark.parametrize(
-    ("name", "members", "message"),
-    [
-        ("a; touch canary", IDS, "union 'a; touch canary': use letters, digits"),
-        ("../../up", IDS, "use letters, digits"),
-        ("logs", IDS, "'logs': the engine keeps a folder of that name for itself"),
-        (IDS[1], IDS, "a setting is called that"),
-        ("both", [], "union both: name some settings"),
-        ("both", [IDS[0], IDS[0]], "each once"),
-    ],
-)
-def test_a_hostile_union_is_refused(tmp_path, name, members, message):
-    path = tmp_path / "mine.yaml"
-    path.write_text(GRID + yaml.safe_dump({"unions": {"a.b-c_d": IDS}}))
-    assert len(grids.load_grids(path)[0].groups) == 3
-    path.write_text(GRID + yaml.safe_dump({"unions": {name: members}}))
-    with pytest.raises(ValueError, match=f"^mine.yaml: .*{re.escape(message)}"):
-        grids.load_grids(path)
+def with_union(name, members):
+    return GRID + yaml.safe_dump({"unions": {name: members}})
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("text", "message"),
     [
-        ("[0]", "['seed0; touch canary']", "'seed0; touch canary' is not a seed"),
-        ("epochs: 1", "method: 'mixout(p=__import__(1).system(2))'", "cannot be read"),
-        ("task: nyt", "task: 'nyt; touch canary'", "is unknown"),
-        ("[0]", "!!python/object/apply:os.system ['touch canary']", "line 2: this is no YAML"),
-        ("grid:", "grid:\n\t- {}", "line 5: this is no YAML"),
+        (with_union("a; touch canary", IDS), "union 'a; touch canary': use letters, digits"),
+        (with_union("../../up", IDS), "use letters, digits"),
+        (with_union("logs", IDS), "'logs': the engine keeps a folder of that name for itself"),
+        (with_union(IDS[1], IDS), "a setting is called that"),
+        (with_union("both", []), "union both: name some settings"),
+        (with_union("both", [IDS[0], IDS[0]]), "each once"),
+        (GRID.replace("[0]", "['seed0; touch canary']"), "'seed0; touch canary' is not a seed"),
+        (
+            GRID.replace("epochs: 1", "method: 'mixout(p=__import__(1).run())'"),
+            "cannot be read",
+        ),
+        (GRID.replace("nyt", "'nyt; touch canary'"), "is unknown"),
+        (
+            GRID.replace("[0]", "!!python/object/apply:os.system ['touch canary']"),
+            "line 2: this is no YAML",
+        ),
+        (GRID.replace("grid:", "grid:\n\t- {}"), "line 5: this is no YAML"),
     ],
 )
-def test_a_hostile_grid_is_refused_in_one_line(tmp_path, monkeypatch, canary, old, new, message):
+def test_a_hostile_grid_is_refused_in_one_line(tmp_path, monkeypatch, canary, text, message):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.yaml"
-    path.write_text(GRID)
-    assert len(grids.load_grids(path)[0].settings) == 2
-    path.write_text(GRID.replace(old, new, 1))
-    with pytest.raises(ValueError, match=re.escape(message)) as refused:
+    path.write_text(with_union("a.b-c_d", IDS))
+    assert len(grids.load_grids(path)[0].groups) == 3
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"^mine.yaml.*{re.escape(message)}") as refused:
         grids.load_grids(path)
     assert "\n" not in str(refused.value) and not canary.exists()
 
@@ -234,9 +232,8 @@ def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
     (tmp_path / f"{name}.yaml").write_text("synthetic: {jobs: {a: }}")
     with pytest.raises(ValueError, match="use letters, digits, dots"):
         grids.load_plans(tmp_path / f"{name}.yaml")
-    (tmp_path / "many.yaml").write_text(
-        "studies:\n  {}:{}".format(json.dumps(name), GRID.replace("\n", "\n    "))
-    )
+    studies = "studies:\n  {}:{}".format(json.dumps(name), GRID.replace("\n", "\n    "))
+    (tmp_path / "many.yaml").write_text(studies)
     with pytest.raises(ValueError, match="use letters, digits, dots"):
         grids.load_grids(tmp_path / "many.yaml" / name)
 

@@ -82,18 +82,19 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
         # Large enough that what a text says changes the logits by far more than rounding does.
         "initializer_range": 0.3,
     }
-    name = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "mpnet": "MPNet"}
-    stem = name.get(family, "Llama")
+    kind = hf.AutoModelForMaskedLM
     if family == "llama":
+        kind = hf.AutoModelForCausalLM
         shape |= {"num_key_value_heads": 1, "tie_word_embeddings": True}
     else:
         shape |= {"pad_token_id": words.pad_token_id}
-    config = getattr(hf, f"{stem}Config")(**shape)
-    suffix = ("ForCausalLM" if family == "llama" else "ForMaskedLM") if head else "Model"
+    config = hf.AutoConfig.for_model(family, **shape)
     torch.manual_seed(0)
-    kind = getattr(hf, stem + suffix)
-    keeps = {"add_pooling_layer": pooler} if suffix == "Model" and family != "llama" else {}
-    kind(config, **keeps).save_pretrained(folder)
+    if head:
+        model = kind.from_config(config)
+    else:
+        model = hf.AutoModel.from_config(config, add_pooling_layer=pooler)
+    model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
 

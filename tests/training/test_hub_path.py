@@ -1,6 +1,5 @@
 """From the hub to a run, offline: every task in the hub's schema, every family in its layout."""
 
-import dataclasses
 import json
 import math
 
@@ -136,13 +135,10 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     """By ``org/name@revision`` in a process of its own; equal to the same files in a folder."""
     tiny_models.cache_as_hub(tiny_hub / "llama", tmp_path / "hub", "tiny/llama", REVISION)
     script = (
-        "import json, sys\n"
-        "from lib.config import Setting\n"
+        "import json, sys; sys.path.insert(0, 'tests')\n"
+        "from support.project import Setting, train_runs\n"
         "from lib.config.seeds import Seeds\n"
-        "from lib.training.experiment import finetune\n"
-        "from lib.training.inputs import prepare_inputs\n"
-        "values = json.loads(sys.argv[1])\n"
-        "run = finetune(prepare_inputs(Setting(**values)), Seeds.of(0))\n"
+        "run = train_runs(Setting(**json.loads(sys.argv[1])), Seeds.of(0))\n"
         "print(json.dumps([run.record, run.logits.tolist()], default=str))\n"
     )
     values = {
@@ -161,7 +157,6 @@ def test_lora_on_a_decoder_from_the_hubs_cache(own_file, tiny_hub, tmp_path):
     assert record["trained_weights"] == LAYERS * 2 * ((32 + 32) + (32 + 16)) + 2 * WIDTH
     assert record["newly_initialised"] == ["score.weight"]
     assert record["distance"]["embeddings"] == 0 < record["distance"]["layer1"]
-    folder = dataclasses.replace(Setting(**values), backbone=str(tiny_hub / "llama"))
-    here = train_runs(folder, Seeds.of(0))
+    here = train_runs(Setting(**values | {"backbone": str(tiny_hub / "llama")}), Seeds.of(0))
     assert here.record["backbone_sha256"] == record["backbone_sha256"]
     np.testing.assert_array_equal(here.logits, np.array(logits, np.float32))
