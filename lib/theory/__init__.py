@@ -4,7 +4,7 @@ assumptions       what a bound assumes; outside of it, asking for the bound is a
 quadratic         full fine-tuning: gradient descent on the Taylor-quadratic model of the loss
 head              head tuning: a linear classifier on separable features
 classical         classical stability results: stochastic gradients, regularised minimisers
-margin            maximum-margin and soft-margin classifiers of many sets at once
+margin            maximum-margin and soft-margin classifiers of many sets
 minimizers        minimisers of the regularised logistic loss, every leave-one-out set at once
 problems          random problems
 tuning            gradient descent on heads, any runs together

@@ -7,7 +7,6 @@ like ``H16`` are the bounds of ``lib.theory.head``; ``share`` is the rate as a s
 One thread each: the engine runs several jobs side by side.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,9 +18,6 @@ from lib.theory import descent, head, quadratic
 from lib.theory.assumptions import Inapplicable
 from lib.theory.margin import max_margin, max_margin_without, soft_margin
 from lib.theory.tuning import Array, descend, unit_vectors
-
-#: Soft-margin problems solved at a time, in numbers (sets · n · d): a tenth of a gigabyte.
-_AT_A_TIME = 1.2e7
 
 
 def bound_column(
@@ -231,13 +227,12 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     parts = []
     for value in relative:
         table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
-        pairs = zip(z, table["regularization"], strict=True)
-        solved = [_solve_soft(one, strength, importance) for one, strength in pairs]
-        weights = np.stack([weights for weights, _ in solved])
-        for name, apart in descent.difference(weights)._asdict().items():
+        strengths = table["regularization"].to_numpy()[:, None]
+        found = soft_margin(z[:, None], strengths, importance)
+        for name, apart in descent.difference(found.weights)._asdict().items():
             table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1), apart.max(-1)
-        table["norm"] = np.linalg.norm(weights[:, 0], axis=-1)
-        table["gap"] = [gap for _, gap in solved]
+        table["norm"] = np.linalg.norm(found.weights[:, 0], axis=-1)
+        table["gap"] = found.gap.max(-1)
         parts.append(table)
     table = pd.concat(parts, ignore_index=True)
     known = {name: table[name] for name in ("n", "radius", "regularization")}
@@ -246,11 +241,3 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     table["S2"] = bound_column(head.soft_by_radius, **known)
     table["S3"] = bound_column(head.soft_by_root, margin=table["margin"], **known)
     return table
-
-
-def _solve_soft(z: Array, regularization: float, importance: Array) -> tuple[Array, float]:
-    """(runs, d) weights of one set for each importance (runs, n), and the largest duality gap."""
-    parts = np.array_split(importance, math.ceil(len(importance) * z.size / _AT_A_TIME))
-    found = [soft_margin(z[None], regularization, part) for part in parts]
-    weights = np.concatenate([one.weights for one in found])
-    return weights, float(max(one.gap.max() for one in found))
