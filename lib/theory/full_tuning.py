@@ -17,7 +17,7 @@ from scipy import stats
 
 from lib.theory import curvature, quadratic
 from lib.theory.assumptions import Inapplicable, require
-from lib.theory.curvature import Extremes
+from lib.theory.curvature import Extremes, Product
 from lib.theory.retraining import Descent, Minimizers, Retraining
 
 #: A minimiser is taken as found where gradient norm / μ is at most this share of what is measured.
@@ -26,49 +26,41 @@ RESIDUAL = 0.02
 ROUNDING = 2e-6
 
 
-def spectrum(
-    problem: Retraining, weights: torch.Tensor, runs: np.ndarray | list[int], *, steps: int = 40
-) -> Extremes:
+def spectrum(problem: Retraining, weights: torch.Tensor, runs: np.ndarray | list[int]) -> Extremes:
     """Ends of the spectra of the losses' part (no regulariser) of objectives ``runs`` (B,).
 
-    ``weights`` is (B, P), a point for each of them.
+    ``weights`` is (B, P), a point for each of them. To 2 %.
     """
-    shares = problem.shares[runs]
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return (problem.losses(points) * shares).sum(1)
-
-    products = curvature.hessian_products(loss, weights.double())
-    return curvature.extremes(products, tuple(weights.shape), steps=steps, tolerance=0.02)
-
-
-def held_out_spectrum(problem: Retraining, weights: torch.Tensor, *, steps: int = 12) -> Extremes:
-    """Spectra of the sums of the losses left out, (R,), all at one point (P,), for their norms: to
-    5 %, or as far as ``steps`` get.
-    """
-    rows = torch.from_numpy(problem.left_out)
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return problem.losses(points, rows).sum(1)
-
-    points = weights.double().expand(len(rows), -1)
-    products = curvature.hessian_products(loss, points)
-    return curvature.extremes(
-        products, tuple(points.shape), steps=steps, tolerance=0.05, ends="norm"
+    products = (
+        _product(problem, point, problem.shares[run])
+        for point, run in zip(weights, runs, strict=True)
     )
+    return curvature.extremes(products, weights.shape[1], tolerance=0.02)
+
+
+def _product(problem: Retraining, weights: torch.Tensor, shares: torch.Tensor) -> Product:
+    """Products with the Hessian of the losses weighted by ``shares`` (n,), at ``weights`` (P,)."""
+    return curvature.hessian_product(
+        lambda point: problem.losses(point[None])[0] @ shares, weights.double()
+    )
+
+
+def held_out_spectrum(problem: Retraining, weights: torch.Tensor) -> Extremes:
+    """Spectra of the sums of the losses left out, (R,), all at one point (P,), to 5 %."""
+
+    def product(rows: torch.Tensor) -> Product:
+        return curvature.hessian_product(
+            lambda point: problem.losses(point[None], rows[None]).sum(), weights.double()
+        )
+
+    products = map(product, torch.from_numpy(problem.left_out))
+    return curvature.extremes(products, len(weights), tolerance=0.05)
 
 
 def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tensor) -> float:
     """``‖∇²F_S(here) − ∇²F_S(there)‖ / ‖here − there‖``: a lower estimate of T5's M."""
-    shares = problem.shares[:1]
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return (problem.losses(points) * shares).sum(1)
-
-    both = [curvature.hessian_products(loss, w.double()[None]) for w in (here, there)]
-    found = curvature.extremes(
-        lambda v: both[0](v) - both[1](v), (1, len(here)), steps=30, tolerance=0.02
-    )
+    one, other = (_product(problem, point, problem.shares[0]) for point in (here, there))
+    found = curvature.extremes([lambda v: one(v) - other(v)], len(here), tolerance=0.02)
     ends = np.abs([found.low - found.low_error, found.high + found.high_error])
     return float(ends.max() / torch.linalg.vector_norm(here.double() - there.double()))
 
