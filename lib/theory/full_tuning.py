@@ -7,7 +7,7 @@ bound would refute the model's constants and not the theorem. Where an estimate 
 assumption fails, there is no bound; the reason is recorded instead.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import stats
 from lib.theory import curvature, quadratic
 from lib.theory.assumptions import Inapplicable, require
 from lib.theory.curvature import Extremes, Product
+from lib.theory.quadratic import Constants
 from lib.theory.retraining import Descent, Minimizers, Retraining
 
 #: A minimiser is taken as found where gradient norm / μ is at most this share of what is measured.
@@ -66,22 +67,19 @@ def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tens
 
 
 @dataclass(frozen=True)
-class Constants:
-    """What the bounds are given; curvatures include the regulariser.
+class Estimated(Constants):
+    """The constants of a network seen from a start; curvatures include the regulariser.
 
     ``curvature`` and ``curvature_without`` are the smallest eigenvalues found, of F_S and of the
     F_{S∖K} looked at; ``smoothness`` and ``sharpness_without`` the largest; each moved outwards by
-    the error that Lanczos' method states. ``sharpness`` (R,) is the norm of the Hessian of what is
-    left out, ``at_minimum`` the smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M.
+    its error. ``sharpness`` (R,) is the norm of the Hessian of what is left out, ``at_minimum`` the
+    smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M, ``residual`` the largest norm of the
+    gradient at a minimiser.
     """
 
-    curvature: float
-    smoothness: float
-    curvature_without: float
-    sharpness_without: float
-    sharpness: np.ndarray
     at_minimum: float
     hessian_lipschitz: float
+    residual: float
 
 
 def bounded(found: Extremes) -> tuple[float, float]:
@@ -91,7 +89,7 @@ def bounded(found: Extremes) -> tuple[float, float]:
 
 def estimate(
     problem: Retraining, start: torch.Tensor, minimizers: Minimizers, at_start: Extremes, few: int
-) -> Constants:
+) -> Estimated:
     """Constants from the Hessians at the start (``at_start``, of F_S), at the minimiser of F_S, and
     at the minimisers of ``few`` objectives without examples, those farthest from it.
     """
@@ -111,21 +109,30 @@ def estimate(
         np.abs(held_out.low - held_out.low_error + own),
         np.abs(held_out.high + held_out.high_error + own),
     )
-    return Constants(
+    return Estimated(
         curvature=whole + low,
         smoothness=whole + max(high, high_without),
         curvature_without=whole + low_without,
         sharpness_without=whole + high_without,
         sharpness=sharp,
+        gradient=minimizers.held_out,
+        shift=minimizers.apart,
         at_minimum=whole + ends[1][0],
         hessian_lipschitz=moving,
+        residual=float(minimizers.residual.max()),
+        **_distances(start, minimizers),
     )
 
 
+def _distances(start: torch.Tensor, minimizers: Minimizers) -> dict[str, np.ndarray]:
+    distances = minimizers.distances(start)
+    return {"distance": distances[0], "distance_without": distances[1:]}
+
+
 def seen_from(
-    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Constants
-) -> Constants:
-    """The constants widened by what the Hessian of F_S is at another start (P,)."""
+    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Estimated
+) -> Estimated:
+    """The constants at another start (P,), widened by what the Hessian of F_S is there."""
     low, high = bounded(spectrum(problem, start.double()[None], [0]))
     end = minimizers.weights[0].double()
     far = not torch.allclose(start.double(), end, atol=1e-6)
@@ -135,104 +142,57 @@ def seen_from(
         curvature=min(known.curvature, problem.regularization + low),
         smoothness=max(known.smoothness, problem.regularization + high),
         hessian_lipschitz=max(known.hessian_lipschitz, moving),
+        **_distances(start, minimizers),
     )
 
 
 def bounds(
-    problem: Retraining,
-    descent: Descent,
-    rate: float,
-    start: torch.Tensor,
-    known: Constants | None,
-    minimizers: Minimizers | None,
-    failing: str = "",
+    problem: Retraining, descent: Descent, rate: float, known: Estimated | None, failing: str = ""
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, np.ndarray, str]]:
     """Theorem, measured (T, R), bound (T, R) or None, steps (T,), reason why there is no bound.
 
     ``failing`` says why there are no constants, where there are none.
     """
-    n, removed = problem.losses.n, problem.left_out.shape[1]
     steps = np.arange(1, len(descent.apart))
-    measured = descent.apart[1:]
-    column = steps[:, None]
-    # The largest gradient at the iterates that the recursion of T1 looks at.
-    lipschitz = removed * descent.lipschitz.max()
-    common = {"n": n, "rate": rate, "normalization": problem.normalization}
-
-    def together(mu: float) -> np.ndarray:
-        return quadratic.strongly_convex(
-            lipschitz=lipschitz, curvature=mu, smoothness=known.smoothness, steps=column, **common
-        )
-
-    def at_minimizers() -> dict[str, np.ndarray | float | int]:
-        require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
-        off = minimizers.residual.max() / known.curvature
-        require(
-            off <= RESIDUAL * minimizers.apart.mean(), "minimisers are found", residual_over_mu=off
-        )
-        return {"n": n, "gradient": minimizers.held_out, "curvature": known.curvature}
-
-    def by_distance() -> dict[str, np.ndarray | float | int | str]:
-        return at_minimizers() | common | {
-            "curvature_without": known.curvature_without,
-            "sharpness": known.sharpness,
-            "sharpness_without": known.sharpness_without,
-            "distance": minimizers.distances(start)[1:],
-            "smoothness": known.smoothness,
-        }  # fmt: skip
-
-    def optimization() -> np.ndarray:
-        values = by_distance()
-        distances = minimizers.distances(start)
-        for name in ("sharpness", "normalization"):
-            values.pop(name)
-        values |= {"distance": distances[0], "distance_without": distances[1:], "steps": column}
-        return quadratic.optimization_error(**values)
-
-    def local() -> np.ndarray:
-        at_minimizers()
-        distances = minimizers.distances(start)
-        reach = max(distances[0], (distances[1:] + minimizers.apart).max())
-        return together(
-            quadratic.local_curvature(
-                curvature=known.at_minimum,
-                hessian_lipschitz=known.hessian_lipschitz,
-                reach=reach,
-            )
-        )
-
-    makers = {
-        "T1": lambda: together(known.curvature),
-        "T1c": lambda: _convex(known, lipschitz, column, common),
-        "T2": lambda: quadratic.initial_distance(steps=column, **by_distance()),
-        "T2'": lambda: quadratic.initial_distance_any_time(**by_distance()),
-        "T4": optimization,
-        "T5": local,
+    removed = problem.left_out.shape[1]
+    path = {
+        "n": problem.losses.n,
+        "rate": rate,
+        "normalization": problem.normalization,
+        "steps": steps[:, None],
+        # The largest gradient at the iterates that the recursion of T1 looks at.
+        "lipschitz": removed * descent.lipschitz.max(),
     }
-    if removed > 1:
-        makers = {name: makers[name] for name in ("T1", "T1c")}
-    for theorem, make in makers.items():
-        found, reason = _try(make, failing)
-        yield theorem, measured, found, steps, reason
-    found, reason = _try(lambda: quadratic.minimizers(**at_minimizers()), failing)
-    apart = minimizers.apart if minimizers else np.full(measured.shape[1], np.nan)
-    yield "T3", apart[None], found, np.array([-1]), reason
 
+    def make(theorem: str) -> np.ndarray:
+        if theorem == "T1c":
+            require(known.curvature >= 0, "curvature ≥ 0", curvature=known.curvature)
+        elif theorem != "T1":
+            require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
+            off = known.residual / known.curvature
+            found = off <= RESIDUAL * known.shift.mean()
+            require(found, "minimisers are found", residual_over_mu=off)
+        if theorem != "T5":
+            return quadratic.bound(theorem.replace("'", "′"), known, **path)
+        reach = max(known.distance, (known.distance_without + known.shift).max())
+        local = quadratic.local_curvature(
+            curvature=known.at_minimum, hessian_lipschitz=known.hessian_lipschitz, reach=reach
+        )
+        return quadratic.bound("T1", replace(known, curvature=local), **path)
 
-def _convex(known: Constants, lipschitz: float, column: np.ndarray, common: dict) -> np.ndarray:
-    require(known.curvature >= 0, "curvature ≥ 0", curvature=known.curvature)
-    return quadratic.convex(
-        lipschitz=lipschitz, smoothness=known.smoothness, steps=column, **common
-    )
-
-
-def _try(make: Callable[[], np.ndarray], failing: str) -> tuple[np.ndarray | None, str]:
-    if failing:
-        return None, failing
-    try:
-        return make(), ""
-    except Inapplicable as error:
-        return None, str(error)
+    along = ("T1", "T1c", "T2", "T2'", "T4", "T5") if removed == 1 else ("T1", "T1c")
+    for theorem in (*along, "T3"):
+        found, reason = None, failing
+        if not failing:
+            try:
+                found = make(theorem)
+            except Inapplicable as error:
+                reason = str(error)
+        if theorem == "T3":
+            shift = known.shift if known else np.full(descent.apart.shape[1], np.nan)
+            yield theorem, shift[None], found, np.array([-1]), reason
+        else:
+            yield theorem, descent.apart[1:], found, steps, reason
 
 
 def _order(measured: np.ndarray, bound: np.ndarray) -> float:

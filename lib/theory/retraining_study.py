@@ -9,7 +9,7 @@ import torch
 from lib.theory import full_tuning
 from lib.theory.assumptions import Inapplicable, require
 from lib.theory.curvature import Extremes
-from lib.theory.full_tuning import Constants
+from lib.theory.full_tuning import Estimated
 from lib.theory.network import Losses
 from lib.theory.retraining import Descent, Minimizers, Retraining, descend, minimize
 
@@ -48,7 +48,7 @@ class Found:
 
     rows: pd.DataFrame
     summary: pd.DataFrame
-    constants: Constants | None
+    constants: Estimated | None
     minimizers: Minimizers | None
 
 
@@ -122,11 +122,11 @@ def study(
     for factor in case.rates:
         rate = factor * 2 / (high + max(low, 0.0))
         made = descend(problem, begin, rate=rate, steps=case.steps)
-        rows = full_tuning.bounds(problem, made, rate, begin, constants, minimizers, failing)
+        rows = full_tuning.bounds(problem, made, rate, constants, failing)
         told = fields | {"rate_factor": factor, "rate": rate}
         frames.append(full_tuning.compare(rows, **told))
         summary.append(told | _ends(made) | {"curvature": low, "smoothness": high})
-    made = pd.DataFrame(summary).assign(reason=failing, **_values(constants, minimizers, begin))
+    made = pd.DataFrame(summary).assign(reason=failing, **_values(constants))
     return Found(pd.concat(frames, ignore_index=True), made, constants, minimizers)
 
 
@@ -139,20 +139,11 @@ def _ends(descent: Descent) -> dict[str, float]:
     }
 
 
-def _values(
-    constants: Constants | None, minimizers: Minimizers | None, begin: torch.Tensor
-) -> dict[str, float]:
-    """The constants of a case as columns; nothing where there are none."""
+def _values(constants: Estimated | None) -> dict[str, float]:
+    """The constants of a case as columns, the largest where they differ; nothing without any."""
     if constants is None:
         return {}
-    return {
-        "curvature_without": constants.curvature_without,
-        "sharpness_without": constants.sharpness_without,
-        "sharpness": constants.sharpness.max(),
-        "at_minimum": constants.at_minimum,
-        "hessian_lipschitz": constants.hessian_lipschitz,
-        "gradient": minimizers.held_out.max(),
-        "distance": minimizers.distances(begin)[0],
-        "apart": minimizers.apart.mean(),
-        "residual": minimizers.residual.max(),
-    }
+    names = ["curvature_without", "sharpness_without", "sharpness", "at_minimum"]
+    names += ["hessian_lipschitz", "gradient", "distance"]
+    largest = {name: float(np.max(getattr(constants, name))) for name in names}
+    return largest | {"apart": constants.shift.mean(), "residual": constants.residual}

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import bounds_verified, bounds_worst
+from benchmarks import bounds_verified, bounds_worst, quadratic_checks
+from benchmarks.minimizers import logistic_minimizers
 from lib import paths
-from lib.theory import checks, descent, head, margin, problems, quadratic, tuning
+from lib.theory import descent, head, margin, problems, quadratic, tuning
 from lib.theory.assumptions import Inapplicable, constant_of
 from lib.theory.problems import Quadratics
 
 FULL = {"n": 20, "lipschitz": 1.5, "curvature": 0.1, "smoothness": 2.0, "rate": 0.3, "steps": 7}
 T2 = {
     "n": 20, "gradient": 1.2, "curvature": 0.1, "curvature_without": 0.08, "sharpness": 1.9,
-    "sharpness_without": 1.8, "distance": 3.0, "smoothness": 2.0, "rate": 0.3,
+    "sharpness_without": 1.8, "distance_without": 3.0, "smoothness": 2.0, "rate": 0.3,
 }  # fmt: skip
-T4 = {**{k: v for k, v in T2.items() if k != "sharpness"}, "distance_without": 3.1, "steps": 7}
+T4 = {**T2, "distance": 3.0, "distance_without": 3.1, "steps": 7}
+del T4["sharpness"]
 SET = {"n": 30, "radius": 1.0, "margin": 0.2}
 GOING = {**SET, "rate": 0.9, "steps": 100}
 
@@ -266,7 +268,7 @@ def test_gradients_at_the_optimum_alone_do_not_bound_the_way_there():
     assert 0.5 < at_optimum < along / 10
     assert moved[0] > quadratic.strongly_convex(**known, lipschitz=at_optimum)
     assert moved[0] <= quadratic.strongly_convex(**known, lipschitz=along)
-    holds(checks.full_tuning(problem, "N1"))
+    holds(quadratic_checks.full_tuning(problem, "N1"))
 
 
 def test_the_constant_of_n2_does_not_do_for_n1():
@@ -283,7 +285,7 @@ def test_curvature_at_the_minimiser_is_not_enough_far_away():
     """T5's −MR: the logistic loss is flatter far from its minimiser than there."""
     z = np.array([[[3.0], [-3.0], [3.0], [-3.0], [0.5]]])
     lam = 0.01
-    best, spectrum = descent.logistic_minimizers(z, lam, "N2")
+    best, spectrum = logistic_minimizers(z, lam, "N2")
     start = best[:, :1] + 6.0
     times = range(0, 400)
     runs = descent.head_descent(
@@ -371,7 +373,7 @@ def test_minimisers_have_no_gradient_and_long_runs_end_there(normalization):
     ends = descent.difference(runs.weights[0, :, 0]).parameter
     assert c.shift == pytest.approx(ends, abs=1e-10)
     z = problems.separable(np.random.default_rng(2), 3, 8, 2, 0.1)
-    best, spectrum = descent.logistic_minimizers(z, 0.1, normalization)
+    best, spectrum = logistic_minimizers(z, 0.1, normalization)
     ends = descent.head_descent(
         z, 4.0, [3000], normalization=normalization, regularization=0.1
     ).weights[0, :, 0]

@@ -7,19 +7,20 @@ import pytest
 from scipy import optimize
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks import classical_bounds as classical
 from benchmarks.classical_checks import classical as checks
 from benchmarks.classical_worst import worst_cases
-from lib.theory import classical, margin, problems
-from lib.theory.assumptions import Inapplicable
-from lib.theory.coupled import (
+from benchmarks.coupled import (
     LOSSES,
     Objective,
     Points,
     all_paths,
     given_paths,
 )
-from lib.theory.minimizers import leave_one_out_logistic, leave_one_out_weights, minimize_logistic
-from lib.theory.side_by_side import side_by_side
+from benchmarks.minimizers import leave_one_out_logistic, minimize_logistic
+from benchmarks.side_by_side import side_by_side
+from lib.theory import descent, margin, problems
+from lib.theory.assumptions import Inapplicable
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 
@@ -208,9 +209,9 @@ def test_minimisers_refuse_what_has_no_minimum():
     with pytest.raises(ValueError, match="regularization"):
         minimize_logistic(z, weights=np.ones(3), regularization=0.0)
     with pytest.raises(ValueError, match="normalization = 'N3'"):
-        leave_one_out_weights(4, "N3")
-    np.testing.assert_allclose(leave_one_out_weights(3, "N2").sum(1), 2 / 3)
-    np.testing.assert_allclose(leave_one_out_weights(3, "N1").sum(1), 1)
+        descent.shares(4, "N3")
+    np.testing.assert_allclose(descent.shares(3, "N2").sum(1), [1, 2 / 3, 2 / 3, 2 / 3])
+    np.testing.assert_allclose(descent.shares(3, "N1").sum(1), 1)
 
 
 # Side by side.

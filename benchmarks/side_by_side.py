@@ -8,9 +8,9 @@ bounds of different rows are about different numbers, and the smallest is not th
 import numpy as np
 import pandas as pd
 
+from benchmarks.coupled import LOSSES, Objective, Points, given_paths, with_replaced
+from benchmarks.minimizers import leave_one_out_logistic
 from lib.theory import classical, descent, head, margin, quadratic
-from lib.theory.coupled import LOSSES, Objective, Points, given_paths, with_replaced
-from lib.theory.minimizers import leave_one_out_logistic
 
 COLUMNS = ["quantity", "formula", "bound", "bounds", "measured max", "measured mean", "ratio"]
 
