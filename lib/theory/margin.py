@@ -100,9 +100,9 @@ def max_margin_without(z: Array, full: MaxMargin | None = None) -> MaxMargin:
         np.repeat(full.violation[..., None], n, -1),
     )
     left_out = full.dual > 0
-    which = np.nonzero(left_out)
-    present = np.arange(n) != which[-1][:, None]
-    found = max_margin(z[which[:-1]], present)
+    present = np.arange(n) != np.nonzero(left_out)[-1][:, None]
+    sets = np.broadcast_to(z[..., None, :, :], (*left_out.shape, *z.shape[-2:]))
+    found = max_margin(sets[left_out], present)
     for values, new in zip(without, found, strict=True):
         values[left_out] = new
     return without

@@ -8,6 +8,7 @@ from scipy import optimize
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import classical_bounds as classical
+from benchmarks.bounds_examples import side_by_side
 from benchmarks.classical_checks import classical as checks
 from benchmarks.classical_worst import worst_cases
 from benchmarks.coupled import (
@@ -18,7 +19,6 @@ from benchmarks.coupled import (
     given_paths,
 )
 from benchmarks.minimizers import leave_one_out_logistic, minimize_logistic
-from benchmarks.side_by_side import side_by_side
 from lib.theory import descent, margin, problems
 from lib.theory.assumptions import Inapplicable
 

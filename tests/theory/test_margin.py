@@ -104,6 +104,7 @@ def test_leaving_out_is_solving_again():
             assert together.weights[s, i] == pytest.approx(alone.weights, rel=1e-9, abs=1e-10)
             assert together.dual[s, i, i] == 0
             assert together.margin[s, i] == pytest.approx(alone.margin, rel=1e-10)
+        assert np.array_equal(margin.max_margin_without(z[s]).weights, together.weights[s])
 
 
 # Soft margin.
