@@ -3,31 +3,18 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy import optimize
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import classical_bounds as classical
-from benchmarks.bounds_examples import side_by_side
-from benchmarks.classical_checks import classical as checks
+from benchmarks.bounds_examples import examples, side_by_side
 from benchmarks.classical_worst import worst_cases
-from benchmarks.coupled import (
-    LOSSES,
-    Objective,
-    Points,
-    all_paths,
-    given_paths,
-)
+from benchmarks.coupled import LOSSES, Objective, Points, all_paths, given_paths
 from benchmarks.minimizers import leave_one_out_logistic, minimize_logistic
+from lib import paths
 from lib.theory import descent, margin, problems
 from lib.theory.assumptions import Inapplicable
-
-RELATIVE, ABSOLUTE = 1e-9, 1e-12
-
-
-def kept(measured, bound):
-    return np.all(measured <= np.asarray(bound) * (1 + RELATIVE) + ABSOLUTE)
-
 
 # The formulas.
 
@@ -145,84 +132,63 @@ def test_losses_have_the_slopes_and_constants_they_say(loss):
 # Bounds on experiments.
 
 
-@pytest.fixture(scope="module")
-def checked():
-    return checks(np.random.default_rng(2024))
-
-
-def test_no_classical_bound_is_violated(checked):
-    assert len(checked) == len({name for name, *_ in checked}) == 14
-    for name, measured, bound in checked:
-        measured, bound = np.broadcast_arrays(measured, bound)
-        there = np.isfinite(measured) & np.isfinite(bound)
-        assert there.sum() >= 20_000, name
-        assert there.any(axis=tuple(range(1, there.ndim))).sum() >= 100, name
-        assert kept(measured[there], bound[there]), name
-        assert (measured[there] > 0).mean() > 0.7, name  # they compare something
-
-
-def test_every_inequality_has_a_case_in_which_half_the_bound_fails(checked):
+def test_every_inequality_has_a_case_in_which_half_the_bound_fails():
+    """None is violated on random problems either (``test_bounds``)."""
+    committed = pd.read_csv(paths.DATA / "benchmarks" / "bounds_verified.csv")["theorem"]
     cases = {name: (measured, bound) for name, measured, bound in worst_cases()}
-    assert set(cases) == {name for name, *_ in checked}
+    assert set(cases) == set(committed[~committed.str.match(r"[THS]\d")]) and len(cases) == 14
     for name, (measured, bound) in cases.items():
-        assert kept(measured, bound), name
+        assert measured <= bound * (1 + 1e-9) + 1e-12, name
         assert measured > bound / 2, name
-
-
-def test_one_dimensional_linear_loss_attains_the_convex_parameter_bound():
-    # f(w; z) = −wz, z_1 = 1 against −1: each draw of example 1 adds 2α; n = 2, α = .1, .2, .3.
-    rates = np.array([0.1, 0.2, 0.3])
-    pair = Points(np.array([[[1.0], [1.0]], [[-1.0], [1.0]]]), np.zeros((2, 2)))
-    *_, last = all_paths(Objective(LOSSES["linear"]), pair, rates, np.zeros(1))
-    assert np.abs(last[0] - last[1]).mean() == pytest.approx(0.6)  # half of Σ 2α
-    known = dict(n=2, lipschitz=1.0, smoothness=0.0, rates=rates)
-    assert classical.sgd_convex_parameters(**known) == pytest.approx(0.6)
+    # Each draw of the example that differs adds its most, and nothing is forgotten.
+    measured, bound = cases["Hardt 3.8, parameters"]
+    assert measured == pytest.approx(bound, rel=1e-12)
 
 
 # Minimisers.
 
 
-def test_minimisers_are_those_of_scikit_learn_and_scipy():
+@pytest.mark.parametrize(("normalization", "out"), [("N1", None), ("N1", 0), ("N2", 17)])
+def test_minimisers_are_those_of_scikit_learn(normalization, out):
     rng = np.random.default_rng(7)
-    x, labels = rng.normal(size=(40, 4)), rng.choice([-1, 1], 40)
-    z, regularization = x * labels[:, None], 0.03
-    full, without = leave_one_out_logistic(z, regularization=regularization, normalization="N1")
-    peer = LogisticRegression(
-        C=1 / (40 * regularization), fit_intercept=False, tol=1e-12, max_iter=1000
-    ).fit(x, labels)
-    np.testing.assert_allclose(full, peer.coef_[0], atol=1e-6)
-    for normalization, i in (("N1", 0), ("N2", 17)):
-        _, without = leave_one_out_logistic(
-            z, regularization=regularization, normalization=normalization
-        )
-        rest, size = np.delete(z, i, 0), 39 if normalization == "N1" else 40
-
-        def objective(w, rest=rest, size=size):
-            return np.logaddexp(0, -rest @ w).sum() / size + regularization / 2 * w @ w
-
-        slow = optimize.minimize(objective, np.zeros(4), tol=1e-12)
-        np.testing.assert_allclose(without[i], slow.x, atol=1e-5)
+    x, labels, strength = rng.normal(size=(40, 4)), rng.choice([-1, 1], 40), 0.03
+    full, without = leave_one_out_logistic(
+        x * labels[:, None], regularization=strength, normalization=normalization
+    )
+    rows = np.arange(40) != out
+    size = rows.sum() if normalization == "N1" else 40
+    peer = LogisticRegression(C=1 / (size * strength), fit_intercept=False, tol=1e-12)
+    peer.set_params(max_iter=1000).fit(x[rows], labels[rows])
+    np.testing.assert_allclose(full if out is None else without[out], peer.coef_[0], atol=1e-6)
 
 
 def test_minimisers_refuse_what_has_no_minimum():
-    z = np.ones((2, 3, 1))
     with pytest.raises(ValueError, match="regularization"):
-        minimize_logistic(z, weights=np.ones(3), regularization=0.0)
+        minimize_logistic(np.ones((2, 3, 1)), weights=np.ones(3), regularization=0.0)
     with pytest.raises(ValueError, match="normalization = 'N3'"):
-        descent.shares(4, "N3")
-    np.testing.assert_allclose(descent.shares(3, "N2").sum(1), [1, 2 / 3, 2 / 3, 2 / 3])
-    np.testing.assert_allclose(descent.shares(3, "N1").sum(1), 1)
+        leave_one_out_logistic(np.ones((3, 1)), regularization=1.0, normalization="N3")
+    for normalization, total in (("N1", 1), ("N2", 2 / 3)):
+        np.testing.assert_allclose(descent.shares(3, normalization).sum(1), [1, *[total] * 3])
 
 
-# Side by side.
+# The tables of the notebooks.
+
+
+def test_the_committed_examples_come_out_the_same_and_no_bound_is_violated():
+    tables = examples()
+    for name, table in tables.items():
+        committed = pd.read_csv(paths.DATA / "benchmarks" / f"bounds_{name}.csv")
+        pd.testing.assert_frame_equal(table, committed, rtol=1e-6)
+    local = tables["local"]
+    assert (local["moved"] < local["T1"]).all() and not (local["moved"] >= local["T5"]).any()
+    assert local["T5"].notna().tolist() == [True] * 5 + [False] * 2
 
 
 def test_every_bound_of_the_table_holds_and_every_formula_is_the_printed_one():
     z = problems.separable(np.random.default_rng(0), 1, 60, 8, 0.1)[0]
     table = side_by_side(z, np.random.default_rng(1), runs=50)
     bounded = table.dropna()
-    assert len(table) == 8 and len(bounded) == 7 and (bounded["ratio"] <= 1).all()
-    assert (bounded["ratio"] > 0).all()
+    assert len(table) == 8 and len(bounded) == 7 and bounded["ratio"].between(1e-9, 1).all()
     eta, gamma = 1 / 0.35, float(margin.max_margin(z).margin)
     _, without = leave_one_out_logistic(z, regularization=0.1, normalization="N1")
     by_hand = [
@@ -238,11 +204,7 @@ def test_every_bound_of_the_table_holds_and_every_formula_is_the_printed_one():
     # 200 steps are enough: descent has arrived at the minimiser.
     measured = table["measured max"]
     assert measured["descent, T1"] == pytest.approx(measured["minimiser, T3"], abs=1e-6)
-
-
-def test_the_table_refuses_long_features_and_sets_without_margin():
     with pytest.raises(ValueError, match=r"\(n, d\)"):
         side_by_side(np.full((4, 2), 1.0), np.random.default_rng(0))
-    z = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5]])
     with pytest.raises(Inapplicable, match="margin"):
-        side_by_side(z, np.random.default_rng(0), runs=5)
+        side_by_side(np.array([[0.5, 0], [-0.5, 0], [0, 0.5]]), np.random.default_rng(0), runs=5)

@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize, stats
 
 from lib.config import grids
-from lib.theory import descent, draws, head, starts, summaries, sweeps
+from lib.theory import descent, draws, head, margin, starts, summaries, sweeps
 from lib.theory.assumptions import Inapplicable
 from lib.theory.problems import separable
 
@@ -63,34 +63,29 @@ def test_leave_one_out_rows_sum_up_runs_and_bounds(small):
         assert bounds.tolist() == pytest.approx([radius * value / 6 for value in by_hand])
 
 
-def test_margins_agree_with_a_general_solver(small):
+def test_margins_sum_up_heads_with_and_without_each_example(small):
+    """The heads are certified (``test_margin``); the first is a general solver's, too."""
     z = small[:, :6]
     labels = np.where(np.random.default_rng(2).random((3, 6)) < 0.5, -1.0, 1.0)
     labels[:, :2] = [-1, 1]
     table = sweeps.margins(z, labels)
-
-    def hardest(rows):
-        found = optimize.minimize(
-            lambda w: w @ w / 2, np.full(3, 5.0), jac=lambda w: w, method="SLSQP",
-            constraints={"type": "ineq", "fun": lambda w: rows @ w - 1, "jac": lambda w: rows},
-            options={"ftol": 1e-14, "maxiter": 500},
-        )  # fmt: skip
-        assert found.success
-        return found.x
-
-    for s, one in enumerate(z):
-        whole, row = hardest(one), table.iloc[s]
-        left = [hardest(np.delete(one, i, 0)) for i in range(6)]
-        assert row["margin"] == pytest.approx(1 / np.linalg.norm(whole), rel=1e-5)
-        moved = [np.linalg.norm(whole - w) for w in left]
-        turned = [np.linalg.norm(unit(whole) - unit(w)) for w in left]
-        assert row["displacement_mean"] == pytest.approx(np.mean(moved), rel=1e-3, abs=1e-5)
-        assert row["rotation_max"] == pytest.approx(max(turned), rel=1e-3, abs=1e-5)
-        features = one * labels[s][:, None]
-        centres = [features[labels[s] == y].mean(0) for y in (1, -1)]
+    for one, signs, (_, row) in zip(z, labels, table.iterrows(), strict=True):
+        whole = margin.max_margin(one)
+        constraint = {"type": "ineq", "fun": lambda w, z=one: z @ w - 1}
+        general = optimize.minimize(
+            lambda w: w @ w / 2, np.full(3, 5.0), constraints=constraint, options={"ftol": 1e-14}
+        )
+        assert whole.weights == pytest.approx(general.x, rel=1e-4, abs=1e-5)
+        left = [margin.max_margin(np.delete(one, i, 0)).weights for i in range(6)]
+        moved = [np.linalg.norm(whole.weights - w) for w in left]
+        turned = [np.linalg.norm(unit(whole.weights) - unit(w)) for w in left]
+        measured = row[["displacement_mean", "displacement_max", "rotation_mean", "rotation_max"]]
+        plain = [np.mean(moved), max(moved), np.mean(turned), max(turned)]
+        assert measured.tolist() == pytest.approx(plain, rel=1e-9)
+        assert row["margin"] == whole.margin and row["support"] == (whole.dual > 0).sum()
+        centres = [(one * signs[:, None])[signs == y].mean(0) for y in (1, -1)]
         assert row["centre_distance"] == pytest.approx(np.linalg.norm(centres[0] - centres[1]))
         assert 2 * row["margin"] <= row["centre_distance"]
-    assert table["support"].between(1, 6).all()
 
 
 def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_one():
