@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import bounds_verified, bounds_worst, quadratic_checks
+from benchmarks import classical_bounds as classical
 from benchmarks.minimizers import logistic_minimizers
 from lib import paths
 from lib.theory import descent, head, problems, quadratic, tuning
@@ -26,6 +27,8 @@ T4 = {**T2, "distance": 3.0, "distance_without": 3.1, "steps": 7}
 del T4["sharpness"]
 SET = {"n": 30, "radius": 1.0, "margin": 0.2}
 GOING = {**SET, "rate": 0.9, "steps": 100}
+CURVED = dict(n=10, lipschitz=1.0, smoothness=1.0, curvature=0.5)
+MINIMISER = dict(n=10, radius=1.0, regularization=0.1)
 
 #: Functions with values that they accept, and values that break one assumption each.
 REFUSALS = [
@@ -77,6 +80,26 @@ REFUSALS = [
     (head.soft_by_slack, {**SET, "regularization": 0.1}, {"regularization": 0.0}),
     (head.soft_by_radius, {"n": 30, "radius": 1.0, "regularization": 0.1}, {"radius": 0.0}),
     (head.soft_by_root, {**SET, "regularization": 0.1}, {"regularization": np.inf}),
+    (classical.expansion_smooth, dict(rate=1, smoothness=1), dict(rate=-1)),
+    (classical.expansion_convex, dict(rate=2, smoothness=1), dict(rate=2.01)),
+    (classical.expansion_strongly_convex, dict(rate=1, smoothness=1.5, curvature=0.5),
+     dict(rate=1.01)),
+    (classical.expansion_small_rate, dict(rate=1, smoothness=1, curvature=0.5),
+     dict(rate=1.01)),
+    (classical.sgd_convex_parameters, dict(n=5, lipschitz=1, smoothness=1, rates=[1, 2]),
+     dict(rates=[1, 2.01])),
+    (classical.sgd_convex_loss, dict(n=5, lipschitz=1, smoothness=1, rates=[1]), dict(n=0)),
+    (classical.sgd_strongly_convex_parameters, dict(rate=1, **CURVED), dict(curvature=0)),
+    (classical.sgd_strongly_convex_loss, dict(rate=1, **CURVED), dict(rate=1.5)),
+    (classical.sgd_decaying_loss, dict(highest=1, **CURVED), dict(highest=np.inf)),
+    (classical.sgd_decaying_loss, dict(highest=1, **CURVED), dict(curvature=1.1)),
+    (classical.sgd_nonconvex_loss, dict(n=5, lipschitz=1, smoothness=1, steps=3, scale=1),
+     dict(n=1)),
+    (classical.regularized_norm, MINIMISER, dict(regularization=0)),
+    (classical.regularized_loss, MINIMISER, dict(regularization=np.nan)),
+    (classical.regularized_norm_by_prediction, dict(n=9, change=1, regularization=1),
+     dict(regularization=-1)),
+    (classical.regularized_norm_renormalized, dict(norm_without=1, **MINIMISER), dict(n=1)),
 ]  # fmt: skip
 
 
@@ -87,6 +110,9 @@ def test_outside_of_the_assumptions_there_is_no_bound(bound, good, bad):
     assert np.all(np.asarray(bound(**good)) > 0)
     with pytest.raises(Inapplicable, match="assumed: .*; given: "):
         bound(**{**good, **bad})
+    for name in good.keys() - {"loss", "exponent"}:  # no argument may be unknown
+        with pytest.raises(Inapplicable):
+            bound(**{**good, name: np.full(np.shape(good[name]), np.nan)})
 
 
 def test_one_bad_entry_of_an_array_is_enough_to_refuse():
@@ -234,18 +260,20 @@ def moved_and_lipschitz(problem, rate, steps, normalization="N1"):
     return moved, runs.lipschitz[0, 0, 0]
 
 
-def test_without_the_step_condition_t1_fails():
-    """The run without example 0 starts at its minimiser and stays; the whole run diverges."""
-    problem = one_dimensional([1, 1, 1], [3, 0, 0], 0.0)
-    moved, _ = moved_and_lipschitz(problem, 2.5, 20)
-    formula = 2 * 3.0 / (1 * 3)  # cL / μn, L = 3 along the run that stays
-    assert moved[0] > 100 * formula
-
-
-def test_without_convexity_t1c_fails():
-    problem = one_dimensional([-1, -1, -1], [3, 0, 0], 0.0)
-    moved, _ = moved_and_lipschitz(problem, 0.5, 20)
-    assert moved[0] > 10 * quadratic.convex(n=3, lipschitz=3, smoothness=1, rate=0.5, steps=20)
+@pytest.mark.parametrize(
+    ("curvatures", "centres", "rate", "steps", "bound", "times"),
+    [
+        # The run without example 0 starts at its minimiser and stays; the whole run diverges.
+        pytest.param([1, 1, 1], [3, 0, 0], 2.5, 20, 2 * 3 / 3, 100, id="T1, the step condition"),
+        pytest.param([-1, -1, -1], [3, 0, 0], 0.5, 20, 20.0, 10, id="T1c, convexity"),
+        # c = 1 of N2 is not enough for N1: both gradients can point apart.
+        pytest.param([1, 1], [1, -1], 0.1, 1, 0.1 / 2, 1.999, id="T1, the constant of N1"),
+    ],
+)
+def test_without_an_assumption_the_inequality_fails(curvatures, centres, rate, steps, bound, times):
+    """``bound`` is the formula with L along the run that stays at its minimiser."""
+    moved, _ = moved_and_lipschitz(one_dimensional(curvatures, centres, 0.0), rate, steps)
+    assert moved[0] > times * bound
 
 
 def test_gradients_at_the_optimum_alone_do_not_bound_the_way_there():
@@ -258,16 +286,6 @@ def test_gradients_at_the_optimum_alone_do_not_bound_the_way_there():
     assert moved[0] > quadratic.strongly_convex(**known, lipschitz=at_optimum)
     assert moved[0] <= quadratic.strongly_convex(**known, lipschitz=along)
     holds(quadratic_checks.full_tuning(problem, "N1"))
-
-
-def test_the_constant_of_n2_does_not_do_for_n1():
-    """c = 1 is not enough where the others' mean changes too: both gradients can point apart."""
-    problem = one_dimensional([1, 1], [1, -1], 0.0)
-    moved, lipschitz = moved_and_lipschitz(problem, 0.1, 1)
-    wrong = quadratic.strongly_convex(
-        n=2, lipschitz=lipschitz, curvature=1, smoothness=1, rate=0.1, steps=1, normalization="N2"
-    )
-    assert moved[0] == pytest.approx(2 * wrong)
 
 
 def test_curvature_at_the_minimiser_is_not_enough_far_away():
