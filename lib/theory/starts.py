@@ -150,18 +150,18 @@ def _mean_direction_bound(
     """H18 of every pair of runs, averaged over pairs; NaN where it does not apply."""
     a, b = np.triu_indices(starts.shape[1], 1)
     norms = np.linalg.norm(starts, axis=-1)
-    shape = (n_steps, len(starts), n_shares)
-    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy().reshape(shape)
-    known = {k: table[k].to_numpy().reshape(shape) for k in ("radius", "margin", "rate", "steps")}
-    found = np.full(shape, np.nan)
-    for place in zip(*np.nonzero(applies), strict=True):
-        one = place[1]
-        found[place] = head.seed_direction(
-            **{name: values[place] for name, values in known.items()},
-            start_norms=(norms[one, a], norms[one, b]),
-            start_distance=apart[one],
-        ).mean()
-    return found.reshape(-1)
+    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy()
+    # Rows are in the order (steps, sets, rates).
+    one = np.tile(np.repeat(np.arange(len(starts)), n_shares), n_steps)[applies]
+    names = ("radius", "margin", "rate", "steps")
+    known = {name: table.loc[applies, name].to_numpy()[:, None] for name in names}
+    found = np.full(len(table), np.nan)
+    found[applies] = head.seed_direction(
+        **known,
+        start_norms=(norms[one][:, a], norms[one][:, b]),
+        start_distance=apart[one],
+    ).mean(-1)
+    return found
 
 
 def removal(
