@@ -52,6 +52,8 @@ class Retraining:
 
     def held_out(self, weights: torch.Tensor) -> torch.Tensor:
         """(R, P) mean gradient of the losses that a run leaves out, at its own weights (R, P)."""
+        if not len(weights):
+            return weights  # nothing is left out
         weights = weights.detach().requires_grad_()
         values = self.losses(weights, torch.from_numpy(self.left_out)).mean(1)
         return torch.autograd.grad(values.sum(), weights)[0]

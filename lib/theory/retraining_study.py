@@ -64,10 +64,7 @@ def fit(
 ) -> torch.Tensor:
     """(P,) weights after many steps on all examples: a place near a minimum, if there is one."""
     problem = Retraining(losses, np.zeros((0, 1), int), anchor, regularization)
-    weights = anchor.float()[None]
-    for _ in range(steps):
-        weights = weights - rate * (problem.gradients(weights)[0] + problem.pull(weights))
-    return weights[0].double()
+    return descend(problem, anchor.float(), rate=rate, steps=steps).weights[0].double()
 
 
 def study(
