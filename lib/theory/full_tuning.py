@@ -120,13 +120,14 @@ def estimate(
         at_minimum=whole + ends[1][0],
         hessian_lipschitz=moving,
         residual=float(minimizers.residual.max()),
-        **_distances(start, minimizers),
+        **distances(start, minimizers),
     )
 
 
-def _distances(start: torch.Tensor, minimizers: Minimizers) -> dict[str, np.ndarray]:
-    distances = minimizers.distances(start)
-    return {"distance": distances[0], "distance_without": distances[1:]}
+def distances(start: torch.Tensor, minimizers: Minimizers) -> dict[str, np.ndarray]:
+    """The constants that say where a start (P,) is."""
+    found = minimizers.distances(start)
+    return {"distance": found[0], "distance_without": found[1:]}
 
 
 def seen_from(
@@ -142,7 +143,7 @@ def seen_from(
         curvature=min(known.curvature, problem.regularization + low),
         smoothness=max(known.smoothness, problem.regularization + high),
         hessian_lipschitz=max(known.hessian_lipschitz, moving),
-        **_distances(start, minimizers),
+        **distances(start, minimizers),
     )
 
 

@@ -1,6 +1,6 @@
 """One case of retraining without examples: constants, runs at several rates, bounds beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,9 @@ def study(
             )
             constants = full_tuning.estimate(problem, begin, minimizers, origin.spectrum, few)
         else:
-            minimizers, constants = known.minimizers, known.constants
+            minimizers = known.minimizers
+            here = full_tuning.distances(begin, minimizers)
+            constants = replace(known.constants, **here)
         if case.start_factor:
             begin = begin + case.start_factor * (minimizers.weights[0] - begin)
             constants = full_tuning.seen_from(problem, begin, minimizers, constants)

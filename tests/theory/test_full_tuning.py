@@ -155,6 +155,19 @@ def test_on_the_exact_model_every_bound_holds_and_none_is_empty(which, normaliza
         assert found.groupby("theorem")["ratio"].max().between(0.01, 1 + 1e-9).all()
 
 
+def test_what_is_known_of_one_start_serves_another():
+    losses = QuadraticLosses(np.random.default_rng(0), least=0.1)
+    first = study_of(losses, case_of())
+    moved = study_of(losses, case_of(start_factor=-3.0), known=first)
+    back = study_of(losses, case_of(), known=moved)
+    far, near, again = (one.summary["distance"].iloc[0] for one in (moved, first, back))
+    assert far == pytest.approx(4 * near, rel=0.05) and again == near
+    for found in (first, moved, back):
+        assert (found.rows["reason"] == "").all() and found.rows["violations"].sum() == 0
+        assert found.rows["ratio"].max() > 0.3
+    assert back.rows["bound_mean"].to_numpy() == pytest.approx(first.rows["bound_mean"].to_numpy())
+
+
 def test_a_bound_that_is_too_small_is_counted_as_violated():
     """With a curvature ten times too large T3 fails on the exact model, and it is seen."""
     losses = QuadraticLosses(np.random.default_rng(0), least=0.1)
