@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import head_checks
+from benchmarks import head_checks, quadratic_checks
 from benchmarks.classical_checks import classical
+from benchmarks.quadratic_checks import Comparison
 from lib import paths
-from lib.theory import checks, problems
-from lib.theory.checks import Comparison
+from lib.theory import problems
 
 #: What counts as a violation: more than this share above the bound, plus this much.
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
@@ -62,9 +62,9 @@ def full_tuning(rng: np.random.Generator) -> Iterator[Comparison]:
                 rng, count, n, d, smallest, shared=shared, distance=distance
             )
             # Many minimisers, for T3; the way there is compared on the other problems.
-            steps = (0.5,) if count == 600 else checks.FRACTIONS
-            times = (1, 4, 16) if count == 600 else checks.TIMES
-            yield from checks.full_tuning(drawn, normalization, steps, times)
+            steps = (0.5,) if count == 600 else quadratic_checks.FRACTIONS
+            times = (1, 4, 16) if count == 600 else quadratic_checks.TIMES
+            yield from quadratic_checks.full_tuning(drawn, normalization, steps, times)
 
 
 def not_quadratic(rng: np.random.Generator) -> Iterator[Comparison]:
@@ -74,8 +74,8 @@ def not_quadratic(rng: np.random.Generator) -> Iterator[Comparison]:
             z = 2 * problems.separable(rng, 60, n, d, 0.05)
             z *= rng.choice([1, 1, -1], (*z.shape[:-1], 1))  # not separable: more curvature
             offset = problems.directions(rng, 60, d) * rng.uniform(0, 0.3, (60, 1))
-            yield from checks.local_logistic(
-                z, regularization, offset, normalization, times=checks.TIMES[:12]
+            yield from quadratic_checks.local_logistic(
+                z, regularization, offset, normalization, times=quadratic_checks.TIMES[:12]
             )
 
 

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from benchmarks import head_checks
+from benchmarks import head_checks, quadratic_checks
+from benchmarks.quadratic_checks import Comparison
 from lib import paths
-from lib.theory import checks
-from lib.theory.checks import Comparison
 from lib.theory.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
@@ -50,14 +49,14 @@ def _separable(vectors: Array, n: int, d: int) -> Array:
 def _full(n: int, d: int, normalization: str) -> Space:
     return Space(
         n * d * d + n * d + d,
-        lambda v: checks.full_tuning(_quadratics(v, n, d), normalization, times=TIMES),
+        lambda v: quadratic_checks.full_tuning(_quadratics(v, n, d), normalization, times=TIMES),
     )
 
 
 def _logistic(n: int, normalization: str) -> Space:
     def compare(v: Array) -> Iterator[Comparison]:
         z, offset = v[:, :-1].reshape(-1, n, 1), 0.2 * v[:, -1:]
-        return checks.local_logistic(z, 0.05, offset, normalization, times=TIMES[:6])
+        return quadratic_checks.local_logistic(z, 0.05, offset, normalization, times=TIMES[:6])
 
     return Space(n + 1, compare)
 

@@ -7,17 +7,17 @@ Problems are random and small, labelled simulated wherever they are shown.
 
 import numpy as np
 
-from lib.theory import classical as bounds
-from lib.theory.checks import Comparison
-from lib.theory.coupled import LOSSES, Objective, Points, all_paths, differences, with_replaced
-from lib.theory.minimizers import leave_one_out_logistic
+from benchmarks import classical_bounds as bounds
+from benchmarks.coupled import LOSSES, Objective, Points, all_paths, differences, with_replaced
+from benchmarks.minimizers import leave_one_out_logistic
+from benchmarks.quadratic_checks import Comparison
 
 PROBLEMS = 100
 SETTINGS = 6
 
 
 def classical(rng: np.random.Generator) -> list[Comparison]:
-    """Every inequality of ``lib.theory.classical``, each on at least 100 problems, 20,000 times."""
+    """Every inequality of ``classical_bounds``, each on at least 100 problems, 20,000 times."""
     return [
         *expansion(rng),
         *sgd_convex(rng),

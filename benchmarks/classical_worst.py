@@ -10,15 +10,15 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from lib.theory import classical as bounds
-from lib.theory.coupled import LOSSES, Objective, Points, all_paths, given_paths
+from benchmarks import classical_bounds as bounds
+from benchmarks.coupled import LOSSES, Objective, Points, all_paths, given_paths
 
 #: (name, measured, bound).
 Case = tuple[str, float, float]
 
 
 def worst_cases() -> list[Case]:
-    """A case for every inequality of ``lib.theory.classical``, named as in ``classical_checks``."""
+    """A case for every inequality of ``classical_bounds``, named as in ``classical_checks``."""
     return [*_expansions(), *_convex(), *_strongly_convex(), _nonconvex(), *_regularized()]
 
 

@@ -1,6 +1,6 @@
 """Bounds of head tuning against measurements: given sets, every comparison that a theorem allows.
 
-As ``lib.theory.checks`` does for full fine-tuning. Quantities that can be attained exactly are
+As ``quadratic_checks`` does for full fine-tuning. Quantities that can be attained exactly are
 compared as squares without a unit, where rounding is of the size of 1e-15.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.quadratic_checks import FRACTIONS, TIMES, Comparison
 from lib.theory import descent, head, margin
 from lib.theory.assumptions import require
-from lib.theory.checks import FRACTIONS, TIMES, Comparison
 
 Array = npt.NDArray[np.float64]
 

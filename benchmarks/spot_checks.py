@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.theory import classical as bounds
-from lib.theory.coupled import LOSSES, Objective, Points, given_paths
+from benchmarks import classical_bounds as bounds
+from benchmarks.coupled import LOSSES, Objective, Points, given_paths
 
 N, D = 100, 5
 CURVATURE, REACH = 0.2, 2.0

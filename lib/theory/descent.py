@@ -10,24 +10,25 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
 
 from lib.theory import tuning
 from lib.theory.assumptions import constant_of
-from lib.theory.minimizers import minimize_logistic
 from lib.theory.problems import Quadratics
+from lib.theory.quadratic import Constants
 
 Array = npt.NDArray[np.float64]
 
 
-def shares(n: int, normalization: str, *, rows: str = "all") -> Array:
-    """Weight of each example in each objective, (n + 1, n): row 0 is S, row 1 + i is S^i.
+def shares(n: int, normalization: str, left_out: npt.ArrayLike | None = None) -> Array:
+    """Weight of each example in each objective, (R + 1, n): row 0 is S, row 1 + r leaves out the
+    examples ``left_out`` (R, K); by default each one in turn.
 
-    ``rows="whole"`` gives row 0 only. Raises ``ValueError`` for an unknown normalisation.
+    Raises ``ValueError`` for an unknown normalisation.
     """
-    left = n - 1 if constant_of(normalization) == 2 else n
-    without = (1 - np.eye(n)) / left
-    return np.concatenate([np.full((1, n), 1 / n), without])[: 1 if rows == "whole" else None]
+    left_out = np.arange(n)[:, None] if left_out is None else np.asarray(left_out, int)
+    kept = np.ones((len(left_out) + 1, n))
+    np.put_along_axis(kept[1:], left_out, 0.0, 1)
+    return kept / (kept.sum(1, keepdims=True) if constant_of(normalization) == 2 else n)
 
 
 class Difference(NamedTuple):
@@ -39,12 +40,12 @@ class Difference(NamedTuple):
 
 def difference(weights: Array) -> Difference:
     """Of weights (..., n + 1, d), row 0 against the others. NaN directions where a weight is 0."""
-    # A weight of 0 has no direction: NaN.
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        unit = weights / np.linalg.norm(weights, axis=-1, keepdims=True)
-        direction = np.linalg.norm(unit[..., 1:, :] - unit[..., :1, :], axis=-1)
-    parameter = np.linalg.norm(weights[..., 1:, :] - weights[..., :1, :], axis=-1)
-    return Difference(parameter, direction)
+    return Difference(
+        *(
+            np.linalg.norm(vectors[..., 1:, :] - vectors[..., :1, :], axis=-1)
+            for vectors in (weights, tuning.unit_vectors(weights))
+        )
+    )
 
 
 def _rising(times: Sequence[int]) -> list[int]:
@@ -89,7 +90,7 @@ def head_descent(
     z, rate, start = np.asarray(z, float), np.asarray(rate, float), np.asarray(start, float)
     times = _rising(times)
     problems, n, d = z.shape
-    share = shares(n, normalization, rows=rows)
+    share = shares(n, normalization, None if rows == "all" else np.empty((0, 1)))
     tracks = np.broadcast_shapes(np.atleast_1d(rate).shape[-1:], start.shape[-2:-1], (1,))[0]
     shape = (problems, tracks, len(share))
     first = start if start.ndim < 2 else start[..., None, :]
@@ -165,30 +166,12 @@ def quadratic_descent(
     return QuadraticRuns(np.stack(weights), np.stack(lipschitz))
 
 
-class Constants(NamedTuple):
-    """What the bounds need to know about a quadratic problem, (problems,) or (problems, n) over i.
-
-    curvature μ, smoothness β (of all objectives), curvature_without μ_i, sharpness b_i of example
-    i, sharpness_without b_o of F_{S^i}, gradient G_i*, distance ‖w_0 − w*_S‖, distance_without
-    ‖w_0 − w*_i‖, and shift ‖w*_S − w*_i‖.
-    """
-
-    curvature: Array
-    smoothness: Array
-    curvature_without: Array
-    sharpness: Array
-    sharpness_without: Array
-    gradient: Array
-    distance: Array
-    distance_without: Array
-    shift: Array
-
-
 def constants(problem: Quadratics, normalization: str = "N1") -> Constants:
-    """The constants of quadratic problems; of several minimisers, the one nearest to zero."""
+    """The constants of quadratic problems, (problems, 1), or (problems, n) where they differ over
+    i; of several minimisers, the one nearest to zero.
+    """
     hessians, centres, start = problem
-    n = hessians.shape[1]
-    share = shares(n, normalization)
+    share = shares(hessians.shape[1], normalization)
     mean = np.einsum("rn,pnij->prij", share, hessians)
     spectrum = np.linalg.eigvalsh(mean)
     pulled = np.einsum("rn,pnij,pnj->pri", share, hessians, centres)
@@ -196,32 +179,13 @@ def constants(problem: Quadratics, normalization: str = "N1") -> Constants:
     held_out = np.einsum("pnij,pnj->pni", hessians, best[:, 1:] - centres)
     away = np.linalg.norm(start[:, None] - best, axis=-1)
     return Constants(
-        curvature=spectrum[:, 0, 0],
-        smoothness=spectrum[..., -1].max(-1),
+        curvature=spectrum[:, :1, 0],
+        smoothness=spectrum[..., -1].max(-1, keepdims=True),
         curvature_without=spectrum[:, 1:, 0],
         sharpness=np.linalg.eigvalsh(hessians)[..., -1],
         sharpness_without=spectrum[:, 1:, -1],
         gradient=np.linalg.norm(held_out, axis=-1),
-        distance=away[:, 0],
+        distance=away[:, :1],
         distance_without=away[:, 1:],
         shift=np.linalg.norm(best[:, 1:] - best[:, :1], axis=-1),
     )
-
-
-def logistic_minimizers(
-    z: Array, regularization: float, normalization: str = "N1"
-) -> tuple[Array, Array]:
-    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, and their curvatures.
-
-    Each example's loss is ln(1 + e^(−w·z)) + λ/2 ‖w‖², so that under N2 the regulariser shrinks
-    with the set. Returns (weights (problems, n + 1, d), Hessian eigenvalues (problems, n + 1, d),
-    ascending).
-    """
-    z = np.asarray(z, float)
-    share = shares(z.shape[1], normalization)
-    strength = regularization * share.sum(-1)
-    w = minimize_logistic(z[:, None], weights=share, regularization=strength)
-    p = expit(-(w @ z.swapaxes(-1, -2)))
-    hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
-    hessian = hessian + strength[:, None, None] * np.eye(z.shape[-1])
-    return w, np.linalg.eigvalsh(hessian)

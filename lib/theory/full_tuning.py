@@ -7,7 +7,7 @@ bound would refute the model's constants and not the theorem. Where an estimate 
 assumption fails, there is no bound; the reason is recorded instead.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ from scipy import stats
 
 from lib.theory import curvature, quadratic
 from lib.theory.assumptions import Inapplicable, require
-from lib.theory.curvature import Extremes
+from lib.theory.curvature import Extremes, Product
+from lib.theory.quadratic import Constants
 from lib.theory.retraining import Descent, Minimizers, Retraining
 
 #: A minimiser is taken as found where gradient norm / μ is at most this share of what is measured.
@@ -26,70 +27,59 @@ RESIDUAL = 0.02
 ROUNDING = 2e-6
 
 
-def spectrum(
-    problem: Retraining, weights: torch.Tensor, runs: np.ndarray | list[int], *, steps: int = 40
-) -> Extremes:
+def spectrum(problem: Retraining, weights: torch.Tensor, runs: np.ndarray | list[int]) -> Extremes:
     """Ends of the spectra of the losses' part (no regulariser) of objectives ``runs`` (B,).
 
-    ``weights`` is (B, P), a point for each of them.
+    ``weights`` is (B, P), a point for each of them. To 2 %.
     """
-    shares = problem.shares[runs]
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return (problem.losses(points) * shares).sum(1)
-
-    products = curvature.hessian_products(loss, weights.double())
-    return curvature.extremes(products, tuple(weights.shape), steps=steps, tolerance=0.02)
-
-
-def held_out_spectrum(problem: Retraining, weights: torch.Tensor, *, steps: int = 12) -> Extremes:
-    """Spectra of the sums of the losses left out, (R,), all at one point (P,), for their norms: to
-    5 %, or as far as ``steps`` get.
-    """
-    rows = torch.from_numpy(problem.left_out)
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return problem.losses(points, rows).sum(1)
-
-    points = weights.double().expand(len(rows), -1)
-    products = curvature.hessian_products(loss, points)
-    return curvature.extremes(
-        products, tuple(points.shape), steps=steps, tolerance=0.05, ends="norm"
+    products = (
+        _product(problem, point, problem.shares[run])
+        for point, run in zip(weights, runs, strict=True)
     )
+    return curvature.extremes(products, weights.shape[1], tolerance=0.02)
+
+
+def _product(problem: Retraining, weights: torch.Tensor, shares: torch.Tensor) -> Product:
+    """Products with the Hessian of the losses weighted by ``shares`` (n,), at ``weights`` (P,)."""
+    return curvature.hessian_product(
+        lambda point: problem.losses(point[None])[0] @ shares, weights.double()
+    )
+
+
+def held_out_spectrum(problem: Retraining, weights: torch.Tensor) -> Extremes:
+    """Spectra of the sums of the losses left out, (R,), all at one point (P,), to 5 %."""
+
+    def product(rows: torch.Tensor) -> Product:
+        return curvature.hessian_product(
+            lambda point: problem.losses(point[None], rows[None]).sum(), weights.double()
+        )
+
+    products = map(product, torch.from_numpy(problem.left_out))
+    return curvature.extremes(products, len(weights), tolerance=0.05)
 
 
 def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tensor) -> float:
     """``‖∇²F_S(here) − ∇²F_S(there)‖ / ‖here − there‖``: a lower estimate of T5's M."""
-    shares = problem.shares[:1]
-
-    def loss(points: torch.Tensor) -> torch.Tensor:
-        return (problem.losses(points) * shares).sum(1)
-
-    both = [curvature.hessian_products(loss, w.double()[None]) for w in (here, there)]
-    found = curvature.extremes(
-        lambda v: both[0](v) - both[1](v), (1, len(here)), steps=30, tolerance=0.02
-    )
+    one, other = (_product(problem, point, problem.shares[0]) for point in (here, there))
+    found = curvature.extremes([lambda v: one(v) - other(v)], len(here), tolerance=0.02)
     ends = np.abs([found.low - found.low_error, found.high + found.high_error])
     return float(ends.max() / torch.linalg.vector_norm(here.double() - there.double()))
 
 
 @dataclass(frozen=True)
-class Constants:
-    """What the bounds are given; curvatures include the regulariser.
+class Estimated(Constants):
+    """The constants of a network seen from a start; curvatures include the regulariser.
 
     ``curvature`` and ``curvature_without`` are the smallest eigenvalues found, of F_S and of the
     F_{S∖K} looked at; ``smoothness`` and ``sharpness_without`` the largest; each moved outwards by
-    the error that Lanczos' method states. ``sharpness`` (R,) is the norm of the Hessian of what is
-    left out, ``at_minimum`` the smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M.
+    its error. ``sharpness`` (R,) is the norm of the Hessian of what is left out, ``at_minimum`` the
+    smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M, ``residual`` the largest norm of the
+    gradient at a minimiser.
     """
 
-    curvature: float
-    smoothness: float
-    curvature_without: float
-    sharpness_without: float
-    sharpness: np.ndarray
     at_minimum: float
     hessian_lipschitz: float
+    residual: float
 
 
 def bounded(found: Extremes) -> tuple[float, float]:
@@ -99,7 +89,7 @@ def bounded(found: Extremes) -> tuple[float, float]:
 
 def estimate(
     problem: Retraining, start: torch.Tensor, minimizers: Minimizers, at_start: Extremes, few: int
-) -> Constants:
+) -> Estimated:
     """Constants from the Hessians at the start (``at_start``, of F_S), at the minimiser of F_S, and
     at the minimisers of ``few`` objectives without examples, those farthest from it.
     """
@@ -119,21 +109,31 @@ def estimate(
         np.abs(held_out.low - held_out.low_error + own),
         np.abs(held_out.high + held_out.high_error + own),
     )
-    return Constants(
+    return Estimated(
         curvature=whole + low,
         smoothness=whole + max(high, high_without),
         curvature_without=whole + low_without,
         sharpness_without=whole + high_without,
         sharpness=sharp,
+        gradient=minimizers.held_out,
+        shift=minimizers.apart,
         at_minimum=whole + ends[1][0],
         hessian_lipschitz=moving,
+        residual=float(minimizers.residual.max()),
+        **distances(start, minimizers),
     )
 
 
+def distances(start: torch.Tensor, minimizers: Minimizers) -> dict[str, np.ndarray]:
+    """The constants that say where a start (P,) is."""
+    found = minimizers.distances(start)
+    return {"distance": found[0], "distance_without": found[1:]}
+
+
 def seen_from(
-    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Constants
-) -> Constants:
-    """The constants widened by what the Hessian of F_S is at another start (P,)."""
+    problem: Retraining, start: torch.Tensor, minimizers: Minimizers, known: Estimated
+) -> Estimated:
+    """The constants at another start (P,), widened by what the Hessian of F_S is there."""
     low, high = bounded(spectrum(problem, start.double()[None], [0]))
     end = minimizers.weights[0].double()
     far = not torch.allclose(start.double(), end, atol=1e-6)
@@ -143,104 +143,57 @@ def seen_from(
         curvature=min(known.curvature, problem.regularization + low),
         smoothness=max(known.smoothness, problem.regularization + high),
         hessian_lipschitz=max(known.hessian_lipschitz, moving),
+        **distances(start, minimizers),
     )
 
 
 def bounds(
-    problem: Retraining,
-    descent: Descent,
-    rate: float,
-    start: torch.Tensor,
-    known: Constants | None,
-    minimizers: Minimizers | None,
-    failing: str = "",
+    problem: Retraining, descent: Descent, rate: float, known: Estimated | None, failing: str = ""
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, np.ndarray, str]]:
     """Theorem, measured (T, R), bound (T, R) or None, steps (T,), reason why there is no bound.
 
     ``failing`` says why there are no constants, where there are none.
     """
-    n, removed = problem.losses.n, problem.left_out.shape[1]
     steps = np.arange(1, len(descent.apart))
-    measured = descent.apart[1:]
-    column = steps[:, None]
-    # The largest gradient at the iterates that the recursion of T1 looks at.
-    lipschitz = removed * descent.lipschitz.max()
-    common = {"n": n, "rate": rate, "normalization": problem.normalization}
-
-    def together(mu: float) -> np.ndarray:
-        return quadratic.strongly_convex(
-            lipschitz=lipschitz, curvature=mu, smoothness=known.smoothness, steps=column, **common
-        )
-
-    def at_minimizers() -> dict[str, np.ndarray | float | int]:
-        require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
-        off = minimizers.residual.max() / known.curvature
-        require(
-            off <= RESIDUAL * minimizers.apart.mean(), "minimisers are found", residual_over_mu=off
-        )
-        return {"n": n, "gradient": minimizers.held_out, "curvature": known.curvature}
-
-    def by_distance() -> dict[str, np.ndarray | float | int | str]:
-        return at_minimizers() | common | {
-            "curvature_without": known.curvature_without,
-            "sharpness": known.sharpness,
-            "sharpness_without": known.sharpness_without,
-            "distance": minimizers.distances(start)[1:],
-            "smoothness": known.smoothness,
-        }  # fmt: skip
-
-    def optimization() -> np.ndarray:
-        values = by_distance()
-        distances = minimizers.distances(start)
-        for name in ("sharpness", "normalization"):
-            values.pop(name)
-        values |= {"distance": distances[0], "distance_without": distances[1:], "steps": column}
-        return quadratic.optimization_error(**values)
-
-    def local() -> np.ndarray:
-        at_minimizers()
-        distances = minimizers.distances(start)
-        reach = max(distances[0], (distances[1:] + minimizers.apart).max())
-        return together(
-            quadratic.local_curvature(
-                curvature=known.at_minimum,
-                hessian_lipschitz=known.hessian_lipschitz,
-                reach=reach,
-            )
-        )
-
-    makers = {
-        "T1": lambda: together(known.curvature),
-        "T1c": lambda: _convex(known, lipschitz, column, common),
-        "T2": lambda: quadratic.initial_distance(steps=column, **by_distance()),
-        "T2'": lambda: quadratic.initial_distance_any_time(**by_distance()),
-        "T4": optimization,
-        "T5": local,
+    removed = problem.left_out.shape[1]
+    path = {
+        "n": problem.losses.n,
+        "rate": rate,
+        "normalization": problem.normalization,
+        "steps": steps[:, None],
+        # The largest gradient at the iterates that the recursion of T1 looks at.
+        "lipschitz": removed * descent.lipschitz.max(),
     }
-    if removed > 1:
-        makers = {name: makers[name] for name in ("T1", "T1c")}
-    for theorem, make in makers.items():
-        found, reason = _try(make, failing)
-        yield theorem, measured, found, steps, reason
-    found, reason = _try(lambda: quadratic.minimizers(**at_minimizers()), failing)
-    apart = minimizers.apart if minimizers else np.full(measured.shape[1], np.nan)
-    yield "T3", apart[None], found, np.array([-1]), reason
 
+    def make(theorem: str) -> np.ndarray:
+        if theorem == "T1c":
+            require(known.curvature >= 0, "curvature ≥ 0", curvature=known.curvature)
+        elif theorem != "T1":
+            require(known.curvature > 0, "curvature > 0", curvature=known.curvature)
+            off = known.residual / known.curvature
+            found = off <= RESIDUAL * known.shift.mean()
+            require(found, "minimisers are found", residual_over_mu=off)
+        if theorem != "T5":
+            return quadratic.bound(theorem.replace("'", "′"), known, **path)
+        reach = max(known.distance, (known.distance_without + known.shift).max())
+        local = quadratic.local_curvature(
+            curvature=known.at_minimum, hessian_lipschitz=known.hessian_lipschitz, reach=reach
+        )
+        return quadratic.bound("T1", replace(known, curvature=local), **path)
 
-def _convex(known: Constants, lipschitz: float, column: np.ndarray, common: dict) -> np.ndarray:
-    require(known.curvature >= 0, "curvature ≥ 0", curvature=known.curvature)
-    return quadratic.convex(
-        lipschitz=lipschitz, smoothness=known.smoothness, steps=column, **common
-    )
-
-
-def _try(make: Callable[[], np.ndarray], failing: str) -> tuple[np.ndarray | None, str]:
-    if failing:
-        return None, failing
-    try:
-        return make(), ""
-    except Inapplicable as error:
-        return None, str(error)
+    along = ("T1", "T1c", "T2", "T2'", "T4", "T5") if removed == 1 else ("T1", "T1c")
+    for theorem in (*along, "T3"):
+        found, reason = None, failing
+        if not failing:
+            try:
+                found = make(theorem)
+            except Inapplicable as error:
+                reason = str(error)
+        if theorem == "T3":
+            shift = known.shift if known else np.full(descent.apart.shape[1], np.nan)
+            yield theorem, shift[None], found, np.array([-1]), reason
+        else:
+            yield theorem, descent.apart[1:], found, steps, reason
 
 
 def _order(measured: np.ndarray, bound: np.ndarray) -> float:

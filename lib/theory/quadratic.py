@@ -12,6 +12,10 @@ Every function takes numbers or arrays that broadcast, and raises ``Inapplicable
 assumption does not hold. Lengths are Euclidean norms of weight vectors.
 """
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +23,35 @@ from lib.theory.assumptions import constant_of, require
 
 Values = npt.ArrayLike
 Bound = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What the bounds are given of problems, named as their arguments; arrays that broadcast.
+
+    curvature μ and smoothness β (of all objectives), curvature_without μ_i, sharpness b_i of
+    example i, sharpness_without b_o of F_{S^i}, gradient G_i*, distance ‖w_0 − w*_S‖,
+    distance_without ‖w_0 − w*_i‖, and shift ‖w*_S − w*_i‖, which T3 bounds.
+    """
+
+    curvature: Bound
+    smoothness: Bound
+    curvature_without: Bound
+    sharpness: Bound
+    sharpness_without: Bound
+    gradient: Bound
+    distance: Bound
+    distance_without: Bound
+    shift: Bound
+
+
+def bound(theorem: str, constants: Constants, **more: Values | str) -> Bound:
+    """The theorem (a key of ``THEOREMS``) with the constants that it needs, and of ``more`` too,
+    which goes first: n, rate, steps, lipschitz, normalization. ``Inapplicable`` as the theorem.
+    """
+    known = vars(constants) | more
+    names = inspect.signature(THEOREMS[theorem]).parameters
+    return THEOREMS[theorem](**{name: known[name] for name in names if name in known})
 
 
 def strongly_convex(
@@ -74,7 +107,7 @@ def initial_distance(
     curvature_without: Values,
     sharpness: Values,
     sharpness_without: Values,
-    distance: Values,
+    distance_without: Values,
     smoothness: Values,
     rate: Values,
     steps: Values,
@@ -84,16 +117,16 @@ def initial_distance(
 
     The bound in which the distance between initial and final weights appears. G = ``gradient`` =
     ‖∇f(w*_i, z_i)‖, the gradient of the example left out at the optimum without it; D =
-    ``distance`` = ‖w_0 − w*_i‖; b_i, b_o = ``sharpness``, ``sharpness_without`` = the largest
-    Hessian eigenvalues of f(·, z_i) and of F_{S^i} (N2: b_o only enters q); μ, μ_i = ``curvature``,
-    ``curvature_without`` of F_S and F_{S^i}; q = max(1 − ημ, 1 − ημ_i, |1 − ηb_o|).
+    ``distance_without`` = ‖w_0 − w*_i‖; b_i, b_o = ``sharpness``, ``sharpness_without`` = the
+    largest Hessian eigenvalues of f(·, z_i) and of F_{S^i} (N2: b_o only enters q); μ, μ_i =
+    ``curvature``, ``curvature_without`` of F_S and F_{S^i}; q = max(1 − ημ, 1 − ημ_i, |1 − ηb_o|).
 
     Assumes quadratic and convex examples, μ > 0, μ_i ≥ 0 and 0 < η ≤ 2 / (β + μ), where β =
     ``smoothness`` bounds the Hessians of F_S and of F_{S^i}. Source: derived here (D).
     """
     mu, eta, t = (np.asarray(x, float) for x in (curvature, rate, steps))
-    start = _start(n, gradient, sharpness, sharpness_without, distance, normalization)
-    _check_common(n, eta, t, gradient=gradient, distance=distance)
+    start = _start(n, gradient, sharpness, sharpness_without, distance_without, normalization)
+    _check_common(n, eta, t, gradient=gradient, distance_without=distance_without)
     _check_step(eta, smoothness, mu)
     require(mu > 0, "curvature > 0", curvature=mu)
     _check_without(curvature_without, sharpness_without, smoothness)
@@ -110,7 +143,7 @@ def initial_distance_any_time(
     curvature_without: Values,
     sharpness: Values,
     sharpness_without: Values,
-    distance: Values,
+    distance_without: Values,
     smoothness: Values,
     rate: Values,
     normalization: str = "N1",
@@ -120,9 +153,9 @@ def initial_distance_any_time(
     As T2, with μ_i > 0 and 0 < η ≤ 2 / (β + min(μ, μ_i)). Source: derived here (D).
     """
     n, G, eta = (np.asarray(x, float) for x in (n, gradient, rate))
-    start = _start(n, G, sharpness, sharpness_without, distance, normalization)
+    start = _start(n, G, sharpness, sharpness_without, distance_without, normalization)
     least = np.minimum(curvature, curvature_without)
-    _check_common(n, eta, 1, gradient=G, distance=distance)
+    _check_common(n, eta, 1, gradient=G, distance_without=distance_without)
     _check_step(eta, smoothness, least)
     require(least > 0, "both curvatures > 0", curvature=least)
     _check_without(curvature_without, sharpness_without, smoothness)
@@ -203,6 +236,17 @@ def recollected(
     n, L, mu, D = (np.asarray(x, float) for x in (n, lipschitz, curvature, distance))
     require((n >= 1) & (L >= 0) & (mu > 0) & (D >= 0), "n ≥ 1, L ≥ 0, μ > 0, D ≥ 0", n=n, mu=mu)
     return np.sqrt(2 * L * D / mu) * n**-exponent
+
+
+#: The bounds on ‖w_t − v_t‖, and T3, by name.
+THEOREMS: dict[str, Callable[..., Bound]] = {
+    "T1": strongly_convex,
+    "T1c": convex,
+    "T2": initial_distance,
+    "T2′": initial_distance_any_time,
+    "T3": minimizers,
+    "T4": optimization_error,
+}
 
 
 def _progress(step: Bound, steps: Values) -> Bound:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lib.theory.assumptions import constant_of, require
+from lib.theory.assumptions import require
+from lib.theory.descent import shares
 from lib.theory.network import Losses
 
 
@@ -36,12 +37,7 @@ class Retraining:
     @property
     def shares(self) -> torch.Tensor:
         """(R + 1, n) the weight of each loss in each objective."""
-        n, removed = self.losses.n, len(self.left_out)
-        constant = constant_of(self.normalization)
-        kept = np.ones((removed + 1, n))
-        np.put_along_axis(kept[1:], self.left_out, 0.0, 1)
-        whole = kept.sum(1, keepdims=True) if constant == 2.0 else n
-        return torch.from_numpy(kept / whole)
+        return torch.from_numpy(shares(self.losses.n, self.normalization, self.left_out))
 
     def gradients(self, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients (R + 1, P) of the losses' part of each objective, and its value (R + 1,)."""
@@ -56,6 +52,8 @@ class Retraining:
 
     def held_out(self, weights: torch.Tensor) -> torch.Tensor:
         """(R, P) mean gradient of the losses that a run leaves out, at its own weights (R, P)."""
+        if not len(weights):
+            return weights  # nothing is left out
         weights = weights.detach().requires_grad_()
         values = self.losses(weights, torch.from_numpy(self.left_out)).mean(1)
         return torch.autograd.grad(values.sum(), weights)[0]

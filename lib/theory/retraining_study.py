@@ -1,6 +1,6 @@
 """One case of retraining without examples: constants, runs at several rates, bounds beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ import torch
 from lib.theory import full_tuning
 from lib.theory.assumptions import Inapplicable, require
 from lib.theory.curvature import Extremes
-from lib.theory.full_tuning import Constants
+from lib.theory.full_tuning import Estimated
 from lib.theory.network import Losses
 from lib.theory.retraining import Descent, Minimizers, Retraining, descend, minimize
 
@@ -48,7 +48,7 @@ class Found:
 
     rows: pd.DataFrame
     summary: pd.DataFrame
-    constants: Constants | None
+    constants: Estimated | None
     minimizers: Minimizers | None
 
 
@@ -64,10 +64,7 @@ def fit(
 ) -> torch.Tensor:
     """(P,) weights after many steps on all examples: a place near a minimum, if there is one."""
     problem = Retraining(losses, np.zeros((0, 1), int), anchor, regularization)
-    weights = anchor.float()[None]
-    for _ in range(steps):
-        weights = weights - rate * (problem.gradients(weights)[0] + problem.pull(weights))
-    return weights[0].double()
+    return descend(problem, anchor.float(), rate=rate, steps=steps).weights[0].double()
 
 
 def study(
@@ -104,7 +101,9 @@ def study(
             )
             constants = full_tuning.estimate(problem, begin, minimizers, origin.spectrum, few)
         else:
-            minimizers, constants = known.minimizers, known.constants
+            minimizers = known.minimizers
+            here = full_tuning.distances(begin, minimizers)
+            constants = replace(known.constants, **here)
         if case.start_factor:
             begin = begin + case.start_factor * (minimizers.weights[0] - begin)
             constants = full_tuning.seen_from(problem, begin, minimizers, constants)
@@ -122,11 +121,11 @@ def study(
     for factor in case.rates:
         rate = factor * 2 / (high + max(low, 0.0))
         made = descend(problem, begin, rate=rate, steps=case.steps)
-        rows = full_tuning.bounds(problem, made, rate, begin, constants, minimizers, failing)
+        rows = full_tuning.bounds(problem, made, rate, constants, failing)
         told = fields | {"rate_factor": factor, "rate": rate}
         frames.append(full_tuning.compare(rows, **told))
         summary.append(told | _ends(made) | {"curvature": low, "smoothness": high})
-    made = pd.DataFrame(summary).assign(reason=failing, **_values(constants, minimizers, begin))
+    made = pd.DataFrame(summary).assign(reason=failing, **_values(constants))
     return Found(pd.concat(frames, ignore_index=True), made, constants, minimizers)
 
 
@@ -139,20 +138,11 @@ def _ends(descent: Descent) -> dict[str, float]:
     }
 
 
-def _values(
-    constants: Constants | None, minimizers: Minimizers | None, begin: torch.Tensor
-) -> dict[str, float]:
-    """The constants of a case as columns; nothing where there are none."""
+def _values(constants: Estimated | None) -> dict[str, float]:
+    """The constants of a case as columns, the largest where they differ; nothing without any."""
     if constants is None:
         return {}
-    return {
-        "curvature_without": constants.curvature_without,
-        "sharpness_without": constants.sharpness_without,
-        "sharpness": constants.sharpness.max(),
-        "at_minimum": constants.at_minimum,
-        "hessian_lipschitz": constants.hessian_lipschitz,
-        "gradient": minimizers.held_out.max(),
-        "distance": minimizers.distances(begin)[0],
-        "apart": minimizers.apart.mean(),
-        "residual": minimizers.residual.max(),
-    }
+    names = ["curvature_without", "sharpness_without", "sharpness", "at_minimum"]
+    names += ["hessian_lipschitz", "gradient", "distance"]
+    largest = {name: float(np.max(getattr(constants, name))) for name in names}
+    return largest | {"apart": constants.shift.mean(), "residual": constants.residual}

@@ -65,16 +65,8 @@ def _several(
         importance = np.concatenate([importance, np.repeat(left_out, heads, 0)])
     count = len(importance)
     starts = rng.normal(scale=spread, size=(sets, count, d))
-    found = descend(
-        z,
-        np.tile(starts, (1, len(shares), 1)),
-        np.repeat(rates, count, 1),
-        np.tile(importance, (len(shares), 1)),
-        steps=steps,
-        loss=loss,
-        workers=1,
-    ).weights.reshape(len(steps), sets, len(shares), count // heads, heads, d)
-    weights = found.mean(-2)
+    found = _trained(z, starts, rates, importance, steps, loss)
+    weights = found.reshape(*found.shape[:3], count // heads, heads, d).mean(-2)
     whole, left = weights[..., :runs, :], weights[..., runs:, :]
     table = sweeps.grid(described, rates, shares, steps)
     table.insert(1, "loss", loss)
@@ -87,6 +79,25 @@ def _several(
         table["fresh_direction"] = np.linalg.norm(turned, axis=-1).mean(-1).reshape(-1)
     own = starts[:, : runs * heads].reshape(sets, runs, heads, d)
     return _with_seed_bounds(table, own, len(steps), len(shares), loss)
+
+
+def _trained(
+    z: Array, starts: Array, rates: Array, importance: Array, steps: Sequence[int], loss: str
+) -> Array:
+    """(steps, sets, rates, runs, d) weights from starts (sets, runs, d) at each of rates (sets,
+    rates); ``importance`` (runs, n).
+    """
+    count, n_rates = len(importance), rates.shape[1]
+    found = descend(
+        z,
+        np.tile(starts, (1, n_rates, 1)),
+        np.repeat(rates, count, 1),
+        np.tile(importance, (n_rates, 1)),
+        steps=steps,
+        loss=loss,
+        workers=1,
+    ).weights
+    return found.reshape(len(steps), len(z), n_rates, count, -1)
 
 
 def _spreads(weights: Array, held_out: Array) -> dict[str, Array]:
@@ -139,18 +150,18 @@ def _mean_direction_bound(
     """H18 of every pair of runs, averaged over pairs; NaN where it does not apply."""
     a, b = np.triu_indices(starts.shape[1], 1)
     norms = np.linalg.norm(starts, axis=-1)
-    shape = (n_steps, len(starts), n_shares)
-    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy().reshape(shape)
-    known = {k: table[k].to_numpy().reshape(shape) for k in ("radius", "margin", "rate", "steps")}
-    found = np.full(shape, np.nan)
-    for place in zip(*np.nonzero(applies), strict=True):
-        one = place[1]
-        found[place] = head.seed_direction(
-            **{name: values[place] for name, values in known.items()},
-            start_norms=(norms[one, a], norms[one, b]),
-            start_distance=apart[one],
-        ).mean()
-    return found.reshape(-1)
+    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy()
+    # Rows are in the order (steps, sets, rates).
+    one = np.tile(np.repeat(np.arange(len(starts)), n_shares), n_steps)[applies]
+    names = ("radius", "margin", "rate", "steps")
+    known = {name: table.loc[applies, name].to_numpy()[:, None] for name in names}
+    found = np.full(len(table), np.nan)
+    found[applies] = head.seed_direction(
+        **known,
+        start_norms=(norms[one][:, a], norms[one][:, b]),
+        start_distance=apart[one],
+    ).mean(-1)
+    return found
 
 
 def removal(
@@ -188,18 +199,9 @@ def removal(
     rates = sweeps.rates_of(described, shares, loss)
     tables = []
     for source, (importance, starts) in parts.items():
-        found = descend(
-            z,
-            np.tile(starts, (1, len(shares), 1)),
-            np.repeat(rates, runs, 1),
-            np.tile(importance, (len(shares), 1)),
-            steps=steps,
-            loss=loss,
-            workers=1,
-        )
         table = sweeps.grid(described, rates, shares, steps)
         table["source"], table["runs"], table["removed"] = source, runs, removed
-        weights = found.weights.reshape(len(steps), sets, len(shares), runs, d)
+        weights = _trained(z, starts, rates, importance, steps, loss)
         for name, values in _spreads(weights, held_out).items():
             table[name] = values.reshape(-1)
         tables.append(table)

@@ -7,7 +7,6 @@ like ``H16`` are the bounds of ``lib.theory.head``; ``share`` is the rate as a s
 One thread each: the engine runs several jobs side by side.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,11 +16,8 @@ import pandas as pd
 
 from lib.theory import descent, head, quadratic
 from lib.theory.assumptions import Inapplicable
-from lib.theory.margin import max_margin, max_margin_without, soft_margin
-from lib.theory.tuning import Array, descend, unit_vectors
-
-#: Soft-margin problems solved at a time, in numbers (sets · n · d): a tenth of a gigabyte.
-_AT_A_TIME = 1.2e7
+from lib.theory.margin import MaxMargin, max_margin, max_margin_without, soft_margin
+from lib.theory.tuning import Array
 
 
 def bound_column(
@@ -45,9 +41,12 @@ def bound_column(
     return found
 
 
-def describe(z: Array) -> pd.DataFrame:
-    """A row a set: ``n``, ``radius`` B = max ‖z_i‖, ``separable``, ``margin`` γ (NaN without)."""
-    margin = max_margin(z).margin
+def describe(z: Array, full: MaxMargin | None = None) -> pd.DataFrame:
+    """A row a set: ``n``, ``radius`` B = max ‖z_i‖, ``separable``, ``margin`` γ (NaN without).
+
+    ``full`` : ``max_margin(z)``, where it is known.
+    """
+    margin = (full or max_margin(z)).margin
     return pd.DataFrame(
         {
             "set": np.arange(len(z)),
@@ -66,18 +65,12 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     ``rotation_mean`` and ``_max`` (of the directions), the bounds H1, H5, H6, H8, H9 and H9′ on
     the means, and, with labels (sets, n) of −1 and 1, ``centre_distance`` = ‖c₊ − c₋‖, at least 2γ.
     """
-    table = describe(z)
     full = max_margin(z)
-    left = max_margin_without(z[table["separable"]])
-    separable = table["separable"].to_numpy()
-    moved = np.full(z.shape[:2], np.nan)
-    turned = moved.copy()
-    moved[separable] = np.linalg.norm(left.weights - full.weights[separable, None], axis=-1)
-    ends = unit_vectors(left.weights) - unit_vectors(full.weights[separable, None])
-    turned[separable] = np.linalg.norm(ends, axis=-1)
-    support = (full.dual > 0).sum(-1)
-    table["support"] = np.where(separable, support, np.nan)
-    for name, values in {"displacement": moved, "rotation": turned}.items():
+    table = describe(z, full)
+    left = max_margin_without(z, full)
+    table["support"] = np.where(table["separable"], (full.dual > 0).sum(-1), np.nan)
+    heads = np.concatenate([full.weights[:, None], left.weights], 1)
+    for name, values in zip(("displacement", "rotation"), descent.difference(heads), strict=True):
         table[f"{name}_mean"], table[f"{name}_max"] = values.mean(-1), values.max(-1)
     known = {name: table[name] for name in ("n", "radius", "margin")}
     table["H1"] = bound_column(head.rotation_of_support, n=table["n"], support=table["support"])
@@ -130,27 +123,16 @@ def leave_one_out(
     """
     sets = describe(z)
     rates = rates_of(sets, shares, loss)
-    importance = descent.shares(z.shape[1], normalization)
-    runs = len(importance)
-    found = descend(
-        z,
-        np.zeros((len(z), len(shares) * runs, z.shape[-1])),
-        np.repeat(rates, runs, 1),
-        np.tile(importance, (len(shares), 1)),
-        steps=steps,
-        loss=loss,
-        workers=1,
+    weights, accumulated = descent.head_descent(
+        z, rates, steps, loss=loss, normalization=normalization, workers=1
     )
-    weights = found.weights.reshape(len(steps), len(z), len(shares), runs, -1)
-    apart, turned = descent.difference(weights)
-    accumulated = found.accumulated.reshape(len(steps), len(z), len(shares), runs)
     table = grid(sets, rates, shares, steps)
     table.insert(1, "loss", loss)
     table.insert(2, "normalization", normalization)
-    table["parameter_mean"], table["parameter_max"] = _flat(apart.mean(-1)), _flat(apart.max(-1))
-    table["direction_mean"], table["direction_max"] = _flat(turned.mean(-1)), _flat(turned.max(-1))
-    table["norm"] = _flat(np.linalg.norm(weights[..., 0, :], axis=-1))
-    table["accumulated"] = _flat(accumulated[..., 0])
+    for name, apart in descent.difference(weights)._asdict().items():
+        table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1).ravel(), apart.max(-1).ravel()
+    table["norm"] = np.linalg.norm(weights[..., 0, :], axis=-1).ravel()
+    table["accumulated"] = accumulated[..., 0].ravel()
     return _with_descent_bounds(table, loss, normalization)
 
 
@@ -171,10 +153,6 @@ def grid(
     table["rate"] = rates[s, r]
     table["steps"] = np.asarray(steps)[t]
     return table
-
-
-def _flat(values: Array) -> Array:
-    return values.reshape(-1)
 
 
 def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> pd.DataFrame:
@@ -231,13 +209,12 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     parts = []
     for value in relative:
         table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
-        pairs = zip(z, table["regularization"], strict=True)
-        solved = [_solve_soft(one, strength, importance) for one, strength in pairs]
-        weights = np.stack([weights for weights, _ in solved])
-        for name, apart in descent.difference(weights)._asdict().items():
+        strengths = table["regularization"].to_numpy()[:, None]
+        found = soft_margin(z[:, None], strengths, importance)
+        for name, apart in descent.difference(found.weights)._asdict().items():
             table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1), apart.max(-1)
-        table["norm"] = np.linalg.norm(weights[:, 0], axis=-1)
-        table["gap"] = [gap for _, gap in solved]
+        table["norm"] = np.linalg.norm(found.weights[:, 0], axis=-1)
+        table["gap"] = found.gap.max(-1)
         parts.append(table)
     table = pd.concat(parts, ignore_index=True)
     known = {name: table[name] for name in ("n", "radius", "regularization")}
@@ -246,11 +223,3 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     table["S2"] = bound_column(head.soft_by_radius, **known)
     table["S3"] = bound_column(head.soft_by_root, margin=table["margin"], **known)
     return table
-
-
-def _solve_soft(z: Array, regularization: float, importance: Array) -> tuple[Array, float]:
-    """(runs, d) weights of one set for each importance (runs, n), and the largest duality gap."""
-    parts = np.array_split(importance, math.ceil(len(importance) * z.size / _AT_A_TIME))
-    found = [soft_margin(z[None], regularization, part) for part in parts]
-    weights = np.concatenate([one.weights for one in found])
-    return weights, float(max(one.gap.max() for one in found))

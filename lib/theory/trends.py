@@ -21,6 +21,7 @@ FACTORS: dict[str, tuple[str, tuple[float, ...]]] = {
     "spread": ("spread of the examples (scales L)", (0.25, 0.5, 1.0, 2.0, 4.0)),
     "distance": ("distance from start to solution", (0.0, 3.0, 10.0, 30.0)),
 }
+BOUNDS = ("T1", "T2", "T4")
 BASE = {"n": 20, "rate": 0.3, "steps": 20, "strength": 0.0, "spread": 1.0, "distance": 1.0}
 
 
@@ -35,7 +36,7 @@ def with_l2sp(problem: Quadratics, strength: float) -> Quadratics:
 def measure(
     rng: np.random.Generator, sets: int, shared: bool = False, **factors: float
 ) -> pd.DataFrame:
-    """One row a drawn problem: ``moved``, and the means over i of its bounds T1, T2 and T4.
+    """One row a drawn problem: ``moved``, and the means over i of ``BOUNDS``.
 
     ``factors`` replace those of ``BASE``. Dimension 5, Hessian eigenvalues of the examples between
     0.02 and 2; ``shared``: the same eigenvectors for all, and 0.02 as the curvature of the mean.
@@ -49,40 +50,20 @@ def measure(
     centres = middle + at["spread"] * (drawn.centres - middle)
     start = drawn.start + at["distance"] * problems.directions(rng, sets, 5)
     problem = with_l2sp(Quadratics(drawn.hessians, centres, start), at["strength"])
-    c = descent.constants(problem)
-    rate = at["rate"] / c.smoothness[:, None]
+    known = descent.constants(problem)
+    rate = at["rate"] / known.smoothness
     runs = descent.quadratic_descent(problem, rate, [steps])
     moved = descent.difference(runs.weights[0, :, 0]).parameter
-    shared_terms = {"n": n, "smoothness": c.smoothness[:, None], "rate": rate, "steps": steps}
-    mu, held = c.curvature[:, None], {"gradient": c.gradient}
-    shared_terms["curvature"] = mu
-    lipschitz = runs.lipschitz[0]
-    without = {
-        "curvature_without": c.curvature_without,
-        "sharpness_without": c.sharpness_without,
-    }
-    bounds = {
-        "T1": quadratic.strongly_convex(**shared_terms, lipschitz=lipschitz),
-        "T2": quadratic.initial_distance(
-            **shared_terms, **held, **without, sharpness=c.sharpness, distance=c.distance_without
-        ),
-        "T4": quadratic.optimization_error(
-            **shared_terms,
-            **held,
-            **without,
-            distance=c.distance[:, None],
-            distance_without=c.distance_without,
-        ),
-    }
-    means = {name: bound.mean(-1) for name, bound in bounds.items()}
-    return pd.DataFrame({"moved": moved.mean(-1), **means})
+    path = {"n": n, "rate": rate, "steps": steps, "lipschitz": runs.lipschitz[0]}
+    bounds = {name: quadratic.bound(name, known, **path).mean(-1) for name in BOUNDS}
+    return pd.DataFrame({"moved": moved.mean(-1), **bounds})
 
 
 def trend(
     factor: str, sets: int = 30, seed: int = 0, shared: bool = False, **fixed: float
 ) -> pd.DataFrame:
     """Rows: a value of ``factor``; columns: value, moved, low, high (95 % interval over the
-    ``sets`` drawn problems), and the mean bounds T1, T2, T4.
+    ``sets`` drawn problems), and the mean ``BOUNDS``.
 
     Raises ``ValueError`` for an unknown factor.
     """
@@ -94,14 +75,14 @@ def trend(
         rng = np.random.default_rng(seed)
         found = measure(rng, sets, shared, **{**fixed, factor: value})
         mean = intervals.mean_interval(found["moved"].to_numpy())
-        bounds = found[["T1", "T2", "T4"]].mean()
+        bounds = found[list(BOUNDS)].mean()
         rows.append(
             {"value": value, "moved": mean.value, "low": mean.low, "high": mean.high, **bounds}
         )
     return pd.DataFrame(rows)
 
 
-def slope(table: pd.DataFrame, columns: Sequence[str] = ("moved", "T1", "T2", "T4")) -> pd.Series:
+def slope(table: pd.DataFrame, columns: Sequence[str] = ("moved", *BOUNDS)) -> pd.Series:
     """Exponent p of each column ∝ value^p, by least squares on both logarithms."""
     x = np.log(table["value"].to_numpy())
     return pd.Series({c: np.polyfit(x, np.log(table[c].to_numpy()), 1)[0] for c in columns})

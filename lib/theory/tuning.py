@@ -68,9 +68,6 @@ def descend(
     steps : numbers of steps after which the heads are kept, increasing, from 1
     regularization : λ; each example's loss has the term λ/2 ‖w‖²
     workers : threads; as many as there are cores by default
-
-    There are two forms of the same iteration. One moves the margins w·z_i by the Gram matrix,
-    which is the cheaper one for features that are wide for the number of examples.
     """
     steps = list(steps)
     if loss not in LOSSES:
@@ -78,10 +75,9 @@ def descend(
     if not steps or steps != sorted(set(steps)) or steps[0] < 1:
         raise ValueError(f"steps = {steps}: give rising numbers from 1")
     z, starts = np.asarray(z, float), np.asarray(starts, float)
-    (sets, n, d), runs = z.shape, starts.shape[1]
+    (sets, n, _), runs = z.shape, starts.shape[1]
     weights = np.empty((len(steps), *starts.shape))
     accumulated = np.empty(weights.shape[:-1])
-    form = _by_margins if n < 2 * d else _by_weights
     # Runs know nothing of each other: they are cut into blocks, enough of them for all threads.
     workers = workers or os.cpu_count() or 1
     block = min(_BLOCK, max(_LEAST, -(-sets * runs * n // workers)))
@@ -94,7 +90,7 @@ def descend(
         shrink = 1 - regularization * moves.sum(-1, keepdims=True)
         out = (weights[:, *part], accumulated[:, *part])
         with np.errstate(over="ignore"):
-            form(z[part[0]], starts[part], moves, shrink, steps, LOSSES[loss], out)
+            _run_block(z[part[0]], starts[part], moves, shrink, steps, LOSSES[loss], out)
 
     corners = [(s, r) for s in range(0, sets, depth) for r in range(0, runs, width)]
     with ThreadPoolExecutor(workers) as pool:
@@ -102,7 +98,7 @@ def descend(
     return Tuned(weights, accumulated)
 
 
-def _by_weights(
+def _run_block(
     z: Array,
     starts: Array,
     moves: Array,
@@ -133,41 +129,10 @@ def _by_weights(
             place += 1
 
 
-def _by_margins(
-    z: Array,
-    starts: Array,
-    moves: Array,
-    shrink: Array,
-    steps: list[int],
-    loss: _Loss,
-    out: tuple[Array, Array],
-) -> None:
-    """The same through the margins: w = kept · w_0 + Σ gained_i z_i, where λ shrinks both."""
-    transposed = np.ascontiguousarray(z.swapaxes(-1, -2))
-    gram = (z @ transposed) * loss.scale
-    margins = (starts @ transposed) * loss.scale
-    added, gained = np.empty_like(margins), np.zeros_like(margins)
-    kept, total = np.ones_like(shrink), np.zeros(margins.shape[:2])
-    place = 0
-    for step in range(1, steps[-1] + 1):
-        added[...] = margins
-        loss.pull(added, moves)
-        total += added.sum(-1)
-        gained *= shrink
-        gained += added
-        margins *= shrink
-        margins += added @ gram
-        kept = kept * shrink
-        if step == steps[place]:
-            out[0][place], out[1][place] = kept * starts + gained @ z, total
-            place += 1
-
-
 def unit_vectors(weights: Array) -> Array:
     """Weights divided by their norm; NaN where that is 0."""
-    norm = np.linalg.norm(weights, axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return weights / norm
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return weights / np.linalg.norm(weights, axis=-1, keepdims=True)
 
 
 def pair_distances(points: Array) -> Array:

@@ -1,11 +1,11 @@
-"""Maximum-margin and soft-margin classifiers against independent solvers and hand-made cases."""
+"""Maximum-margin and soft-margin classifiers: certificates of optimality, peers, by hand."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 from sklearn.svm import SVC
 
 from lib.theory import margin, problems
@@ -13,15 +13,6 @@ from lib.theory import margin, problems
 
 def drawn(seed, sets=6, n=12, d=4, gap=0.05):
     return problems.separable(np.random.default_rng(seed), sets, n, d, gap)
-
-
-def by_scipy(z):
-    """The least-distance programme of one set, solved by scipy's non-negative least squares."""
-    n, d = z.shape
-    aim = np.zeros(d + 1)
-    aim[-1] = 1
-    u, _ = nnls(np.vstack([z.T, np.ones(n)]), aim)
-    return z.T @ (u / (1 - u.sum()))
 
 
 # Hard margin.
@@ -35,38 +26,39 @@ def test_two_points_by_hand():
     assert found.margin == pytest.approx(1 / np.sqrt(1.25), abs=1e-14)
 
 
-@pytest.mark.parametrize("n, d", [(2, 1), (5, 2), (30, 3), (40, 10), (12, 40)])
-def test_agrees_with_scipy_and_with_libsvm(n, d):
-    z = drawn(n, n=n, d=d)
-    found = margin.max_margin(z)
-    for one, weights, dual in zip(z, found.weights, found.dual, strict=True):
-        assert weights == pytest.approx(by_scipy(one), rel=1e-9, abs=1e-9)
-        # Mirrored points make libsvm's intercept vanish and count each dual twice.
-        both, labels = np.vstack([one, -one]), np.repeat([1, -1], n)
-        machine = SVC(kernel="linear", C=1e9, tol=1e-10).fit(both, labels)
-        assert weights == pytest.approx(machine.coef_[0], rel=1e-4, abs=1e-4)
-        assert set(machine.support_ % n) <= set(np.flatnonzero(dual > 0))
+def certified(z, found):
+    """Feasible, w = Σ α_i z_i, α ≥ 0, and α_i > 0 only where the margin is 1: then w is optimal."""
+    radius, size = np.linalg.norm(z, axis=-1).max(), np.linalg.norm(found.weights)
+    rounding = 1e-13 * (radius * size) ** 2
+    assert found.violation < 1e-12 + rounding
+    assert (found.dual >= 0).all()
+    assert found.dual @ z == pytest.approx(found.weights, rel=1e-9, abs=1e-12)
+    assert found.dual @ (z @ found.weights - 1) == pytest.approx(0, abs=1e-9 * size**2)
+    assert found.dual.sum() == pytest.approx(1 / found.margin**2, rel=1e-9)
+    assert found.margin * size == pytest.approx(1, rel=1e-14)
 
 
-@given(
-    hnp.arrays(float, (5, 3), elements=st.floats(-1, 1, width=32)),
-    st.floats(0.01, 1),
-)
+@given(hnp.arrays(float, (5, 3), elements=st.floats(-1, 1, width=32)), st.floats(0.01, 1))
 @settings(max_examples=200, deadline=None)
 def test_optimality_is_certified(raw, gap):
-    """Feasible, w = Σ α_i z_i, α ≥ 0, and α_i > 0 only where the margin is 1: then w is optimal."""
     z = raw.astype(float)
     z[:, 0] = gap + np.abs(z[:, 0])
     found = margin.max_margin(z)
-    reached = z @ found.weights
-    assert found.violation < 1e-10
-    assert (found.dual >= 0).all()
-    assert found.dual @ z == pytest.approx(found.weights, rel=1e-9, abs=1e-12)
-    assert found.dual @ (reached - 1) == pytest.approx(0, abs=1e-9 / gap**2)
-    assert found.dual.sum() == pytest.approx(1 / found.margin**2, rel=1e-9)
-    # Rounding, times the square of how thin the margin is for the radius.
-    rounding = 1e-12 + 1e-15 * (z**2).sum(-1).max() / gap**2
-    assert found.margin >= gap * (1 - rounding)
+    certified(z, found)
+    assert found.margin >= gap * (1 - 1e-12 - 1e-15 * (z**2).sum(-1).max() / gap**2)
+
+
+@pytest.mark.parametrize("n, d", [(2, 1), (5, 2), (30, 3), (40, 10), (12, 40)])
+def test_every_set_is_certified_and_agrees_with_libsvm(n, d):
+    z = drawn(n, n=n, d=d)
+    for one, found in zip(z, zip(*margin.max_margin(z), strict=True), strict=True):
+        found = margin.MaxMargin(*found)
+        certified(one, found)
+        # Mirrored points make libsvm's intercept vanish and count each dual twice.
+        both, labels = np.vstack([one, -one]), np.repeat([1, -1], n)
+        machine = SVC(kernel="linear", C=1e9, tol=1e-10).fit(both, labels)
+        assert found.weights == pytest.approx(machine.coef_[0], rel=1e-4, abs=1e-4)
+        assert set(machine.support_ % n) <= set(np.flatnonzero(found.dual > 0))
 
 
 def test_sets_that_no_plane_separates_are_nan_and_leave_the_others_alone():
@@ -76,8 +68,7 @@ def test_sets_that_no_plane_separates_are_nan_and_leave_the_others_alone():
     assert not feasible
     found = margin.max_margin(z)
     assert np.flatnonzero(np.isnan(found.margin)).tolist() == [2]
-    alone = margin.max_margin(z[3])
-    assert found.weights[3] == pytest.approx(alone.weights, abs=1e-13)
+    assert np.array_equal(found.weights[3], margin.max_margin(z[3]).weights)
 
 
 @pytest.mark.parametrize("apart", [0, 1e-9, 1e-8, 1e-7, 1e-5])
@@ -92,6 +83,8 @@ def test_copies_that_are_nearly_the_same_do_no_harm(apart):
         assert full.violation < 1e-8 and without.violation.max() < 1e-8
         assert full.margin == pytest.approx(margin.max_margin(z).margin, abs=5 * apart + 1e-7)
         assert (without.margin >= full.margin[:, None] * (1 - 1e-8)).all()
+        strength = 10.0 ** rng.uniform(-4, 1)
+        optimal(both[0], strength, np.full(40, 1 / 40), margin.soft_margin(both[0], strength))
 
 
 def test_leaving_out_is_solving_again():
@@ -104,41 +97,42 @@ def test_leaving_out_is_solving_again():
             assert together.weights[s, i] == pytest.approx(alone.weights, rel=1e-9, abs=1e-10)
             assert together.dual[s, i, i] == 0
             assert together.margin[s, i] == pytest.approx(alone.margin, rel=1e-10)
+        assert np.array_equal(margin.max_margin_without(z[s]).weights, together.weights[s])
 
 
 # Soft margin.
 
 
-@pytest.mark.parametrize("lam", [1e-3, 0.1, 10.0])
-def test_soft_margin_agrees_with_libsvm(lam):
+def optimal(z, lam, c, found, gap=1e-9):
+    """A dual inside of its box, w = Σ α_i z_i / λ, and hardly any gap: then w is optimal."""
+    assert (found.dual >= 0).all() and (found.dual <= c).all()
+    assert found.weights == pytest.approx(found.dual @ z / lam, rel=1e-12, abs=1e-14)
+    hinge = np.maximum(0, 1 - z @ found.weights)
+    true_gap = lam * found.weights @ found.weights + c @ hinge - found.dual.sum()
+    assert true_gap == pytest.approx(found.gap, abs=1e-13) and found.gap < gap
+
+
+@pytest.mark.parametrize("lam", [5e-4, 1e-3, 0.1, 10.0])
+def test_soft_margins_are_optimal_and_zero_weights_leave_examples_out(lam):
     z = drawn(7, n=20)
     z[:, :5] *= -0.5  # not separable
-    found = margin.soft_margin(z, lam)
-    for one, weights in zip(z, found.weights, strict=True):
-        both, labels = np.vstack([one, -one]), np.repeat([1, -1], 20)
-        machine = SVC(kernel="linear", C=1 / (2 * lam * 20), tol=1e-12).fit(both, labels)
-        assert weights == pytest.approx(machine.coef_[0], rel=1e-4, abs=2e-5)
+    importance = np.full(20, 1 / 19)
+    importance[4] = 0
+    found, without = margin.soft_margin(z, lam), margin.soft_margin(z, lam, importance)
+    alone = margin.soft_margin(np.delete(z, 4, 1), lam)
+    assert without.weights == pytest.approx(alone.weights, rel=1e-9)
+    assert (without.dual[:, 4] == 0).all()
+    for s, one in enumerate(z):
+        for c, some in ((np.full(20, 1 / 20), found), (importance, without)):
+            optimal(one, lam, c, margin.SoftMargin(*(part[s] for part in some)), gap=1e-13)
 
 
 def test_soft_margin_by_hand():
     """One example at (1, 0): w = min(1, 1/λ) along it; left out, w = 0."""
     z = np.array([[1.0, 0.0]])
-    assert margin.soft_margin(z, 0.5).weights == pytest.approx([1.0, 0.0], abs=1e-6)
-    assert margin.soft_margin(z, 4.0).weights == pytest.approx([0.25, 0.0], abs=1e-6)
-    assert margin.soft_margin(z, 4.0, np.zeros(1)).weights == pytest.approx([0, 0], abs=1e-12)
-
-
-def test_the_gap_bounds_the_error_and_weights_leave_examples_out():
-    z = drawn(11, sets=3, n=10)
-    lam = 0.2
-    importance = np.full(10, 1 / 9)
-    importance[4] = 0
-    found = margin.soft_margin(z, lam, importance)
-    alone = margin.soft_margin(np.delete(z, 4, 1), lam)
-    apart = np.linalg.norm(found.weights - alone.weights, axis=-1)
-    assert (apart <= np.sqrt(2 * found.gap / lam) + np.sqrt(2 * alone.gap / lam)).all()
-    assert (found.gap < 1e-11).all()
-    assert (found.dual[:, 4] == 0).all()
+    for lam, expected in ((0.5, 1.0), (4.0, 0.25)):
+        assert margin.soft_margin(z, lam).weights == pytest.approx([expected, 0], abs=1e-12)
+    assert (margin.soft_margin(z, 4.0, np.zeros(1)).weights == 0).all()
 
 
 def test_bad_weights_are_refused():

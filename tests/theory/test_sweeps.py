@@ -1,34 +1,25 @@
-"""Sweeps of the theory against plain loops and peer solvers; their draws, summaries, features."""
+"""Sweeps of the theory against plain loops and a general solver; their draws and summaries."""
 
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import optimize, stats
 
-from lib.config import Setting, grids
-from lib.models import backbones, pretrained
-from lib.theory import draws, head, starts, summaries, sweeps
+from lib.config import grids
+from lib.theory import descent, draws, head, margin, starts, summaries, sweeps
 from lib.theory.assumptions import Inapplicable
 from lib.theory.problems import separable
-from lib.training import model_features
-from lib.training.inputs import prepare_inputs
 
 
-def plain_descent(z, start, rate, steps, weights, loss="logistic"):
+def plain_descent(z, start, rate, steps, weights):
     """Gradient descent of one head as a textbook writes it: a step at a time, a row at a time."""
-    w, accumulated = np.array(start, float), 0.0
+    w = np.array(start, float)
     for _ in range(steps):
-        gradient = np.zeros_like(w)
-        for row, weight in zip(z, weights, strict=True):
-            margin = row @ w
-            pull = weight * (1 / (1 + np.exp(margin)) if loss == "logistic" else np.exp(-margin))
-            gradient -= pull * row
-            accumulated += rate * pull
-        w = w - rate * gradient
-    return w, accumulated
+        pulls = [weight / (1 + np.exp(row @ w)) for row, weight in zip(z, weights, strict=True)]
+        w = w + rate * sum(pull * row for pull, row in zip(pulls, z, strict=True))
+    return w
 
 
 def unit(w):
@@ -41,72 +32,60 @@ def small():
     return separable(np.random.default_rng(5), 3, 26, 3, 0.1)
 
 
-# Descent.
-
-
 # Tables.
 
 
-def test_leave_one_out_rows_are_those_of_a_plain_loop(small):
+def test_leave_one_out_rows_sum_up_runs_and_bounds(small):
+    """The runs themselves are those of a plain loop (``test_bounds``)."""
     z = small[:, :6]
-    table = sweeps.leave_one_out(
-        z, loss="logistic", normalization="N2", shares=[0.5, 3.0], steps=[2, 9]
-    )
-    assert len(table) == 3 * 2 * 2
+    how = {"loss": "logistic", "normalization": "N2"}
+    table = sweeps.leave_one_out(z, shares=[0.5, 3.0], steps=[2, 9], **how)
+    assert len(table) == 3 * 2 * 2 and table["H15b"].isna().all()  # H15b is for N1 only
     for _, row in table.iterrows():
-        one = z[int(row["set"])]
+        one, gamma = z[int(row["set"])], row["margin"]
         radius = max(np.linalg.norm(x) for x in one)
         rate = row["share"] * 8 / radius**2
-        whole, accumulated = plain_descent(one, np.zeros(3), rate, row["steps"], [1 / 6] * 6)
-        parameter, direction = [], []
-        for i in range(6):
-            weights = [0 if j == i else 1 / 6 for j in range(6)]
-            left, _ = plain_descent(one, np.zeros(3), rate, row["steps"], weights)
-            parameter.append(np.linalg.norm(whole - left))
-            direction.append(np.linalg.norm(unit(whole) - unit(left)))
+        runs = descent.head_descent(one[None], rate, [row["steps"]], **how)
+        whole, *left = runs.weights[0, 0, 0]
+        accumulated = runs.accumulated[0, 0, 0, 0]
+        parameter = [np.linalg.norm(whole - w) for w in left]
+        direction = [np.linalg.norm(unit(whole) - unit(w)) for w in left]
         measured = row[["parameter_mean", "parameter_max", "direction_mean", "direction_max"]]
         plain = [np.mean(parameter), max(parameter), np.mean(direction), max(direction)]
         assert measured.tolist() == pytest.approx(plain, rel=1e-9)
-        assert row["accumulated"] == pytest.approx(accumulated)
-        assert row["norm"] == pytest.approx(np.linalg.norm(whole))
-        gamma = row["margin"]
-        if row["share"] <= 1:
-            assert row["H16"] == pytest.approx(2 * radius / (6 * gamma))
-            assert row["H15"] == pytest.approx(radius * accumulated / 6)
-            assert row["T1c"] == pytest.approx(rate * radius * row["steps"] / 6)
-        else:  # beyond the step condition nothing is promised
-            assert row[["H15", "H15b", "H16", "T1c"]].isna().all()
-    assert table["H15b"].isna().all()  # N1 only
+        norm = np.linalg.norm(whole)
+        assert row[["accumulated", "norm"]].tolist() == pytest.approx([accumulated, norm])
+        bounds = row[["H16", "H15", "T1c"]]
+        if row["share"] > 1:  # beyond the step condition nothing is promised
+            assert bounds.isna().all()
+            continue
+        by_hand = [2 / gamma, accumulated, rate * row["steps"]]
+        assert bounds.tolist() == pytest.approx([radius * value / 6 for value in by_hand])
 
 
-def test_margins_agree_with_a_general_solver(small):
+def test_margins_sum_up_heads_with_and_without_each_example(small):
+    """The heads are certified (``test_margin``); the first is a general solver's, too."""
     z = small[:, :6]
     labels = np.where(np.random.default_rng(2).random((3, 6)) < 0.5, -1.0, 1.0)
     labels[:, :2] = [-1, 1]
     table = sweeps.margins(z, labels)
-
-    def hardest(rows):
-        found = optimize.minimize(
-            lambda w: w @ w / 2, np.full(3, 5.0), jac=lambda w: w, method="SLSQP",
-            constraints={"type": "ineq", "fun": lambda w: rows @ w - 1, "jac": lambda w: rows},
-            options={"ftol": 1e-14, "maxiter": 500},
-        )  # fmt: skip
-        assert found.success
-        return found.x
-
-    for s, one in enumerate(z):
-        whole, row = hardest(one), table.iloc[s]
-        left = [hardest(np.delete(one, i, 0)) for i in range(6)]
-        assert row["margin"] == pytest.approx(1 / np.linalg.norm(whole), rel=1e-5)
-        moved = [np.linalg.norm(whole - w) for w in left]
-        turned = [np.linalg.norm(unit(whole) - unit(w)) for w in left]
-        assert row["displacement_mean"] == pytest.approx(np.mean(moved), rel=1e-3, abs=1e-5)
-        assert row["rotation_max"] == pytest.approx(max(turned), rel=1e-3, abs=1e-5)
-        features = one * labels[s][:, None]
-        centres = [features[labels[s] == y].mean(0) for y in (1, -1)]
+    for one, signs, (_, row) in zip(z, labels, table.iterrows(), strict=True):
+        whole = margin.max_margin(one)
+        constraint = {"type": "ineq", "fun": lambda w, z=one: z @ w - 1}
+        general = optimize.minimize(
+            lambda w: w @ w / 2, np.full(3, 5.0), constraints=constraint, options={"ftol": 1e-14}
+        )
+        assert whole.weights == pytest.approx(general.x, rel=1e-4, abs=1e-5)
+        left = [margin.max_margin(np.delete(one, i, 0)).weights for i in range(6)]
+        moved = [np.linalg.norm(whole.weights - w) for w in left]
+        turned = [np.linalg.norm(unit(whole.weights) - unit(w)) for w in left]
+        measured = row[["displacement_mean", "displacement_max", "rotation_mean", "rotation_max"]]
+        plain = [np.mean(moved), max(moved), np.mean(turned), max(turned)]
+        assert measured.tolist() == pytest.approx(plain, rel=1e-9)
+        assert row["margin"] == whole.margin and row["support"] == (whole.dual > 0).sum()
+        centres = [(one * signs[:, None])[signs == y].mean(0) for y in (1, -1)]
         assert row["centre_distance"] == pytest.approx(np.linalg.norm(centres[0] - centres[1]))
         assert 2 * row["margin"] <= row["centre_distance"]
-    assert table["support"].between(1, 6).all()
 
 
 def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_one():
@@ -136,7 +115,7 @@ def test_seeds_are_those_of_a_plain_loop(small):
     beginnings = np.random.default_rng(9).normal(scale=0.7, size=(20, 3))
 
     def averaged(first, weights):
-        pair = [plain_descent(z[0], w, row["rate"], 3, weights)[0] for w in beginnings[first:][:2]]
+        pair = [plain_descent(z[0], w, row["rate"], 3, weights) for w in beginnings[first:][:2]]
         return (pair[0] + pair[1]) / 2
 
     runs = np.array([averaged(2 * k, [1 / 6] * 6) for k in range(4)])
@@ -202,7 +181,7 @@ def test_removal_takes_rows_out_and_nothing_else(small):
         "both": [(first[k], kept[k]) for k in range(5)],
     }
     for source, made in variants.items():
-        runs = np.array([plain_descent(z[0], w, rate, 4, c)[0] for w, c in made])
+        runs = np.array([plain_descent(z[0], w, rate, 4, c) for w, c in made])
         assert rows.loc[source, "variance"] == pytest.approx(np.trace(np.cov(runs.T)))
         right = (runs @ held[0].T > 0).mean(1)
         assert rows.loc[source, "accuracy_sd"] == pytest.approx(right.std(ddof=1))
@@ -283,51 +262,3 @@ def test_agreement_with_the_earlier_measurement_can_fail():
     table["H16"] *= 1.2
     far = summaries.against_earlier(table).query("sweep == 'n'").set_index("quantity")
     assert not far.loc["H16", "agrees"].any() and far.loc["direction_mean", "agrees"].all()
-
-
-# Features.
-
-
-def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
-    rng = np.random.default_rng(0)
-    made = model_features.Frozen(
-        rng.normal(2, 3, (5, 4)), np.array([0, 1, 1, 0, 1]), rng.normal(2, 3, (6, 4)), np.ones(6)
-    )
-    z, held, labels = model_features.signed(made, "unit")
-    assert z.shape == (1, 5, 5) and held.shape == (1, 6, 5)
-    assert labels.tolist() == [[-1, 1, 1, -1, 1]] and z[0, :, -1].tolist() == labels[0].tolist()
-    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(2))
-    raw, _, _ = model_features.signed(made, "none")
-    np.testing.assert_array_equal(raw[0, :, :-1], made.train * labels[0][:, None])
-    centred, _, _ = model_features.signed(made, "centred-unit")
-    shifted = made.train - made.evaluation.mean(0)
-    np.testing.assert_allclose(centred[0, 1, :-1], shifted[1] / np.linalg.norm(shifted[1]))
-    with pytest.raises(ValueError, match="centred-unit"):
-        model_features.signed(made, "centred")
-
-
-def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, monkeypatch):
-    setting = Setting(task=str(own_file), max_length=16, train_rows=20, eval_rows=10)
-    made = model_features.frozen_features(setting, pooling="first")
-    assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
-    assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
-    located = pretrained.locate(setting.backbone)
-    rows = prepare_inputs(setting).data.evaluation
-    model, _ = backbones.load_classifier(located, 2, init_seed=1)
-    with torch.no_grad():
-        ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]
-        states = backbones.encoder(model.eval())(ids).last_hidden_state[0].double().numpy()
-    np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
-    mean = model_features.frozen_features(setting, pooling="mean").evaluation[3]
-    np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
-    fewer = model_features.frozen_features(
-        Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
-    )
-    np.testing.assert_allclose(fewer.train, made.train[:8], atol=1e-5)  # nested subsets
-    monkeypatch.setattr(model_features, "_make", None)  # would raise: nothing is made twice
-    again = model_features.frozen_features(setting, pooling="first")
-    np.testing.assert_array_equal(again.train, made.train)
-    with pytest.raises(ValueError, match="pooling"):
-        model_features.frozen_features(setting, pooling="max")
-    with pytest.raises(ValueError, match="no two classes"):
-        model_features.frozen_features(Setting(task="stsb"), pooling="mean")

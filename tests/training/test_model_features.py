@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lib.config import Setting
 from lib.config.seeds import Seeds
-from lib.models import backbones
+from lib.models import backbones, pretrained
 from lib.theory import margin, sweeps
 from lib.training import model_features
 from lib.training.experiment import finetune
@@ -77,3 +78,48 @@ def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
         kept = set(each)
         assert each == [one for one in whole if one in kept]
     assert parts[0].evaluation is data.evaluation
+
+
+def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
+    rng = np.random.default_rng(0)
+    made = model_features.Frozen(
+        rng.normal(2, 3, (5, 4)), np.array([0, 1, 1, 0, 1]), rng.normal(2, 3, (6, 4)), np.ones(6)
+    )
+    z, held, labels = model_features.signed(made, "unit")
+    assert z.shape == (1, 5, 5) and held.shape == (1, 6, 5)
+    assert labels.tolist() == [[-1, 1, 1, -1, 1]] and z[0, :, -1].tolist() == labels[0].tolist()
+    np.testing.assert_allclose(np.linalg.norm(z, axis=-1), np.sqrt(2))
+    raw, _, _ = model_features.signed(made, "none")
+    np.testing.assert_array_equal(raw[0, :, :-1], made.train * labels[0][:, None])
+    centred, _, _ = model_features.signed(made, "centred-unit")
+    shifted = made.train - made.evaluation.mean(0)
+    np.testing.assert_allclose(centred[0, 1, :-1], shifted[1] / np.linalg.norm(shifted[1]))
+    with pytest.raises(ValueError, match="centred-unit"):
+        model_features.signed(made, "centred")
+
+
+def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, monkeypatch):
+    setting = Setting(task=str(own_file), max_length=16, train_rows=20, eval_rows=10)
+    made = model_features.frozen_features(setting, pooling="first")
+    assert made.train.shape == (20, 128) and made.evaluation.shape == (10, 128)
+    assert set(made.labels) == {0, 1} and made.train.dtype == np.float64
+    located = pretrained.locate(setting.backbone)
+    rows = prepare_inputs(setting).data.evaluation
+    model, _ = backbones.load_classifier(located, 2, init_seed=1)
+    with torch.no_grad():
+        ids = torch.from_numpy(rows.take(np.array([3])).tokens.astype(np.int64))[None]
+        states = backbones.encoder(model.eval())(ids).last_hidden_state[0].double().numpy()
+    np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
+    mean = model_features.frozen_features(setting, pooling="mean").evaluation[3]
+    np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
+    fewer = model_features.frozen_features(
+        Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
+    )
+    np.testing.assert_allclose(fewer.train, made.train[:8], atol=1e-5)  # nested subsets
+    monkeypatch.setattr(model_features, "_make", None)  # would raise: nothing is made twice
+    again = model_features.frozen_features(setting, pooling="first")
+    np.testing.assert_array_equal(again.train, made.train)
+    with pytest.raises(ValueError, match="pooling"):
+        model_features.frozen_features(setting, pooling="max")
+    with pytest.raises(ValueError, match="no two classes"):
+        model_features.frozen_features(Setting(task="stsb"), pooling="mean")

@@ -265,7 +265,7 @@ def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, mes
 @pytest.mark.parametrize(
     ("notebook", "room", "names"),
     [
-        ("43_sweep_synthetic_sets", "theory", "descent draws head margin minimizers sweeps starts"),
+        ("43_sweep_synthetic_sets", "theory", "descent draws head margin sweeps starts tuning"),
         ("45_retrain_without_examples", "theory", "assumptions curvature network retraining_study"),
         ("46_look_into_stabilized_runs", "measures", "intervals prediction"),
         ("44_tune_real_heads", "training", "model_features"),

@@ -1,16 +1,24 @@
-"""All stability bounds of one small problem beside each other, each with what it bounds.
+"""Single problems that the notebooks show: a table each, of bounds beside what they bound.
 
-ℓ2-logistic classification of a separable simulated set. Every bound is about an algorithm of its
-own (descent, minimiser, stochastic steps, maximum margin), so a row measures that algorithm:
-bounds of different rows are about different numbers, and the smallest is not the best.
+``side_by_side``: ℓ2-logistic classification of a separable simulated set. Every bound is about an
+algorithm of its own (descent, minimiser, stochastic steps, maximum margin), so a row measures that
+algorithm: bounds of different rows are about different numbers, and the smallest is not the best.
+
+``local``: T5 and T1 where the loss is not quadratic, from starts at several distances.
 """
+
+import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.theory import classical, descent, head, margin, quadratic
-from lib.theory.coupled import LOSSES, Objective, Points, given_paths, with_replaced
-from lib.theory.minimizers import leave_one_out_logistic
+from benchmarks import classical_bounds as classical
+from benchmarks.coupled import LOSSES, Objective, Points, given_paths, with_replaced
+from benchmarks.minimizers import leave_one_out_logistic
+from benchmarks.quadratic_checks import local_logistic
+from lib import paths
+from lib.theory import descent, head, margin, problems, quadratic
 
 COLUMNS = ["quantity", "formula", "bound", "bounds", "measured max", "measured mean", "ratio"]
 
@@ -130,3 +138,55 @@ def _directions(z: np.ndarray, regularization: float, steps: int) -> list[tuple]
              head.mean_direction_difference(**known), "mean", turned),
         _row("descent, direction", "no bound here", np.nan, "mean", curved),
     ]  # fmt: skip
+
+
+def local(z: np.ndarray, away: np.ndarray, starts: list[float]) -> pd.DataFrame:
+    """``start``, ``moved`` after 40 steps at the largest rate, and its bounds T5 and T1.
+
+    Means over i, N1, λ = 0.005; z (1, n, d), and starts at these distances from the minimiser in
+    the direction ``away`` (1, d). T5 is NaN where the start is too far away.
+    """
+    rows = []
+    for start in starts:
+        found = {
+            c.theorem: c
+            for c in local_logistic(z, 0.005, start * away, fractions=[1.0], times=[1, 4, 40])
+        }
+        t1, t5 = found["T1 (logistic)"], found["T5"].bound[0, -1]
+        known = np.isfinite(t5).any()
+        rows.append(
+            {
+                "start": start,
+                "moved": np.nanmean(t1.measured[0, -1]),
+                "T5": np.nanmean(t5) if known else np.nan,
+                "T1": np.nanmean(t1.bound[0, -1]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def examples() -> dict[str, pd.DataFrame]:
+    """The tables by name; simulated problems of fixed seeds."""
+    rng = np.random.default_rng(17)
+    problems.separable(rng, 1, 12, 2, 0.15)
+    beside = side_by_side(problems.separable(rng, 1, 60, 8, 0.1)[0], rng)
+    rng = np.random.default_rng(0)
+    problems.quadratics(rng, 1, 20, 5, 0.1, distance=3.0)
+    z = problems.separable(rng, 1, 80, 2, 0.01) * rng.choice([1, 1, -1], (1, 80, 1))
+    near = local(z, problems.directions(rng, 1, 2), [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
+    return {"side_by_side": beside.reset_index(), "local": near}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=paths.DATA / "benchmarks", help="folder")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in examples().items():
+        table.to_csv(out / f"bounds_{name}.csv", index=False, float_format="%.12g")
+        print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ inequality, what was measured, and its bound, as arrays that broadcast, problems
 where an assumption does not hold, so that nothing is compared.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from benchmarks.minimizers import logistic_minimizers
 from lib.theory import descent, quadratic
 from lib.theory.problems import Quadratics
+from lib.theory.quadratic import Constants
 
 Array = npt.NDArray[np.float64]
 
@@ -37,56 +40,35 @@ def full_tuning(
     times: Sequence[int] = TIMES,
 ) -> Iterator[Comparison]:
     """T1, T1c, T2, T2′, T3, T4 on quadratic problems; rates as shares of 2 / (β + μ)."""
-    c = descent.constants(problem, normalization)
-    n = problem.centres.shape[1]
-    rate = np.outer(2 / (c.smoothness + c.curvature), fractions)
-    runs = descent.quadratic_descent(problem, rate, times, normalization)
-    # Axes from here on: problems, times, rates, examples.
-    moved = np.moveaxis(descent.difference(runs.weights).parameter, 1, 0)
-    lipschitz = np.moveaxis(runs.lipschitz, 1, 0)[..., None]
-    t = np.reshape(times, (1, -1, 1, 1))
-    eta = rate[:, None, :, None]
-    mu, beta, far = (x[:, None, None, None] for x in (c.curvature, c.smoothness, c.distance))
-    mu_i, b_i, b_o, G, far_i = (
-        x[:, None, None, :]
-        for x in (
-            c.curvature_without,
-            c.sharpness,
-            c.sharpness_without,
-            c.gradient,
-            c.distance_without,
-        )
+    # Axes: problems, times, rates, examples.
+    known = Constants(
+        **{k: v[:, None, None] for k, v in vars(descent.constants(problem, normalization)).items()}
     )
+    rate = 2 / (known.smoothness + known.curvature) * np.reshape(fractions, (-1, 1))
+    runs = descent.quadratic_descent(problem, rate[:, 0, :, 0], times, normalization)
+    moved = np.moveaxis(descent.difference(runs.weights).parameter, 1, 0)
     # Where there is no curvature only T1c applies; harmless values stand in for the others.
-    curved = ((c.curvature > 1e-9) & (c.curvature_without > 1e-9).all(-1))[:, None, None, None]
-    usual = {"n": n, "smoothness": beta, "rate": np.where(curved, eta, 1 / beta)}
-    mu, mu_i = np.where(curved, mu, beta / 2), np.where(curved, mu_i, beta / 2)
-    kind = {"normalization": normalization}
-    bounds = {
-        "T1": quadratic.strongly_convex(
-            **usual, **kind, lipschitz=lipschitz, curvature=mu, steps=t
-        ),
-        "T2": quadratic.initial_distance(
-            **usual, **kind, gradient=G, curvature=mu, curvature_without=mu_i, sharpness=b_i,
-            sharpness_without=b_o, distance=far_i, steps=t,
-        ),
-        "T2′": quadratic.initial_distance_any_time(
-            **usual, **kind, gradient=G, curvature=mu, curvature_without=mu_i, sharpness=b_i,
-            sharpness_without=b_o, distance=far_i,
-        ),
-        "T4": quadratic.optimization_error(
-            **usual, gradient=G, curvature=mu, curvature_without=mu_i, sharpness_without=b_o,
-            distance=far, distance_without=far_i, steps=t,
-        ),
-    }  # fmt: skip
-    for name, bound in bounds.items():
+    least = np.minimum(known.curvature, known.curvature_without.min(-1, keepdims=True))
+    curved = least > 1e-9
+    half = known.smoothness / 2
+    stand_in = dataclasses.replace(
+        known,
+        curvature=np.where(curved, known.curvature, half),
+        curvature_without=np.where(curved, known.curvature_without, half),
+    )
+    path = {
+        "n": problem.centres.shape[1],
+        "normalization": normalization,
+        "lipschitz": np.moveaxis(runs.lipschitz, 1, 0)[..., None],
+        "steps": np.reshape(times, (1, -1, 1, 1)),
+    }
+    slow = np.where(curved, rate, 1 / known.smoothness)
+    for name in ("T1", "T2", "T2′", "T4"):
+        bound = quadratic.bound(name, stand_in, rate=slow, **path)
         yield Comparison(name, moved, np.where(curved, bound, np.nan))
-    usual["rate"] = eta
-    plain = quadratic.convex(**usual, **kind, lipschitz=lipschitz, steps=t)
-    yield Comparison("T1c", moved, plain)
-    shift = quadratic.minimizers(n=n, gradient=G, curvature=mu)
-    flat = (slice(None), 0, 0)
-    yield Comparison("T3", c.shift, np.where(curved, shift, np.nan)[flat])
+    yield Comparison("T1c", moved, quadratic.bound("T1c", known, rate=rate, **path))
+    shift = np.where(curved, quadratic.bound("T3", stand_in, **path), np.nan)
+    yield Comparison("T3", known.shift[:, 0, 0], shift[:, 0, 0])
 
 
 def local_logistic(
@@ -102,7 +84,7 @@ def local_logistic(
     Also T1 with the global curvature λ of the same problems, as "T1 (logistic)".
     """
     n = z.shape[1]
-    best, spectrum = descent.logistic_minimizers(z, regularization, normalization)
+    best, spectrum = logistic_minimizers(z, regularization, normalization)
     start = best[:, 0] + offset
     norms = np.linalg.norm(z, axis=-1)
     # The third derivative of the logistic loss is at most 1 / (6√3).

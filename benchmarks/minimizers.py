@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from lib.theory.assumptions import NORMALIZATIONS
+from lib.theory import descent
 
 #: A dozen steps are usual. Far from the minimum the margins change by 1.5 a step, so that margins
 #: of hundreds take hundreds; more than this is a fault.
@@ -56,16 +56,6 @@ def minimize_logistic(
     raise ArithmeticError(f"Newton's method stopped with a gradient of norm {norm.max():.3g}")
 
 
-def leave_one_out_weights(n: int, normalization: str) -> np.ndarray:
-    """(n, n): row i are the weights of the n examples when example i is left out.
-
-    N1: 1/(n − 1) each; N2: 1/n each. Raises ``ValueError`` for another name.
-    """
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization = {normalization!r}: give one of {list(NORMALIZATIONS)}")
-    return (1 - np.eye(n)) / (n - 1 if normalization == "N1" else n)
-
-
 def leave_one_out_logistic(
     z: np.ndarray, *, regularization: np.ndarray | float, normalization: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -78,8 +68,27 @@ def leave_one_out_logistic(
     full = minimize_logistic(z, weights=np.full(n, 1 / n), regularization=regularization)
     without = minimize_logistic(
         z[..., None, :, :],
-        weights=leave_one_out_weights(n, normalization),
+        weights=descent.shares(n, normalization)[1:],
         regularization=np.asarray(regularization, float)[..., None],
         start=full[..., None, :],
     )
     return full, without
+
+
+def logistic_minimizers(
+    z: np.ndarray, regularization: float, normalization: str = "N1"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Minimisers of the ℓ2-logistic objective, whole and leave-one-out, and their curvatures.
+
+    Each example's loss is ln(1 + e^(−w·z)) + λ/2 ‖w‖², so that under N2 the regulariser shrinks
+    with the set. Returns (weights (problems, n + 1, d), Hessian eigenvalues (problems, n + 1, d),
+    ascending).
+    """
+    z = np.asarray(z, float)
+    share = descent.shares(z.shape[1], normalization)
+    strength = regularization * share.sum(-1)
+    w = minimize_logistic(z[:, None], weights=share, regularization=strength)
+    p = special.expit(-(w @ z.swapaxes(-1, -2)))
+    hessian = np.einsum("prn,pni,pnj->prij", share * p * (1 - p), z, z)
+    hessian = hessian + strength[:, None, None] * np.eye(z.shape[-1])
+    return w, np.linalg.eigvalsh(hessian)
