@@ -134,13 +134,13 @@ def made_by() -> dict[str, Any]:
         "versions": versions(),
         "processor": name[1] if name else platform.processor() or platform.machine(),
         "system": platform.system(),
-        "lib": _files_sha256(paths.ROOT / "lib", "*.py"),
+        "lib": _files_sha256(paths.ROOT / "lib"),
     }
 
 
-def _files_sha256(folder: Path, pattern: str = "*") -> str:
-    """Digest of the files in a folder, by name and contents."""
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+def _files_sha256(folder: Path) -> str:
+    """Digest of the files in a folder, by name and contents; what Python compiles is none."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
     return digest(*((path.relative_to(folder).as_posix(), file_sha256(path)) for path in files))
 
 
