@@ -140,13 +140,9 @@ def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
     assert sample_size.seeds_needed(statistic, n_runs, width=0.001) == np.inf
 
 
-def test_seeds_needed_where_nothing_is_relative():
-    same = np.zeros((5, 30), int)
-    assert np.isnan(sample_size.seeds_needed(disagreement(same), 5))
-    assert np.isnan(sample_size.seeds_needed(disagreement(runs(2)[0]), 2))
-
-
-def test_nothing_is_said_about_relative_widths_of_agreements():
+def test_nothing_is_said_about_relative_widths_of_agreements_and_where_nothing_is_relative():
+    for nothing, n_runs in ((np.zeros((5, 30), int), 5), (runs(2)[0], 2)):
+        assert np.isnan(sample_size.seeds_needed(disagreement(nothing), n_runs))
     statistic = disagreement(runs(6)[0])
     for name in ("mean", "con", "ccon"):
         assert np.isnan(sample_size.needed_for(name, statistic, 6))

@@ -42,16 +42,6 @@ def test_interquartile_mean_ignores_one_collapsed_run_of_five():
     assert measures.interquartile_mean(np.arange(8.0).reshape(2, 4)) == pytest.approx(3.5)
 
 
-def test_interquartile_mean_of_resamples_equals_the_loop():
-    scores = np.random.default_rng(1).normal(size=9)
-    statistic = measures.interquartile_mean_statistic(scores)
-    assert statistic(np.ones((1, 9)))[0] == pytest.approx(measures.interquartile_mean(scores))
-    weights = np.random.default_rng(2).multinomial(9, [1 / 9] * 9, size=50)
-    drawn = [np.repeat(scores, row) for row in weights]
-    expected = [measures.interquartile_mean(draw) for draw in drawn]
-    np.testing.assert_allclose(statistic(weights.astype(float)), expected, atol=1e-14)
-
-
 def test_failed_rate_of_none_is_not_zero_for_sure():
     found = measures.failed_rate([False] * 5)
     assert (found.value, found.low) == (0, 0)
