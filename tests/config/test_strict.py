@@ -174,15 +174,3 @@ def test_a_misspelt_name_is_one_line_that_names_the_nearest(arguments, message):
     assert done.returncode == 2
     assert sum(message in line for line in done.stderr.splitlines()) == 1, done.stderr
     assert "Traceback" not in done.stderr and "  File " not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nosuch", "nosuch.yaml: valid: campaign, failing, glue, ladder, methods"),
-        ("paper/du-nguyen-standrad", "did you mean du-nguyen-standard"),
-    ],
-)
-def test_a_configuration_that_is_not_there_is_named(name, message):
-    with pytest.raises(ValueError, match=message):
-        jobs.load(name)
