@@ -4,8 +4,8 @@ import itertools
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
+from support.invented_runs import make_runs
 
 from lib import measures
 from lib.analysis import consistency
@@ -23,17 +23,9 @@ def groups():
         return run_group.load(NAME)[0]
 
 
-def invented(*, n_runs=4, n=12, n_classes=3, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % n_classes if n_classes > 1 else rng.random(n)
-    return RunGroup.of_logits(
-        rng.normal(size=(n_runs, n, n_classes)),
-        runs=pd.DataFrame({"run": list("abcdefgh")[:n_runs]}),
-        example_ids=[f"e{i}" for i in range(n)],
-        labels=labels,
-        representations={"given": list(rng.normal(size=(n_runs, 2, n, 5)))},
-        layers={"given": np.arange(2)},
-    )
+def invented(n_classes=3):
+    how = {"metric": "accuracy" if n_classes > 1 else "pearson", "poolings": ("mean",)}
+    return RunGroup.of_runs(make_runs(4, n_classes=n_classes, n_layers=2, **how))
 
 
 def test_the_values_are_those_of_the_committed_table(groups):
@@ -97,7 +89,7 @@ def test_what_is_not_finite_is_left_out_and_noted(groups, monkeypatch):
     logits = whole.logits.copy()
     logits[1] = np.nan
     lost = RunGroup.of_logits(logits, runs=whole.runs, example_ids=whole.example_ids)
-    assert lost.finite().names == ["a", "c", "d"]
+    assert lost.finite().names == ["seed0", "seed2", "seed3"]
     monkeypatch.setattr(tables, "group_labels", lambda _: {"one": "one", "two": "two", "r": "r"})
     regression = invented(n_classes=1)
     stored = {"one": whole.take([0]), "two": lost, "r": regression}
@@ -120,21 +112,21 @@ def test_rows_of_measures_are_in_the_order_asked_for():
     names = ("kappa", "sd", "op", "failed", "best")
     table = run_group.measure(group, names, planned=())
     assert table["measure"].tolist() == ["kappa", "sd", "op", "op", "failed", "best"]
-    assert table["layer"].dropna().tolist() == [0, 1] and set(table["pooling"].dropna()) == {
-        "given"
-    }
+    assert table["layer"].dropna().tolist() == [0, 1]
+    assert set(table["pooling"].dropna()) == {POOLING}
     assert table["seeds_needed"].isna().all() and (table["n_runs"] == 4).all()
     value = table.set_index("measure")["value"]
     accuracy = (group.predictions == group.labels).mean(1)
     assert value["sd"] == pytest.approx(accuracy.std(ddof=1)) and value["best"] == accuracy.max()
     assert value["kappa"] == pytest.approx(1 - measures.fleiss_kappa(group.predictions))
-    op = measures.instability(group.distances["op", "given"])
+    op = measures.instability(group.distances["op", POOLING])
     assert value["op"].tolist() == op.value.tolist()
 
 
 def test_a_group_is_measured_by_what_it_has():
     whole = invented()
-    decisions = RunGroup(whole.runs, whole.example_ids, whole.predictions, classes=whole.classes)
+    names = whole.runs[["seed_label"]]
+    decisions = RunGroup(names, whole.example_ids, whole.predictions, classes=whole.classes)
     assert set(run_group.measure(decisions)["measure"]) == {"disagreement", "kappa", "con"}
     numbers = run_group.score_runs(invented(n_classes=1), "pearson")
     assert set(run_group.measure(numbers)["measure"]) == {
@@ -144,7 +136,7 @@ def test_a_group_is_measured_by_what_it_has():
     gaps = [np.abs(a - b).mean() / unit for a, b in itertools.combinations(numbers.predictions, 2)]
     value = run_group.measure(numbers, ["difference"])["value"].item()
     assert value == pytest.approx(np.mean(gaps))
-    assert run_group.measure(whole.take([0])).empty
+    assert run_group.measure(decisions.take([0])).empty
 
 
 def test_published_and_corrected_statistics_differ_as_documented(groups):

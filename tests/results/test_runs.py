@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.invented_runs import make_run
+from support.invented_runs import make_run, make_runs
 from support.project import run_python
 
 from lib import config, measures, paths
@@ -14,6 +14,17 @@ from lib.config import Setting
 from lib.results import group_tables, run_group, runs, tables
 from lib.results.run_group import RunGroup
 from lib.workflow import promotion
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Saves the tables of a group of runs as one of the results ``demo``; results lie here."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+
+    def save(name, group):
+        return tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+
+    return save
 
 
 def test_what_is_saved_is_read_back(tmp_path):
@@ -40,27 +51,37 @@ def test_a_run_counts_only_with_its_fingerprint_and_a_stale_one_is_replaced(tmp_
     assert runs.load(target).record["seed"] == 0, "an equal run that was first stays"
 
 
-def test_runs_on_different_examples_are_never_compared(tmp_path):
-    shuffled = make_run(1)
-    shuffled.example_ids = shuffled.example_ids[::-1]
-    for run in (make_run(0), shuffled):
-        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    with pytest.raises(ValueError, match="different examples: demo seed 0 and demo seed 1"):
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
-
-
-@pytest.mark.parametrize("change", ["labels", "data"])
-def test_runs_on_other_data_with_the_same_ids_are_never_compared(tmp_path, change):
-    """The ids of a user's table are row numbers: two tables can have the same."""
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("example_ids", make_run(1).example_ids[::-1], "different examples: demo seed 0 and demo"),
+        # The ids of a user's table are row numbers: two tables can have the same.
+        ("labels", 1 - make_run(1).labels, "different examples"),
+        ("data_sha256", "another", "different examples"),
+        ("code", "new", "different versions.*1, torch.*new, torch"),
+        ("torch", "2.14.0", "different versions.*torch 2.14.0"),
+        ("transformers", "5.24.0", "different versions.*transformers 5.24.0"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_never_compared(tmp_path, field, value, message):
     other = make_run(1)
-    if change == "labels":
-        other.labels = 1 - other.labels
+    if field in other.record["versions"]:
+        other.record["versions"][field] = value
+    elif field in other.record:
+        other.record[field] = value
     else:
-        other.record["data_sha256"] = "another"
+        setattr(other, field, value)
     for run in (make_run(0), other):
-        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    with pytest.raises(ValueError, match="different examples"):
+        runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
+    with pytest.raises(ValueError, match=message):
         runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+
+
+def test_runs_of_builds_for_other_devices_are_compared(tmp_path):
+    for seed, torch in enumerate(["2.13.0+cpu", "2.13.0"]):
+        versions = {"torch": torch, "transformers": "5.23.0"}
+        runs.save(make_run(seed, versions=versions), tmp_path / f"demo/seed{seed}")
+    assert len(runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)) == 2
 
 
 def test_a_missing_run_says_how_to_make_it(tmp_path):
@@ -104,7 +125,7 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
 
 def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed, poolings=("last", "mean")) for seed in range(3)]
+    group = make_runs(3, poolings=("last", "mean"))
     for run in group:
         runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
     back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
@@ -126,12 +147,9 @@ def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path,
     assert not [*tmp_path.glob("demo/*/last.npy"), *tmp_path.glob("demo/*/mean.npy")]
 
 
-def test_tables_from_before_a_field_of_settings_have_its_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed) for seed in range(3)]
-    for name in ("old", "new"):
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    path = paths.results("demo") / "old/runs.parquet"
+def test_tables_from_before_a_field_of_settings_have_its_default(store):
+    store("new", make_runs(3))
+    path = store("old", make_runs(3)) / "runs.parquet"
     pd.read_parquet(path).drop(columns="pooled_token").to_parquet(path)
     whole = tables.read("demo", "runs")
     assert set(whole["pooled_token"]) == {"auto"}
@@ -141,10 +159,7 @@ def test_tables_from_before_a_field_of_settings_have_its_default(tmp_path, monke
 
 
 def test_a_diverged_run_is_counted_but_not_averaged():
-    group = [make_run(seed) for seed in range(4)]
-    group[3].logits[:] = np.nan
-    group[3].record |= {"status": "diverged", "score": None}
-    group[3].vectors["first"][:] = group[3].vectors["mean"][:] = np.nan
+    group = [*make_runs(3), make_run(3, status="diverged")]
     with pytest.warns(UserWarning, match="run 3, layer"):
         made = group_tables.tables_of(group, ["op"])
     rows = made["measures"].query("subset == 'all'").set_index("measure")
@@ -155,15 +170,10 @@ def test_a_diverged_run_is_counted_but_not_averaged():
     assert (rows.loc["op", "n_runs"] == 3).all() and len(made["runs"]) == 4
 
 
-def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    lost, whole = ([make_run(seed) for seed in range(3)] for _ in range(2))
-    for run in lost:
-        run.logits[:] = run.vectors["first"][:] = run.vectors["mean"][:] = np.nan
-        run.record |= {"status": "diverged", "score": None}
+def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(store):
     with pytest.warns(UserWarning, match="run 0, layer"):
-        tables.save_tables("demo", "lost", group_tables.tables_of(lost, ["op"]))
-    tables.save_tables("demo", "whole", group_tables.tables_of(whole, ["op"]))
+        store("lost", make_runs(3, status="diverged"))
+    store("whole", make_runs(3))
     # Both at once: an empty table of the one must not change the types of the other.
     found = tables.read("demo", "measures").query("group == 'lost'")
     assert set(found["measure"]) == {"op"} and set(found["n_failed"]) == {3}
@@ -182,15 +192,10 @@ def test_committed_rows_are_read_back_as_their_settings():
         assert config.from_row(row).id == row["setting_id"]
 
 
-def test_columns_of_older_and_newer_tables_are_the_same_words(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+def test_columns_of_older_and_newer_tables_are_the_same_words(store):
     setting = Setting(text_columns=["question", "answer"])
-    group = [make_run(seed) for seed in range(3)]
-    for run in group:
-        run.record |= {"setting": setting.to_dict()}
-    for name in ("old", "new"):
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    path = tmp_path / "data/results/demo/old/runs.parquet"
+    store("new", make_runs(3, setting=setting))
+    path = store("old", make_runs(3, setting=setting)) / "runs.parquet"
     pd.read_parquet(path).assign(text_columns="question answer").to_parquet(path)
     both = tables.read("demo", "runs")
     assert both["text_columns"].nunique() == 1
@@ -198,16 +203,11 @@ def test_columns_of_older_and_newer_tables_are_the_same_words(tmp_path, monkeypa
     assert all(config.from_row(row) == setting for row in rows)
 
 
-def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed) for seed in range(3)]
-    for name, code in {"a": "old", "b": "new"}.items():
-        for run in group:
-            run.record["code"] = code
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+def test_groups_made_by_different_code_are_never_mixed_silently(store):
+    store("b", make_runs(3, code="new"))
+    made = store("a", make_runs(3, code="old")) / tables.MADE
     with pytest.warns(tables.MixedCodeWarning, match="2 versions of the training_code"):
         tables.read("demo", "runs")
-    made = tmp_path / "data/results/demo/a/made.json"
     made.write_text(made.read_text().replace('"old"', '"new"'))
     with warnings.catch_warnings():
         warnings.simplefilter("error", tables.MixedCodeWarning)
@@ -219,7 +219,7 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
     monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
     for configuration, committed in {"quick": "reference", "demo": "reference-demo"}.items():
         for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
-            group = [make_run(seed, status=status) for seed in range(3)]
+            group = make_runs(3, status=status)
             made = group_tables.tables_of(group, ["op"])
             tables.save_tables(configuration, name, made, group_tables.sample_vectors(group))
             folder = promotion.promote(configuration, name)
@@ -236,19 +236,13 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
         promotion.promote("nothing", "a")
 
 
-def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings(r"ignore:run \d, layer:UserWarning")
+def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(store):
     """Groups of two, of three classes, of numbers, and one whose runs all diverged."""
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for name, n_classes in {"two": 2, "three": 3, "one": 1, "lost": 2}.items():
-        group = [make_run(seed) for seed in range(3)]
-        for run in group:
-            if n_classes != 2:
-                run.logits = np.random.default_rng(0).normal(size=(30, n_classes))
-                run.record["metric"] = "accuracy" if n_classes > 1 else "pearson"
-            if name == "lost":
-                run.logits[:] = np.nan
-                run.record |= {"status": "diverged", "score": None}
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+    store("two", make_runs(3))
+    store("three", make_runs(3, n_classes=3))
+    store("one", make_runs(3, n_classes=1, metric="pearson"))
+    store("lost", make_runs(3, status="diverged"))
     before = run_group.read("demo")
     frames = {table: tables.read("demo", table) for table in tables.TABLES}
     made = tables.records("demo")
@@ -266,8 +260,7 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, m
         np.testing.assert_array_equal(
             group.distances["op", "mean"], before[name].distances["op", "mean"]
         )
-    newer = [make_run(seed) for seed in range(4)]
-    tables.save_tables("demo", "two", group_tables.tables_of(newer, ["op"]))
+    store("two", make_runs(4))
     assert tables.read("demo", "runs")["group"].value_counts().to_dict() == {
         "two": 4, "three": 3, "one": 3, "lost": 3,
     }  # fmt: skip
@@ -276,27 +269,6 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, m
     assert {name: len(group) for name, group in run_group.read("demo").items()} == {
         "two": 4, "one": 3,
     }  # fmt: skip
-
-
-def test_runs_of_different_code_are_never_compared(tmp_path):
-    for seed, code in enumerate(["old", "new"]):
-        run = make_run(seed)
-        run.record["code"] = code
-        runs.save(run, tmp_path / f"demo/seed{seed}")
-    with pytest.raises(ValueError, match="different versions.*old, torch.*new, torch"):
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
-
-
-@pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_runs_of_different_versions_of_the_packages_are_never_compared(tmp_path, package):
-    for seed, version in enumerate(["2.13.0+cpu", "2.13.0", "2.14.0"]):
-        run = make_run(seed)
-        run.record["versions"] = {**run.record["versions"], package: version}
-        runs.save(run, tmp_path / f"demo/seed{seed}")
-    with pytest.raises(ValueError, match=f"different versions.*{package} 2.14.0"):
-        runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
-    if package == "torch":
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)  # builds for other devices
 
 
 #: Start of a script in whose process the named packages cannot be imported.
@@ -323,22 +295,17 @@ def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_las
     assert table.loc[("distance", "all"), "step"] == 79
 
 
-def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
+def test_labels_of_groups_tell_settings_apart(store):
     """Whatever they differ in; and two that differ in nothing shown keep their folder names."""
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for name, changes in {"a": {"epochs": 3}, "b": {"epochs": 20}}.items():
-        group = [make_run(seed) for seed in range(3)]
-        for run in group:
-            full = Setting(task="nyt", **changes).to_dict()
-            run.record |= {"setting": full, "setting_id": name}
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "nyt, epochs 20"}
+    for name, epochs in {"a": 3, "b": 20, "c": 20}.items():
+        setting = Setting(task="nyt", epochs=epochs)
+        store(name, make_runs(3, setting=setting, setting_id=name))
+    assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "b", "c": "c"}
 
 
 def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     """A collapsed regression has no correlation; its group still has a mean and an SD."""
-    group = [make_run(seed) for seed in range(4)]
-    whole = RunGroup.of_runs(group)
+    whole = RunGroup.of_runs(make_runs(4))
     whole.runs.loc[2, "score"] = np.nan
     rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
