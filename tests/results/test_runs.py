@@ -89,17 +89,17 @@ def test_a_missing_run_says_how_to_make_it(tmp_path):
         runs.load_group(["demo"], ["seed0"], tmp_path)
 
 
-def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+def test_tables_of_a_group_fit_together(store):
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
-    made = group_tables.tables_of(group, ["cka", "op"])
-    tables.save_tables("demo", "demo", made, group_tables.sample_vectors(group))
+    store("demo", group)
     stored = run_group.read("demo")["demo"]
     logits, labels, table = stored.logits, stored.labels, stored.runs
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected - expected[..., :1], atol=4e-3)
     assert (logits == tables.as_stored(logits)).all() and (logits[..., 0] == 0).all()
     assert (labels == group[0].labels).all() and len(table) == 5
+    # Position 0 of the embeddings is the same for all examples.
+    assert list(stored.layers["first"]) == [1, 2]
     matrix = stored.distances["op", "mean"][2]
     assert list(stored.layers["mean"]) == [0, 1, 2]
     vectors = [run.vectors["mean"] for run in group]
@@ -115,21 +115,14 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
         "ok": {"n_runs": 3, "n_failed": 0},
         "failed": {"n_runs": 2, "n_failed": 2},
     }
-    # A recomputation from the committed logits gives the committed number.
-    again = measures.instability(measures.pairwise_disagreement(logits.argmax(-1))).value
-    committed = tables.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
-    assert again == committed["value"]
-    # Position 0 of the embeddings is the same for all examples.
-    assert list(stored.layers["first"]) == [1, 2]
 
 
-def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, store):
     group = make_runs(3, poolings=("last", "mean"))
     for run in group:
         runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
     back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
-    tables.save_tables("demo", "decoders", group_tables.tables_of(back, ["op"]))
+    store("decoders", back)
     # The embedding of the last token, unlike that at position 0, differs between texts.
     table = tables.read("demo", "distances", pooling="last")
     assert set(table["pooling"]) == {"last"} and set(table["layer"]) == {0, 1, 2}
@@ -145,17 +138,6 @@ def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path,
     assert list(mixed.representations) == list(mixed.layers) == ["mean"]
     runs.drop_vectors("demo", tmp_path)
     assert not [*tmp_path.glob("demo/*/last.npy"), *tmp_path.glob("demo/*/mean.npy")]
-
-
-def test_tables_from_before_a_field_of_settings_have_its_default(store):
-    store("new", make_runs(3))
-    path = store("old", make_runs(3)) / "runs.parquet"
-    pd.read_parquet(path).drop(columns="pooled_token").to_parquet(path)
-    whole = tables.read("demo", "runs")
-    assert set(whole["pooled_token"]) == {"auto"}
-    assert {config.from_row(row).id for row in whole.to_dict("records")} == {
-        config.from_row(row).id for row in pd.read_parquet(path).to_dict("records")
-    }
 
 
 def test_a_diverged_run_is_counted_but_not_averaged():
@@ -192,13 +174,15 @@ def test_committed_rows_are_read_back_as_their_settings():
         assert config.from_row(row).id == row["setting_id"]
 
 
-def test_columns_of_older_and_newer_tables_are_the_same_words(store):
+def test_older_and_newer_tables_are_read_as_the_same_settings(store):
+    """Columns were joined by spaces; and a field that was not there yet has its default."""
     setting = Setting(text_columns=["question", "answer"])
     store("new", make_runs(3, setting=setting))
     path = store("old", make_runs(3, setting=setting)) / "runs.parquet"
-    pd.read_parquet(path).assign(text_columns="question answer").to_parquet(path)
+    older = pd.read_parquet(path).drop(columns="pooled_token")
+    older.assign(text_columns="question answer").to_parquet(path)
     both = tables.read("demo", "runs")
-    assert both["text_columns"].nunique() == 1
+    assert both["text_columns"].nunique() == 1 and set(both["pooled_token"]) == {"auto"}
     rows = [*both.to_dict("records"), *pd.read_parquet(path).to_dict("records")]
     assert all(config.from_row(row) == setting for row in rows)
 
