@@ -28,21 +28,6 @@ def invented(n_classes=3):
     return RunGroup.of_runs(make_runs(4, n_classes=n_classes, n_layers=2, **how))
 
 
-def test_the_values_are_those_of_the_committed_table(groups):
-    labels = tables.group_labels(NAME)
-    table = tables.read(NAME, "measures").query("subset == 'all'")
-    table = table.assign(label=table["group"].map(labels))
-    for label, group in groups.items():
-        last = group.layers[POOLING][-1]
-        for measure, statistic in group.statistics(POOLING).items():
-            value = statistic(np.ones((1, len(group))))[0]
-            rows = table[(table["label"] == label) & (table["measure"] == measure)]
-            if measure in summary.REPRESENTATION:
-                rows = rows[(rows["pooling"] == POOLING) & (rows["layer"] == last)]
-            (expected,) = rows["value"]
-            assert value == pytest.approx(expected, rel=1e-5, nan_ok=True), (label, measure)
-
-
 def test_layers_are_those_above_the_embeddings(groups):
     folders = {label: group for group, label in tables.group_labels(NAME).items()}
     for label, group in groups.items():

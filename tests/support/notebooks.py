@@ -19,14 +19,6 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def lines_of_code(cell):
-    return [
-        line
-        for line in cell.source.splitlines()
-        if line.strip() and not line.strip().startswith("#")
-    ]
-
-
 def parameters_cell(notebook):
     tagged = [c for c in code_cells(notebook) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1, "exactly one cell is tagged parameters"
