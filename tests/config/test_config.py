@@ -42,16 +42,10 @@ def load_grid(source):
         ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
         ({"epochs": True}, "is bool, expected int"),
         ({"precision": "half"}, "precision = 'half' is unknown: valid: bfloat16, float32"),
-        (
-            {"max_grad_norm": float("nan")},
-            "max_grad_norm = nan should be greater than or equal to 0",
-        ),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm = nan should be greater than or"),
         ({"dropout": -0.5}, "dropout = -0.5: give a probability below 1, or -1"),
         ({"epocs": 3}, "unknown parameter epocs: did you mean epochs"),
-        (
-            {"epochs": "3", "warmup": 2},
-            "epochs = '3' is str, expected int; warmup = 2 should be less",
-        ),
+        ({"epochs": "3", "warmup": 2}, "is str, expected int; warmup = 2 should be less"),
         ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
     ],
 )
@@ -173,11 +167,7 @@ def test_a_grid_is_a_product(grid_of):
     [
         ("1.0e-4", "1e-4", r"demo.yaml: learning_rate = '1e-4' is str.*write 1.0e-04"),
         ("epochs: 3", "epocs: 3", "unknown parameter epocs: did you mean epochs"),
-        (
-            "seeds_per_job",
-            "seed_per_job",
-            "unknown parameter seed_per_job: did you mean seeds_per_job",
-        ),
+        ("seeds_per_job", "seed_per_job", "seed_per_job: did you mean seeds_per_job"),
         ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
         ("seeds: [0, 1, 2]", "", "seeds is missing"),
         ("seeds_per_job: 2", "unions: {both: [nope]}", "union both: no setting nope"),

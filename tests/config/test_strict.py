@@ -96,10 +96,7 @@ def test_the_notebook_declares_every_field_of_a_setting_and_hands_it_on():
     ("text", "message"),
     [
         ("heads: {jobs: {a: {shares: [1e-1]}}}", "shares[0] = '1e-1' is str, expected float; YAML"),
-        (
-            "heads: {jobs: {a: {shares: [0.0]}}}",
-            "shares[0] = 0.0 should be greater than or equal to 0.000000001",
-        ),
+        ("heads: {jobs: {a: {shares: [0.0]}}}", "shares[0] = 0.0 should be greater than"),
         ("heads: {jobs: {a: {spread: .nan}}}", "spread = nan should be"),
         ("heads: {jobs: {a: {scaling: units}}}", "scaling = 'units' is unknown: did you mean unit"),
         ("heads: {jobs: {a: {backbone: bert-tny}}}", "did you mean bert-tiny"),

@@ -21,6 +21,7 @@ CODES = LOGITS.argmax(-1)
 PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
 SCORES = draw.normal(size=(3, N)).round(3)
 STATES = draw.normal(size=(3, 2, N, 4))
+RESULTS = "predict_results_rte.txt"
 
 
 def long_table(columns=None, labels=GOLD):
@@ -58,17 +59,15 @@ def trainer_folder(path, values=LOGITS, names=NAMES, **arrays):
     return path
 
 
-def text_folder(path, values, file="predict_results_rte.txt"):
+def text_folder(path, values, file=RESULTS):
     """Exactly what run_glue.py and run_classification.py write."""
     for name, said in zip(NAMES, values, strict=True):
         (path / name).mkdir(parents=True)
         with open(path / name / file, "w") as writer:
             writer.write("index\tprediction\n")
             for index, item in enumerate(said):
-                if isinstance(item, float):
-                    writer.write(f"{index}\t{item:3.3f}\n")
-                else:
-                    writer.write(f"{index}\t{item}\n")
+                item = f"{item:3.3f}" if isinstance(item, float) else item
+                writer.write(f"{index}\t{item}\n")
     return path
 
 
@@ -103,7 +102,7 @@ FORMATS = {
     "wide.parquet": ("codes", "words", "scores"),
     "runs.npz": tuple(CONTENTS),
     "trainer": ("codes", "scores", "logits"),
-    "predict_results_rte.txt": ("codes", "words", "scores"),
+    RESULTS: ("codes", "words", "scores"),
     "predict_results.txt": ("codes",),
 }
 
@@ -282,19 +281,11 @@ def cut(path):
     return path
 
 
-def beside(path, name, action):
-    """A folder of runs after something was done to one of them."""
-    action(path / name)
-    return path
-
-
-def add_text(folder, name="predict_results_rte.txt"):
-    (folder / name).write_text("index\tprediction\n0\t1\n1\t0\n")
-
-
-def to_text(folder):
-    (folder / "predictions.npz").unlink()
-    add_text(folder)
+def beside(folder, name, content=""):
+    """A folder of runs with another file in it."""
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    return folder
 
 
 #: What is stored, and the words of the message, with … between those that stand apart.
@@ -306,39 +297,24 @@ BAD_PATHS = [
     (lambda p: text(p / "runs.json", "{}"), "runs.json … '.json' … .parquet"),
     (lambda p: p, "none of its 0 folders holds a run … one folder a run"),
     (lambda p: trainer_folder(p / "lr1").parent, "only one level is read … give … lr1"),
-    (
-        lambda p: trainer_folder(p) / "seed1",
-        "only one level is read … seed1/predictions.npz, give",
-    ),
+    (lambda p: trainer_folder(p) / "seed1", "only one level is read … seed1/predictions.npz, give"),
     (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
     ("a,b\n1,0\n", "1 example; … two or more"),
 ]
 
 BAD_TABLES = [
     ("", "runs.csv … EmptyDataError … header"),
-    (
-        "Results\nall fine, mostly\n",
-        "cannot be read as a table … line 2 … same number of columns",
-    ),
+    ("Results\nall fine, mostly\n", "cannot be read as a table … line 2 … same number of columns"),
     ("a;b\n1;0\n", "'a;b' … put commas"),
-    (
-        lambda p: cut(save(wide_table(), p / "runs.parquet")),
-        "runs.parquet … cannot be read as a table",
-    ),
+    (lambda p: cut(save(wide_table(), p / "runs.parquet")), "cannot be read as a table"),
     (
         long_table().rename(columns={"run": "runs"}),
         "no column 'run' among runs, example, label, prediction … did you mean runs?",
     ),
-    (
-        long_table().rename(columns={"prediction": "predicted"}),
-        "no column 'prediction' … did you mean predicted?",
-    ),
+    (long_table().rename(columns={"prediction": "predicted"}), "did you mean predicted?"),
     (long_table().replace({"run": {"seed10": ""}}), "row 1 names no run"),
     (long_table().replace({"example": {"ex3": ""}}), "run 'seed1': row 16 has no example id"),
-    (
-        long_table().drop(index=[4, 7]),
-        "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude",
-    ),
+    (long_table().drop(index=[4, 7]), "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude"),
     (
         pd.concat([long_table(), long_table().iloc[[14]]]),
         "run 'seed1' … example 'ex2' is in rows 15, 37 … one row a run and example",
@@ -346,22 +322,13 @@ BAD_TABLES = [
     (wide_table().reset_index(names=""), "column '' … index=False"),
     (pd.DataFrame({"a": [0, 1] * 30, "b": 1, "c": range(60)}), "column 'c' is not like"),
     ("a,b,split\nx,x,x\ny,x,x\nx,y,y\n", "column 'split' is not like predictions"),
-    (
-        wide_table().assign(loss=SCORES[0]),
-        "run 'loss' has numbers with fractions, run 'seed1' has classes … exclude",
-    ),
+    (wide_table().assign(loss=SCORES[0]), "run 'loss' has numbers with fractions … exclude"),
     (
         wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD]),
         "run 'seed2', example 'ex3' … is missing: fill it in",
     ),
-    (
-        wide_table(changed(SCORES, (0, 1), np.inf)),
-        "run 'seed1', example 'ex1' … inf … not finite",
-    ),
-    (
-        long_table(scores("prob", LOGITS)),
-        "run 'seed1', example 'ex0' … sum 1 … if they are logits",
-    ),
+    (wide_table(changed(SCORES, (0, 1), np.inf)), "run 'seed1', example 'ex1' … inf … not finite"),
+    (long_table(scores("prob", LOGITS)), "run 'seed1', example 'ex0' … sum 1 … if they are logits"),
     (
         long_table().assign(label=[*GOLD, *GOLD, *(GOLD + 1) % 3]),
         "run 'seed2' … label of example 'ex0' is '1', in run 'seed1' '0'",
@@ -375,10 +342,7 @@ BAD_TABLES = [
         long_table(scores("logit", LOGITS), labels=GOLD + 1),
         "example 'ex2': label '3' is not the number of a column of logits, 0 to 2",
     ),
-    (
-        wide_table(SCORES, WORDS[GOLD]),
-        "label 'neutral' is no number, but the predictions are scores",
-    ),
+    (wide_table(SCORES, WORDS[GOLD]), "label 'neutral' is no number, but the predictions"),
     (wide_table(labels=GOLD + 0.5), "label '0.5' has a fraction"),
     (wide_table(WORDS[CODES]), "no class in common … 'entailment' … '0'"),
     ("a,b,label\nx,x,x\ny,x,x\n", "all labels are 'x'; … leave the labels out"),
@@ -399,10 +363,7 @@ BAD_ARRAYS = [
         {"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
         "array 'logits' holds Python objects … unpickled … save numbers or text",
     ),
-    (
-        {"logit": LOGITS},
-        "has arrays logit; save one that is called logits or probabilities",
-    ),
+    ({"logit": LOGITS}, "has arrays logit; save one that is called logits or probabilities"),
     ({"logits": LOGITS, "labels": GOLD[1:]}, "labels has shape (11,), expected (12,)"),
     ({"logits": LOGITS, "runs": ["a", "b", "a"]}, "two runs are called 'a'"),
     (
@@ -421,10 +382,7 @@ BAD_FOLDERS = [
         lambda p: trainer_folder(p, label_ids=[None] * 3),
         "seed1/predictions.npz: array 'label_ids' holds Python objects (None … leave it out",
     ),
-    (
-        lambda p: trainer_folder(p, np.zeros((3, N, 5, 2))),
-        "predictions has shape (12, 5, 2), expected (N, C)",
-    ),
+    (lambda p: trainer_folder(p, np.zeros((3, N, 5, 2))), "has shape (12, 5, 2), expected (N, C)"),
     (
         lambda p: trainer_folder(p, [LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
         "run 'seed2' has predictions of shape (12, 2) … run 'seed1' predictions of shape",
@@ -450,23 +408,15 @@ BAD_FOLDERS = [
         "run 'seed2' has … and 1 layers of states, run 'seed1' … and 2 layers of states",
     ),
     (
-        lambda p: beside(trainer_folder(p), "seed2", to_text),
+        lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}"),
         "run 'seed2' has predict_results_rte.txt, run 'seed1' predictions.npz",
     ),
     (
-        lambda p: beside(
-            text_folder(p, CODES, "predict_results_mnli.txt"),
-            "seed2",
-            lambda f: add_text(f, "predict_results_mnli-mm.txt"),
-        ),
-        "run 'seed2' has predict_results_mnli-mm.txt and predict_results_mnli.txt",
+        lambda p: beside(text_folder(p, CODES), "seed2/predict_results_mnli.txt"),
+        "run 'seed2' has predict_results_mnli.txt and predict_results_rte.txt",
     ),
     (
-        lambda p: beside(
-            text_folder(p, CODES),
-            "seed2",
-            lambda f: (f / "predict_results_rte.txt").write_text("id\tlabel\n0\t1\n"),
-        ),
+        lambda p: beside(text_folder(p, CODES), f"seed2/{RESULTS}", "id\tlabel\n0\t1\n"),
         "seed2/predict_results_rte.txt: columns id, label; expected index, a tab",
     ),
     (
@@ -494,10 +444,7 @@ def test_bad_input_is_named(content, words, tmp_path):
     [
         (lambda p: p / "gold.csv", "gold.csv: no such file"),
         (pd.DataFrame({"labels": GOLD}), "runs.csv: no column 'label' … did you mean labels?"),
-        (
-            pd.DataFrame({"label": GOLD[1:]}),
-            "runs.csv: column 'label' has shape (11,), expected (12,)",
-        ),
+        (pd.DataFrame({"label": GOLD[1:]}), "column 'label' has shape (11,), expected (12,)"),
         (
             pd.DataFrame({"example": IDS[1:], "label": GOLD[1:]}),
             "runs.csv lacks 1 of 12 examples, first: ex0 … ids as in",

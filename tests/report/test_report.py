@@ -111,14 +111,11 @@ def test_regression_has_scores_and_representations_only(tmp_path):
     }  # fmt: skip
 
 
-def test_runs_that_agree_on_everything(tmp_path):
+def test_runs_that_agree_on_everything_or_collapsed_to_one_class(tmp_path):
+    """Kappa is not defined in the end: an empty cell, no crash and no warning."""
     made, page = page_of_table(tmp_path, [0, 1, 1, 1], {name: [0, 1, 1, 0] for name in "abc"})
     assert made.table.set_index("measure").loc["disagreement", "value"] == 0
     assert "All runs have the same accuracy." in interpret(made) and "least stable" not in page
-
-
-def test_all_runs_collapsed_to_one_class(tmp_path):
-    """Kappa is not defined there: an empty cell, no crash and no warning."""
     made, _ = page_of_table(tmp_path, [0, 1, 0, 0], {name: [0] * 4 for name in "abc"})
     assert np.isnan(made.table.set_index("measure").loc["kappa", "value"])
     assert any("3 of 3 runs failed" in sentence for sentence in interpret(made))
