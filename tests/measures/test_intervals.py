@@ -54,14 +54,6 @@ def test_a_statistic_of_weights_equals_the_loop_over_the_runs_drawn(statistic, b
     np.testing.assert_allclose(statistic(weights), [by_loop(rows) for rows in drawn], atol=1e-12)
 
 
-def test_the_interval_of_kappa_is_that_of_its_resamples():
-    statistic = measures.kappa_statistic(VOTES)
-    found = intervals.interval(statistic, len(VOTES), method="percentile", bounds=(0.0, np.inf))
-    assert found.value == pytest.approx(1 - measures.fleiss_kappa(VOTES), abs=1e-15)
-    resampled = statistic(intervals.run_weights(6))
-    assert (found.low, found.high) == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
-
-
 def test_too_few_runs_give_no_interval():
     found = measures.instability(random_distances(2))
     assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()

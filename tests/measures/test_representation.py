@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tracemalloc
 
 import ckatorch.core
 import numpy as np
@@ -124,16 +125,6 @@ def test_rotation_scale_and_translation_change_nothing(name, dtype):
     moved = (y + 1e3 * y.std()).astype(dtype)
     tolerance = 1e-4 if dtype == np.float32 else 1e-10
     assert distance(x.astype(dtype), moved, name) == pytest.approx(before, abs=tolerance)
-
-
-def test_results_do_not_depend_on_workers_and_repeat_to_the_bit():
-    runs = deep_runs(5, 2, 30, 40)
-    one = measures.representation_distances(runs, NAMES)
-    for again in (
-        measures.representation_distances(runs, NAMES),
-        measures.representation_distances(runs, NAMES, workers=3),
-    ):
-        assert all((one[name] == again[name]).all() for name in NAMES)
 
 
 @pytest.mark.parametrize("fault", ["constant", "nan", "inf"])
@@ -318,10 +309,8 @@ def test_runs_of_different_widths(name):
         np.testing.assert_allclose(together[:, i, j], alone[:, 0, 1], atol=1e-12)
 
 
-def test_layers_are_streamed_from_disk(tmp_path):
+def test_layers_are_streamed_from_disk_and_workers_change_no_bit(tmp_path):
     """Memory is that of one layer, however many there are, and a memory map is read as it is."""
-    import tracemalloc
-
     runs = deep_runs(4, 12, 60, 64)
     np.save(tmp_path / "runs.npy", runs)
     peaks = []
@@ -332,7 +321,7 @@ def test_layers_are_streamed_from_disk(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.15 * peaks[0]
-    expected = measures.representation_distances(runs, NAMES)
+    expected = measures.representation_distances(runs, NAMES, workers=3)
     assert all((found[name] == expected[name]).all() for name in NAMES)
 
 

@@ -73,11 +73,9 @@ def packages_of(section):
     return names
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    """An environment that holds the packages of the section core and nothing else."""
-    site = tmp_path_factory.mktemp("core")
-    for name in packages_of("core"):
+def environment_of(site, packages):
+    """Environment variables of processes that find these packages, in ``site``, and no others."""
+    for name in packages:
         distribution = metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files if file.parts[0] != ".."}
         for top in tops - {"__pycache__"}:
@@ -86,11 +84,27 @@ def core(tmp_path_factory):
     return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{paths.ROOT}", "PYTHONNOUSERSITE": "1"}
 
 
-def run(core, *arguments):
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    return environment_of(tmp_path_factory.mktemp("core"), packages_of("core"))
+
+
+def run(environment, *arguments):
     return subprocess.run(
         [sys.executable, "-S", *arguments],
-        cwd=paths.ROOT, env=core, capture_output=True, text=True, check=False,
+        cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_measures_need_numpy_and_scipy_only(tmp_path):
+    script = """
+import numpy as np
+from lib import measures
+distances = measures.representation_distances(np.random.default_rng(0).normal(size=(3, 2, 9, 4)))
+print(measures.instability(distances["cka"]).n_runs)
+"""
+    done = run(environment_of(tmp_path, ["numpy", "scipy", "threadpoolctl"]), "-c", script)
+    assert done.stdout.strip() == "3", done.stderr
 
 
 def test_analysis_imports_with_the_core_alone(core):

@@ -40,17 +40,18 @@ def test_a_folder_takes_the_place_of_the_one_before_as_a_whole(tmp_path):
 
 @pytest.mark.parametrize("way", [paths.atomic_folder, paths.atomic_file])
 def test_after_an_error_nothing_stays_and_what_was_there_is_as_it_was(tmp_path, way):
-    for before in (False, True):
-        if before and way is paths.atomic_folder:
-            write(tmp_path / "made.npz", "old")
-        elif before:
-            (tmp_path / "made.npz").write_text("old")
-        with pytest.raises(OSError, match="disk full"), way(tmp_path / "made.npz") as fresh:
-            (fresh / "half" if fresh.is_dir() else fresh).write_text("half")
+    def inside(path):
+        return path / "a" if path.is_dir() else path
+
+    target = tmp_path / "made.npz"
+    for before in ([], ["made.npz"]):
+        with pytest.raises(OSError, match="disk full"), way(target) as fresh:
+            inside(fresh).write_text("half")
             raise OSError("disk full")
-        assert names(tmp_path) == (["made.npz"] if before else [])
-        file = tmp_path / "made.npz"
-        assert not before or (file / "inside/a" if file.is_dir() else file).read_text() == "old"
+        assert names(tmp_path) == before
+        assert not before or inside(target).read_text() == "old"
+        with way(target) as fresh:
+            inside(fresh).write_text("old")
 
 
 def test_a_file_is_written_beside_its_place_under_its_suffix(tmp_path):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.invented_runs import make_run, make_runs
-from support.project import run_python
 
 from lib import config, measures, paths
 from lib.config import Setting
@@ -255,17 +254,6 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(store):
     }  # fmt: skip
 
 
-#: Start of a script in whose process the named packages cannot be imported.
-WITHOUT = """
-import importlib.abc, sys
-class Missing(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in "{}".split():
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Missing())
-"""
-
-
 def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_last():
     run = make_run(0)
     run.log = [
@@ -294,14 +282,3 @@ def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
-
-
-def test_measures_need_numpy_and_scipy_only():
-    script = WITHOUT.format("torch transformers datasets pandas sklearn matplotlib yaml tqdm") + (
-        "import numpy as np\n"
-        "from lib import measures\n"
-        "x = np.random.default_rng(0).normal(size=(3, 2, 9, 4))\n"
-        "print(measures.instability(measures.representation_distances(x)['cka']).n_runs)"
-    )
-    done = run_python("-c", script)
-    assert done.stdout.strip() == "3", done.stderr
