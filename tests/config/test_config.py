@@ -203,16 +203,15 @@ grid:
 def test_a_table_of_ones_own_lies_beside_the_grid_or_in_the_working_directory(
     tmp_path, monkeypatch
 ):
-    (tmp_path / "study").mkdir()
     path = tmp_path / "study/mine.yaml"
+    path.parent.mkdir()
     path.write_text(OWN)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         ValueError, match=r"mine.yaml: task = 'reviews.csv'.*nor in the working directory /"
     ):
         load_grid(path)
-    rows = [f"it was {'good' if i % 2 else 'bad'} on day {i},{i % 2}" for i in range(40)]
-    table = "\n".join(["review text,stars", *rows])
+    table = "\n".join(["review text,stars", *(f"on day {i},{i % 2}" for i in range(40))])
     (tmp_path / "reviews.csv").write_text(table)
     assert {s.task for s in load_grid(path).settings} == {"reviews.csv"}
     (tmp_path / "study/reviews.csv").write_text(table)

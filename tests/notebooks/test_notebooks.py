@@ -15,7 +15,7 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
-from support.notebooks import code_cells, execute, parameters_cell, read, unread_parameters
+from support.notebooks import code_cells, execute, parameters_cell, prose, read, unread_parameters
 
 from lib import paths
 
@@ -27,10 +27,6 @@ HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads /
 TYPES = {"int", "float", "str", "bool", "list"}
 
 every_notebook = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-
-
-def prose(notebook):
-    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 @every_notebook

@@ -2,11 +2,11 @@
 
 import dataclasses
 import importlib.util
-import json
 import re
 
 import pyarrow.parquet as pq
 import pytest
+from support.notebooks import prose, read
 
 from lib import measures, paths
 from lib.config import Setting, grids
@@ -182,8 +182,5 @@ def test_terms_of_the_glossary_are_sorted_and_occur_in_the_notebook_named():
     terms = [term.lower() for term, _ in entries]
     assert terms == sorted(set(terms))
     for term, notebook in entries:
-        cells = json.loads((paths.ROOT / notebook).read_text())["cells"]
-        prose = "".join(
-            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
-        )
-        assert re.split(r"[\s,]|'s", term)[0].lower() in prose.lower(), term
+        text = prose(read(paths.ROOT / notebook))
+        assert re.split(r"[\s,]|'s", term)[0].lower() in text.lower(), term
