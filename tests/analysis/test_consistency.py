@@ -14,29 +14,18 @@ from lib.analysis import consistency
 MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
 
 
-def group(rng, n_runs=10, n=40):
-    """Scores, predictions, and distances of a group of runs that has nothing special."""
-    predictions = rng.integers(0, 2, (n_runs, n))
-    matrices = {}
-    for name in ("jsd", "cka", "op"):
-        points = rng.normal(size=(n_runs, 4))
-        matrices[name] = np.linalg.norm(points[:, None] - points, axis=-1)
-    return predictions.mean(1), predictions, matrices
-
-
-def weights_of(drawn, n_runs):
-    return np.stack([np.bincount(rows, minlength=n_runs) for rows in drawn]).astype(float)
-
-
 def test_released_bootstrap_by_loops():
     """nb 10: draw seeds with replacement, sort, mean over pairs of positions, SD with ddof 0."""
     rng, draw = np.random.default_rng(0), random.Random(0)
-    scores, predictions, matrices = group(rng)
-    apart = measures.pairwise_disagreement(predictions)
-    pairs = {"disagreement": apart, **matrices}
-    found = consistency.published_statistics(scores, pairs, predictions.shape[1])
+    predictions, points = rng.integers(0, 2, (10, 40)), rng.normal(size=(10, 4))
+    scores = predictions.mean(1)
+    pairs = {
+        "disagreement": measures.pairwise_disagreement(predictions),
+        "op": np.linalg.norm(points[:, None] - points, axis=-1),
+    }
+    found = consistency.published_statistics(scores, pairs, 40)
     drawn = [sorted(draw.choices(range(10), k=10)) for _ in range(5)]
-    weights = weights_of(drawn, 10)
+    weights = np.stack([np.bincount(rows, minlength=10) for rows in drawn]).astype(float)
     for row, rows in enumerate(drawn):
         drawn_pairs = list(itertools.combinations(rows, 2))
         assert found["sd"](weights)[row] == pytest.approx(np.std(scores[rows]))

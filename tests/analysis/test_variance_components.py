@@ -22,10 +22,6 @@ def grid(*shape, seed=0):
     return parts[0] + 2 * parts[1].reshape(-1, *rows) + parts[2].reshape(-1, *columns)
 
 
-def variances(scores, **how):
-    return variance_components.variance_components(scores, **how)["variance"]
-
-
 # Components.
 
 
@@ -56,7 +52,8 @@ def test_mean_squares_are_those_of_statsmodels(shape):
     expected = [(squares[0] - rest) / (J * K), (squares[1] - rest) / (I * K), rest]
     if len(shape) == 3:
         expected[2:] = [(rest - squares[3]) / K, squares[3]]
-    assert variances(scores).to_numpy() == pytest.approx(expected)
+    found = variance_components.variance_components(scores)["variance"]
+    assert found.to_numpy() == pytest.approx(expected)
 
 
 def test_the_generalised_interval_of_the_rest_is_the_chi_square_interval():

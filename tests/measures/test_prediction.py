@@ -46,7 +46,7 @@ def test_score_spread_by_hand():
     assert measures.score_spread([0.70, 0.72, 0.77], ddof=0) == pytest.approx(np.sqrt(0.0026 / 3))
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("n_classes", [2, 3, 200])
 @pytest.mark.parametrize("n_runs", [2, 5, 20])
 def test_kappa_equals_statsmodels_and_krippendorff(n_classes, n_runs):
     rng = np.random.default_rng(n_classes * n_runs)
@@ -191,5 +191,3 @@ def test_many_classes_are_compared_without_a_vote_for_each():
         for b in range(4):
             assert agree[a, b] == np.mean(said[a] == said[b])
             assert right[a, b] == np.mean((said[a] == said[b]) & (said[a] == labels))
-    oracle = statsmodels_kappa(aggregate_raters(said.T)[0])
-    assert measures.fleiss_kappa(said) == pytest.approx(oracle, abs=1e-12)

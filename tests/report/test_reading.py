@@ -288,12 +288,13 @@ def beside(folder, name, content=""):
     return folder
 
 
+def trainer(values=LOGITS, **arrays):
+    return lambda path: trainer_folder(path, values, **arrays)
+
+
 #: What is stored, and the words of the message, with … between those that stand apart.
 BAD_PATHS = [
-    (
-        lambda p: store(p, wide_table()).with_name("run.csv"),
-        "run.csv: no such file … did you mean runs.csv?",
-    ),
+    (lambda p: store(p, wide_table()).with_name("run.csv"), "no such … did you mean runs.csv?"),
     (lambda p: text(p / "runs.json", "{}"), "runs.json … '.json' … .parquet"),
     (lambda p: p, "none of its 0 folders holds a run … one folder a run"),
     (lambda p: trainer_folder(p / "lr1").parent, "only one level is read … give … lr1"),
@@ -378,33 +379,21 @@ BAD_ARRAYS = [
 ]
 
 BAD_FOLDERS = [
+    (trainer(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out"),
+    (trainer(np.zeros((3, N, 5, 2))), "predictions has shape (12, 5, 2), expected (N, C)"),
     (
-        lambda p: trainer_folder(p, label_ids=[None] * 3),
-        "seed1/predictions.npz: array 'label_ids' holds Python objects (None … leave it out",
-    ),
-    (lambda p: trainer_folder(p, np.zeros((3, N, 5, 2))), "has shape (12, 5, 2), expected (N, C)"),
-    (
-        lambda p: trainer_folder(p, [LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
+        trainer([LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
         "run 'seed2' has predictions of shape (12, 2) … run 'seed1' predictions of shape",
     ),
+    (trainer(examples=[IDS, IDS, [*IDS[:-1], "ex99"]]), "run 'seed1' lacks 1 of 13 examples"),
     (
-        lambda p: trainer_folder(p, examples=[IDS, IDS, [*IDS[:-1], "ex99"]]),
-        "run 'seed1' lacks 1 of 13 examples, first: ex99",
-    ),
-    (
-        lambda p: trainer_folder(p, label_ids=[GOLD, GOLD, GOLD[::-1]]),
+        trainer(label_ids=[GOLD, GOLD, GOLD[::-1]]),
         "run 'seed10': the label of example '1' is 2, in run 'seed1' 0",
     ),
+    (trainer(label_ids=[[-1] * N] * 3), "label -1 is not the number … leave the labels out"),
+    (trainer(label_ids=[GOLD, [*GOLD, 0], GOLD]), "seed2/predictions.npz: label_ids has shape (13"),
     (
-        lambda p: trainer_folder(p, label_ids=[[-1] * N] * 3),
-        "label -1 is not the number of a column of logits … leave the labels out",
-    ),
-    (
-        lambda p: trainer_folder(p, label_ids=[GOLD, [*GOLD, 0], GOLD]),
-        "seed2/predictions.npz: label_ids has shape (13,), expected (12,)",
-    ),
-    (
-        lambda p: trainer_folder(p, hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
+        trainer(hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
         "run 'seed2' has … and 1 layers of states, run 'seed1' … and 2 layers of states",
     ),
     (
@@ -419,10 +408,7 @@ BAD_FOLDERS = [
         lambda p: beside(text_folder(p, CODES), f"seed2/{RESULTS}", "id\tlabel\n0\t1\n"),
         "seed2/predict_results_rte.txt: columns id, label; expected index, a tab",
     ),
-    (
-        lambda p: text_folder(p, [[["joy", "love"]] * 3] * 3),
-        "predict_results_rte.txt: example '0' has several labels, ['joy', 'love']",
-    ),
+    (lambda p: text_folder(p, [[["joy"]] * 3] * 3), "example '0' has several labels, ['joy']"),
 ]
 
 

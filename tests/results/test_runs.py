@@ -151,20 +151,6 @@ def test_a_diverged_run_is_counted_but_not_averaged():
     assert (rows.loc["op", "n_runs"] == 3).all() and len(made["runs"]) == 4
 
 
-def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(store):
-    with pytest.warns(UserWarning, match="run 0, layer"):
-        store("lost", make_runs(3, status="diverged"))
-    store("whole", make_runs(3))
-    # Both at once: an empty table of the one must not change the types of the other.
-    found = tables.read("demo", "measures").query("group == 'lost'")
-    assert set(found["measure"]) == {"op"} and set(found["n_failed"]) == {3}
-    assert found["value"].isna().all() and set(found["n_runs"]) == {0}
-    kinds = tables.read("demo", "measures").dtypes
-    expected = {"layer": "Int64", "value": "float64", "low": "float64", "high": "float64"}
-    assert {name: str(kinds[name]) for name in expected} == expected
-    assert len(tables.read("demo", "runs")) == 6
-
-
 def test_committed_rows_are_read_back_as_their_settings():
     rows = pd.concat([tables.read(name, "runs") for name in tables.committed()])
     rows = rows.drop_duplicates("setting_id")
@@ -228,6 +214,13 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(store):
     store("lost", make_runs(3, status="diverged"))
     before = run_group.read("demo")
     frames = {table: tables.read("demo", table) for table in tables.TABLES}
+    lost = frames["measures"].query("group == 'lost'")
+    assert set(lost["measure"]) == {"op"} and set(lost["n_failed"]) == {3}
+    assert lost["value"].isna().all() and set(lost["n_runs"]) == {0}
+    # The empty columns of the one group must not change the types of the others.
+    kinds = frames["measures"].dtypes
+    expected = {"layer": "Int64", "value": "float64", "low": "float64", "high": "float64"}
+    assert {name: str(kinds[name]) for name in expected} == expected
     made = tables.records("demo")
     tables.pack("demo", [*before])
     assert not tables.folders("demo") and tables.records("demo") == made
