@@ -9,7 +9,6 @@ import threading
 import time
 
 import pytest
-from support.project import run_python
 
 from lib import paths
 
@@ -93,42 +92,32 @@ def test_what_is_made_once_is_made_whole_and_not_again(tmp_path):
     paths.make_once(tmp_path / "made", fail)
 
 
-def test_of_many_processes_one_makes_it(tmp_path):
-    script = (
-        "import sys, time; from pathlib import Path; from lib import paths\n"
-        "def write(folder):\n"
-        "    open(sys.argv[1] + '.log', 'a').write('once\\n'); time.sleep(0.3)\n"
-        "    (folder / 'a').write_text('whole')\n"
-        "found = paths.make_once(Path(sys.argv[1]), write)\n"
-        "assert (found / 'a').read_text() == 'whole'"
-    )
-    target = str(tmp_path / "made")
-    started = [subprocess.Popen([sys.executable, "-c", script, target]) for _ in range(4)]
-    assert [process.wait() for process in started] == [0, 0, 0, 0]
-    assert (tmp_path / "made.log").read_text() == "once\n"
-
-
 # --- one at a time ------------------------------------------------------------------------------
 
 
-def test_two_processes_never_make_the_same_at_once(tmp_path):
-    """The second waits for the first, even if the first is killed while it holds the lock."""
+def test_of_many_processes_one_makes_it_and_nobody_waits_for_the_dead(tmp_path):
     script = (
         "import sys, time; from pathlib import Path; from lib import paths\n"
-        "with paths.lock(Path(sys.argv[1])):\n"
+        "def write(folder):\n"
         "    print('held', flush=True); time.sleep(float(sys.argv[2]))\n"
+        "    (folder / 'a').write_text('whole')\n"
+        "made = paths.make_once(Path(sys.argv[1]), write)\n"
+        "assert (made / 'a').read_text() == 'whole'"
     )
-    target = str(tmp_path / "demo/seed0")
-    command = [sys.executable, "-c", script, target]
-    first = subprocess.Popen([*command, "60"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+
+    def start(name, seconds):
+        command = [sys.executable, "-c", script, str(tmp_path / name), seconds]
+        return subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+
+    first = start("seed0", "60")
     assert first.stdout.readline() == "held\n"
-    second = subprocess.Popen([*command, "0"], cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
-    other = run_python("-c", script, str(tmp_path / "demo/seed1"), "0")
-    assert other.returncode == 0, "another is free"
+    waiting = [start("seed0", "0") for _ in range(3)]
+    assert start("seed1", "0").communicate(timeout=60)[0] == "held\n", "another is free"
     time.sleep(0.2)
-    assert second.poll() is None, "the same is not"
+    assert [process.poll() for process in waiting] == [None] * 3, "the same is not"
     first.kill()
-    assert second.communicate(timeout=30)[0] == "held\n"
+    said = [process.communicate(timeout=60)[0] for process in waiting]
+    assert sorted(said) == ["", "", "held\n"] and {p.returncode for p in waiting} == {0}
     first.wait()
 
 
