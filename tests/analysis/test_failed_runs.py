@@ -39,9 +39,6 @@ def half(failures, n=4, rates=RATES, **how):
     return learning_rate_sweep.half_failure(x, failed, **how)
 
 
-# Ladders.
-
-
 def test_ladders_are_settings_that_differ_in_the_rate_alone():
     two = [table_of([0, 1, 2, 4]), table_of([0, 0, 1, 4], backbone="minilm-l6", train_rows=400)]
     alone = run_rows(1e-3, ["ok"] * 3, task="amazon")
@@ -50,9 +47,6 @@ def test_ladders_are_settings_that_differ_in_the_rate_alone():
     assert set(found) == {"bert-tiny, nyt", "minilm-l6, nyt"}
     assert found["bert-tiny, nyt"]["learning_rate"].is_monotonic_increasing
     assert [len(runs) for runs in found.values()] == [16, 16]
-
-
-# What is counted.
 
 
 def test_rate_table_by_hand():
@@ -75,9 +69,6 @@ def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
     assert found.to_numpy().tolist() == [
         [False, True, True, True], [False, False, True, True], [False, False, True, True]
     ]  # fmt: skip
-
-
-# The rate at which half of the runs fail.
 
 
 def test_the_curve_is_that_of_statsmodels_and_ends_where_the_likelihood_ratio_test_rejects():
@@ -143,9 +134,6 @@ def test_what_is_no_ladder_is_an_error(rates, failed, message):
         learning_rate_sweep.half_failure(np.array(rates), np.array(failed))
     with pytest.raises(ValueError, match="share between 0 and 1"):
         half([0, 1, 3, 4], level=95)
-
-
-# What the training of failed runs looks like.
 
 
 def training_of(runs, *, steps=8, parts=("embeddings", "layer1", "layer2", "head")):

@@ -22,9 +22,6 @@ def grid(*shape, seed=0):
     return parts[0] + 2 * parts[1].reshape(-1, *rows) + parts[2].reshape(-1, *columns)
 
 
-# Components.
-
-
 def test_components_by_hand():
     """Rows 1 2 / 3 8: MS of rows 16, of columns 9, of the rest 4."""
     found = variance_components.variance_components(np.array([[1.0, 2], [3, 8]]))
@@ -99,9 +96,6 @@ def test_what_is_no_grid_is_refused(scores, how, message):
             variance_components.best_of(scores, 2, **how)
 
 
-# Do the seeds matter at all?
-
-
 def test_dependence_by_hand():
     """All runs of init 0 failed, no other: 3 of the 3⁴ arrangements have them in one row."""
     failed = np.zeros((3, 4))
@@ -110,9 +104,6 @@ def test_dependence_by_hand():
     assert found["init"] == pytest.approx(3 / 81, abs=0.006)
     assert np.isnan(found["order"])  # no init seed met with different outcomes
     assert variance_components.seed_dependence(failed.T)["order"] == found["init"]
-
-
-# Transfer.
 
 
 def test_concordance_by_hand():
@@ -135,9 +126,6 @@ def test_concordance_is_friedmans_test(ties):
     assert found.p == pytest.approx(p, abs=0.03)
 
 
-# Best of n.
-
-
 def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_columns():
     scores = grid(4, 6)
     found = variance_components.best_of(scores, 1)
@@ -149,9 +137,6 @@ def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_colu
     np.testing.assert_allclose(found.value, measures.expected_maximum(scores.ravel(), sizes))
     assert (found.low < found.value).all() and found.low.shape == (4,)
     assert np.isnan(variance_components.best_of(grid(2, 5), 3).low)
-
-
-# Designs in a table of runs.
 
 
 def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **columns):

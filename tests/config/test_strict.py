@@ -87,9 +87,6 @@ def test_the_notebook_declares_every_field_of_a_setting_and_hands_it_on():
     assert len(handed) == len(dataclasses.fields(Setting))
 
 
-# --- values of the wrong kind ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -135,9 +132,6 @@ def test_every_number_of_a_setting_has_a_range():
     numbers = {s.name for s in dataclasses.fields(Setting) if base_of(s.type) in (int, float)}
     ranged = {s.name for s in dataclasses.fields(Setting) if typing.get_origin(s.type) is Annotated}
     assert len(numbers) == 13 and numbers <= ranged
-
-
-# --- names that are misspelt on the command line -------------------------------------------------
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

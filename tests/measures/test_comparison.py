@@ -108,21 +108,16 @@ def test_weighted_measures_equal_repeating_runs_and_examples():
 
 def test_three_widths_tell_runs_from_examples():
     """Few examples and runs that differ little: the examples make the interval. And the reverse."""
-    predictions, labels = runs(10, n_examples=50, spread=0.01, noise=0.05)
-    few_examples = sample_size.three_widths(predictions, labels)["accuracy"]
-    predictions, labels = runs(10, n_examples=2000, spread=2.0)
-    few_runs = sample_size.three_widths(predictions, labels)["accuracy"]
-
-    def width(found):
-        return found.high - found.low
-
-    assert width(few_examples["examples"]) > 3 * width(few_examples["runs"])
-    assert width(few_runs["runs"]) > 2 * width(few_runs["examples"])
+    calm = runs(10, n_examples=50, spread=0.01, noise=0.05)
+    wild = runs(10, n_examples=2000, spread=2.0)
+    few_examples, few_runs = (sample_size.half_widths(*x).loc["accuracy"] for x in (calm, wild))
+    assert few_examples["examples"] > 3 * few_examples["runs"]
+    assert few_runs["runs"] > 2 * few_runs["examples"]
     for found in (few_examples, few_runs):
-        parts = np.hypot(width(found["runs"]), width(found["examples"]))
-        assert width(found["both"]) == pytest.approx(parts, rel=0.25)
+        parts = np.hypot(found["runs"], found["examples"])
+        assert found["both"] == pytest.approx(parts, rel=0.25)
     with pytest.raises(ValueError, match="S = 2 runs"):
-        sample_size.three_widths(predictions[:2], labels)
+        sample_size.three_widths(wild[0][:2], wild[1])
 
 
 @pytest.mark.parametrize("n_runs", [5, 40])

@@ -90,16 +90,6 @@ def test_sd_interval_has_the_tabulated_factors(n, low, high):
     assert found.high / found.value == pytest.approx(high, abs=5e-4)
 
 
-def test_jackknife_of_pairs_equals_leaving_each_run_out():
-    distances = random_distances(6)
-    left_out = [
-        measures.instability(np.delete(np.delete(distances, i, 0), i, 1)).value for i in range(6)
-    ]
-    error = np.sqrt(5 / 6 * ((left_out - np.mean(left_out)) ** 2).sum())
-    found = measures.instability(distances, method="jackknife")
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 5) * error)
-
-
 def test_expanded_percentiles_have_students_width_for_normal_means():
     """The reason for them: the plain ones are too narrow by √((S − 1)/S) and by z against t."""
     widths = {"resampling": [], "percentile": []}

@@ -25,9 +25,6 @@ def write(target, text):
         (folder / "inside/a").write_text(text)
 
 
-# --- whole or not at all ------------------------------------------------------------------------
-
-
 def test_a_folder_takes_the_place_of_the_one_before_as_a_whole(tmp_path):
     target = tmp_path / "there/lr0.001_a"
     write(target, "old")
@@ -90,9 +87,6 @@ def test_what_is_made_once_is_made_whole_and_not_again(tmp_path):
     paths.make_once(tmp_path / "made", lambda folder: (folder / "a").write_text("a"))
     assert names(tmp_path / "made") == ["a"]
     paths.make_once(tmp_path / "made", fail)
-
-
-# --- one at a time ------------------------------------------------------------------------------
 
 
 def test_of_many_processes_one_makes_it_and_nobody_waits_for_the_dead(tmp_path):
