@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from lib.analysis import validity
-from lib.results import run_group
 
 
 def distances(rng, shape=(), n_runs=6, spread=1.0):
@@ -146,35 +145,26 @@ def test_pair_agreement_with_too_few_runs_or_equal_distances_has_no_p():
     assert np.isnan(equal.p) and np.isnan(equal.value)
 
 
-@pytest.fixture(scope="module")
-def groups():
-    return run_group.load("reference")[0]
-
-
-def test_agreements_of_all_groups_are_corrected_together(groups):
-    some = {
-        label: {m: group.pairs("mean")[m] for m in ("disagreement", "jsd", "cka")}
-        for label, group in list(groups.items())[:2]
-    }
-    table = validity.pair_agreements(some)
+def test_agreements_of_all_groups_are_corrected_together():
+    rng = np.random.default_rng(4)
+    groups = {group: {measure: distances(rng) for measure in "abc"} for group in "xy"}
+    table = validity.pair_agreements(groups)
     assert len(table) == 2 * 3
     for row in table.itertuples():
-        found = validity.pair_agreement(some[row.group][row.a], some[row.group][row.b])
+        found = validity.pair_agreement(groups[row.group][row.a], groups[row.group][row.b])
         assert (row.value, row.p) == (found.value, found.p)
     smallest = table["p"].idxmin()
     assert table.loc[smallest, "adjusted"] == pytest.approx(min(1, 6 * table.loc[smallest, "p"]))
 
 
-def test_separations_are_those_of_each_part(groups):
-    group = max(groups.values(), key=lambda one: min(one.failed.sum(), (~one.failed).sum()))
-    layers, failed = group.layer_distances("mean"), group.failed
+def test_separations_are_those_of_each_part():
+    rng = np.random.default_rng(5)
+    layers, failed = {measure: distances(rng, (4,)) for measure in ("op", "cka")}, np.arange(6) < 3
     table = validity.separations(layers, failed).set_index(["measure", "layers"])
-    n_layers = len(layers["op"])
-    assert len(table) == n_layers * len(layers)
+    assert len(table) == 4 * 2
     found = validity.separation(layers["op"][-1], failed)
-    row = table.loc["op", n_layers]
+    row = table.loc["op", 4]
     assert (row["failed"], row["successful"]) == (found.failed, found.successful)
     assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
-    whole = validity.separations(layers, failed, np.array(["all"] * n_layers))
-    whole = whole.set_index("measure")
+    whole = validity.separations(layers, failed, np.array(["all"] * 4)).set_index("measure")
     assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())

@@ -67,12 +67,6 @@ def test_a_setting_is_read_back_from_the_row_of_a_table(columns):
     assert config.from_row(config.to_row(setting.to_dict()) | {"score": 0.5}) == setting
 
 
-def test_rows_of_older_tables_are_read():
-    row = config.to_row(Setting().to_dict()) | {"text_columns": "question answer"}
-    del row["seeds_per_batch"]
-    assert config.from_row(row) == Setting(text_columns=["question", "answer"])
-
-
 def test_every_field_changes_the_id():
     changes = {
         "backbone": "minilm-l6", "task": "nyt", "text_columns": ["x"], "label_column": "y",

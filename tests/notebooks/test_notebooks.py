@@ -108,13 +108,6 @@ def test_training_notebooks_are_committed_without_outputs(path):
         assert cell.outputs == [] and cell.execution_count is None
 
 
-@every_notebook
-def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)#]+)\)", prose(read(path))):
-        if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
-
-
 @pytest.mark.slow
 def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, own_file):
     environment = {"COMPENDIUM_OUTPUT": str(tmp_path)}

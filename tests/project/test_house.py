@@ -84,11 +84,6 @@ def environment_of(site, packages):
     return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{paths.ROOT}", "PYTHONNOUSERSITE": "1"}
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    return environment_of(tmp_path_factory.mktemp("core"), packages_of("core"))
-
-
 def run(environment, *arguments):
     return subprocess.run(
         [sys.executable, "-S", *arguments],
@@ -107,7 +102,8 @@ print(measures.instability(distances["cka"]).n_runs)
     assert done.stdout.strip() == "3", done.stderr
 
 
-def test_analysis_imports_with_the_core_alone(core):
+def test_analyses_and_a_report_need_the_core_alone(tmp_path):
+    core, out = environment_of(tmp_path, packages_of("core")), tmp_path / "out"
     script = f"""
 import importlib, importlib.util
 assert not [name for name in {TRAINING} if importlib.util.find_spec(name)]
@@ -116,9 +112,6 @@ for name in {DOORS}:
 """
     done = run(core, "-c", script)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_report_needs_the_core_alone(core, tmp_path):
-    done = run(core, "-m", "lib.report", "data/examples/predictions.csv", "--out", str(tmp_path))
+    done = run(core, "-m", "lib.report", "data/examples/predictions.csv", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "report.html").exists()
+    assert (out / "report.html").exists()

@@ -17,6 +17,7 @@ from lib.results import tables
 
 README = paths.ROOT / "README.md"
 DOCS = sorted((paths.ROOT / "docs").glob("*.md"))
+NOTEBOOKS = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [
     README,
     *DOCS,
@@ -75,9 +76,10 @@ def test_the_claim_is_that_of_the_committed_tables():
     assert disagreement == pytest.approx(0.1, abs=0.005)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=relative)
+@pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=relative)
 def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+    text = prose(read(path)) if path in NOTEBOOKS else path.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith(("https://", "http://")):
             continue
         name, _, anchor = target.partition("#")
@@ -93,7 +95,7 @@ def test_every_page_is_in_the_index_and_every_notebook_on_the_map():
     for path in DOCS:
         assert path.stem == "index" or f"({path.name})" in page("index"), path.name
     index = (paths.ROOT / "notebooks/00_index.ipynb").read_text()
-    for path in (paths.ROOT / "notebooks").glob("*.ipynb"):
+    for path in NOTEBOOKS:
         assert f"(notebooks/{path.name})" in README.read_text()
         assert path.name in index or path.stem == "00_index"
 

@@ -161,15 +161,6 @@ def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
     assert not table.loc["kappa", "low"] < 0
 
 
-@pytest.mark.parametrize(
-    ("metric", "message"),
-    [("pearson", "does not fit classes"), ("acuracy", "valid: accuracy, f1")],
-)
-def test_a_metric_that_does_not_fit_is_named(metric, message):
-    with pytest.raises(ValueError, match=message):
-        measure_runs(outside.read(EXAMPLE), metric=metric)
-
-
 def test_command_line_writes_and_refuses(tmp_path, capsys):
     report.main([str(EXAMPLE), "--out", str(tmp_path / "out")])
     assert "Two of these runs" in capsys.readouterr().out
@@ -180,6 +171,7 @@ def test_command_line_writes_and_refuses(tmp_path, capsys):
     wrong = {
         (str(tmp_path / "bad.csv"), "--out", str(tmp_path / "no")): "run 'seed3', example 'r0006'",
         (str(EXAMPLE), "--exclude", "seed9"): "no run 'seed9' to exclude",
+        (str(EXAMPLE), "--metric", "pearson"): "does not fit classes; valid: accuracy, f1",
         (str(EXAMPLE), "--level", "95"): "level = 95.0; expected a share between 0 and 1",
         (str(EXAMPLE), "--width", "0"): "width = 0.0: expected a share",
         (str(EXAMPLE), "--out", str(tmp_path / "bad.csv")): "cannot write there",

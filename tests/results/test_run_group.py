@@ -133,5 +133,3 @@ def test_published_and_corrected_statistics_differ_as_documented(groups):
     assert theirs["sd"] == pytest.approx(group.scores.std(ddof=0))
     for measure in ("disagreement", "jsd", "cka", "op", "svcca"):
         assert theirs[measure] == pytest.approx(ours[measure])
-    twice = np.eye(n_runs)[[0]] * n_runs - np.eye(n_runs)[[0]] + np.eye(n_runs)[[1]]
-    assert published["cka"](twice) < corrected["cka"](twice)
