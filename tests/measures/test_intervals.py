@@ -16,9 +16,9 @@ def random_distances(n_runs, seed=0, layers=()):
     return symmetric * (1 - np.eye(n_runs))
 
 
-VALUES = np.random.default_rng(3).normal(size=(6, 2, 3))
-DISTANCES = random_distances(6)
-VOTES = np.random.default_rng(3).integers(0, 2, (6, 40))
+VALUES = np.random.default_rng(3).normal(size=(9, 2, 3))
+DISTANCES = random_distances(9)
+VOTES = np.random.default_rng(3).integers(0, 2, (9, 40))
 
 
 def mean_of_pairs(matrix, rows):
@@ -49,8 +49,8 @@ def one_minus_kappa(rows):
     ids=["run means", "pair means", "kappa", "interquartile mean"],
 )
 def test_a_statistic_of_weights_equals_the_loop_over_the_runs_drawn(statistic, by_loop):
-    weights = np.vstack([np.ones((1, 6)), 1 - np.eye(6), intervals.run_weights(6, 50)])
-    drawn = [np.repeat(np.arange(6), weight) for weight in weights.astype(int)]
+    weights = np.vstack([np.ones((1, 9)), 1 - np.eye(9), intervals.run_weights(9, 50)])
+    drawn = [np.repeat(np.arange(9), weight) for weight in weights.astype(int)]
     np.testing.assert_allclose(statistic(weights), [by_loop(rows) for rows in drawn], atol=1e-12)
 
 
