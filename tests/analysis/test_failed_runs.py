@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from scipy import stats
 
 from lib.analysis import failed_runs, learning_rate_sweep
-from lib.config import Setting
+from lib.config import Setting, to_row
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3]
 
@@ -16,15 +17,11 @@ RATES = [1e-4, 3e-4, 1e-3, 3e-3]
 def run_rows(rate, statuses, *, accuracy=0.7, **setting):
     """A run table of one setting: a run a status, with the columns that are read."""
     made = dataclasses.replace(Setting(task="nyt", learning_rate=rate), **setting)
-    found = []
-    for seed, status in enumerate(statuses):
-        scored = {"ok": accuracy, "failed": 0.5, "collapsed": 0.5, "diverged": None}[status]
-        fields = {k: " ".join(v) if isinstance(v, list) else v for k, v in made.to_dict().items()}
-        found.append(
-            {**fields, "setting_id": made.id, "seed_label": f"seed{seed}", "status": status,
-             "score": scored, "accuracy": scored, "majority": 0.5}
-        )  # fmt: skip
-    return pd.DataFrame(found)
+    scored = {"ok": accuracy, "failed": 0.5, "collapsed": 0.5, "diverged": None}
+    scores = pd.Series([scored[status] for status in statuses], dtype=float)
+    seeds = [f"seed{seed}" for seed in range(len(statuses))]
+    table = pd.DataFrame({"seed_label": seeds, "status": statuses, "score": scores})
+    return table.assign(accuracy=scores, majority=0.5, setting_id=made.id, **to_row(made.to_dict()))
 
 
 def table_of(failures, n=4, rates=RATES, **setting):
@@ -42,19 +39,14 @@ def half(failures, n=4, rates=RATES, **how):
     return learning_rate_sweep.half_failure(x, failed, **how)
 
 
-# Ladders.
-
-
 def test_ladders_are_settings_that_differ_in_the_rate_alone():
     two = [table_of([0, 1, 2, 4]), table_of([0, 0, 1, 4], backbone="minilm-l6", train_rows=400)]
     alone = run_rows(1e-3, ["ok"] * 3, task="amazon")
-    found = learning_rate_sweep.ladders(pd.concat([alone, two[1], two[0].iloc[::-1]]))
+    # The runs of the second are in two groups.
+    found = learning_rate_sweep.ladders(pd.concat([alone, two[1], two[0].iloc[::-1], two[1]]))
     assert set(found) == {"bert-tiny, nyt", "minilm-l6, nyt"}
     assert found["bert-tiny, nyt"]["learning_rate"].is_monotonic_increasing
-    assert len(found["bert-tiny, nyt"]) == 16
-
-
-# What is counted.
+    assert [len(runs) for runs in found.values()] == [16, 16]
 
 
 def test_rate_table_by_hand():
@@ -79,12 +71,8 @@ def test_failures_by_seed_are_a_grid_of_seeds_trained_at_every_rate():
     ]  # fmt: skip
 
 
-# The rate at which half of the runs fail.
-
-
-def test_the_curve_is_that_of_statsmodels():
-    import statsmodels.api as sm
-
+def test_the_curve_is_that_of_statsmodels_and_ends_where_the_likelihood_ratio_test_rejects():
+    """At a given half rate the line goes through it, so it has one slope."""
     failures = [0, 1, 3, 4]
     found = half(failures)
     x = np.log10(np.repeat(RATES, 4))
@@ -95,20 +83,9 @@ def test_the_curve_is_that_of_statsmodels():
     assert found.slope == pytest.approx(fit.params[1], rel=1e-3)
     assert found.curve(10**x) == pytest.approx(fit.predict(), abs=1e-4)
     assert found.low < found.rate < found.high and found.text().startswith("0.00055 [")
-
-
-def test_the_ends_of_the_interval_are_where_the_likelihood_ratio_test_rejects():
-    """Against statsmodels: at a given half rate the line goes through it, so it has one slope."""
-    import statsmodels.api as sm
-
-    failures = [0, 1, 3, 4]
-    found = half(failures)
-    x = np.log10(np.repeat(RATES, 4))
-    y = np.concatenate([np.arange(4) < k for k in failures]).astype(float)
-    best = sm.Logit(y, sm.add_constant(x)).fit(disp=0).llf
     for end in (found.low, found.high):
         through = sm.Logit(y, (x - np.log10(end))[:, None]).fit(disp=0).llf
-        assert 2 * (best - through) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-3)
+        assert 2 * (fit.llf - through) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-3)
 
 
 def test_without_overlap_the_rate_lies_between_two_rungs():
@@ -123,15 +100,12 @@ def test_without_overlap_the_rate_lies_between_two_rungs():
     assert few.low < 3e-4 and few.high > 1e-3
 
 
-def test_one_mixed_rung():
+def test_one_mixed_rung_and_all_or_none_failed():
     found = half([0, 2, 4, 4])
     assert found.kind == "one rung" and found.rate == pytest.approx(3e-4, rel=1e-3)
     assert found.low < 3e-4 < found.high
     # One of twelve fails there: half of them do only further up, never below.
     assert half([0, 1, 12, 12], n=12).low > 3e-4 * 0.999
-
-
-def test_all_or_none_failed():
     none, every = half([0, 0, 0, 0]), half([4, 4, 4, 4])
     assert none.kind == "above" and none.high == np.inf and none.low >= RATES[-1] * 0.9
     assert every.kind == "below" and every.low == 0 and every.high <= RATES[0] * 1.1
@@ -160,9 +134,6 @@ def test_what_is_no_ladder_is_an_error(rates, failed, message):
         learning_rate_sweep.half_failure(np.array(rates), np.array(failed))
     with pytest.raises(ValueError, match="share between 0 and 1"):
         half([0, 1, 3, 4], level=95)
-
-
-# What the training of failed runs looks like.
 
 
 def training_of(runs, *, steps=8, parts=("embeddings", "layer1", "layer2", "head")):
@@ -247,18 +218,15 @@ def test_entropy_of_the_class_shares():
         failed_runs.entropy(np.array([0.1, 0.2]))
 
 
-def losses(**runs):
-    """Losses of runs at the ends of five stretches of ten steps."""
-    return pd.DataFrame(runs, index=np.arange(5) * 10 + 9).T
-
-
 def test_flat_since_by_hand():
-    made = losses(
-        never_learnt=[0.7, 0.7, 0.9, 0.65, 0.7],
-        lost_it=[0.7, 0.3, 0.3, 0.7, 0.8],
-        learnt=[0.7, 0.7, 0.7, 0.6, 0.5],
-        at_the_end=[0.7, 0.5, 0.5, 0.5, 0.7],
-    )
+    """At the ends of five stretches of ten steps."""
+    runs = {
+        "never_learnt": [0.7, 0.7, 0.9, 0.65, 0.7],
+        "lost_it": [0.7, 0.3, 0.3, 0.7, 0.8],
+        "learnt": [0.7, 0.7, 0.7, 0.6, 0.5],
+        "at_the_end": [0.7, 0.5, 0.5, 0.5, 0.7],
+    }
+    made = pd.DataFrame(runs, index=np.arange(5) * 10 + 9).T
     found = failed_runs.flat_since(failed_runs.is_flat(made, np.log(2)))
     assert found.fillna(-1).to_dict() == pytest.approx(
         {"never_learnt": 0, "lost_it": 0.6, "learnt": -1, "at_the_end": 0.8}

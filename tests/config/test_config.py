@@ -6,6 +6,26 @@ from lib import config
 from lib.config import Setting, grids
 from lib.config import seeds as seeds_module
 
+GRID = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+defaults: {backbone: bert-tiny, epochs: 3}
+grid:
+  - {task: [nyt, amazon], learning_rate: [1.0e-4, 1.0e-3]}
+  - {task: boolq}
+"""
+
+
+@pytest.fixture
+def grid_of(tmp_path):
+    """The grid of ``demo.yaml`` after replacements in it."""
+
+    def load(old="", new="", text=GRID, study=""):
+        (tmp_path / "demo.yaml").write_text(text.replace(old, new) if old else text)
+        return load_grid(tmp_path / "demo.yaml" / study)
+
+    return load
+
 
 def load_grid(source):
     [grid] = grids.load_grids(source)
@@ -22,16 +42,10 @@ def load_grid(source):
         ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
         ({"epochs": True}, "is bool, expected int"),
         ({"precision": "half"}, "precision = 'half' is unknown: valid: bfloat16, float32"),
-        (
-            {"max_grad_norm": float("nan")},
-            "max_grad_norm = nan should be greater than or equal to 0",
-        ),
+        ({"max_grad_norm": float("nan")}, "max_grad_norm = nan should be greater than or"),
         ({"dropout": -0.5}, "dropout = -0.5: give a probability below 1, or -1"),
         ({"epocs": 3}, "unknown parameter epocs: did you mean epochs"),
-        (
-            {"epochs": "3", "warmup": 2},
-            "epochs = '3' is str, expected int; warmup = 2 should be less",
-        ),
+        ({"epochs": "3", "warmup": 2}, "is str, expected int; warmup = 2 should be less"),
         ({"text_columns": [1]}, r"text_columns\[0\] = 1 is int, expected str"),
     ],
 )
@@ -51,12 +65,6 @@ def test_no_checkpoint_is_selected_on_what_is_measured(looks):
 def test_a_setting_is_read_back_from_the_row_of_a_table(columns):
     setting = Setting(text_columns=columns, method="llrd", learning_rate=1e-3)
     assert config.from_row(config.to_row(setting.to_dict()) | {"score": 0.5}) == setting
-
-
-def test_rows_of_older_tables_are_read():
-    row = config.to_row(Setting().to_dict())
-    del row["seeds_per_batch"]
-    assert config.from_row(row) == Setting()
 
 
 def test_every_field_changes_the_id():
@@ -86,13 +94,11 @@ def test_seeds(seeds, message):
         seeds_module.read(seeds)
 
 
-def test_jobs_do_not_cut_batches_of_seeds(tmp_path):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}"))
+def test_jobs_do_not_cut_batches_of_seeds(grid_of):
+    batches = GRID.replace("{task: boolq}", "{task: boolq, seeds_per_batch: 3}")
     with pytest.raises(ValueError, match="seeds_per_job = 2 is no multiple of seeds_per_batch = 3"):
-        load_grid(path)
-    path.write_text(path.read_text().replace("seeds_per_job: 2", "seeds_per_job: 3"))
-    assert len(load_grid(path).settings) == 5
+        grid_of(text=batches)
+    assert len(grid_of("seeds_per_job: 2", "seeds_per_job: 3", batches).settings) == 5
 
 
 def test_labels_say_which_streams_are_held():
@@ -103,17 +109,13 @@ def test_labels_say_which_streams_are_held():
     assert [s.label for s in found] == ["seed2", "seed3-init0", "seed0-init1-order2-dropout3"]
 
 
-def test_streams_are_crossed(tmp_path):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {init: [0, 1], order: [0, 5, 7]}"))
-    labels = [label for shard in load_grid(path).shards for label in shard]
+def test_streams_are_crossed(grid_of):
+    grid = grid_of("[0, 1, 2]", "[0]\ncross: {init: [0, 1], order: [0, 5, 7]}")
+    labels = [label for shard in grid.shards for label in shard]
     assert labels == [
         "seed0", "seed0-order5", "seed0-order7",
         "seed0-init1", "seed0-init1-order5", "seed0-init1-order7",
     ]  # fmt: skip
-    path.write_text(GRID.replace("[0, 1, 2]", "[0]\ncross: {inti: [0, 1]}"))
-    with pytest.raises(ValueError, match="demo.yaml: cross = 'inti' is unknown: did you mean init"):
-        load_grid(path)
 
 
 def namespace(code):
@@ -122,10 +124,16 @@ def namespace(code):
     return scope
 
 
-def test_notebook_parameters_are_returned_and_floats_completed():
+def test_notebook_parameters_are_returned_and_floats_completed_and_a_cell_may_be_run_twice():
     scope = namespace("rate: float = 0.1\nseeds: list = [0]\nrate = 1")
     assert config.check_parameters(scope) == {"rate": 1.0, "seeds": [0]}
     assert type(scope["rate"]) is float
+    # The second time, the story's variables are there; they are no parameters.
+    scope["answers"] = [1, 2]
+    assert config.check_parameters(scope) == {"rate": 1.0, "seeds": [0]}
+    scope["rate"] = "0.2"
+    with pytest.raises(ValueError, match="rate = '0.2' is str"):
+        config.check_parameters(scope)
 
 
 @pytest.mark.parametrize(
@@ -141,20 +149,8 @@ def test_what_papermill_injects_is_checked(injected, message):
         config.check_parameters(scope)
 
 
-GRID = """
-seeds: [0, 1, 2]
-seeds_per_job: 2
-defaults: {backbone: bert-tiny, epochs: 3}
-grid:
-  - {task: [nyt, amazon], learning_rate: [1.0e-4, 1.0e-3]}
-  - {task: boolq}
-"""
-
-
-def test_a_grid_is_a_product(tmp_path):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID)
-    grid = load_grid(path)
+def test_a_grid_is_a_product(grid_of):
+    grid = grid_of()
     assert grid.name == "demo" and len(grid.settings) == 5
     assert grid.shards == [["seed0", "seed1"], ["seed2"]]
     assert {s.epochs for s in grid.settings} == {3}
@@ -165,21 +161,16 @@ def test_a_grid_is_a_product(tmp_path):
     [
         ("1.0e-4", "1e-4", r"demo.yaml: learning_rate = '1e-4' is str.*write 1.0e-04"),
         ("epochs: 3", "epocs: 3", "unknown parameter epocs: did you mean epochs"),
-        (
-            "seeds_per_job",
-            "seed_per_job",
-            "unknown parameter seed_per_job: did you mean seeds_per_job",
-        ),
+        ("seeds_per_job", "seed_per_job", "seed_per_job: did you mean seeds_per_job"),
         ("task: boolq", "task: nyt, learning_rate: 1.0e-3", "settings appear twice"),
         ("seeds: [0, 1, 2]", "", "seeds is missing"),
         ("seeds_per_job: 2", "unions: {both: [nope]}", "union both: no setting nope"),
+        ("2]", "2]\ncross: {inti: [0]}", "demo.yaml: cross = 'inti' is unknown: did you mean init"),
     ],
 )
-def test_a_grid_refuses(tmp_path, old, new, message):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID.replace(old, new))
+def test_a_grid_refuses(grid_of, old, new, message):
     with pytest.raises(ValueError, match=message):
-        load_grid(path)
+        grid_of(old, new)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +182,9 @@ def test_a_grid_refuses(tmp_path, old, new, message):
         ("[[body], [title, body]]", [["body"], ["title", "body"]]),
     ],
 )
-def test_a_list_of_names_is_one_value_and_a_list_of_lists_is_several(tmp_path, written, columns):
-    path = tmp_path / "demo.yaml"
-    path.write_text(GRID.replace("task: boolq", f"task: boolq, text_columns: {written}"))
-    found = [s.text_columns for s in load_grid(path).settings if s.task == "boolq"]
-    assert found == columns
+def test_a_list_of_names_is_one_value_and_a_list_of_lists_is_several(grid_of, written, columns):
+    grid = grid_of("task: boolq", f"task: boolq, text_columns: {written}")
+    assert [s.text_columns for s in grid.settings if s.task == "boolq"] == columns
 
 
 OWN = """
@@ -208,16 +197,15 @@ grid:
 def test_a_table_of_ones_own_lies_beside_the_grid_or_in_the_working_directory(
     tmp_path, monkeypatch
 ):
-    (tmp_path / "study").mkdir()
     path = tmp_path / "study/mine.yaml"
+    path.parent.mkdir()
     path.write_text(OWN)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
         ValueError, match=r"mine.yaml: task = 'reviews.csv'.*nor in the working directory /"
     ):
         load_grid(path)
-    rows = [f"it was {'good' if i % 2 else 'bad'} on day {i},{i % 2}" for i in range(40)]
-    table = "\n".join(["review text,stars", *rows])
+    table = "\n".join(["review text,stars", *(f"on day {i},{i % 2}" for i in range(40))])
     (tmp_path / "reviews.csv").write_text(table)
     assert {s.task for s in load_grid(path).settings} == {"reviews.csv"}
     (tmp_path / "study/reviews.csv").write_text(table)
@@ -225,29 +213,6 @@ def test_a_table_of_ones_own_lies_beside_the_grid_or_in_the_working_directory(
     assert beside.settings == load_grid(path).settings
     assert {s.task for s in beside.settings} == {str(tmp_path / "study/reviews.csv")}
     assert beside.has_classes and len(beside.settings) == 2
-
-
-def test_the_name_of_the_reference_is_kept(tmp_path):
-    path = tmp_path / "reference.yaml"
-    path.write_text(GRID)
-    with pytest.raises(ValueError, match="kept for promoted results"):
-        load_grid(path)
-
-
-def test_a_cell_may_be_run_twice_in_one_kernel():
-    """The second time, the story's variables are there; they are no parameters."""
-    scope = namespace("rate: float = 0.1")
-    config.check_parameters(scope)
-    scope["answers"] = [1, 2]
-    assert config.check_parameters(scope) == {"rate": 0.1}
-    scope["rate"] = "0.2"
-    with pytest.raises(ValueError, match="rate = '0.2' is str"):
-        config.check_parameters(scope)
-
-
-def test_unknown_configuration_names_the_nearest():
-    with pytest.raises(ValueError, match="did you mean quick"):
-        load_grid("quik")
 
 
 STUDIES = f"""
@@ -259,10 +224,8 @@ studies:
 """
 
 
-def test_a_file_may_hold_several_studies(tmp_path):
-    path = tmp_path / "many.yaml"
-    path.write_text(STUDIES)
-    one, two = (load_grid(path / study) for study in ("one", "two"))
+def test_a_file_may_hold_several_studies(grid_of):
+    one, two = (grid_of(text=STUDIES, study=study) for study in ("one", "two"))
     assert (one.name, len(one.settings), len(one.seeds)) == ("one", 5, 3)
     assert two.name == "two" and [seeds.seed for seeds in two.seeds] == [7]
     assert [setting.id for setting in two.settings] == [Setting(task="nyt").id]
@@ -271,19 +234,26 @@ def test_a_file_may_hold_several_studies(tmp_path):
 @pytest.mark.parametrize(
     ("study", "old", "new", "message"),
     [
-        ("tow", "two", "two", "many.yaml: no study tow: did you mean two"),
+        ("tow", "", "", "demo.yaml: no study tow: did you mean two"),
         ("two", "studies:", "seeds: [0]\nstudies:", "beside studies stands seeds"),
-        ("two", "  two:", "  two: 3\n  rest:", "many.yaml: studies: two = 3 is int, expected dict"),
+        ("two", "  two:", "  two: 3\n  rest:", "demo.yaml: studies: two = 3 is int, expected dict"),
         ("reference-2", "two", "reference-2", "kept for promoted results"),
     ],
 )
-def test_a_file_of_studies_refuses(tmp_path, study, old, new, message):
-    path = tmp_path / "many.yaml"
-    path.write_text(STUDIES.replace(old, new))
+def test_a_file_of_studies_refuses(grid_of, study, old, new, message):
     with pytest.raises(ValueError, match=message):
-        load_grid(path / study)
+        grid_of(old, new, STUDIES, study)
 
 
-def test_a_file_of_one_grid_has_no_studies():
-    with pytest.raises(ValueError, match="quick.yaml: there are no studies in it: leave out /two"):
-        load_grid("quick/two")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("quick/two", "quick.yaml: there are no studies in it: leave out /two"),
+        ("quik", "did you mean quick"),
+        ("nosuch", "nosuch.yaml: valid: campaign, failing, glue, ladder, methods"),
+        ("paper/du-nguyen-standrad", "did you mean du-nguyen-standard"),
+    ],
+)
+def test_a_configuration_that_is_not_there_is_named(source, message):
+    with pytest.raises(ValueError, match=message):
+        load_grid(source)

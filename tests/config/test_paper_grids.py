@@ -97,11 +97,6 @@ def graded():
             yield study, key or name, yaml.safe_load(text), comment
 
 
-def load_grid(source):
-    [grid] = grids.load_grids(source)
-    return grid
-
-
 @pytest.fixture
 def no_network(monkeypatch):
     def refuse(*_):
@@ -112,7 +107,7 @@ def no_network(monkeypatch):
 
 @pytest.mark.parametrize("study", SIZES)
 def test_every_grid_is_as_large_as_the_paper_says(no_network, study):
-    grid = load_grid(f"paper/{study}")
+    [grid] = grids.load_grids(f"paper/{study}")
     assert (len(grid.settings), len(grid.seeds)) == SIZES[study] and grid.name == study
     assert len({setting.id for setting in grid.settings}) == len(grid.settings)
 

@@ -16,32 +16,20 @@ from typing import Annotated, Literal
 import pytest
 from support import notebooks
 
-from lib import errors, paths
+from lib import paths
 from lib.config import Setting, grids, job_kinds, parameters
 from lib.workflow import jobs
 
-GRIDS = [
-    "campaign", "failing", "glue", "ladder", "methods", "paper", "quick", "sizes", "sources",
-    "stabilizers", "standard", "tasks",
-]  # fmt: skip
-PLANS = ["theory", "validity"]
-
-
-def test_every_file_of_configurations_is_checked_here():
-    files = {path.stem for path in (paths.ROOT / "config").glob("*.yaml")}
-    assert files == {*GRIDS, *PLANS}
+PLANS = {"theory", "validity"}
+GRIDS = {path.stem for path in (paths.ROOT / "config").glob("*.yaml")} - PLANS
 
 
 def base_of(annotation):
     """The plain type under a range, a choice or a list of something."""
-    base = (
-        typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
-    )
-    return (
-        type(typing.get_args(base)[0])
-        if typing.get_origin(base) is Literal
-        else typing.get_origin(base) or base
-    )
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return base_of(arguments[0])
+    return type(arguments[0]) if origin is Literal else origin or annotation
 
 
 @pytest.fixture
@@ -51,7 +39,7 @@ def glue(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", sorted(GRIDS))
 def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
     plan = jobs.load(name)
     assert plan.settings and plan.shards
@@ -61,29 +49,27 @@ def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
         parameters.check("10_finetune", {"seeds": labels})
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", sorted(PLANS))
 def test_the_jobs_of_a_plan_fit_the_notebooks(name):
     for job in grids.load_plans(name)[0].groups.values():
         parameters.check(job_kinds.KINDS[job.kind].notebook, job.parameters)
 
 
-def test_a_field_of_a_setting_that_the_notebook_lacks_stops_the_plan(glue, monkeypatch):
-    plan = jobs.load("quick")
-
-    @errors.checked
-    class More(Setting):
-        batch_sise: int = 8
-
-    doctored = {name: More(**setting.to_dict()) for name, setting in plan.settings.items()}
-    with pytest.raises(ValueError, match="unknown parameter batch_sise: did you mean batch_size"):
-        jobs._check_notebooks(dataclasses.replace(plan, settings=doctored))
-
-
-def test_a_field_of_another_type_than_the_notebook_declares_stops_the_plan(glue, monkeypatch):
-    known = parameters.declared("10_finetune")
-    other = known | {"epochs": parameters.Declared(float, 3.0), "task": parameters.Declared(int, 0)}
-    monkeypatch.setattr(parameters, "declared", lambda name: other)
-    with pytest.raises(ValueError, match="10_finetune: task = 'rotten-tomatoes' is str, expected"):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("batch_sise", "10_finetune: unknown parameter batch_size: did you mean batch_sise"),
+        ("task", "10_finetune: task = 'rotten-tomatoes' is str, expected"),
+    ],
+)
+def test_a_field_that_the_notebook_lacks_or_types_otherwise_stops_the_plan(
+    glue, monkeypatch, name, message
+):
+    known = parameters.declared("10_finetune") | {name: parameters.Declared(int, 0)}
+    if name == "batch_sise":
+        del known["batch_size"]
+    monkeypatch.setattr(parameters, "declared", lambda name: known)
+    with pytest.raises(ValueError, match=message):
         jobs.load("quick")
 
 
@@ -101,17 +87,11 @@ def test_the_notebook_declares_every_field_of_a_setting_and_hands_it_on():
     assert len(handed) == len(dataclasses.fields(Setting))
 
 
-# --- values of the wrong kind ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("heads: {jobs: {a: {shares: [1e-1]}}}", "shares[0] = '1e-1' is str, expected float; YAML"),
-        (
-            "heads: {jobs: {a: {shares: [0.0]}}}",
-            "shares[0] = 0.0 should be greater than or equal to 0.000000001",
-        ),
+        ("heads: {jobs: {a: {shares: [0.0]}}}", "shares[0] = 0.0 should be greater than"),
         ("heads: {jobs: {a: {spread: .nan}}}", "spread = nan should be"),
         ("heads: {jobs: {a: {scaling: units}}}", "scaling = 'units' is unknown: did you mean unit"),
         ("heads: {jobs: {a: {backbone: bert-tny}}}", "did you mean bert-tiny"),
@@ -154,9 +134,6 @@ def test_every_number_of_a_setting_has_a_range():
     assert len(numbers) == 13 and numbers <= ranged
 
 
-# --- names that are misspelt on the command line -------------------------------------------------
-
-
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -174,15 +151,3 @@ def test_a_misspelt_name_is_one_line_that_names_the_nearest(arguments, message):
     assert done.returncode == 2
     assert sum(message in line for line in done.stderr.splitlines()) == 1, done.stderr
     assert "Traceback" not in done.stderr and "  File " not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nosuch", "nosuch.yaml: valid: campaign, failing, glue, ladder, methods"),
-        ("paper/du-nguyen-standrad", "did you mean du-nguyen-standard"),
-    ],
-)
-def test_a_configuration_that_is_not_there_is_named(name, message):
-    with pytest.raises(ValueError, match=message):
-        jobs.load(name)

@@ -108,21 +108,16 @@ def test_weighted_measures_equal_repeating_runs_and_examples():
 
 def test_three_widths_tell_runs_from_examples():
     """Few examples and runs that differ little: the examples make the interval. And the reverse."""
-    predictions, labels = runs(10, n_examples=50, spread=0.01, noise=0.05)
-    few_examples = sample_size.three_widths(predictions, labels)["accuracy"]
-    predictions, labels = runs(10, n_examples=2000, spread=2.0)
-    few_runs = sample_size.three_widths(predictions, labels)["accuracy"]
-
-    def width(found):
-        return found.high - found.low
-
-    assert width(few_examples["examples"]) > 3 * width(few_examples["runs"])
-    assert width(few_runs["runs"]) > 2 * width(few_runs["examples"])
+    calm = runs(10, n_examples=50, spread=0.01, noise=0.05)
+    wild = runs(10, n_examples=2000, spread=2.0)
+    few_examples, few_runs = (sample_size.half_widths(*x).loc["accuracy"] for x in (calm, wild))
+    assert few_examples["examples"] > 3 * few_examples["runs"]
+    assert few_runs["runs"] > 2 * few_runs["examples"]
     for found in (few_examples, few_runs):
-        parts = np.hypot(width(found["runs"]), width(found["examples"]))
-        assert width(found["both"]) == pytest.approx(parts, rel=0.25)
+        parts = np.hypot(found["runs"], found["examples"])
+        assert found["both"] == pytest.approx(parts, rel=0.25)
     with pytest.raises(ValueError, match="S = 2 runs"):
-        sample_size.three_widths(predictions[:2], labels)
+        sample_size.three_widths(wild[0][:2], wild[1])
 
 
 @pytest.mark.parametrize("n_runs", [5, 40])
@@ -140,13 +135,9 @@ def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
     assert sample_size.seeds_needed(statistic, n_runs, width=0.001) == np.inf
 
 
-def test_seeds_needed_where_nothing_is_relative():
-    same = np.zeros((5, 30), int)
-    assert np.isnan(sample_size.seeds_needed(disagreement(same), 5))
-    assert np.isnan(sample_size.seeds_needed(disagreement(runs(2)[0]), 2))
-
-
-def test_nothing_is_said_about_relative_widths_of_agreements():
+def test_nothing_is_said_about_relative_widths_of_agreements_and_where_nothing_is_relative():
+    for nothing, n_runs in ((np.zeros((5, 30), int), 5), (runs(2)[0], 2)):
+        assert np.isnan(sample_size.seeds_needed(disagreement(nothing), n_runs))
     statistic = disagreement(runs(6)[0])
     for name in ("mean", "con", "ccon"):
         assert np.isnan(sample_size.needed_for(name, statistic, 6))

@@ -1,5 +1,7 @@
 """Intervals: the vectorised resampling against the plain loop, and what is never counted."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,78 +16,48 @@ def random_distances(n_runs, seed=0, layers=()):
     return symmetric * (1 - np.eye(n_runs))
 
 
-def test_value_is_the_mean_over_distinct_pairs():
-    distances = random_distances(6)
-    pairs = [distances[i, j] for i in range(6) for j in range(i + 1, 6)]
-    found = measures.instability(distances)
-    assert found.value == pytest.approx(np.mean(pairs))
-    assert found.low < found.value < found.high and found.n_runs == 6
+VALUES = np.random.default_rng(3).normal(size=(9, 2, 3))
+DISTANCES = random_distances(9)
+VOTES = np.random.default_rng(3).integers(0, 2, (9, 40))
 
 
-def test_vectorised_resampling_equals_the_loop():
-    distances = random_distances(5)
-    weights = intervals.run_weights(5, 50)
-    expected = []
-    for weight in weights.astype(int):
-        drawn = np.repeat(np.arange(5), weight)
-        values = [distances[a, b] for a in drawn for b in drawn if a != b]
-        expected.append(np.mean(values))
-    np.testing.assert_allclose(intervals.pair_means(distances, weights), expected)
+def mean_of_pairs(matrix, rows):
+    """Over the pairs of two different runs: those of a run with itself are never counted."""
+    return np.mean([matrix[a, b] for a in rows for b in rows if a != b])
 
 
-def test_self_pairs_are_never_counted():
-    """Counting them, as the released notebook does, pulls the mean down by about 1/S."""
-    distances = 1 - np.eye(8)
-    weights = intervals.run_weights(8)
-    assert np.allclose(intervals.pair_means(distances, weights), 1)
-    counted = np.einsum("bi,ij,bj->b", weights, distances, weights) / (8 * 7)
-    # S draws: a pair of positions holds the same run with probability 1/S.
-    assert counted.mean() == pytest.approx(1 - 1 / 8, abs=0.01)
+def one_minus_kappa(rows):
+    """Chance agreement: of m votes a share of 1/m of the pairs are a run's with its own."""
+    shares = np.stack([(c == VOTES).mean(1) for c in (0, 1)], 1)
+    alike = shares @ shares.T
+    own = np.mean([alike[a, a] for a in rows]) / len(rows)
+    chance = (1 - 1 / len(rows)) * mean_of_pairs(alike, rows) + own
+    return mean_of_pairs((VOTES[:, None] != VOTES).mean(-1), rows) / (1 - chance)
 
 
-def test_leading_axes_are_layers():
-    stacked = random_distances(5, layers=(3,))
-    together = measures.instability(stacked)
-    for layer in range(3):
-        alone = measures.instability(stacked[layer])
-        assert together.value[layer] == pytest.approx(alone.value)
-        assert together.low[layer] == pytest.approx(alone.low)
-
-
-def test_too_few_runs_give_no_interval():
-    found = measures.instability(random_distances(2))
-    assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
-
-
-def test_a_run_without_distances_is_left_out_and_not_counted():
-    distances = random_distances(5)
-    distances[3, :] = distances[:, 3] = np.nan
-    kept = np.delete(np.delete(distances, 3, 0), 3, 1)
-    assert measures.instability(distances) == measures.instability(kept)
+@pytest.mark.parametrize(
+    ("statistic", "by_loop"),
+    [
+        (partial(intervals.run_means, VALUES), lambda rows: VALUES[rows].mean(0)),
+        (partial(intervals.pair_means, DISTANCES), partial(mean_of_pairs, DISTANCES)),
+        (measures.kappa_statistic(VOTES), one_minus_kappa),
+        (
+            measures.interquartile_mean_statistic(VALUES[:, 0, 0]),
+            lambda rows: measures.interquartile_mean(VALUES[rows, 0, 0]),
+        ),
+    ],
+    ids=["run means", "pair means", "kappa", "interquartile mean"],
+)
+def test_a_statistic_of_weights_equals_the_loop_over_the_runs_drawn(statistic, by_loop):
+    weights = np.vstack([np.ones((1, 9)), 1 - np.eye(9), intervals.run_weights(9, 50)])
+    drawn = [np.repeat(np.arange(9), weight) for weight in weights.astype(int)]
+    np.testing.assert_allclose(statistic(weights), [by_loop(rows) for rows in drawn], atol=1e-12)
 
 
 def test_level_widens_the_interval():
     distances = random_distances(8)
     narrow, wide = (measures.instability(distances, level=level) for level in (0.5, 0.99))
     assert wide.low < narrow.low and narrow.high < wide.high
-
-
-def test_kappa_resampling_equals_the_loop():
-    votes = np.random.default_rng(3).integers(0, 2, (6, 40))
-    apart = [[np.mean(a != b) for b in votes] for a in votes]
-    values = []
-    for weight in intervals.run_weights(6).astype(int):
-        drawn = np.repeat(np.arange(6), weight)
-        distinct = [(a, b) for a in drawn for b in drawn if a != b]
-        shares = np.array([[(votes[run] == c).mean() for c in (0, 1)] for run in range(6)])
-        others = np.mean([shares[a] @ shares[b] for a, b in distinct])
-        own = np.mean([shares[a] @ shares[a] for a in drawn])
-        pairs = np.mean([apart[a][b] for a, b in distinct])
-        values.append(pairs / (1 - 5 / 6 * others - own / 6))
-    statistic = measures.kappa_statistic(votes)
-    found = intervals.interval(statistic, len(votes), method="percentile", bounds=(0.0, np.inf))
-    assert found.value == pytest.approx(1 - measures.fleiss_kappa(votes), abs=1e-15)
-    assert (found.low, found.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
 
 
 def test_pair_correlation_equals_the_loop():
@@ -113,23 +85,6 @@ def test_sd_interval_has_the_tabulated_factors(n, low, high):
     assert found.high / found.value == pytest.approx(high, abs=5e-4)
 
 
-def test_jackknife_of_a_mean_is_students_interval():
-    scores = np.random.default_rng(1).normal(size=7)
-    found = intervals.mean_interval(scores, method="jackknife")
-    expected = stats.t.interval(0.95, 6, scores.mean(), stats.sem(scores))
-    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
-
-
-def test_jackknife_of_pairs_equals_leaving_each_run_out():
-    distances = random_distances(6)
-    left_out = [
-        measures.instability(np.delete(np.delete(distances, i, 0), i, 1)).value for i in range(6)
-    ]
-    error = np.sqrt(5 / 6 * ((left_out - np.mean(left_out)) ** 2).sum())
-    found = measures.instability(distances, method="jackknife")
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 5) * error)
-
-
 def test_expanded_percentiles_have_students_width_for_normal_means():
     """The reason for them: the plain ones are too narrow by √((S − 1)/S) and by z against t."""
     widths = {"resampling": [], "percentile": []}
@@ -144,9 +99,14 @@ def test_expanded_percentiles_have_students_width_for_normal_means():
     assert np.median(np.divide(widths["percentile"], exact)) == pytest.approx(0.75, abs=0.06)
 
 
-def test_few_runs_are_not_resampled():
+def test_few_runs_are_not_resampled_but_left_out_which_for_a_mean_is_students_interval():
     scores = np.array([0.7, 0.72, 0.77, 0.71])
-    assert intervals.mean_interval(scores) == intervals.mean_interval(scores, method="jackknife")
+    found = intervals.mean_interval(scores)
+    assert found == intervals.mean_interval(scores, method="jackknife")
+    expected = stats.t.interval(0.95, 3, scores.mean(), stats.sem(scores))
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+    two = measures.instability(random_distances(2))
+    assert np.isfinite(two.value) and np.isnan([two.low, two.high]).all()
 
 
 def test_the_variance_is_a_mean_over_pairs():
@@ -159,31 +119,12 @@ def test_the_variance_is_a_mean_over_pairs():
     assert intervals.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
 
 
-def test_run_means_of_resamples_equal_the_loop():
-    values = np.random.default_rng(3).normal(size=(5, 2, 3))
-    weights = intervals.run_weights(5, 20)
-    expected = [np.repeat(values, w.astype(int), 0).mean(0) for w in weights]
-    np.testing.assert_allclose(intervals.run_means(values, weights), expected)
-
-
 def test_weights_are_shared_and_cannot_be_changed():
     weights = intervals.run_weights(6)
     assert weights is intervals.run_weights(6) and (weights.sum(1) == 6).all()
     with pytest.raises(ValueError, match="read-only"):
         weights[0] = 0
     assert (intervals.run_weights(6, 10, size=40).sum(1) == 40).all()
-
-
-def test_no_resample_of_kappa_is_beyond_what_runs_can_have():
-    """Four constant runs against an opposite one: 1 − kappa is S/(S − 1) at most."""
-    votes = np.zeros((5, 20), int)
-    votes[4] = 1
-    statistic = measures.kappa_statistic(votes)
-    resampled = statistic(intervals.run_weights(5))
-    assert np.nanmax(resampled) <= 1.25 + 1e-12
-    assert statistic(np.ones((1, 5)))[0] == pytest.approx(1 - measures.fleiss_kappa(votes))
-    left_out = statistic(1 - np.eye(5))[0]
-    assert left_out == pytest.approx(1 - measures.fleiss_kappa(votes[1:]))
 
 
 def test_intervals_stay_where_the_quantity_can_be():
@@ -195,17 +136,18 @@ def test_intervals_stay_where_the_quantity_can_be():
     assert (bounded.low, bounded.high) == (0, 1)
 
 
-def test_an_unknown_method_is_named():
-    with pytest.raises(ValueError, match="'bca' is unknown; valid: resampling, percentile"):
-        measures.instability(random_distances(5), method="bca")
-
-
-def test_a_run_without_distances_at_one_layer_is_left_out_there():
+def test_leading_axes_are_layers_and_a_run_without_distances_is_left_out_where_it_has_none():
     stacked = random_distances(6, layers=(3,))
+    whole = measures.instability(stacked)
+    assert whole.n_runs == 6
     stacked[1, 2, :] = stacked[1, :, 2] = np.nan
     found = measures.instability(stacked)
     assert found.n_runs.tolist() == [6, 5, 6] and np.isfinite(found.low).all()
-    assert found.value[1] == measures.instability(stacked[1]).value
+    kept = np.delete(np.delete(stacked[1], 2, 0), 2, 1)
+    assert measures.instability(stacked[1]) == measures.instability(kept)
+    for layer, row in enumerate(zip(*found, strict=True)):
+        assert row == pytest.approx(measures.instability(stacked[layer]))
+    assert found.high[2] == pytest.approx(whole.high[2])
 
 
 def test_pair_correlation_of_few_runs_has_no_interval():

@@ -46,7 +46,7 @@ def test_score_spread_by_hand():
     assert measures.score_spread([0.70, 0.72, 0.77], ddof=0) == pytest.approx(np.sqrt(0.0026 / 3))
 
 
-@pytest.mark.parametrize("n_classes", [2, 3, 5])
+@pytest.mark.parametrize("n_classes", [2, 3, 200])
 @pytest.mark.parametrize("n_runs", [2, 5, 20])
 def test_kappa_equals_statsmodels_and_krippendorff(n_classes, n_runs):
     rng = np.random.default_rng(n_classes * n_runs)
@@ -59,7 +59,7 @@ def test_kappa_equals_statsmodels_and_krippendorff(n_classes, n_runs):
 
 
 @given(predictions_of)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_published_kappa_is_disagreement_in_disguise(votes):
     n = votes.shape[1]
     disagreement = measures.instability(measures.pairwise_disagreement(votes)).value
@@ -72,12 +72,6 @@ def test_kappa_limits():
     assert measures.fleiss_kappa(perfect) == 1.0
     with pytest.warns(UserWarning, match="one class"):
         assert np.isnan(measures.fleiss_kappa(np.ones((4, 9), int)))
-
-
-def test_disagreement_equals_a_plain_loop():
-    votes = np.random.default_rng(0).integers(0, 3, (6, 50))
-    loop = [[np.mean(a != b) for b in votes] for a in votes]
-    np.testing.assert_allclose(measures.pairwise_disagreement(votes), loop, atol=1e-15)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -101,7 +95,7 @@ def test_jsd_survives_underflow(margin, dtype):
 
 
 @given(predictions_of, st.randoms())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_pairwise_properties(votes, random):
     distance = measures.pairwise_disagreement(votes)
     assert (distance == distance.T).all() and (np.diag(distance) == 0).all()
@@ -110,7 +104,6 @@ def test_pairwise_properties(votes, random):
     random.shuffle(order)
     shuffled = measures.pairwise_disagreement(votes[order])
     np.testing.assert_allclose(shuffled, distance[np.ix_(order, order)], atol=1e-15)
-    assert (distance <= distance[:, :, None].max(1) + 1e-15).all()
 
 
 def test_consistency_by_hand():
@@ -119,13 +112,10 @@ def test_consistency_by_hand():
     assert found == pytest.approx((8 / 12, 0.5, 5 / 12, 0.25, 0.25))
 
 
-def test_distribution_variance_is_unbiased_and_unclipped():
-    """Seeds that only flip independent coins have no variance on the distribution."""
-    rng = np.random.default_rng(0)
-    values = [measures.distribution_variance(rng.random((5, 80)) < 0.7) for _ in range(800)]
-    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
-    assert min(values) < 0
-    assert measures.distribution_sd(np.array([[1, 0], [0, 1]])) == 0.0
+def test_the_variance_on_the_distribution_is_not_clipped_but_its_root_is():
+    opposite = np.array([[1, 0], [0, 1]])
+    assert measures.distribution_variance(opposite) == pytest.approx(-0.5)
+    assert measures.distribution_sd(opposite) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -140,6 +130,7 @@ def test_distribution_variance_is_unbiased_and_unclipped():
         (lambda: measures.distribution_variance(VOTES + 1), "other than 0 and 1"),
         (lambda: measures.instability(np.zeros((3, 4))), r"expected \(…, S, S\)"),
         (lambda: measures.instability(np.array([[0, 1.0], [2.0, 0]])), "not symmetric"),
+        (lambda: measures.instability(np.eye(5), method="bca"), "valid: resampling, percentile"),
     ],
 )
 def test_errors_name_argument_and_expectation(call, message):
@@ -171,6 +162,7 @@ def logits_for(predictions):
         ([1] * 100, False, "collapsed"),
         ([0] * 60 + [1] * 40, False, "ok"),
         ([1] * 50 + [0] * 50, False, "failed"),
+        ([0] * 55 + [1] * 10 + [0] * 35, False, "failed"),  # exactly the majority rate
         ([0] * 60 + [1] * 40, True, "diverged"),
     ],
 )
@@ -179,13 +171,6 @@ def test_status_of_a_run(predictions, diverged, status):
     outcome = scoring.score_run(labels, logits_for(predictions), "accuracy", diverged=diverged)
     assert outcome["status"] == status
     assert outcome["majority"] == 0.6
-
-
-def test_exactly_the_majority_rate_is_failed():
-    labels = np.array([0] * 60 + [1] * 40)
-    predictions = np.array([0] * 55 + [1] * 10 + [0] * 35)
-    assert np.mean(predictions == labels) == 0.6
-    assert scoring.score_run(labels, logits_for(predictions), "f1")["status"] == "failed"
 
 
 def test_status_in_regression():
@@ -206,5 +191,3 @@ def test_many_classes_are_compared_without_a_vote_for_each():
         for b in range(4):
             assert agree[a, b] == np.mean(said[a] == said[b])
             assert right[a, b] == np.mean((said[a] == said[b]) & (said[a] == labels))
-    oracle = statsmodels_kappa(aggregate_raters(said.T)[0])
-    assert measures.fleiss_kappa(said) == pytest.approx(oracle, abs=1e-12)

@@ -44,12 +44,8 @@ def test_score_run_counts_rows_and_records_what_else_was_asked_for():
     assert outcome["other_scores"] == {"pick-em": 0.5, "f1": pytest.approx(0.8)}
     # Predictions 1 1 1 0 0: four rows of five are right; three of five are of class 0.
     assert (outcome["accuracy"], outcome["majority"], outcome["status"]) == (0.8, 0.6, "ok")
-
-
-def test_a_choice_is_judged_by_the_numbers_of_its_candidates():
-    labels = np.array([0, 0, 0, 1])
-    always_first = np.array([[1.0, 0.0]] * 4)
-    outcome = scoring.score_run(labels, always_first, "accuracy")
+    # A choice is judged by the numbers of its candidates.
+    outcome = scoring.score_run(np.array([0, 0, 0, 1]), np.eye(2)[[0] * 4], "accuracy")
     assert (outcome["majority"], outcome["status"]) == (0.75, "collapsed")
     assert outcome["other_scores"] == {}
 

@@ -61,12 +61,9 @@ def test_every_import_is_a_direct_dependency():
     assert {provided.get(name, name.replace("_", "-")) for name in third_party} <= direct
 
 
-def test_the_folder_lib_is_not_ignored():
+def test_every_room_of_lib_is_installed_and_not_ignored():
     done = subprocess.run(["git", "check-ignore", "lib"], cwd=paths.ROOT, check=False)
     assert done.returncode == 1
-
-
-def test_every_room_of_lib_is_installed():
     declared = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert declared["packages"]["find"] == {"include": ["lib*"]}
     folders = {path.parent for path in project_files("lib/**/*.py")}

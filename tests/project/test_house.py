@@ -23,11 +23,8 @@ TRAINING = ("torch", "transformers", "safetensors", "tokenizers", "snakemake", "
 
 
 def lint(folder):
-    command = [
-        sys.executable,
-        "-c",
-        "from importlinter.cli import lint_imports_command as main; main()",
-    ]
+    code = "from importlinter.cli import lint_imports_command as main; main()"
+    command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -36,30 +33,29 @@ def test_a_room_imports_only_from_rooms_above_it_and_there_are_no_circles():
     assert done.returncode == 0, done.stdout
 
 
-def test_an_arrow_upwards_a_circle_and_a_new_room_are_seen(tmp_path):
-    """Inside functions, too."""
-    (tmp_path / "lib").mkdir()
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        ({}, "0 broken"),
+        (
+            {"data/__init__": "def f():\n    from lib import training"},
+            "lib.data -> lib.training",
+        ),
+        ({"attic": ""}, "attic"),
+        ({"data/a": "from lib.data import b", "data/b": "import lib.data.a"}, "1 broken"),
+    ],
+    ids=["no arrow", "an arrow upwards, inside a function", "a new room", "a circle"],
+)
+def test_what_stands_in_the_house_is_seen(files, word, tmp_path):
     text = (paths.ROOT / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text)
     rooms = re.findall(r'^    "(\w+)",$', text.partition("layers = [")[2].partition("]")[0], re.M)
-    for name in ("__init__", *rooms):
-        (tmp_path / f"lib/{name}.py").write_text("")
-    assert lint(tmp_path).returncode == 0
-    (tmp_path / "lib/data.py").write_text("def late():\n    from lib import training\n")
-    assert "lib.data -> lib.training" in lint(tmp_path).stdout
-    (tmp_path / "lib/data.py").write_text("")
-    (tmp_path / "lib/attic.py").write_text("")
-    assert "attic" in lint(tmp_path).stdout
-    (tmp_path / "lib/attic.py").unlink()
-    (tmp_path / "lib/data.py").unlink()
-    (tmp_path / "lib/data").mkdir()
-    for name, text in {
-        "__init__": "",
-        "a": "from lib.data import b",
-        "b": "import lib.data.a",
-    }.items():
-        (tmp_path / f"lib/data/{name}.py").write_text(text)
-    assert lint(tmp_path).returncode != 0
+    house = dict.fromkeys(["__init__", *(f"{room}/__init__" for room in rooms)], "") | files
+    for name, code in house.items():
+        path = tmp_path / f"lib/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    assert word in lint(tmp_path).stdout
 
 
 def packages_of(section):
@@ -77,11 +73,9 @@ def packages_of(section):
     return names
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory):
-    """An environment that holds the packages of the section core and nothing else."""
-    site = tmp_path_factory.mktemp("core")
-    for name in packages_of("core"):
+def environment_of(site, packages):
+    """Environment variables of processes that find these packages, in ``site``, and no others."""
+    for name in packages:
         distribution = metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files if file.parts[0] != ".."}
         for top in tops - {"__pycache__"}:
@@ -90,14 +84,26 @@ def core(tmp_path_factory):
     return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{paths.ROOT}", "PYTHONNOUSERSITE": "1"}
 
 
-def run(core, *arguments):
+def run(environment, *arguments):
     return subprocess.run(
         [sys.executable, "-S", *arguments],
-        cwd=paths.ROOT, env=core, capture_output=True, text=True, check=False,
+        cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
-def test_analysis_imports_with_the_core_alone(core):
+def test_measures_need_numpy_and_scipy_only(tmp_path):
+    script = """
+import numpy as np
+from lib import measures
+distances = measures.representation_distances(np.random.default_rng(0).normal(size=(3, 2, 9, 4)))
+print(measures.instability(distances["cka"]).n_runs)
+"""
+    done = run(environment_of(tmp_path, ["numpy", "scipy", "threadpoolctl"]), "-c", script)
+    assert done.stdout.strip() == "3", done.stderr
+
+
+def test_analyses_and_a_report_need_the_core_alone(tmp_path):
+    core, out = environment_of(tmp_path, packages_of("core")), tmp_path / "out"
     script = f"""
 import importlib, importlib.util
 assert not [name for name in {TRAINING} if importlib.util.find_spec(name)]
@@ -106,9 +112,6 @@ for name in {DOORS}:
 """
     done = run(core, "-c", script)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_report_needs_the_core_alone(core, tmp_path):
-    done = run(core, "-m", "lib.report", "data/examples/predictions.csv", "--out", str(tmp_path))
+    done = run(core, "-m", "lib.report", "data/examples/predictions.csv", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "report.html").exists()
+    assert (out / "report.html").exists()

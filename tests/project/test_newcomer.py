@@ -11,14 +11,8 @@ from lib import paths
 STATIC = [f"tests/project/test_{name}.py" for name in ("contents", "environment", "readme")]
 STATIC.append("tests/notebooks/test_notebooks.py")
 #: Names that patterns would find, of files that nothing can read.
-NAMES = [
-    "31_litter.ipynb",
-    "31_litter.svg",
-    "litter.csv",
-    "litter.parquet",
-    "litter.yaml",
-    "test_litter.py",
-]
+NAMES = ["31_litter.ipynb", "31_litter.svg", "test_litter.py"]
+NAMES += [f"litter.{suffix}" for suffix in ("csv", "parquet", "yaml")]
 
 
 def ignored_folders():

@@ -2,11 +2,11 @@
 
 import dataclasses
 import importlib.util
-import json
 import re
 
 import pyarrow.parquet as pq
 import pytest
+from support.notebooks import prose, read
 
 from lib import measures, paths
 from lib.config import Setting, grids
@@ -17,6 +17,7 @@ from lib.results import tables
 
 README = paths.ROOT / "README.md"
 DOCS = sorted((paths.ROOT / "docs").glob("*.md"))
+NOTEBOOKS = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [
     README,
     *DOCS,
@@ -75,9 +76,10 @@ def test_the_claim_is_that_of_the_committed_tables():
     assert disagreement == pytest.approx(0.1, abs=0.005)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=relative)
+@pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=relative)
 def test_links_lead_somewhere(path):
-    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+    text = prose(read(path)) if path in NOTEBOOKS else path.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith(("https://", "http://")):
             continue
         name, _, anchor = target.partition("#")
@@ -93,7 +95,7 @@ def test_every_page_is_in_the_index_and_every_notebook_on_the_map():
     for path in DOCS:
         assert path.stem == "index" or f"({path.name})" in page("index"), path.name
     index = (paths.ROOT / "notebooks/00_index.ipynb").read_text()
-    for path in (paths.ROOT / "notebooks").glob("*.ipynb"):
+    for path in NOTEBOOKS:
         assert f"(notebooks/{path.name})" in README.read_text()
         assert path.name in index or path.stem == "00_index"
 
@@ -182,8 +184,5 @@ def test_terms_of_the_glossary_are_sorted_and_occur_in_the_notebook_named():
     terms = [term.lower() for term, _ in entries]
     assert terms == sorted(set(terms))
     for term, notebook in entries:
-        cells = json.loads((paths.ROOT / notebook).read_text())["cells"]
-        prose = "".join(
-            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
-        )
-        assert re.split(r"[\s,]|'s", term)[0].lower() in prose.lower(), term
+        text = prose(read(paths.ROOT / notebook))
+        assert re.split(r"[\s,]|'s", term)[0].lower() in text.lower(), term

@@ -2,10 +2,12 @@
 
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.invented_runs import make_run, make_runs
 
 from lib import paths, provenance
 from lib.measures import scoring
@@ -104,44 +106,27 @@ def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypat
     assert [path.name for path in stored.parent.iterdir()] == ["group"]
 
 
-def scored(table, logits, labels):
-    """The run table with its scores made again."""
-    ids = np.arange(len(labels))
-    group = RunGroup.of_logits(logits, runs=table, example_ids=ids, labels=labels)
-    return run_group.score_runs(group).runs
-
-
 def test_scores_that_need_the_questions_are_kept():
     """Of what is scored by question only the rows are stored, not which belong together."""
-    rng = np.random.default_rng(0)
-    labels, logits = np.arange(40) % 2, rng.normal(size=(2, 40, 2)).astype(np.float32)
-    columns = {"status": "ok", "metric": "pick-f1", "score": 0.77, "accuracy": 0.0, "majority": 0.0}
+    group = RunGroup.of_runs(make_runs(2))
     others = json.dumps({"f1": 0.0, "pick-em": 0.5})
-    table = pd.DataFrame([{**columns, "other_scores": others}] * 2)
-    again = scored(table, logits, labels)
-    for run, own in zip(again.to_dict("records"), logits, strict=True):
-        expected = scoring.score_run(labels, own, "f1")
+    table = group.runs.assign(
+        metric="pick-f1", score=0.77, accuracy=0.0, majority=0.0, other_scores=others
+    )
+    again = run_group.score_runs(replace(group, runs=table)).runs
+    for run, own in zip(again.to_dict("records"), group.logits, strict=True):
+        expected = scoring.score_run(group.labels, own, "f1")
         assert run["score"] == 0.77
         assert json.loads(run["other_scores"]) == {"f1": expected["score"], "pick-em": 0.5}
         assert run["accuracy"] == expected["accuracy"] and run["status"] == expected["status"]
 
 
 def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
-    rng = np.random.default_rng(0)
-    labels = rng.random(40)
-    logits = np.stack([labels + 0.1, np.full(40, np.nan)])[..., None]
-    table = pd.DataFrame(
-        {
-            "status": ["ok", "diverged"],
-            "metric": "pearson",
-            "score": [0.9, None],
-            "accuracy": [None, None],
-            "majority": [None, None],
-            "other_scores": "{}",
-        }
-    )
-    again = scored(table, logits, labels)
-    assert again["score"].iloc[0] == pytest.approx(1) and np.isnan(again["score"].iloc[1])
+    regression = {"n_classes": 1, "metric": "pearson"}
+    runs = [make_run(seed, status=s, **regression) for seed, s in enumerate(["ok", "diverged"])]
+    group = RunGroup.of_runs(runs)
+    again = run_group.score_runs(replace(group, runs=group.runs.assign(score=0.1))).runs
+    assert again["score"].iloc[0] > 0.9 and np.isnan(again["score"].iloc[1])
     assert list(again["status"]) == ["ok", "diverged"] and again["accuracy"].isna().all()
 
 

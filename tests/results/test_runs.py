@@ -6,14 +6,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.invented_runs import make_run
-from support.project import run_python
+from support.invented_runs import make_run, make_runs
 
 from lib import config, measures, paths
 from lib.config import Setting
 from lib.results import group_tables, run_group, runs, tables
 from lib.results.run_group import RunGroup
 from lib.workflow import promotion
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """Saves the tables of a group of runs as one of the results ``demo``; results lie here."""
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+
+    def save(name, group):
+        return tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+
+    return save
 
 
 def test_what_is_saved_is_read_back(tmp_path):
@@ -40,27 +50,37 @@ def test_a_run_counts_only_with_its_fingerprint_and_a_stale_one_is_replaced(tmp_
     assert runs.load(target).record["seed"] == 0, "an equal run that was first stays"
 
 
-def test_runs_on_different_examples_are_never_compared(tmp_path):
-    shuffled = make_run(1)
-    shuffled.example_ids = shuffled.example_ids[::-1]
-    for run in (make_run(0), shuffled):
-        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    with pytest.raises(ValueError, match="different examples: demo seed 0 and demo seed 1"):
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
-
-
-@pytest.mark.parametrize("change", ["labels", "data"])
-def test_runs_on_other_data_with_the_same_ids_are_never_compared(tmp_path, change):
-    """The ids of a user's table are row numbers: two tables can have the same."""
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("example_ids", make_run(1).example_ids[::-1], "different examples: demo seed 0 and demo"),
+        # The ids of a user's table are row numbers: two tables can have the same.
+        ("labels", 1 - make_run(1).labels, "different examples"),
+        ("data_sha256", "another", "different examples"),
+        ("code", "new", "different versions.*1, torch.*new, torch"),
+        ("torch", "2.14.0", "different versions.*torch 2.14.0"),
+        ("transformers", "5.24.0", "different versions.*transformers 5.24.0"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_are_never_compared(tmp_path, field, value, message):
     other = make_run(1)
-    if change == "labels":
-        other.labels = 1 - other.labels
+    if field in other.record["versions"]:
+        other.record["versions"][field] = value
+    elif field in other.record:
+        other.record[field] = value
     else:
-        other.record["data_sha256"] = "another"
+        setattr(other, field, value)
     for run in (make_run(0), other):
-        runs.save(run, tmp_path / f"demo/seed{run.record['seed']}")
-    with pytest.raises(ValueError, match="different examples"):
+        runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
+    with pytest.raises(ValueError, match=message):
         runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+
+
+def test_runs_of_builds_for_other_devices_are_compared(tmp_path):
+    for seed, torch in enumerate(["2.13.0+cpu", "2.13.0"]):
+        versions = {"torch": torch, "transformers": "5.23.0"}
+        runs.save(make_run(seed, versions=versions), tmp_path / f"demo/seed{seed}")
+    assert len(runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)) == 2
 
 
 def test_a_missing_run_says_how_to_make_it(tmp_path):
@@ -68,17 +88,17 @@ def test_a_missing_run_says_how_to_make_it(tmp_path):
         runs.load_group(["demo"], ["seed0"], tmp_path)
 
 
-def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+def test_tables_of_a_group_fit_together(store):
     group = [make_run(seed, status="failed" if seed > 2 else "ok") for seed in range(5)]
-    made = group_tables.tables_of(group, ["cka", "op"])
-    tables.save_tables("demo", "demo", made, group_tables.sample_vectors(group))
+    store("demo", group)
     stored = run_group.read("demo")["demo"]
     logits, labels, table = stored.logits, stored.labels, stored.runs
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected - expected[..., :1], atol=4e-3)
     assert (logits == tables.as_stored(logits)).all() and (logits[..., 0] == 0).all()
     assert (labels == group[0].labels).all() and len(table) == 5
+    # Position 0 of the embeddings is the same for all examples.
+    assert list(stored.layers["first"]) == [1, 2]
     matrix = stored.distances["op", "mean"][2]
     assert list(stored.layers["mean"]) == [0, 1, 2]
     vectors = [run.vectors["mean"] for run in group]
@@ -94,21 +114,14 @@ def test_tables_of_a_group_fit_together(tmp_path, monkeypatch):
         "ok": {"n_runs": 3, "n_failed": 0},
         "failed": {"n_runs": 2, "n_failed": 2},
     }
-    # A recomputation from the committed logits gives the committed number.
-    again = measures.instability(measures.pairwise_disagreement(logits.argmax(-1))).value
-    committed = tables.read("demo", "measures").query("measure == 'disagreement'").iloc[0]
-    assert again == committed["value"]
-    # Position 0 of the embeddings is the same for all examples.
-    assert list(stored.layers["first"]) == [1, 2]
 
 
-def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed, poolings=("last", "mean")) for seed in range(3)]
+def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, store):
+    group = make_runs(3, poolings=("last", "mean"))
     for run in group:
         runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
     back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
-    tables.save_tables("demo", "decoders", group_tables.tables_of(back, ["op"]))
+    store("decoders", back)
     # The embedding of the last token, unlike that at position 0, differs between texts.
     table = tables.read("demo", "distances", pooling="last")
     assert set(table["pooling"]) == {"last"} and set(table["layer"]) == {0, 1, 2}
@@ -126,25 +139,8 @@ def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path,
     assert not [*tmp_path.glob("demo/*/last.npy"), *tmp_path.glob("demo/*/mean.npy")]
 
 
-def test_tables_from_before_a_field_of_settings_have_its_default(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed) for seed in range(3)]
-    for name in ("old", "new"):
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    path = paths.results("demo") / "old/runs.parquet"
-    pd.read_parquet(path).drop(columns="pooled_token").to_parquet(path)
-    whole = tables.read("demo", "runs")
-    assert set(whole["pooled_token"]) == {"auto"}
-    assert {config.from_row(row).id for row in whole.to_dict("records")} == {
-        config.from_row(row).id for row in pd.read_parquet(path).to_dict("records")
-    }
-
-
 def test_a_diverged_run_is_counted_but_not_averaged():
-    group = [make_run(seed) for seed in range(4)]
-    group[3].logits[:] = np.nan
-    group[3].record |= {"status": "diverged", "score": None}
-    group[3].vectors["first"][:] = group[3].vectors["mean"][:] = np.nan
+    group = [*make_runs(3), make_run(3, status="diverged")]
     with pytest.warns(UserWarning, match="run 3, layer"):
         made = group_tables.tables_of(group, ["op"])
     rows = made["measures"].query("subset == 'all'").set_index("measure")
@@ -155,25 +151,6 @@ def test_a_diverged_run_is_counted_but_not_averaged():
     assert (rows.loc["op", "n_runs"] == 3).all() and len(made["runs"]) == 4
 
 
-def test_a_group_whose_runs_all_diverged_has_tables_that_say_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    lost, whole = ([make_run(seed) for seed in range(3)] for _ in range(2))
-    for run in lost:
-        run.logits[:] = run.vectors["first"][:] = run.vectors["mean"][:] = np.nan
-        run.record |= {"status": "diverged", "score": None}
-    with pytest.warns(UserWarning, match="run 0, layer"):
-        tables.save_tables("demo", "lost", group_tables.tables_of(lost, ["op"]))
-    tables.save_tables("demo", "whole", group_tables.tables_of(whole, ["op"]))
-    # Both at once: an empty table of the one must not change the types of the other.
-    found = tables.read("demo", "measures").query("group == 'lost'")
-    assert set(found["measure"]) == {"op"} and set(found["n_failed"]) == {3}
-    assert found["value"].isna().all() and set(found["n_runs"]) == {0}
-    kinds = tables.read("demo", "measures").dtypes
-    expected = {"layer": "Int64", "value": "float64", "low": "float64", "high": "float64"}
-    assert {name: str(kinds[name]) for name in expected} == expected
-    assert len(tables.read("demo", "runs")) == 6
-
-
 def test_committed_rows_are_read_back_as_their_settings():
     rows = pd.concat([tables.read(name, "runs") for name in tables.committed()])
     rows = rows.drop_duplicates("setting_id")
@@ -182,16 +159,23 @@ def test_committed_rows_are_read_back_as_their_settings():
         assert config.from_row(row).id == row["setting_id"]
 
 
-def test_groups_made_by_different_code_are_never_mixed_silently(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    group = [make_run(seed) for seed in range(3)]
-    for name, code in {"a": "old", "b": "new"}.items():
-        for run in group:
-            run.record["code"] = code
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+def test_older_and_newer_tables_are_read_as_the_same_settings(store):
+    """A field that was not there yet has its default."""
+    setting = Setting(text_columns=["question", "answer"])
+    store("new", make_runs(3, setting=setting))
+    path = store("old", make_runs(3, setting=setting)) / "runs.parquet"
+    pd.read_parquet(path).drop(columns="pooled_token").to_parquet(path)
+    both = tables.read("demo", "runs")
+    assert both["text_columns"].nunique() == 1 and set(both["pooled_token"]) == {"auto"}
+    rows = [*both.to_dict("records"), *pd.read_parquet(path).to_dict("records")]
+    assert all(config.from_row(row) == setting for row in rows)
+
+
+def test_groups_made_by_different_code_are_never_mixed_silently(store):
+    store("b", make_runs(3, code="new"))
+    made = store("a", make_runs(3, code="old")) / tables.MADE
     with pytest.warns(tables.MixedCodeWarning, match="2 versions of the training_code"):
         tables.read("demo", "runs")
-    made = tmp_path / "data/results/demo/a/made.json"
     made.write_text(made.read_text().replace('"old"', '"new"'))
     with warnings.catch_warnings():
         warnings.simplefilter("error", tables.MixedCodeWarning)
@@ -203,7 +187,7 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
     monkeypatch.setattr(paths, "COMMITTED", tmp_path / "committed")
     for configuration, committed in {"quick": "reference", "demo": "reference-demo"}.items():
         for name, status in {"a": "failed", "b": "ok", "c": "ok"}.items():
-            group = [make_run(seed, status=status) for seed in range(3)]
+            group = make_runs(3, status=status)
             made = group_tables.tables_of(group, ["op"])
             tables.save_tables(configuration, name, made, group_tables.sample_vectors(group))
             folder = promotion.promote(configuration, name)
@@ -220,21 +204,22 @@ def test_promotion_copies_tables_and_one_sample_of_the_first_configuration(tmp_p
         promotion.promote("nothing", "a")
 
 
-def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings(r"ignore:run \d, layer:UserWarning")
+def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(store):
     """Groups of two, of three classes, of numbers, and one whose runs all diverged."""
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for name, n_classes in {"two": 2, "three": 3, "one": 1, "lost": 2}.items():
-        group = [make_run(seed) for seed in range(3)]
-        for run in group:
-            if n_classes != 2:
-                run.logits = np.random.default_rng(0).normal(size=(30, n_classes))
-                run.record["metric"] = "accuracy" if n_classes > 1 else "pearson"
-            if name == "lost":
-                run.logits[:] = np.nan
-                run.record |= {"status": "diverged", "score": None}
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
+    store("two", make_runs(3))
+    store("three", make_runs(3, n_classes=3))
+    store("one", make_runs(3, n_classes=1, metric="pearson"))
+    store("lost", make_runs(3, status="diverged"))
     before = run_group.read("demo")
     frames = {table: tables.read("demo", table) for table in tables.TABLES}
+    lost = frames["measures"].query("group == 'lost'")
+    assert set(lost["measure"]) == {"op"} and set(lost["n_failed"]) == {3}
+    assert lost["value"].isna().all() and set(lost["n_runs"]) == {0}
+    # The empty columns of the one group must not change the types of the others.
+    kinds = frames["measures"].dtypes
+    expected = {"layer": "Int64", "value": "float64", "low": "float64", "high": "float64"}
+    assert {name: str(kinds[name]) for name in expected} == expected
     made = tables.records("demo")
     tables.pack("demo", [*before])
     assert not tables.folders("demo") and tables.records("demo") == made
@@ -250,8 +235,7 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, m
         np.testing.assert_array_equal(
             group.distances["op", "mean"], before[name].distances["op", "mean"]
         )
-    newer = [make_run(seed) for seed in range(4)]
-    tables.save_tables("demo", "two", group_tables.tables_of(newer, ["op"]))
+    store("two", make_runs(4))
     assert tables.read("demo", "runs")["group"].value_counts().to_dict() == {
         "two": 4, "three": 3, "one": 3, "lost": 3,
     }  # fmt: skip
@@ -260,38 +244,6 @@ def test_packed_tables_are_read_like_folders_and_a_folder_goes_first(tmp_path, m
     assert {name: len(group) for name, group in run_group.read("demo").items()} == {
         "two": 4, "one": 3,
     }  # fmt: skip
-
-
-def test_runs_of_different_code_are_never_compared(tmp_path):
-    for seed, code in enumerate(["old", "new"]):
-        run = make_run(seed)
-        run.record["code"] = code
-        runs.save(run, tmp_path / f"demo/seed{seed}")
-    with pytest.raises(ValueError, match="different versions.*old, torch.*new, torch"):
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
-
-
-@pytest.mark.parametrize("package", ["torch", "transformers"])
-def test_runs_of_different_versions_of_the_packages_are_never_compared(tmp_path, package):
-    for seed, version in enumerate(["2.13.0+cpu", "2.13.0", "2.14.0"]):
-        run = make_run(seed)
-        run.record["versions"] = {**run.record["versions"], package: version}
-        runs.save(run, tmp_path / f"demo/seed{seed}")
-    with pytest.raises(ValueError, match=f"different versions.*{package} 2.14.0"):
-        runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
-    if package == "torch":
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)  # builds for other devices
-
-
-#: Start of a script in whose process the named packages cannot be imported.
-WITHOUT = """
-import importlib.abc, sys
-class Missing(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in "{}".split():
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Missing())
-"""
 
 
 def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_last():
@@ -307,34 +259,18 @@ def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_las
     assert table.loc[("distance", "all"), "step"] == 79
 
 
-def test_labels_of_groups_tell_settings_apart(tmp_path, monkeypatch):
+def test_labels_of_groups_tell_settings_apart(store):
     """Whatever they differ in; and two that differ in nothing shown keep their folder names."""
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for name, changes in {"a": {"epochs": 3}, "b": {"epochs": 20}}.items():
-        group = [make_run(seed) for seed in range(3)]
-        for run in group:
-            full = Setting(task="nyt", **changes).to_dict()
-            run.record |= {"setting": full, "setting_id": name}
-        tables.save_tables("demo", name, group_tables.tables_of(group, ["op"]))
-    assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "nyt, epochs 20"}
+    for name, epochs in {"a": 3, "b": 20, "c": 20}.items():
+        setting = Setting(task="nyt", epochs=epochs)
+        store(name, make_runs(3, setting=setting, setting_id=name))
+    assert tables.group_labels("demo") == {"a": "nyt, epochs 3", "b": "b", "c": "c"}
 
 
 def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     """A collapsed regression has no correlation; its group still has a mean and an SD."""
-    group = [make_run(seed) for seed in range(4)]
-    whole = RunGroup.of_runs(group)
+    whole = RunGroup.of_runs(make_runs(4))
     whole.runs.loc[2, "score"] = np.nan
     rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
-
-
-def test_measures_need_numpy_and_scipy_only():
-    script = WITHOUT.format("torch transformers datasets pandas sklearn matplotlib yaml tqdm") + (
-        "import numpy as np\n"
-        "from lib import measures\n"
-        "x = np.random.default_rng(0).normal(size=(3, 2, 9, 4))\n"
-        "print(measures.instability(measures.representation_distances(x)['cka']).n_runs)"
-    )
-    done = run_python("-c", script)
-    assert done.stdout.strip() == "3", done.stderr

@@ -15,16 +15,12 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
+def prose(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def lines_of_code(cell):
-    return [
-        line
-        for line in cell.source.splitlines()
-        if line.strip() and not line.strip().startswith("#")
-    ]
 
 
 def parameters_cell(notebook):

@@ -58,14 +58,9 @@ def faults(executed: set[str], drawn: Path, committed: Path) -> list[str]:
 
     Figures are called as their notebook begins; ``executed`` holds these beginnings, ``31_``.
     """
-    names = {
-        path.name
-        for folder in (drawn, committed)
-        for beginning in executed
-        for path in folder.glob(f"{beginning}*.*")
-    }
+    both = [*drawn.glob("*.*"), *committed.glob("*.*")]
     found = []
-    for name in sorted(names):
+    for name in sorted({path.name for path in both if path.name.startswith(tuple(executed))}):
         if not (committed / name).exists():
             found.append(f"{name}: drawn, but not committed")
         elif not (drawn / name).exists():
