@@ -79,8 +79,8 @@ unlock: $(READY)  ## free the engine's lock after a killed `make run`
 	$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) --unlock
 
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
-	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	type slurmctld slurmd sbatch munged >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins)
 	$(PY) -m pytest -m slurm -rs tests/workflow/test_slurm.py $(ARGS)
 
 ##@ development
