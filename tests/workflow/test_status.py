@@ -1,11 +1,13 @@
-"""What counts as done: records that say that a run was made as it would be made now."""
+"""What counts as done, and what `make status` and `make run` say of it."""
 
 import dataclasses
 import json
+import re
 
 import pandas as pd
 import pytest
 from support.invented_runs import make_run
+from support.project import run_python
 
 from lib import errors, paths, provenance
 from lib.config import Setting, grids
@@ -13,7 +15,7 @@ from lib.config.seeds import Seeds
 from lib.data import assets, examples, package_tasks, tasks
 from lib.models import pretrained
 from lib.results import runs, tables
-from lib.workflow import jobs, status
+from lib.workflow import jobs, run, status
 
 LABELS = ["seed0", "seed1", "seed2"]
 
@@ -131,18 +133,6 @@ def test_runs_are_stale_where_the_version_of_their_architecture_is_another(setti
     assert not run.is_current(encoder)
 
 
-def test_a_changed_table_of_the_users_own_makes_its_runs_stale(own_file, tmp_path):
-    table = tmp_path / "mine.csv"
-    table.write_bytes(own_file.read_bytes())
-    setting = Setting(task=str(table))
-    record = current_run(setting, sources={str(table): provenance.file_sha256(table)}).record
-    assert planned(setting).is_current(record)
-    before = status.origin(setting)
-    table.write_text(table.read_text().replace("north", "south"))
-    assert not planned(setting).is_current(record)
-    assert status.origin(setting) != before
-
-
 GRID = """
 seeds: [0, 1, 2]
 defaults: {task: nyt}
@@ -232,13 +222,10 @@ def test_a_sweep_and_crossed_streams_have_analyses_of_their_own(store, path, old
     assert set(jobs.load(path).figures) - usual == {paths.figures("mine") / f"{analysis}.svg"}
 
 
-def test_parts_of_machines_are_all_jobs_and_each_once(grid):
-    found = [grid.part(f"{i}/2") for i in (1, 2)]
-    every = [(s.id, one.label) for part in found for s, shard in part for one in shard]
-    assert sorted(every) == sorted((s.id, label) for s in grid.settings for label in LABELS)
-    for wrong in ("0/2", "3/2", "a", "1"):
-        with pytest.raises(ValueError, match="part"):
-            grid.part(wrong)
+@pytest.mark.parametrize("part", ["0/2", "3/2", "a", "1"])
+def test_there_is_no_such_part(grid, part):
+    with pytest.raises(ValueError, match="part"):
+        grid.part(part)
 
 
 def test_a_configuration_may_list_others(path):
@@ -268,3 +255,41 @@ def test_the_data_of_the_committed_runs_read_the_same_now():
             task = tasks.get(row["task"])
             contents = examples.contents_digest(task.read())
             assert examples.data_digest(task, contents) == row["data_sha256"], row["task"]
+
+
+def test_the_line_counts_runs_then_tables_then_figures(store, path):
+    path.write_text(GRID.replace("[1.0e-3, 2.0e-3]", "1.0e-3").replace("[0, 1, 2]", "[0, 1]"))
+    plan = jobs.load(path)
+    [setting] = plan.settings.values()
+    progress = run.Progress(plan, plan.figures)
+    assert progress.line() == "training: 0 of 2 runs; time left: not known yet"
+    keep(setting, "seed0", fingerprint="stale")
+    assert "0 of 2 runs" in progress.line(), "a stale run is not done"
+    keep(setting, "seed0", score=0.5, metric="accuracy")
+    told = r"training: 1 of 2 runs; last: .* seed0, accuracy 0.500; time left: under a minute"
+    assert re.fullmatch(told, progress.line())
+    keep(setting, "seed1", score=None, status="diverged")
+    assert progress.line() == "measuring: 0 of 1 done" and progress.last.endswith("diverged")
+    for file in (*plan.results_of("mine"), *plan.figures):
+        assert progress.line() != run.DONE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert progress.line() == run.DONE
+
+
+def test_the_table_is_of_the_committed_measures():
+    table = run.outcome("reference").set_index("setting")
+    assert (table["runs"] == 5).all() and len(table) == 5
+    row = table.loc["rotten-tomatoes, lr 0.0003"]
+    assert row["failed"] == 0 and re.fullmatch(r"0\.\d{3} ± 0\.\d{3}", row["score"])
+    assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", row["disagreement"])
+
+
+def test_a_failed_engine_shows_the_end_of_its_words(tmp_path):
+    command = ["-m", "lib.workflow", "run"]
+    done = run_python(*command, "quick", "--", "--no-such-option", COMPENDIUM_OUTPUT=str(tmp_path))
+    assert done.returncode != 0
+    assert "no-such-option" in done.stderr and "the same command makes the rest" in done.stderr
+    assert "no-such-option" in (tmp_path / "build/engine.log").read_text()
+    wrong = run_python(*command, "quik")
+    assert wrong.returncode != 0 and "did you mean quick" in wrong.stderr
