@@ -8,30 +8,31 @@ import pandas as pd
 from lib import paths
 from lib.config.grids import load_plans
 from lib.errors import argument
-from lib.workflow import jobs, promotion, status
-from lib.workflow.run import run
+from lib.workflow import jobs, promotion, run, status
+
+HELP = {
+    "run": "run the engine and show how far it is",
+    "status": "what is done, failed and missing, and the time left",
+    "promote": "copy one group's results into the reference",
+    "pack": "delete what the reference of a configuration holds beside its groups or jobs; put it "
+    "into one file a table, if it is complete",
+}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.workflow", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    running = actions.add_parser("run", help="run the engine and show how far it is")
-    asking = actions.add_parser("status", help="what is done, failed and missing; the time left")
-    packing = actions.add_parser(
-        "pack", help="delete what the reference of a configuration holds beside its groups or jobs;"
-        " put it into one file a table, if it is complete",
-    )  # fmt: skip
-    for action in (running, asking, packing):
+    run, status, promote, pack = (actions.add_parser(word, help=HELP[word]) for word in HELP)
+    for action in (run, status, pack):
         what = "name in config/ or path of a .yaml file"
         action.add_argument("config", type=argument(load_plans), help=what)
-    running.add_argument("--campaign", action="store_true", help="only what the reference lacks")
-    running.add_argument("engine", nargs="*", help="options of the engine, behind --")
-    asking.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
-    asking.add_argument("--missing", action="store_true", help="only what is missing")
-    promoting = actions.add_parser("promote", help="copy one group's results into the reference")
-    promoting.add_argument("name", help="of the results, data/results/NAME")
-    promoting.add_argument("group")
-    for action in (promoting, packing):
+    run.add_argument("--campaign", action="store_true", help="only what the reference lacks")
+    run.add_argument("engine", nargs="*", help="options of the engine, behind --")
+    status.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
+    status.add_argument("--missing", action="store_true", help="only what is missing")
+    promote.add_argument("name", help="of the results, data/results/NAME")
+    promote.add_argument("group")
+    for action in (promote, pack):
         action.add_argument("--commit", action="store_true", help="and commit it to git")
     return parser
 
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
             plan = jobs.load(options.config, campaign=options.campaign)
         except ValueError as error:
             sys.exit(str(error))
-        run(plan, options.engine, campaign=options.campaign)
+        run.run(plan, options.engine, campaign=options.campaign)
         return
     plans = load_plans(options.config)
     if options.action == "pack":

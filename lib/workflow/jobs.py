@@ -49,6 +49,7 @@ class Plan:
     ----------
     settings : by id, in the order of the configuration, which is that of training
     shards : by marker, the file that says it is done, the training of a shard of a setting's seeds
+    runs : of all shards
     results : by configuration and group or job, what makes its tables
     figures : the last of each analysis that suits a grid
     dropped : by the file that says that a setting's layer vectors were deleted, what it waits for
@@ -56,6 +57,7 @@ class Plan:
 
     settings: dict[str, Setting] = field(default_factory=dict)
     shards: dict[Path, Execution] = field(default_factory=dict)
+    runs: list[status.PlannedRun] = field(default_factory=list)
     results: dict[tuple[str, str], Execution] = field(default_factory=dict)
     figures: list[Path] = field(default_factory=list)
     dropped: dict[Path, list[Path]] = field(default_factory=dict)
@@ -139,6 +141,7 @@ def _add_grid(plan: Plan, grid: Grid, groups: dict[str, list[str]], planning: bo
             marker = place(setting, shard)
             given = {**setting.to_dict(), "seeds": shard}
             plan.shards[marker] = Execution("10_finetune", given, [], [marker])
+            plan.runs += status.planned_runs(setting, shard).values()
             markers[member].append(marker)
     labels = [seeds.label for seeds in grid.seeds]
     for group, members in groups.items():

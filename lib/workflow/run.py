@@ -28,15 +28,8 @@ class Progress:
 
     def __init__(self, plan: jobs.Plan, figures: list[Path]) -> None:
         self.began = time.monotonic()
-        asked = [
-            run
-            for marker, shard in plan.shards.items()
-            for run in status.planned_runs(
-                plan.settings[marker.parent.name], shard.parameters["seeds"]
-            ).values()
-        ]
-        self.waiting = [run for run in asked if not run.stored()]
-        self.n_runs, self.at_first = len(asked), len(self.waiting)
+        self.waiting = [run for run in plan.runs if not run.stored()]
+        self.n_runs, self.at_first = len(plan.runs), len(self.waiting)
         self.results = [made.outputs[-1] for made in plan.results.values()]
         self.figures = figures
         self.last = ""
@@ -80,18 +73,15 @@ def follow(engine: subprocess.Popen, progress: Progress) -> int:
 
 def outcome(name: str) -> pd.DataFrame:
     """A row a group: runs, failed runs, mean score ± SD, disagreement with its interval."""
-    measures = tables.read(name, "measures").query("subset == 'all'")
+    chosen = "subset == 'all' and measure in ['mean', 'sd', 'disagreement']"
+    measures = tables.read(name, "measures").query(chosen)
     labels, rows = tables.group_labels(name), []
     for group, part in tables.read(name, "runs").groupby("group", sort=False):
         of_group = measures[measures["group"] == group].set_index("measure")
-        value = of_group["value"]
-        row = {
-            "setting": labels[group],
-            "runs": len(part),
-            "failed": int((part["status"] != "ok").sum()),
-            "score": f"{value.get('mean', float('nan')):.3f} ± {value.get('sd', float('nan')):.3f}",
-        }
-        if "disagreement" in value:
+        mean, sd = of_group["value"].reindex(["mean", "sd"])
+        row = {"setting": labels[group], "runs": len(part)}
+        row |= {"failed": (part["status"] != "ok").sum(), "score": f"{mean:.3f} ± {sd:.3f}"}
+        if "disagreement" in of_group.index:
             apart = of_group.loc["disagreement"]
             row["disagreement"] = f"{apart['value']:.3f} [{apart['low']:.3f}, {apart['high']:.3f}]"
         rows.append(row)

@@ -164,9 +164,9 @@ class Batch(Checkout):
         folder: Path,
         own_file: Path,
         grid: str = GRID,
+        files: dict[str, str] | None = None,
         *,
         output: Path | None = None,
-        files: dict[str, str] | None = None,
     ) -> None:
         given = {"config/faulty.yaml": grid, "days.csv": own_file.read_text(), **(files or {})}
         super().__init__(folder / "project", given, output=output or folder / "output")
