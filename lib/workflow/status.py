@@ -106,10 +106,10 @@ def has_job(results: str, job: Job) -> bool:
 
     The oldest committed records do not name the parameters; there the tables are enough.
     """
+    record = tables.records(results).get(job.name)
     in_folder = (paths.results(results) / job.name).is_dir()
-    if not (is_whole(results, job) if in_folder else job.name in tables.packed(results)):
+    if record is None or (in_folder and not is_whole(results, job)):
         return False
-    record = tables.records(results)[job.name]
     if "parameters" not in record:
         return paths.is_reference(results)
     return job.made_with(record["parameters"])

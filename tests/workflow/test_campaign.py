@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 
@@ -121,13 +122,12 @@ def test_each_group_is_committed_alone_if_asked(clone, groups, tmp_path):
     def git(*words):
         return clone.start("git", *words).succeed().said
 
+    clone.environment |= {
+        f"GIT_{who}_{what}": "x@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    } | {"GIT_CONFIG_GLOBAL": os.devnull}
     git("init", "-q")
-    for name, value in {
-        "user.name": "x",
-        "user.email": "x@example.org",
-        "commit.gpgsign": "no",
-    }.items():
-        git("config", name, value)
     git("add", "README.md")
     git("commit", "-qm", "start")
     (clone.project / "README.md").write_text("changed by hand\n")

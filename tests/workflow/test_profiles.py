@@ -90,10 +90,11 @@ def submit(checkout, tmp_path):
     pretended = pretend(tmp_path / "bin", SCRIPTS)
     (pretended / "sitecustomize.py").write_text(SITECUSTOMIZE)
 
-    def call(name, *options, run="", seeds_per_job=1):
+    def call(*options, name="slurm", run="", seeds_per_job=1):
         notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
         notes.mkdir()
         given = [f"seeds_per_job={seeds_per_job}", "--until", "finetune", "--retries", "0"]
+        given += SLURM if name == "slurm" else []
         checkout.engine(
             "two", *given, *options, profile=name,
             PATH=f"{pretended}{os.pathsep}{os.environ['PATH']}", NOTES=str(notes), RUN=run,
@@ -125,8 +126,8 @@ def test_make_refuses_slurm_in_a_folder_with_a_space(tmp_path):
 @pytest.mark.skipif(" " in sys.executable, reason="Slurm jobs cannot start there; make refuses")
 def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     """The same notebook, parameters and threads; the GPU is asked for on the way."""
-    there = submit("slurm", *SLURM, run="yes", seeds_per_job=2)
-    here = submit("local", seeds_per_job=2)
+    there = submit(run="yes", seeds_per_job=2)
+    here = submit(name="local", seeds_per_job=2)
     assert there["job"] == here["job"], there["job.log"][-3000:]
     python, arguments, threads = json.loads(here["job"])
     assert python == sys.executable and "notebooks/10_finetune.ipynb" in arguments
@@ -135,20 +136,18 @@ def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     assert "--gpus=1" in step and "--cpus-per-task=1" in step
 
 
-def test_partition_account_and_kind_of_gpu_are_given_behind_the_command(submit):
+def test_what_is_said_behind_the_command_is_asked_of_slurm(submit):
     """As the README says it; neither the Snakefile nor the profile is touched."""
     given = "--default-resources slurm_partition=cpu slurm_account=mine --set-resources"
     given = [*given.split(), "finetune:slurm_partition=gpu", "finetune:gpu_model=a100"]
-    for job in submissions(submit("slurm", *SLURM, *given)):
+    for job in submissions(submit(*given)):
         options = " ".join(job[:-1])
         assert "-p gpu " in options and "-A mine " in options and "--gpus=a100:1" in options
         assert "-t 240 " in options, "the rule's own resources stand"
-    for job in submissions(submit("slurm", *SLURM, "--set-resources", "finetune:gpu=0")):
+    for job in submissions(submit("--set-resources", "finetune:gpu=0")):
         assert not any("gpu" in option for option in job[:-1])
-
-
-def test_short_runs_share_a_job_that_asks_for_one_gpu_and_the_time_of_all(submit):
-    [job] = submissions(submit("slurm", *SLURM, "--group-components", "short=2"))
+    # Short runs share a job, of one GPU and the time of all.
+    [job] = submissions(submit("--group-components", "short=2"))
     options = " ".join(job[:-1])
     assert "--gpus=1" in job and "--cpus-per-task=1" in job and "--requeue" in job
     assert "-t 480 " in options and "--mem 16000 " in options and "-p main " in options
