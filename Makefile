@@ -38,7 +38,7 @@ SNAKEMAKE = $(NO_SLURM) $(PY) -m snakemake --profile $(call quoted,$(profile))
 # `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
 DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
 # The engine with one line of progress and a table at the end; where it only plans, itself.
-ENGINE = $(if $(DRY),$(SNAKEMAKE),$(NO_SLURM) $(PY) -m lib.workflow.run $(2) $(call quoted,$(1)) -- --profile $(call quoted,$(profile)))
+ENGINE = $(if $(DRY),$(SNAKEMAKE),$(NO_SLURM) $(PY) -m lib.workflow run $(2) $(call quoted,$(1)) -- --profile $(call quoted,$(profile)))
 SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
@@ -53,7 +53,7 @@ run: $(READY)  ## train, measure, analyse, draw: make run [CONFIG=quick|theory|p
 	@+$(call ENGINE,$(CONFIG)) --config $(call quoted,grid=$(CONFIG)) $(SHARDS) $(ARGS) $(DRY)
 
 status: $(READY)  ## what is done, failed and missing, and the time left: make status [CONFIG=…]
-	$(PY) -m lib.workflow.status $(call quoted,$(CAMPAIGN)) $(ARGS)
+	$(PY) -m lib.workflow status $(call quoted,$(CAMPAIGN)) $(ARGS)
 
 test: $(READY)  ## unit, property, oracle, notebook, engine and end-to-end tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -70,8 +70,7 @@ help:  ## show this list
 
 campaign: $(READY)  ## make what the reference lacks, promoting each group and job, then packing: [CONFIG=campaign] [CAMPAIGN_DEVICE=cuda] [COMMIT=1]
 	@+$(call ENGINE,$(CAMPAIGN),--campaign) --config $(call quoted,grid=$(CAMPAIGN)) campaign=1 $(call quoted,device=$(CAMPAIGN_DEVICE)) $(if $(COMMIT),commit=1) $(SHARDS) $(ARGS) $(DRY)
-	$(PY) -m lib.workflow.promotion prune $(call quoted,$(CAMPAIGN))
-	$(PY) -m lib.workflow.promotion pack $(call quoted,$(CAMPAIGN)) $(if $(COMMIT),--commit)
+	$(PY) -m lib.workflow pack $(call quoted,$(CAMPAIGN)) $(if $(COMMIT),--commit)
 
 verify: $(READY)  ## train a random sample of the committed runs again and compare: make verify [ARGS="--sample 5"]
 	$(PY) -m benchmarks.verify $(ARGS)
@@ -80,8 +79,8 @@ unlock: $(READY)  ## free the engine's lock after a killed `make run`
 	$(SNAKEMAKE) --config $(call quoted,grid=$(CONFIG)) --unlock
 
 test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 minutes; needs root and Debian
-	type slurmctld slurmd sbatch munged ss >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins iproute2)
+	type slurmctld slurmd sbatch munged >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins)
 	$(PY) -m pytest -m slurm -rs tests/workflow/test_slurm.py $(ARGS)
 
 ##@ development

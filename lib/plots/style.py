@@ -229,16 +229,12 @@ def layer_curves(
     return ax
 
 
-def agreement_heatmap(
-    ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame | None = None
-) -> Axes:
+def agreement_heatmap(ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame) -> Axes:
     """Lower triangle of a square table of correlations, −1 … 1, the value in each cell.
 
-    ``marks`` holds a text (such as ``*``) a cell to put behind the value.
+    ``marks`` holds a text (such as ``*``, or none) a cell to put behind the value.
     """
-    texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
-    if marks is not None:
-        texts = texts + marks
+    texts = table.map(lambda value: f"{value:.2f}".replace("-", "−")) + marks
     mask = np.triu(np.ones(table.shape, bool))[1:, :-1]
     values = {"annot": texts.iloc[1:, :-1], "fmt": "", "vmin": -1, "vmax": 1, "center": 0}
     look = {"cmap": "vlag", "square": True, "linewidths": 0.6, "shrink": 0.7}

@@ -1,12 +1,13 @@
-"""What the Snakefile asks before it plans: which groups are to be made, of which shards of seeds.
+"""What the Snakefile asks before it plans: which notebooks are to be executed, with what.
 
 Kept apart from it so that the Snakefile holds rules and nothing else, and that this can be tested.
 """
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from lib import paths
 from lib.config import Setting, parameters
@@ -16,110 +17,67 @@ from lib.errors import nearest
 from lib.results import runs, tables
 from lib.workflow import status
 
-#: Analysis notebooks and the figure that each draws last.
+#: Analysis notebooks: the figure that each draws last, and whether it has something to analyse in
+#: a grid.
 ANALYSES = {
-    "11_separate_sources_of_randomness": "11_components",
-    "13_diagnose_failed_runs": "13_ladder",
-    "20_measure_scores_and_predictions": "20_measures",
-    "21_measure_representations": "21_layers",
-    "22_compare_macro_and_micro": "22_macro_micro",
-    "50_paper_figures": "50_agreement",
+    "11_separate_sources_of_randomness": ("11_components", lambda grid: len(grid.crossed) >= 2),
+    "13_diagnose_failed_runs": ("13_ladder", lambda grid: grid.has_ladder),
+    "20_measure_scores_and_predictions": ("20_measures", lambda grid: grid.has_classes),
+    "21_measure_representations": ("21_layers", lambda grid: True),
+    "22_compare_macro_and_micro": ("22_macro_micro", lambda grid: grid.has_classes),
+    "50_paper_figures": ("50_agreement", lambda grid: True),
 }
 
 
-def analyses_of(grid: Grid) -> list[str]:
-    """The last figure of each analysis that has something to analyse in a grid."""
-    suited = {
-        "11_components": len(grid.crossed) >= 2,
-        "13_ladder": grid.has_ladder,
-        "20_measures": grid.has_classes,
-        "22_macro_micro": grid.has_classes,
-    }
-    return [figure for figure in ANALYSES.values() if suited.get(figure, True)]
+class Execution(NamedTuple):
+    """A notebook with its parameters, the files that it waits for, and those that it makes.
+
+    The last of those it makes says that all is done.
+    """
+
+    notebook: str
+    parameters: dict[str, Any]
+    inputs: list[Path]
+    outputs: list[Path]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """The jobs of a configuration.
+    """What is to be executed for a configuration.
 
     Parameters
     ----------
-    grids : by name
-    settings : by id
-    groups : by grid and group, the settings of each group that is to be made; by list of jobs and
-        job, the job
-    markers : by grid and setting, the files that say that a shard of its seeds is trained
-    shards : by marker, the labels of its seeds
-    analyses : by grid, the figures of the analyses that suit it
+    settings : by id, in the order of the configuration, which is that of training
+    shards : by marker, the file that says it is done, the training of a shard of a setting's seeds
+    runs : of all shards
+    results : by configuration and group or job, what makes its tables
+    figures : the last of each analysis that suits a grid
+    dropped : by the file that says that a setting's layer vectors were deleted, what it waits for
     """
 
-    grids: dict[str, Grid]
-    settings: dict[str, Setting]
-    groups: dict[str, dict[str, list[str] | Job]]
-    markers: dict[tuple[str, str], list[Path]]
-    shards: dict[Path, list[str]]
-    analyses: dict[str, list[str]]
-
-    def worth(self, setting_id: str) -> int:
-        """The larger, the earlier a setting stands in the configuration, and is trained."""
-        return len(self.settings) - list(self.settings).index(setting_id)
-
-    def origins(self, grid: str, group: str) -> list[str]:
-        """What decides the runs of a group; once it changes, the group is measured again."""
-        return [status.origin(self.settings[member]) for member in self.groups[grid][group]]
-
-    def tables(self, grid: str, group: str) -> list[Path]:
-        """The tables of a group."""
-        return [paths.results(grid) / group / f"{table}.parquet" for table in tables.TABLES]
-
-    def result(self, name: str, group: str) -> Path:
-        """The file that says that a group is measured, or that a job is done."""
-        file = "measures.parquet" if name in self.grids else tables.MADE
-        return paths.results(name) / group / file
+    settings: dict[str, Setting] = field(default_factory=dict)
+    shards: dict[Path, Execution] = field(default_factory=dict)
+    runs: list[status.PlannedRun] = field(default_factory=list)
+    results: dict[tuple[str, str], Execution] = field(default_factory=dict)
+    figures: list[Path] = field(default_factory=list)
+    dropped: dict[Path, list[Path]] = field(default_factory=dict)
 
     def results_of(self, name: str) -> list[Path]:
-        """Those files of all groups of a grid or of all jobs of a list."""
-        return [self.result(name, group) for group in self.groups[name]]
-
-    def all_results(self) -> list[Path]:
-        """All tables of all groups, and the records of all jobs."""
-        files = []
-        for name, groups in self.groups.items():
-            for group in groups:
-                measured = name in self.grids
-                files += self.tables(name, group) if measured else [self.result(name, group)]
-        return files
-
-    def figures(self) -> list[Path]:
-        """The last figure of each analysis that suits a grid."""
-        return [
-            paths.figures(name) / f"{figure}.svg"
-            for name, found in self.analyses.items()
-            for figure in found
-        ]
+        """The files that say that the groups or jobs of a configuration are done."""
+        return [made.outputs[-1] for key, made in self.results.items() if key[0] == name]
 
     def promotions(self) -> list[Path]:
         """The files that say that a group was promoted into the reference."""
-        return [
-            paths.results(name) / "promoted" / f"{group}.txt"
-            for name, groups in self.groups.items()
-            for group in groups
-        ]
+        return [paths.results(name) / "promoted" / f"{group}.txt" for name, group in self.results]
 
-    def dropped(self) -> list[Path]:
-        """The files that say that a setting's layer vectors were deleted, where they are to be."""
-        kept = {s.id for grid in self.grids.values() if grid.keep_vectors for s in grid.settings}
-        trained = dict.fromkeys(setting_id for _, setting_id in self.markers)
-        return [paths.RUNS / name / "vectors_dropped.txt" for name in trained if name not in kept]
-
-    def measures_of(self, setting_id: str) -> list[Path]:
-        """The tables of measures of all groups that a setting is in."""
-        return [
-            self.result(grid, group)
-            for grid in self.grids
-            for group, members in self.groups[grid].items()
-            if setting_id in members
-        ]
+    def check_notebooks(self) -> None:
+        """``ValueError`` if a parameter is not declared by its notebook, with its type."""
+        of_settings = {marker.parent: shard for marker, shard in self.shards.items()}
+        for made in (*of_settings.values(), *self.results.values()):
+            parameters.check(made.notebook, made.parameters)
+        for notebook in ANALYSES:
+            parameters.check(notebook, {"results": ""})
+        parameters.check("10_finetune", {"device": ""})
 
 
 def device_option(device: str | None) -> str:
@@ -132,16 +90,6 @@ def device_option(device: str | None) -> str:
     return f" -p device {device}"
 
 
-def _check_notebooks(plan: Plan) -> None:
-    """Every job's parameters are declared by its notebook, with their types."""
-    for setting in plan.settings.values():
-        parameters.check("10_finetune", {**setting.to_dict(), "seeds": [], "device": ""})
-    measured = {"results": "", "group": "", "setting_ids": [], "seeds": []}
-    parameters.check("12_measure_group", measured)
-    for notebook in ANALYSES:
-        parameters.check(notebook, {"results": ""})
-
-
 def load(
     configuration: str,
     *,
@@ -149,39 +97,67 @@ def load(
     seeds_per_job: int | None = None,
     planning: bool = True,
 ) -> Plan:
-    """The jobs of a configuration; of a ``campaign``, only what the reference lacks.
+    """What is to be executed for a configuration; for a ``campaign``, what the reference lacks.
 
     ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
     decides nothing about them. Brings the markers of the shards up to date first, so that runs
-    that are there are not planned. A job that reads the plan only to be run (``planning`` false)
-    leaves these files alone: another process goes by them.
+    that are there are not planned, and deletes the record of a job that has lost a table. A job
+    that reads the plan only to be run (``planning`` false) leaves these files alone: another
+    process goes by them.
     """
-    plans = {plan.name: plan for plan in load_plans(configuration)}
-    grids = {name: plan for name, plan in plans.items() if isinstance(plan, Grid)}
-    if seeds_per_job is not None:
-        given = {"seeds_per_job": seeds_per_job}
-        grids = {name: dataclasses.replace(grid, **given) for name, grid in grids.items()}
-    settings = {setting.id: setting for grid in grids.values() for setting in grid.settings}
-    groups, markers, shards = {}, {}, {}
-    for name, plan in plans.items():
-        held = status.referenced(plan) if campaign and planning else {}
-        groups[name] = {g: members for g, members in plan.groups.items() if g not in held}
-    for name, grid in grids.items():
-        for setting_id in dict.fromkeys(one for group in groups[name].values() for one in group):
-            markers[name, setting_id] = [
-                status.settle(settings[setting_id], shard)
-                if planning
-                else runs.marker(setting_id, shard)
-                for shard in grid.shards
+    plan, kept = Plan(), set()
+    for part in load_plans(configuration):
+        held = status.referenced(part) if campaign and planning else {}
+        groups = {name: group for name, group in part.groups.items() if name not in held}
+        if isinstance(part, Grid):
+            if seeds_per_job is not None:
+                part = dataclasses.replace(part, seeds_per_job=seeds_per_job)
+            _add_grid(plan, part, groups, planning)
+            kept |= {setting.id for setting in part.settings if part.keep_vectors}
+        else:
+            _add_jobs(plan, part.name, groups, planning)
+    # Vectors go once all groups that a setting is in are measured.
+    for folder in {marker.parent: None for marker in plan.shards}:
+        if folder.name not in kept:
+            plan.dropped[folder / "vectors_dropped.txt"] = [
+                made.outputs[-1]
+                for made in plan.results.values()
+                if folder.name in made.parameters.get("setting_ids", ())
             ]
-            shards |= {runs.marker(setting_id, shard): shard for shard in grid.shards}
-    analyses = {name: analyses_of(grid) for name, grid in grids.items()}
-    plan = Plan(grids, settings, groups, markers, shards, analyses)
     if planning:
-        _check_notebooks(plan)
-        for name in set(plans) - set(grids):
-            for job in groups[name].values():
-                status.settle_job(name, job)
+        plan.check_notebooks()
         for path in plan.promotions() if campaign else ():
             path.unlink(missing_ok=True)
     return plan
+
+
+def _add_grid(plan: Plan, grid: Grid, groups: dict[str, list[str]], planning: bool) -> None:
+    plan.settings |= {setting.id: setting for setting in grid.settings}
+    place = status.settle if planning else lambda setting, shard: runs.marker(setting.id, shard)
+    markers: dict[str, list[Path]] = {}
+    for member in dict.fromkeys(one for members in groups.values() for one in members):
+        setting, markers[member] = plan.settings[member], []
+        for shard in grid.shards:
+            marker = place(setting, shard)
+            given = {**setting.to_dict(), "seeds": shard}
+            plan.shards[marker] = Execution("10_finetune", given, [], [marker])
+            plan.runs += status.planned_runs(setting, shard).values()
+            markers[member].append(marker)
+    labels = [seeds.label for seeds in grid.seeds]
+    for group, members in groups.items():
+        given = {"results": grid.name, "group": group, "setting_ids": members, "seeds": labels}
+        inputs = [marker for member in members for marker in markers[member]]
+        folder = paths.results(grid.name) / group
+        outputs = [folder / f"{table}.parquet" for table in tables.TABLES]
+        plan.results[grid.name, group] = Execution("12_measure_group", given, inputs, outputs)
+    drawn = [figure for figure, suits in ANALYSES.values() if suits(grid)]
+    plan.figures += [paths.figures(grid.name) / f"{figure}.svg" for figure in drawn]
+
+
+def _add_jobs(plan: Plan, results: str, jobs: dict[str, Job], planning: bool) -> None:
+    for name, job in jobs.items():
+        record = paths.results(results) / name / tables.MADE
+        given = {**job.parameters, "results": results, "job": name}
+        plan.results[results, name] = Execution(job.spec.notebook, given, [], [record])
+        if planning and not status.is_whole(results, job):
+            record.unlink(missing_ok=True)

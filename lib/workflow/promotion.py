@@ -5,15 +5,13 @@ Those of the configuration ``quick`` are ``data/results/reference``, those of an
 ``data/results/reference-<name>``.
 """
 
-import argparse
 import shutil
 import subprocess
 from pathlib import Path
 
 from lib import paths
-from lib.config.grids import Grid, load_plans
+from lib.config.grids import Grid
 from lib.config.job_kinds import JobList
-from lib.errors import argument
 from lib.results import tables
 from lib.workflow import status
 
@@ -44,26 +42,28 @@ def promote(name: str, group: str) -> Path:
     return target
 
 
-def prune(plan: Grid | JobList) -> list[str]:
-    """Delete what the reference of a configuration holds beside its groups or jobs; their names."""
+def pack(plan: Grid | JobList) -> list[str]:
+    """Delete what the reference of a configuration holds beside its groups or jobs, and pack it if
+    it holds all of them; what was done, in lines.
+    """
     name = paths.reference_of(plan.name)
-    others = [path for path in paths.results(name).glob("*") if path.is_dir()]
-    others = [path for path in others if path.name not in plan.groups]
+    folders = [path for path in paths.results(name).glob("*") if path.is_dir()]
+    others = [path for path in folders if path.name not in plan.groups]
     for path in others:
         shutil.rmtree(path)
-    if old := tables.packed(name).keys() - plan.groups:
-        tables.pack(name, plan.groups)
-    return sorted({path.name for path in others} | old)
-
-
-def pack(plan: Grid | JobList) -> str:
-    """Pack the reference of a configuration if it holds all its groups or jobs; what was done."""
-    name = paths.reference_of(plan.name)
+    packed = tables.packed(name).keys() - plan.groups
+    done = [
+        f"{name}: deleted {group}, which the configuration does not name"
+        for group in sorted({path.name for path in others} | packed)
+    ]
+    left = tables.folders(name)
     if missing := len(plan.groups.keys() - status.referenced(plan)):
-        return f"{name}: {missing} of {len(plan.groups)} are missing, so nothing is packed"
-    if folders := tables.folders(name):
+        done.append(f"{name}: {missing} of {len(plan.groups)} are missing, so nothing is packed")
+    else:
+        done.append(f"{name}: {len(left)} folders packed")
+    if packed or (left and not missing):
         tables.pack(name, plan.groups)
-    return f"{name}: {len(folders)} folders packed"
+    return done
 
 
 def commit(path: Path, message: str) -> None:
@@ -78,49 +78,3 @@ def commit(path: Path, message: str) -> None:
         git("add", "--all")
         if git("status", "--porcelain"):
             git("commit", "--quiet", "-m", message)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.workflow.promotion promote NAME GROUP``, ``… prune CONFIG``, ``… pack
-    [CONFIG …]``.
-    """
-    parser = argparse.ArgumentParser(prog="python -m lib.workflow.promotion", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-    promoting = actions.add_parser("promote", help="copy one group's results into the reference")
-    promoting.add_argument("name", help="of the results, data/results/NAME")
-    promoting.add_argument("group")
-    promoting.add_argument("--commit", action="store_true", help="and commit it to git")
-    pruning = actions.add_parser("prune", help="delete what a configuration does not name")
-    pruning.add_argument(
-        "config", type=argument(load_plans), help="name in config/ or path of a .yaml file"
-    )
-    packing = actions.add_parser("pack", help="put complete results into one file a table")
-    packing.add_argument(
-        "configs",
-        metavar="NAME",
-        nargs="*",
-        default=["campaign"],
-        type=argument(load_plans),
-        help="configurations (default: campaign)",
-    )
-    packing.add_argument("--commit", action="store_true", help="and commit them to git")
-    options = parser.parse_args(arguments)
-    if options.action == "promote":
-        folder = promote(options.name, options.group)
-        if options.commit:
-            commit(folder, f"Results of {folder.parent.name}: {folder.name}")
-        print(f"promoted {options.name}/{options.group}")
-    elif options.action == "pack":
-        for plan in [plan for config in options.configs for plan in load_plans(config)]:
-            print(pack(plan))
-            if options.commit:
-                name = paths.reference_of(plan.name)
-                commit(paths.results(name), f"Results of {name}, packed")
-    else:
-        for plan in load_plans(options.config):
-            for group in prune(plan):
-                print(f"{plan.name}: deleted {group}, which the configuration does not name")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,24 +4,17 @@ came out.
 The engine's own words go to a file; how far it is shows in the run store and in the tables.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from lib import paths
-from lib.config import Setting
-from lib.config.grids import Grid, load_plans
-from lib.config.job_kinds import JobList
-from lib.config.seeds import Seeds
-from lib.errors import argument
-from lib.results import runs, tables
+from lib.results import tables
 from lib.workflow import jobs, status
 
 #: Seconds between two looks, and between two lines where no terminal can rewrite one.
@@ -31,51 +24,24 @@ DONE = "all runs, tables and figures are there"
 
 
 class Progress:
-    """How far a configuration is: its runs, the tables of its groups and jobs, its figures."""
+    """How far a plan is: its runs, the tables of its groups and jobs, ``figures``."""
 
-    def __init__(self, plans: list[Grid | JobList], *, campaign: bool) -> None:
+    def __init__(self, plan: jobs.Plan, figures: list[Path]) -> None:
         self.began = time.monotonic()
-        grids = [plan for plan in plans if isinstance(plan, Grid)]
-        held = {plan.name: status.referenced(plan) if campaign else {} for plan in plans}
-        self.waiting = dict(self._missing(grids, held))
-        self.at_first = len(self.waiting)
-        self.n_runs = sum(len(grid.settings) * len(grid.seeds) for grid in grids)
-        self.results = [
-            paths.results(plan.name) / group / tables.MADE
-            for plan in plans
-            for group in plan.groups
-            if group not in held[plan.name]
-        ]
-        self.figures = [
-            paths.figures(grid.name) / f"{figure}.svg"
-            for grid in grids
-            for figure in ([] if campaign else jobs.analyses_of(grid))
-        ]
+        self.waiting = [run for run in plan.runs if not run.stored()]
+        self.n_runs, self.at_first = len(plan.runs), len(self.waiting)
+        self.results = [made.outputs[-1] for made in plan.results.values()]
+        self.figures = figures
         self.last = ""
-
-    @staticmethod
-    def _missing(
-        grids: list[Grid], held: dict[str, dict[str, pd.DataFrame]]
-    ) -> Iterator[tuple[Path, tuple[Setting, Seeds, list[Seeds]]]]:
-        for grid in grids:
-            labels = [seeds.label for seeds in grid.seeds]
-            for setting in grid.settings:
-                if setting.id in held[grid.name]:
-                    continue
-                done = status.stored(setting, labels)
-                for label, (seeds, batch) in status.batches(setting, labels).items():
-                    if label not in done:
-                        yield runs.folder(setting.id, label), (setting, seeds, batch)
 
     def line(self) -> str:
         """In a line: runs done, the last score, the time left; then tables, then figures."""
-        for folder, (setting, seeds, batch) in list(self.waiting.items()):
-            record = runs.record_of(folder)
-            if record and status.is_current(record, setting, seeds, batch):
-                del self.waiting[folder]
+        for run in list(self.waiting):
+            if record := run.stored():
+                self.waiting.remove(run)
                 score = record["status"] if record["score"] is None else f"{record['score']:.3f}"
-                words = setting.id.rpartition("_")[0].replace("_", " ")
-                self.last = f"; last: {words} {seeds.label}, {record['metric']} {score}"
+                words = run.setting.id.rpartition("_")[0].replace("_", " ")
+                self.last = f"; last: {words} {run.seeds.label}, {record['metric']} {score}"
         if self.waiting:
             done = self.at_first - len(self.waiting)
             elapsed = time.monotonic() - self.began
@@ -107,62 +73,49 @@ def follow(engine: subprocess.Popen, progress: Progress) -> int:
 
 def outcome(name: str) -> pd.DataFrame:
     """A row a group: runs, failed runs, mean score ± SD, disagreement with its interval."""
-    measures = tables.read(name, "measures").query("subset == 'all'")
+    chosen = "subset == 'all' and measure in ['mean', 'sd', 'disagreement']"
+    measures = tables.read(name, "measures").query(chosen)
     labels, rows = tables.group_labels(name), []
     for group, part in tables.read(name, "runs").groupby("group", sort=False):
         of_group = measures[measures["group"] == group].set_index("measure")
-        value = of_group["value"]
-        row = {
-            "setting": labels[group],
-            "runs": len(part),
-            "failed": int((part["status"] != "ok").sum()),
-            "score": f"{value.get('mean', float('nan')):.3f} ± {value.get('sd', float('nan')):.3f}",
-        }
-        if "disagreement" in value:
+        mean, sd = of_group["value"].reindex(["mean", "sd"])
+        row = {"setting": labels[group], "runs": len(part)}
+        row |= {"failed": (part["status"] != "ok").sum(), "score": f"{mean:.3f} ± {sd:.3f}"}
+        if "disagreement" in of_group.index:
             apart = of_group.loc["disagreement"]
             row["disagreement"] = f"{apart['value']:.3f} [{apart['low']:.3f}, {apart['high']:.3f}]"
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")
 
 
-def _shown(path: Path) -> str:
-    """A path as one would type it."""
-    return os.path.relpath(path)
+def run(plan: jobs.Plan, engine: list[str], *, campaign: bool) -> None:
+    """Execute a plan by Snakemake with these options, and show how far it is and what came out.
 
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.workflow.run CONFIG -- ENGINE OPTIONS``, which is what `make run` calls."""
-    parser = argparse.ArgumentParser(prog="python -m lib.workflow.run", description=__doc__)
-    parser.add_argument("config", type=argument(load_plans), help="name in config/, or path")
-    parser.add_argument("--campaign", action="store_true", help="only what the reference lacks")
-    parser.add_argument("engine", nargs="*", help="options of the engine, behind --")
-    options = parser.parse_args(arguments)
-    plans = load_plans(options.config)
+    Paths are shown as one would type them.
+    """
     log = paths.OUTPUT / "build/engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "snakemake", *options.engine]
-    progress = Progress(plans, campaign=options.campaign)
+    progress = Progress(plan, [] if campaign else plan.figures)
     print(progress.line(), flush=True)
     with open(log, "w") as stream:
-        engine = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        command = [sys.executable, "-m", "snakemake", *engine]
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            failed = follow(engine, progress)
+            failed = follow(process, progress)
         except KeyboardInterrupt:
-            engine.wait()
+            process.wait()
             sys.exit("\nstopped; the same command goes on where it was")
     if failed:
         words = log.read_text(errors="replace").splitlines()
         print(*words[-40:], sep="\n", file=sys.stderr)
-        sys.exit(f"something failed; above is the end of {_shown(log)}. Finished runs stay: once "
-                 "the cause is gone, the same command makes the rest")  # fmt: skip
-    if options.campaign:
+        sys.exit(f"something failed; above is the end of {os.path.relpath(log)}. Finished runs "
+                 "stay: once the cause is gone, the same command makes the rest")  # fmt: skip
+    if campaign:
         return
-    for plan in plans:
-        if isinstance(plan, Grid) and any(file.exists() for file in progress.results):
-            print(outcome(plan.name).to_string(index=False))
-            print(f"figures: {_shown(paths.figures(plan.name))}; what they show: {NEXT}")
-        print(f"tables: {_shown(paths.results(plan.name))}")
-
-
-if __name__ == "__main__":
-    main()
+    for name in dict.fromkeys(name for name, _ in plan.results):
+        drawn = paths.figures(name)
+        made = any(file.exists() for file in plan.results_of(name))
+        if made and any(figure.parent == drawn for figure in plan.figures):
+            print(outcome(name).to_string(index=False))
+            print(f"figures: {os.path.relpath(drawn)}; what they show: {NEXT}")
+        print(f"tables: {os.path.relpath(paths.results(name))}")

@@ -6,23 +6,57 @@ seeds and version of the training, from the same pinned files. That is looked up
 downloaded for it.
 """
 
-import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from lib import paths, provenance
 from lib.config import Setting
-from lib.config.grids import Grid, load_plans
+from lib.config.grids import Grid
 from lib.config.job_kinds import Job, JobList
 from lib.config.seeds import Seeds, read
 from lib.data import assets, tasks
-from lib.errors import argument
 from lib.models import pretrained
 from lib.results import runs, tables
+
+
+class PlannedRun(NamedTuple):
+    """A run that is asked for; ``batch``: the seeds of all runs that are one program with it."""
+
+    setting: Setting
+    seeds: Seeds
+    batch: list[Seeds]
+
+    def is_current(self, record: dict[str, Any]) -> bool:
+        """Whether a run with this record would be made the same way now.
+
+        What only reading the data can tell is left to ``benchmarks.verify``: whether files of your
+        own behind a registered task, or a hub repository named without a revision, have changed.
+        """
+        now = {"code": provenance.TRAINING_VERSIONS[_architecture(record)]}
+        expected = runs.fingerprint(self.setting, self.seeds, self.batch, record | now)
+        pinned = pretrained.pinned_sha256(self.setting.backbone)
+        return (
+            record["fingerprint"] == expected
+            and pinned in (None, record["backbone_sha256"])
+            and all(_now(source) == sha256 for source, sha256 in record["sources"].items())
+        )
+
+    def stored(self) -> dict[str, Any] | None:
+        """The run's record, if the store has it and it is current."""
+        record = runs.record_of(runs.folder(self.setting.id, self.seeds.label))
+        return record if record and "sources" in record and self.is_current(record) else None
+
+
+def planned_runs(setting: Setting, labels: Iterable[str]) -> dict[str, PlannedRun]:
+    """By label, the runs of a setting; those of ``seeds_per_batch`` neighbours are one program."""
+    seeds, step = read(list(labels)), setting.seeds_per_batch
+    batches = [seeds[i : i + step] for i in range(0, len(seeds), step)]
+    return {run.label: PlannedRun(setting, run, batch) for batch in batches for run in batch}
 
 
 def _now(source: str) -> str | None:
@@ -32,22 +66,6 @@ def _now(source: str) -> str | None:
     if tasks.is_own_file(source) and Path(source).is_file():
         return provenance.file_sha256(Path(source))
     return None
-
-
-def is_current(record: dict[str, Any], setting: Setting, seeds: Seeds, batch: list[Seeds]) -> bool:
-    """Whether a run with this record would be made the same way now.
-
-    What only reading the data can tell is left to ``benchmarks.verify``: whether files of your own
-    behind a registered task, or a hub repository named without a revision, have changed.
-    """
-    now = {"code": provenance.TRAINING_VERSIONS[_architecture(record)]}
-    expected = runs.fingerprint(setting, seeds, batch, record | now)
-    pinned = pretrained.pinned_sha256(setting.backbone)
-    return (
-        record["fingerprint"] == expected
-        and pinned in (None, record["backbone_sha256"])
-        and all(_now(source) == sha256 for source, sha256 in record["sources"].items())
-    )
 
 
 def _architecture(record: dict[str, Any]) -> str:
@@ -65,23 +83,6 @@ def origin(setting: Setting) -> str:
     return provenance.digest(versions, pretrained.pinned_sha256(setting.backbone), own)
 
 
-def batches(setting: Setting, labels: Iterable[str]) -> dict[str, tuple[Seeds, list[Seeds]]]:
-    """By label, the seeds of a run and those of all runs that are one program with it."""
-    found, step = read(list(labels)), setting.seeds_per_batch
-    cut = [found[i : i + step] for i in range(0, len(found), step)]
-    return {seeds.label: (seeds, batch) for batch in cut for seeds in batch}
-
-
-def stored(setting: Setting, labels: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """By label, the records of the setting's runs that the store has and that are current."""
-    found = {}
-    for label, (seeds, batch) in batches(setting, labels).items():
-        record = runs.record_of(runs.folder(setting.id, label))
-        if record and "sources" in record and is_current(record, setting, seeds, batch):
-            found[label] = record
-    return found
-
-
 def settle(setting: Setting, labels: list[str]) -> Path:
     """Make the marker of a shard say what is true, and return its path; it may not exist.
 
@@ -90,16 +91,13 @@ def settle(setting: Setting, labels: list[str]) -> Path:
     """
     path = runs.marker(setting.id, labels)
     there = path.exists()
-    if not there and not path.parent.is_dir():
-        return path
-    records = stored(setting, labels)
-    whole = [label in records and (path.parent / label / "mean.npy").exists() for label in labels]
-    if not all(whole):
-        # One that was written since the runs were looked at is right: another engine's job did.
-        if there:
-            path.unlink(missing_ok=True)
-    elif not path.exists():
-        runs.write_marker(setting.id, [records[label] for label in labels])
+    records = [run.stored() for run in planned_runs(setting, labels).values()]
+    whole = all(records) and all((path.parent / one / "mean.npy").exists() for one in labels)
+    if whole and not path.exists():
+        runs.write_marker(setting.id, records)
+    # One that was written since the runs were looked at is right: another engine's job did.
+    if there and not whole:
+        path.unlink(missing_ok=True)
     return path
 
 
@@ -108,29 +106,24 @@ def has_job(results: str, job: Job) -> bool:
 
     The oldest committed records do not name the parameters; there the tables are enough.
     """
-    folder, packed = paths.results(results) / job.name, tables.packed(results)
-    if not (_is_whole(folder, job) if folder.is_dir() else job.name in packed):
+    record = tables.records(results).get(job.name)
+    in_folder = (paths.results(results) / job.name).is_dir()
+    if record is None or (in_folder and not is_whole(results, job)):
         return False
-    record = tables.records(results)[job.name]
     if "parameters" not in record:
         return paths.is_reference(results)
     return job.made_with(record["parameters"])
 
 
-def settle_job(results: str, job: Job) -> None:
-    """Delete the record of a job that has lost a table, so that the engine makes it again."""
+def is_whole(results: str, job: Job) -> bool:
+    """Whether the folder of a job holds all tables of its kind."""
     folder = paths.results(results) / job.name
-    if not _is_whole(folder, job):
-        (folder / tables.MADE).unlink(missing_ok=True)
-
-
-def _is_whole(folder: Path, job: Job) -> bool:
     return all((folder / f"{table}.parquet").exists() for table in job.spec.tables)
 
 
 def referenced(plan: Grid | JobList) -> dict[str, Any]:
-    """What the reference of a grid or of a list of jobs holds: by group, the table of its runs; by
-    job, the job.
+    """What the reference of a grid or of a list of jobs holds: by group, the records of its runs by
+    setting and seed; by job, the job.
 
     A group is current if all its runs are, and its distances are of today's version.
     """
@@ -144,61 +137,53 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
     for group, members in plan.groups.items():
         if records.get(group, {}).get("distance_code") != provenance.DISTANCE_VERSION:
             continue
-        table = by_group[group]
-        rows = {(row["setting_id"], row["seed_label"]): row for row in table.to_dict("records")}
-        if _all_current(rows, [settings[member] for member in members], labels):
-            held[group] = table
+        rows = {
+            (row["setting_id"], row["seed_label"]): {**row, "sources": json.loads(row["sources"])}
+            for row in by_group[group].to_dict("records")
+        }
+        wanted = {
+            (member, label): run
+            for member in members
+            for label, run in planned_runs(settings[member], labels).items()
+        }
+        if rows.keys() == wanted.keys() and all(
+            run.is_current(rows[key]) for key, run in wanted.items()
+        ):
+            held[group] = rows
     return held
 
 
-def _all_current(
-    rows: dict[tuple[str, str], dict[str, Any]], members: list[Setting], labels: list[str]
-) -> bool:
-    if set(rows) != {(setting.id, label) for setting in members for label in labels}:
-        return False
-    for setting in members:
-        for label, (seeds, batch) in batches(setting, labels).items():
-            row = rows[setting.id, label]
-            record = {**row, "sources": json.loads(row["sources"])}
-            if not is_current(record, setting, seeds, batch):
-                return False
-    return True
+def standing(plan: Grid | JobList) -> pd.DataFrame:
+    """What there is of a configuration, in its results (``stored``) and in the reference.
 
-
-def standing_of_jobs(plan: JobList) -> pd.DataFrame:
-    """A row a job: whether the results and the reference hold it, and whether neither does."""
-    jobs = plan.groups.values()
-    table = pd.DataFrame([{"job": job.name, "kind": job.kind} for job in jobs])
-    table.insert(0, "configuration", plan.name)
-    table["stored"] = [has_job(plan.name, job) for job in jobs]
-    table["reference"] = table["job"].isin(referenced(plan))
-    return table.assign(missing=~(table["stored"] | table["reference"]))
-
-
-def standing(grid: Grid, *, with_reference: bool = True) -> pd.DataFrame:
-    """A row a setting: runs wanted, in the store, in the reference, failed of those, missing, and
-    the seconds of one core that a run took (the mean of those there are) and that are left.
-
-    A setting without any run yet is given the mean of the configuration's others.
+    Of a list of jobs, a row a job; ``missing`` from both. Of a grid, a row a setting: runs wanted,
+    stored, in the reference, failed of those, missing, and the seconds of one core that a run took
+    (the mean of those there are) and that are left. A setting without any run yet is given the
+    mean of the configuration's others.
     """
-    held = referenced(grid) if with_reference else {}
-    labels, rows = [seeds.label for seeds in grid.seeds], []
-    for setting in grid.settings:
-        here = pd.DataFrame(list(stored(setting, labels).values()))
-        there = held.get(setting.id, pd.DataFrame())
-        known = pd.concat([part for part in (there, here) if len(part)] or [pd.DataFrame()])
-        if len(known):
-            known = known.drop_duplicates("seed_label")
+    held, rows = referenced(plan), []
+    if isinstance(plan, JobList):
+        for name, job in plan.groups.items():
+            row = {"configuration": plan.name, "job": name, "kind": job.kind}
+            rows.append(row | {"stored": has_job(plan.name, job), "reference": name in held})
+        table = pd.DataFrame(rows)
+        return table.assign(missing=~(table["stored"] | table["reference"]))
+    labels = [seeds.label for seeds in plan.seeds]
+    for setting in plan.settings:
+        records = {label: run.stored() for label, run in planned_runs(setting, labels).items()}
+        here = {(setting.id, label): record for label, record in records.items() if record}
+        known = here | (there := held.get(setting.id, {}))
+        seconds = [record["wall_s"] for record in known.values()]
         rows.append(
             {
-                "configuration": grid.name,
+                "configuration": plan.name,
                 "setting": setting.id,
                 "runs": len(labels),
                 "stored": len(here),
                 "reference": len(there),
-                "failed": int((known["status"] != "ok").sum()) if len(known) else 0,
+                "failed": sum(record["status"] != "ok" for record in known.values()),
                 "missing": len(labels) - len(known),
-                "seconds_a_run": known["wall_s"].mean() if len(known) else float("nan"),
+                "seconds_a_run": fmean(seconds) if seconds else float("nan"),
             }
         )
     table = pd.DataFrame(rows)
@@ -207,53 +192,26 @@ def standing(grid: Grid, *, with_reference: bool = True) -> pd.DataFrame:
 
 
 def report(table: pd.DataFrame, cores: int, *, only_missing: bool = False) -> str:
-    """The table of ``standing`` as text, with totals and the time left on so many cores."""
+    """Tables of ``standing`` of one kind as text, with totals and the time left on so many cores
+    (of jobs it is not known).
+    """
     shown = table[table["missing"] > 0] if only_missing else table
-    shown = shown.drop(columns=["seconds_left"]).round({"seconds_a_run": 1})
+    shown = shown.drop(columns="seconds_left", errors="ignore").round({"seconds_a_run": 1})
     lines = [shown.to_string(index=False, na_rep="?")] if len(shown) else []
-    total = table[["runs", "missing", "failed"]].sum()
-    left = table["seconds_left"].sum(min_count=1)
-    time = "unknown: no run has been timed" if pd.isna(left) else duration(left / cores)
-    lines.append(
-        f"{total['runs'] - total['missing']} of {total['runs']} runs done, "
-        f"{total['failed']} of them failed; {total['missing']} missing"
-        + (f", time left on {cores} cores: {time}" if total["missing"] else "")
-    )
+    missing, failed, time = table["missing"].sum(), "", ""
+    wanted, what = (table["runs"].sum(), "runs") if "runs" in table else (len(table), "jobs")
+    if what == "runs":
+        failed = f", {table['failed'].sum()} of them failed"
+        left = table["seconds_left"].sum(min_count=1)
+        known = "unknown: no run has been timed" if pd.isna(left) else duration(left / cores)
+        time = f", time left on {cores} cores: {known}" if missing else ""
+    lines.append(f"{wanted - missing} of {wanted} {what} done{failed}; {missing} missing{time}")
     return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
+    """About how long, in words."""
     minutes = seconds / 60
     if minutes < 1:
         return "under a minute"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.workflow.status CONFIG``: what is done, failed and missing, and the time
-    left.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.workflow.status", description="What is done of a configuration."
-    )
-    parser.add_argument(
-        "config", type=argument(load_plans), help="name in config/ or path of a .yaml file"
-    )
-    parser.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
-    parser.add_argument("--missing", action="store_true", help="only what is missing")
-    options = parser.parse_args(arguments)
-    plans = load_plans(options.config)
-    if lists := [standing_of_jobs(plan) for plan in plans if isinstance(plan, JobList)]:
-        table = pd.concat(lists, ignore_index=True)
-        shown = table[table["missing"]] if options.missing else table
-        if len(shown):
-            print(shown.to_string(index=False))
-        missing = table["missing"].sum()
-        print(f"{len(table) - missing} of {len(table)} jobs done; {missing} missing")
-    if rows := [standing(grid) for grid in plans if isinstance(grid, Grid)]:
-        table = pd.concat(rows, ignore_index=True)
-        print(report(table, options.cores, only_missing=options.missing))
-
-
-if __name__ == "__main__":
-    main()

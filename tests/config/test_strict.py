@@ -45,8 +45,8 @@ def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
     assert plan.settings and plan.shards
     for setting in plan.settings.values():
         parameters.check("10_finetune", setting.to_dict())
-    for labels in plan.shards.values():
-        parameters.check("10_finetune", {"seeds": labels})
+    for shard in plan.shards.values():
+        parameters.check("10_finetune", {"seeds": shard.parameters["seeds"]})
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))

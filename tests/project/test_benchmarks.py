@@ -17,8 +17,7 @@ COMMANDS = {
     "lib.training": "CONFIG",
     "lib.results.group_tables": "CONFIG",
     "lib.results.runs": "drop",
-    "lib.workflow.promotion": "promote",
-    "lib.workflow.status": "CONFIG",
+    "lib.workflow": "promote",
     "lib.report": "PATH",
 }
 HELP = """

@@ -1,13 +1,9 @@
-"""What the fault tests share: a small batch in a copy of the project, and how to look at it.
-
-A batch has an output folder of its own, which also tells its processes from all others.
-"""
+"""Copies of the project in which the engine's tests run batches, and how to look at them."""
 
 import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,8 +31,20 @@ CIRCUMSTANCES = ("wall_s", "commit", "dirty", "lib", "processor", "system")
 Found = TypeVar("Found")
 
 
+def wait_for(
+    condition: Callable[[], Found], what: str, *, pause: float = 0.1, call: "Call | None" = None
+) -> Found:
+    """Wait until something is true, and return what it was; a call has to go on meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert call is None or call.process.poll() is None, f"ended too early:\n{call.said[-3000:]}"
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(pause)
+    return found
+
+
 class Call:
-    """One command of a batch, in a process group of its own, as a terminal would start it."""
+    """One command, in a process group of its own, as a terminal would start it."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str], log: Path):
         self.log = log
@@ -52,24 +60,23 @@ class Call:
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
-    def wait(self, timeout: float = PATIENCE) -> "Call":
-        """Wait for the end of the command; one that hangs is killed and fails the test."""
+    def _ended(self) -> int:
+        """The exit status; a command that hangs is killed and fails the test."""
         try:
-            self.process.wait(timeout)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             raise
-        return self
 
     def succeed(self) -> "Call":
         """Wait for the end, which has to be a good one."""
-        assert self.wait().process.returncode == 0, self.said[-5000:]
+        assert self._ended() == 0, self.said[-5000:]
         return self
 
     def fail(self) -> str:
         """Wait for the end, which has to be a bad one; what the command has said."""
-        assert self.wait().process.returncode != 0, self.said[-5000:]
+        assert self._ended() != 0, self.said[-5000:]
         return self.said
 
     @property
@@ -86,68 +93,55 @@ class Call:
 
     def until(self, condition: Callable[[], Found], *, pause: float = 0.01) -> Found:
         """Wait for something to be true while the command runs; what it was."""
-        limit = time.monotonic() + PATIENCE
-        while not (found := condition()):
-            assert self.process.poll() is None, f"the command ended too early:\n{self.said[-3000:]}"
-            assert time.monotonic() < limit, f"waited in vain:\n{self.said[-3000:]}"
-            time.sleep(pause)
-        return found
+        return wait_for(condition, "what a fault waits for", pause=pause, call=self)
 
 
-class Batch:
-    """A grid in a copy of the project, with its output folder and its commands."""
+class Checkout:
+    """A copy of the project with files of its own, and commands in it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        own_file: Path,
-        grid: str = GRID,
-        *,
-        output: Path | None = None,
-        files: dict[str, str] | None = None,
-    ) -> None:
-        """``files``: what else lies in the project, by name."""
-        self.folder = folder
-        self.project = copy_project(folder / "project")
-        shutil.copy(own_file, self.project / "days.csv")
-        for name, text in ({"config/faulty.yaml": grid} | (files or {})).items():
-            (self.project / name).write_text(text)
-        self.output = output or folder / "output"
-        self.calls = 0
-
-    def start(
-        self,
-        *arguments: str,
-        target: str = "run",
-        figures: bool = False,
-        prefix: tuple[str, ...] = (),
-        **changed: str,
-    ) -> Call:
-        """Start ``make run`` (or another target), up to the tables or up to the figures.
-
-        ``prefix`` is a command that runs it; the others are variables of its environment.
+    def __init__(self, project: Path, files: dict[str, str], *, output: Path | None = None) -> None:
+        """``files``: what else lies in the project, by name; ``output`` is the project itself if
+        it is not given.
         """
-        command = [*prefix, "make", target, f"PY={sys.executable}", "CONFIG=faulty"]
-        if target == "run" and not figures:
-            arguments = ("--until measure_group", *arguments)
-        return self._started([*command, f"ARGS={' '.join(arguments)}"], changed)
+        self.project, self.output, self.calls = copy_project(project), output or project, 0
+        self.environment = {
+            **environment_of(project), "COMPENDIUM_OUTPUT": str(self.output),
+        }  # fmt: skip
+        for name, text in files.items():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / name).write_text(text)
 
-    def start_bare(self, module: str = "lib.training", **changed: str) -> Call:
-        """Start the training, or another step, without the engine: ``python -m lib.training``."""
-        return self._started([sys.executable, "-m", module, "faulty"], changed)
-
-    def _started(self, command: list[str], changed: dict[str, str]) -> Call:
+    def start(self, *command: str, **changed: str) -> Call:
+        """Start a command in the project; ``changed`` are variables of its environment."""
         self.calls += 1
-        environment = {
-            **environment_of(self.project),
-            "COMPENDIUM_OUTPUT": str(self.output),
-            **changed,
-        }
-        return Call(command, self.project, environment, self.folder / f"call{self.calls}.txt")
+        log = self.project.with_name(f"{self.project.name}-call{self.calls}.txt")
+        return Call(list(command), self.project, self.environment | changed, log)
 
-    def run(self, *arguments: str, **options: Any) -> Call:
-        """``make run`` to its end, which has to be a good one."""
-        return self.start(*arguments, **options).succeed()
+    def start_python(self, *words: str, **changed: str) -> Call:
+        """Start a module of Python."""
+        return self.start(sys.executable, "-m", *words, **changed)
+
+    def python(self, *words: str, **changed: str) -> str:
+        """What a module of Python says, which has to succeed."""
+        return self.start_python(*words, **changed).succeed().said
+
+    def engine(self, grid: str, *options: str, profile: str = "local", **changed: str) -> Call:
+        """Start the engine without `make`, so that the process is the controller itself.
+
+        ``grid`` is the first value of its configuration; more may come first among the options.
+        """
+        command = ["snakemake", "--profile", f"profiles/{profile}", "--config", f"grid={grid}"]
+        return self.start_python(*command, *options, **changed)
+
+    def make(self, target: str, arguments: str = "", **changed: str) -> Call:
+        """Start `make`; ``changed`` are variables for it and for what it starts."""
+        given = f"PY={sys.executable}", f"ARGS={arguments}"
+        return self.start("make", target, *given, **changed)
+
+    def planned(self, grid: str, *options: str) -> dict[str, int]:
+        """Jobs by rule that the engine would run now."""
+        dry = ("--dry-run", "--quiet", "host", "reason")
+        return self.engine(grid, *options, *dry).succeed().planned
 
     @property
     def finished(self) -> dict[str, int]:
@@ -158,29 +152,59 @@ class Batch:
             for path in found
         }
 
-    def processes(self) -> Iterator[psutil.Process]:
-        """Everything alive that works for this batch, orphans included."""
+
+class Batch(Checkout):
+    """A grid of the fault tests, its commands and processes.
+
+    It has an output folder of its own, which also tells its processes from all others.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        own_file: Path,
+        grid: str = GRID,
+        files: dict[str, str] | None = None,
+        *,
+        output: Path | None = None,
+    ) -> None:
+        given = {"config/faulty.yaml": grid, "days.csv": own_file.read_text(), **(files or {})}
+        super().__init__(folder / "project", given, output=output or folder / "output")
+
+    def run(self, *options: str, figures: bool = False, **changed: str) -> Call:
+        """Start the engine, up to the tables or up to the figures."""
+        until = () if figures else ("--until", "measure_group")
+        return self.engine("faulty", *until, *options, **changed)
+
+    def train(self) -> Call:
+        """Start the training without the engine."""
+        return self.start_python("lib.training", "faulty")
+
+    def measure(self) -> None:
+        """Measure all groups without the engine."""
+        self.python("lib.results.group_tables", "faulty")
+
+    def processes(self, word: str = "") -> Iterator[psutil.Process]:
+        """Everything alive that works for this batch, orphans too, with this in its command."""
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("COMPENDIUM_OUTPUT") == str(self.output):
+                ours = process.environ().get("COMPENDIUM_OUTPUT") == str(self.output)
+                if ours and word in " ".join(process.cmdline()):
                     yield process
 
     def kernels(self) -> list[psutil.Process]:
         """The notebooks' kernels among them."""
-        return [one for one in self.processes() if _is_kernel(one)]
+        return list(self.processes("ipykernel"))
 
-    def controller(self) -> psutil.Process | None:
-        """The engine's process: the eldest Snakemake."""
-        found = [one for one in self.processes() if "snakemake" in _words(one)]
-        return min(found, key=lambda one: one.create_time(), default=None)
-
-    def training_kernel(self) -> psutil.Process | None:
-        """The kernel of a job that has finished its first run and is at its second, if any is."""
+    def training_kernel(self, setting: str = "") -> psutil.Process | None:
+        """The kernel of a job, of a setting whose name contains this, that has finished its first
+        run and is at its second, if any is.
+        """
         for kernel in self.kernels():
-            setting, _, shard = self.notebook_of(kernel).removesuffix(".log.ipynb").partition("/")
+            name, _, shard = self.notebook_of(kernel).removesuffix(".log.ipynb").partition("/")
             first, _, last = shard.partition("_to_")
             done = self.finished
-            if f"{setting}/{first}" in done and f"{setting}/{last}" not in done:
+            if setting in name and f"{name}/{first}" in done and f"{name}/{last}" not in done:
                 return kernel
         return None
 
@@ -195,10 +219,7 @@ class Batch:
 
     def quiet(self) -> None:
         """Wait until nothing works for this batch any more."""
-        limit = time.monotonic() + PATIENCE
-        while left := list(self.processes()):
-            assert time.monotonic() < limit, [_words(one) for one in left]
-            time.sleep(0.1)
+        wait_for(lambda: not list(self.processes()), "all processes to end")
 
     def left_behind(self) -> list[str]:
         """Scratch files and folders, half-written ones, and locks of the engine."""
@@ -217,7 +238,7 @@ class Batch:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
-    def check(self, calm: Path, kept: dict[str, int], *, only: str = "") -> None:
+    def check(self, calm: Path, kept: dict[str, int]) -> None:
         """Nothing finished was made again, nothing is missing or different, nothing is left over.
 
         ``calm`` is the output of the same batch without a fault, ``kept`` the runs that were
@@ -225,44 +246,36 @@ class Batch:
         """
         after = self.finished
         assert {name: after.get(name) for name in kept} == kept, "finished runs were made again"
-        assert differences(self.output, calm, only=only) == []
+        assert differences(self.output, calm) == []
         self.quiet()
         assert self.left_behind() == []
 
 
-def undisturbed(
-    folder: Path,
-    own_file: Path,
-    grid: str = GRID,
-    files: dict[str, str] | None = None,
-    *,
-    measured: bool = True,
-) -> Path:
-    """The output of a grid to which nothing happens, made without the engine."""
-    batch = Batch(folder, own_file, grid, files=files)
-    batch.start_bare().succeed()
+def undisturbed(*batch: Any, measured: bool = True, **options: Any) -> Path:
+    """The output of a batch to which nothing happens, made without the engine."""
+    calm = Batch(*batch, **options)
+    calm.train().succeed()
     if measured:
-        batch.start_bare("lib.results.group_tables").succeed()
-    return batch.output
+        calm.measure()
+    return calm.output
 
 
-def _words(process: psutil.Process) -> list[str]:
-    with contextlib.suppress(psutil.Error):
-        return process.cmdline()
-    return []
-
-
-def _is_kernel(process: psutil.Process) -> bool:
-    return any("ipykernel" in word for word in _words(process))
-
-
-def differences(one: Path, other: Path, *, only: str = "") -> list[str]:
-    """What differs between two output folders, circumstances and logs aside.
+def differences(one: Path, other: Path, *patterns: str) -> list[str]:
+    """What differs between two folders in files of these patterns, circumstances and logs aside.
 
     Arrays, training logs and tables are compared byte by byte; records and the table of runs, which
-    hold circumstances, field by field. ``only``: settings whose name contains this.
+    hold circumstances, field by field.
     """
-    trees = [_results(root, only) for root in (one, other)]
+    trees = [
+        {
+            str(file.relative_to(root)): file
+            for pattern in patterns or ("data/runs/*/seed*/*", "data/results/*/*/*")
+            for file in root.glob(pattern)
+            if file.parts[-2] != "logs"
+        }
+        for root in (one, other)
+    ]
+    assert all(trees), "there is nothing to compare"
     found = [f"only in one: {name}" for name in sorted(trees[0].keys() ^ trees[1].keys())]
     return found + [
         name
@@ -271,20 +284,12 @@ def differences(one: Path, other: Path, *, only: str = "") -> list[str]:
     ]
 
 
-def _results(root: Path, only: str) -> dict[str, Path]:
-    files = [*root.glob("data/runs/*/seed*/*"), *root.glob("data/results/*/*/*")]
-    return {
-        str(file.relative_to(root)): file
-        for file in files
-        if only in file.parts[-3] + file.parts[-2] and file.parts[-2] != "logs"
-    }
-
-
 def _content(file: Path) -> object:
     if file.suffix == ".json":
         record = json.loads(file.read_text())
         return {name: value for name, value in record.items() if name not in CIRCUMSTANCES}
     if file.name == "runs.parquet":
         table = pd.read_parquet(file)
-        return table.drop(columns=[n for n in CIRCUMSTANCES if n in table]).to_json()
+        kept = table.drop(columns=[name for name in CIRCUMSTANCES if name in table])
+        return kept.to_csv(float_format="%.17g")
     return file.read_bytes()

@@ -6,16 +6,17 @@ listen on 127.0.0.1. The two GPUs are ``/dev/zero`` and ``/dev/full``: Slurm han
 would real ones, and torch finds no GPU behind them.
 """
 
+import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+import psutil
+from support.batches import wait_for
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 CONFIGURATION = Path("/etc/slurm")
@@ -72,20 +73,9 @@ def why_not() -> str | None:
     return None
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-    """Return once the condition is true; ``TimeoutError`` that says what was waited for."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds} s for {what}")
-        time.sleep(0.2)
-
-
 def said(*command: str) -> str:
     """What a command prints; it has to succeed."""
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=PATIENCE
-    ).stdout
+    return _asked(*command, check=True)
 
 
 def jobs(states: str = "all") -> dict[str, str]:
@@ -102,9 +92,13 @@ def field(job: str, name: str) -> str:
 
 def listening() -> set[str]:
     """Local addresses, without ports, on which processes of Slurm accept connections."""
-    lines = said("ss", "--listening", "--tcp", "--numeric", "--processes", "--no-header")
-    ours = [line for line in lines.splitlines() if re.search(r'"(slurm\w*|srun|munged)"', line)]
-    return {line.split()[3].rpartition(":")[0] for line in ours}
+    found = set()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name().startswith(("slurm", "srun", "munged")):
+                open_ones = process.net_connections("tcp")
+                found |= {one.laddr.ip for one in open_ones if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 def start() -> None:
@@ -141,55 +135,40 @@ def stop() -> None:
     conf = CONFIGURATION / "slurm.conf"
     ours = conf.exists() and OURS in conf.read_text()
     if ours and "localhost" in _sinfo():
-        subprocess.run(
-            ["scancel", "--user=root"], capture_output=True, check=False, timeout=PATIENCE
-        )
+        _asked("scancel", "--user=root")
         wait_for(lambda: not jobs("running,completing"), "cancelled jobs to end")
     for path in STATE.glob("*.started"):
-        _end(path.stem, int(path.read_text()))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            daemon = psutil.Process(int(path.read_text()))
+            # Its name says that the id is not another process's by now.
+            if daemon.name() == path.stem:
+                daemon.terminate()
+                for hanging in psutil.wait_procs([daemon], 20)[1]:
+                    hanging.kill()
     if ours:
         conf.unlink()
         (CONFIGURATION / "gres.conf").unlink(missing_ok=True)
     shutil.rmtree(STATE, ignore_errors=True)
 
 
+def _asked(*command: str, check: bool = False) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=check, timeout=PATIENCE)
+    return done.stdout
+
+
 def _sinfo() -> str:
-    asked = ["sinfo", "--noheader", "--format=%n %t"]
-    return subprocess.run(
-        asked, capture_output=True, text=True, check=False, timeout=PATIENCE
-    ).stdout
+    return _asked("sinfo", "--noheader", "--format=%n %t")
 
 
 def _daemon(*command: str) -> None:
     with open(STATE / f"{command[0]}.log", "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = psutil.Popen(command, stdout=log, stderr=log, start_new_session=True)
     (STATE / f"{command[0]}.started").write_text(str(process.pid))
 
 
-def _end(name: str, pid: int) -> None:
-    def alive() -> bool:
-        try:
-            # Its name says that the id is not another process's by now; Z: it has ended.
-            status = Path(f"/proc/{pid}/stat").read_text()
-        except FileNotFoundError:
-            return False
-        return f"({name[:15]})" in status and status.rpartition(")")[2].split()[0] != "Z"
-
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        if alive():
-            os.kill(pid, sent)
-        try:
-            wait_for(lambda: not alive(), f"{name} to end", 20)
-        except TimeoutError:
-            continue
-        return
-
-
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    found = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return found
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [one.getsockname()[1] for one in sockets]

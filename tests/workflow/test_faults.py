@@ -15,30 +15,32 @@ import pytest
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-def test_a_killed_kernel_is_survived_within_the_same_command(new_batch, calm):
+@pytest.fixture
+def struck(new_batch):
+    """A batch, its command, the kernel that is at its second run, and what is finished."""
     batch = new_batch()
-    call = batch.start()
-    kernel = call.until(batch.training_kernel)
-    kept = batch.finished
+    call = batch.run()
+    return batch, call, call.until(batch.training_kernel), batch.finished
+
+
+def test_a_killed_kernel_is_survived_within_the_same_command(struck, calm):
+    batch, call, kernel, kept = struck
     kernel.kill()
     assert "Kernel died" in call.succeed().said
     batch.check(calm(), kept)
 
 
-def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(new_batch, calm):
+def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(struck, calm):
     """One orphan is held until the new engine wants its run: the new kernel waits and finds it."""
-    batch = new_batch()
-    call = batch.start()
-    orphan = call.until(batch.training_kernel)
-    kept = batch.finished
+    batch, call, orphan, kept = struck
     orphan.suspend()
-    batch.controller().kill()
+    call.process.kill()
     call.fail()
     assert orphan.pid in {one.pid for one in batch.kernels()}
-    refused = batch.start().fail()
+    refused = batch.run().fail()
     assert "Directory cannot be locked" in refused and "--unlock" in refused
-    batch.start(target="unlock").succeed()
-    again = batch.start()
+    batch.make("unlock", CONFIG="faulty").succeed()
+    again = batch.run()
     wanted = batch.notebook_of(orphan)
     again.until(
         lambda: [k for k in batch.kernels() if k != orphan and batch.notebook_of(k) == wanted]
@@ -49,42 +51,37 @@ def test_a_killed_engine_leaves_a_lock_and_orphans_and_loses_nothing(new_batch, 
 
 
 def test_ctrl_c_stops_everything_soon_and_leaves_no_lock(new_batch, calm):
+    """Of `make run`, as a terminal sends it: to all of its processes."""
     batch = new_batch()
-    call = batch.start()
+    call = batch.make("run", "--until measure_group", CONFIG="faulty")
     call.until(batch.training_kernel)
     kept = batch.finished
     os.killpg(call.process.pid, signal.SIGINT)
-    call.fail()
+    assert "the same command goes on where it was" in call.fail()
     batch.quiet()
     assert len(batch.finished) <= len(kept) + 2, "the two that were about to be written"
     assert not [path for path in batch.left_behind() if "locks" in path]
-    batch.run()
+    batch.run().succeed()
     batch.check(calm(), kept)
 
 
-def test_a_second_engine_in_the_same_checkout_is_refused_and_harms_nothing(new_batch, calm):
-    batch = new_batch()
-    first = batch.start()
-    first.until(batch.training_kernel)
-    kept = batch.finished
-    assert "Directory cannot be locked" in batch.start().fail()
+def test_a_second_engine_in_the_same_checkout_is_refused_and_harms_nothing(struck, calm):
+    batch, first, _, kept = struck
+    assert "Directory cannot be locked" in batch.run().fail()
     first.succeed()
     batch.check(calm(), kept)
-    again = batch.run()
-    assert again.planned == {}
+    assert batch.run().succeed().planned == {}
 
 
 def test_two_checkouts_with_one_output_both_finish(new_batch, calm):
     first = new_batch()
-    second = new_batch(output=first.output)
-    calls = [first.start(), second.start()]
-    for call in calls:
+    both = first, new_batch(output=first.output)
+    for call in [batch.run() for batch in both]:
         call.succeed()
-    first.check(calm(), {})
-    second.check(calm(), {})
+    for batch in both:
+        batch.check(calm(), {})
     kept = first.finished
-    again = [first.run(), second.run()]
-    assert [call.planned for call in again] == [{}, {}]
+    assert [batch.run().succeed().planned for batch in both] == [{}, {}]
     assert first.finished == kept, "nothing is trained for the other checkout again"
 
 
@@ -92,13 +89,13 @@ def test_two_checkouts_with_one_output_both_finish(new_batch, calm):
 def test_two_trainings_of_one_store_make_each_run_once(new_batch, calm):
     """Without the engine: `python -m lib.training`, twice at once; one of them is then killed."""
     batch = new_batch()
-    calls = [batch.start_bare(), batch.start_bare()]
+    calls = [batch.train(), batch.train()]
     calls[0].until(lambda: batch.finished)
     kept = batch.finished
     calls[0].process.kill()
     calls[0].fail()
     calls[1].succeed()
-    batch.start_bare("lib.results.group_tables").succeed()
+    batch.measure()
     batch.check(calm(), kept)
 
 
@@ -121,7 +118,7 @@ def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch,
     ]
     files = {"wide.csv": "\n".join(["text,label,split", *lines]) + "\n"}
     batch = new_batch(WIDE, files=files)
-    call = batch.start_bare()
+    call = batch.train()
     half = call.until(
         lambda: batch.finished and list(batch.output.glob("data/runs/*/.seed*-*")), pause=0
     )
@@ -129,5 +126,5 @@ def test_a_training_killed_while_it_writes_a_run_leaves_no_half_of_it(new_batch,
     call.fail()
     kept = batch.finished
     assert half[0].exists() and half[0].name[1:].split("-")[0] not in str(kept)
-    batch.start_bare().succeed()
+    batch.train().succeed()
     batch.check(calm(WIDE, files, measured=False), kept)

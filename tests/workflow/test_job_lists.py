@@ -1,6 +1,5 @@
 """Jobs of notebooks: their plans, their promotion, their notebooks with tiny values."""
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from support.project import run_python
+from support import notebooks
 
 from lib import paths, provenance
 from lib.config import grids, job_kinds, parameters
@@ -32,12 +31,6 @@ def test_the_reference_holds_every_job_and_violates_no_bound():
     assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
 
 
-def test_every_kind_declares_what_the_engine_sets():
-    for spec in job_kinds.KINDS.values():
-        declared = parameters.declared(spec.notebook)
-        assert declared["results"].kind is declared["job"].kind is str
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -50,11 +43,13 @@ def test_every_kind_declares_what_the_engine_sets():
         ("synthetic: {jobs: {a/b: {}}}", "letters, digits"),
         ("synthetic: {jobs: {a: {}}}\nheads: {jobs: {a: {}}}", "two jobs are called a"),
         ("[]", "expected the keys seeds and grid, or kinds of jobs, found []"),
+        (None, "no configuration"),
     ],
 )
 def test_a_wrong_plan_is_refused(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     with pytest.raises(ValueError, match=re.escape(message)):
         grids.load_plans(path)
 
@@ -63,16 +58,9 @@ def test_own_values_go_before_shared_ones(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
     [plan] = grids.load_plans(path)
-    assert [job.parameters for job in plan.groups.values()] == [
-        {"sets": 4, "seed": 1},
-        {"sets": 3, "seed": 1},
-    ]
+    expected = {"a": {"sets": 4, "seed": 1}, "b": {"sets": 3, "seed": 1}}
+    assert plan.groups == {name: Job(name, "synthetic", own) for name, own in expected.items()}
     assert plan.name == "mine"
-    assert {job.kind for job in plan.groups.values()} == {"synthetic"}
-    for name in ("nothing", "reference-mine"):
-        (tmp_path / "reference-mine.yaml").write_text("synthetic: {jobs: {a: }}")
-        with pytest.raises(ValueError, match="no configuration|kept for promoted"):
-            grids.load_plans(tmp_path / f"{name}.yaml")
 
 
 PLAN = """
@@ -103,21 +91,27 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
         promotion.promote("mine", "b")
     tables.save_tables("mine", "b", FRAMES, parameters=VALUES)
     promotion.promote("mine", "a")
-    assert promotion.pack(plan) == "reference-mine: 1 of 2 are missing, so nothing is packed"
+    incomplete = ["reference-mine: 1 of 2 are missing, so nothing is packed"]
+    assert promotion.pack(plan) == incomplete
     promotion.promote("mine", "b")
     if packed:
-        assert promotion.pack(plan) == "reference-mine: 2 folders packed"
-        assert promotion.pack(plan) == "reference-mine: 0 folders packed"
+        assert promotion.pack(plan) == ["reference-mine: 2 folders packed"]
+        assert promotion.pack(plan) == ["reference-mine: 0 folders packed"]
         assert not tables.folders("reference-mine")
-    assert not status.standing_of_jobs(plan)["missing"].any()
-    assert promotion.prune(JobList("mine", {"a": plan.groups["a"]})) == ["b"]
+    table = status.standing(plan)
+    assert table[["stored", "reference"]].all(axis=None) and not table["missing"].any()
+    assert status.report(table, 2, only_missing=True) == "2 of 2 jobs done; 0 missing"
+    deleted, _ = promotion.pack(JobList("mine", {"a": plan.groups["a"]}))
+    assert deleted == "reference-mine: deleted b, which the configuration does not name"
     found = tables.read_jobs("reference-mine", "margins")
     assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
     assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
-    with pytest.raises(FileNotFoundError, match="no seeds of c"):
-        tables.read_jobs("mine", "seeds", ["c"])
-    with pytest.raises(FileNotFoundError, match="make run CONFIG=mine"):
-        tables.read_jobs("mine", "unknown")
+    for table, job, message in (
+        ("seeds", ["c"], "no seeds of c"),
+        ("x", (), "make run CONFIG=mine"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            tables.read_jobs("mine", table, job)
     with pytest.raises(ValueError, match="promoting"):
         tables.save_tables("reference-mine", "a", FRAMES)
 
@@ -130,23 +124,19 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
         ({}, {"sets": 3}, False),
         ({"gap": [0.1]}, {}, True),
         ({}, {"job": "b", "results": "other"}, True),
+        ({}, {"held_out": None}, True),  # a parameter that is newer than a record had its default
+        ({"held_out": 7}, {"held_out": None}, False),
     ],
 )
 def test_a_job_is_there_if_it_was_made_with_the_same_parameters(store, own, recorded, there):
-    tables.save_tables("mine", "a", FRAMES, parameters=VALUES | recorded)
+    values = {name: value for name, value in (VALUES | recorded).items() if value is not None}
+    tables.save_tables("mine", "a", FRAMES, parameters=values)
     job = Job("a", "synthetic", own)
     assert status.has_job("mine", job) is there
     promotion.promote("mine", "a")
     assert status.has_job("reference-mine", job) is there
     (store / "data/results/mine/a/seeds.parquet").unlink()
     assert not status.has_job("mine", job)
-
-
-def test_a_parameter_that_is_newer_than_a_record_had_its_default(store):
-    older = {name: value for name, value in VALUES.items() if name != "held_out"}
-    tables.save_tables("mine", "a", FRAMES, parameters=older)
-    assert status.has_job("mine", Job("a", "synthetic", {}))
-    assert not status.has_job("mine", Job("a", "synthetic", {"held_out": 7}))
 
 
 def test_records_without_parameters_count_in_the_reference_alone(store):
@@ -161,103 +151,76 @@ def test_records_without_parameters_count_in_the_reference_alone(store):
 def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(PLAN)
-    assert list(jobs.load(path).groups["mine"]) == ["one", "two.2"]
+    assert list(jobs.load(path).results) == [("mine", "one"), ("mine", "two.2")]
     given = grids.load_plans(path)[0].groups["one"].parameters
     tables.save_tables("mine", "one", FRAMES, parameters=VALUES | given)
     promotion.promote("mine", "one")
     plan = jobs.load(path, campaign=True)
-    assert list(plan.groups["mine"]) == ["two.2"]
+    assert list(plan.results) == [("mine", "two.2")]
     assert plan.results_of("mine") == [tmp_path / "data/results/mine/two.2/made.json"]
     assert plan.promotions() == [tmp_path / "data/results/mine/promoted/two.2.txt"]
     path.write_text(PLAN.replace("sets: 2", "sets: 3"))
     record = tmp_path / "data/results/mine/one/made.json"
-    assert len(jobs.load(path, campaign=True).groups["mine"]) == 2
+    assert len(jobs.load(path, campaign=True).results) == 2
     assert record.exists(), "planning with other values takes nothing away"
     record.with_name("seeds.parquet").unlink()
     jobs.load(path)
     assert not record.exists(), "a table is gone"
 
 
-def test_every_committed_job_is_there():
+def test_every_committed_job_is_there_and_those_who_train_leave_jobs_out():
     for name in ("theory", "validity"):
+        jobs.load(name, planning=False).check_notebooks()  # they declare what the engine sets
         plan = jobs.load(name, campaign=True)
-        assert plan.groups == {name: {}} and plan.promotions() == []
-
-
-def test_those_who_train_leave_jobs_out():
-    assert {grid.name for grid in grids.load_grids("campaign")}.isdisjoint(("theory", "validity"))
+        assert plan.results == {} and plan.promotions() == []
+        assert name not in {grid.name for grid in grids.load_grids("campaign")}
     with pytest.raises(ValueError, match="theory holds jobs of notebooks and no grid: `make run`"):
         grids.load_grids("theory")
 
 
-def execute(notebook, folder, **parameters):
-    encoded = base64.b64encode(yaml.safe_dump(parameters).encode()).decode()
-    return run_python(
-        "-m", "papermill", "-k", "python3", "--no-progress-bar", "--parameters_base64", encoded,
-        str(paths.ROOT / "notebooks" / notebook), str(folder / "out.ipynb"),
-        COMPENDIUM_OUTPUT=str(folder),
-    )  # fmt: skip
+#: Parameters with which the job of a kind takes seconds.
+TINY = yaml.safe_load("""
+synthetic: {n: [8], features: [3], sets: 2, steps: [1, 5], runs: 3, held_out: 10}
+heads: {train_rows: 12, eval_rows: 10, max_length: 16, steps: [1, 5], runs: 3, removals: 3,
+        heads: [1, 2], regularizations: [0.1]}
+full: {examples: 4, longest: 20, steps: 2, regularizations: [20.0], rates: [1.0, 3.0]}
+tuned: {train_rows: 40, eval_rows: 20, epochs: 1, margin_rows: 20, runs: 3, methods: [standard]}
+known: {train_rows: 40, epochs: 1, runs: 3, noisy_models: 1, copies: 3, doses: [0.0, 0.1], draws: 1}
+""")
 
 
-TINY = {"n": [8], "features": [3], "sets": 2, "steps": [1, 5], "runs": 3, "held_out": 10}
-
-
-@pytest.mark.slow
-def test_job_notebooks_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
-    done = execute("43_sweep_synthetic_sets.ipynb", tmp_path, **TINY)
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "44_tune_real_heads.ipynb", tmp_path, task=str(own_file), train_rows=12, eval_rows=10,
-        max_length=16, steps=[1, 5], runs=3, removals=3, heads=[1, 2], regularizations=[0.1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for kind in ("synthetic", "heads"):
-        for table in job_kinds.KINDS[kind].tables:
-            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
-    bounds = summaries.tightness(tables.read_jobs("by-hand", "leave_one_out"), "leave_one_out")
-    assert bounds.set_index("bound").loc[["H15", "H16"], "compared"].min() > 0
-    assert bounds["violated"].sum() == 0
+def execute(kind, folder, parameters):
+    notebook, output = f"{job_kinds.KINDS[kind].notebook}.ipynb", folder / "out.ipynb"
+    environment = {"COMPENDIUM_OUTPUT": str(folder)}
+    return notebooks.execute(notebook, output, environment=environment, **parameters)
 
 
 @pytest.mark.slow
-def test_job_notebooks_of_real_models_run_with_tiny_parameters(tmp_path, own_file, monkeypatch):
-    done = execute(
-        "45_retrain_without_examples.ipynb", tmp_path, task=str(own_file), examples=4, longest=20,
-        steps=2, regularizations=[20.0], rates=[1.0, 3.0],
-    )  # fmt: skip
+@pytest.mark.parametrize("kind", job_kinds.KINDS)
+def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind):
+    task = {} if kind == "synthetic" else {"task": str(own_file)}
+    done = execute(kind, store, TINY[kind] | task)
     assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "46_look_into_stabilized_runs.ipynb", tmp_path, task=str(own_file), train_rows=40,
-        eval_rows=20, epochs=1, margin_rows=20, runs=3, methods=["standard"],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    done = execute(
-        "14_make_known_differences.ipynb", tmp_path, task=str(own_file), train_rows=40, epochs=1,
-        runs=3, noisy_models=1, copies=3, doses=[0.0, 0.1], draws=1,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
-    for kind in ("full", "tuned", "known"):
-        for table in job_kinds.KINDS[kind].tables:
-            assert len(tables.read_jobs("by-hand", table, [kind])) > 0
-    found = tables.read_jobs("by-hand", "full_tuning").groupby("rate_factor")["comparisons"].sum()
-    assert (
-        found[1.0] > found[3.0]
-        and tables.read_jobs("by-hand", "full_tuning")["violations"].eq(0).all()
-    )
+    found = {t: tables.read_jobs("by-hand", t, [kind]) for t in job_kinds.KINDS[kind].tables}
+    assert all(len(table) for table in found.values())
+    if kind == "heads":
+        bounds = summaries.tightness(found["leave_one_out"], "leave_one_out").set_index("bound")
+        assert bounds.loc[["H15", "H16"], "compared"].min() > 0 and bounds["violated"].sum() == 0
+    if kind == "full":
+        compared = found["full_tuning"].groupby("rate_factor")["comparisons"].sum()
+        assert compared[1.0] > compared[3.0] and found["full_tuning"]["violations"].eq(0).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("notebook", "parameters", "message"),
+    ("kind", "parameters", "message"),
     [
-        ("43_sweep_synthetic_sets.ipynb", {"results": "reference-theory"}, "by promoting"),
-        ("44_tune_real_heads.ipynb", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
+        ("synthetic", {"results": "reference-theory"}, "by promoting"),
+        ("heads", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
     ],
 )
-def test_a_wrong_parameter_leaves_no_results(tmp_path, notebook, parameters, message):
-    done = execute(notebook, tmp_path, **parameters)
+def test_a_wrong_parameter_leaves_no_results(tmp_path, kind, parameters, message):
+    done = execute(kind, tmp_path, parameters)
     assert done.returncode != 0 and message in done.stderr
     assert not (tmp_path / "data").exists()
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from support.project import PATIENCE, copy_project, environment_of
+from support.batches import Checkout
 
 from lib import paths
 
@@ -54,26 +54,12 @@ if sys.orig_argv[1:3] == ["-m", "papermill"]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    project = copy_project(tmp_path_factory.mktemp("profiles") / "project")
-    (project / "config/two.yaml").write_text(GRID)
-    return project
-
-
-def engine(project, *options, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", *options],
-        cwd=project,
-        env={**environment_of(project), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,  # an error in a thread of the executor would leave the engine waiting
-    )
+def checkout(tmp_path_factory):
+    return Checkout(tmp_path_factory.mktemp("profiles") / "project", {"config/two.yaml": GRID})
 
 
 def pretend(folder, scripts):
-    """Commands of Slurm that do as the scripts say; without any, the plugin asks nothing."""
+    """Commands of Slurm that do as the scripts say."""
     folder.mkdir()
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
@@ -81,45 +67,39 @@ def pretend(folder, scripts):
     return folder
 
 
-def test_both_profiles_plan_the_same_jobs(project):
-    tables = {}
-    for name in ("local", "slurm"):
-        given = ["--profile", f"profiles/{name}", "--dry-run"]
-        done = engine(project, *given, "--config", "grid=two")
-        assert done.returncode == 0, done.stderr[-3000:]
-        tables[name] = re.search(r"^job +count\n.*?^total +\d+", done.stdout, re.M | re.S)[0]
-    assert tables["local"] == tables["slurm"]
+def test_both_profiles_plan_the_same_jobs(checkout):
+    plans = [checkout.engine("two", "--dry-run", profile=name) for name in ("local", "slurm")]
+    local, slurm = (call.succeed().planned for call in plans)
+    assert local == slurm and local["finetune"] == 2
 
 
-def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(project, tmp_path):
+def test_slurm_is_asked_for_nothing_unless_it_is_to_run_the_jobs(checkout, tmp_path, monkeypatch):
     """Where its controller does not answer, each question takes nine seconds."""
+    monkeypatch.delitem(checkout.environment, "SLURM_CONF", raising=False)
     asked = tmp_path / "asked"
     note = f'echo "$SLURM_CONF" >> {asked}\nexit 1'
     pretended = pretend(tmp_path / "bin", {**SCRIPTS, "scontrol": note})
-    environment = environment_of(project)
-    environment.pop("SLURM_CONF", None)
-    environment["PATH"] = f"{pretended}{os.pathsep}{environment['PATH']}"
-    command = ["make", "-n", "run", f"PY={sys.executable}", "CONFIG=two"]
-    subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+    path = f"{pretended}{os.pathsep}{os.environ['PATH']}"
+    checkout.start("make", "-n", "run", f"PY={sys.executable}", CONFIG="two", PATH=path).succeed()
     assert set(asked.read_text().splitlines()) == {"/dev/null"}
 
 
 @pytest.fixture
-def submit(project, tmp_path):
+def submit(checkout, tmp_path):
     """Calls the engine on the pretended cluster; returns what sbatch, srun and the jobs noted."""
     pretended = pretend(tmp_path / "bin", SCRIPTS)
     (pretended / "sitecustomize.py").write_text(SITECUSTOMIZE)
 
-    def call(name, *options, run="", seeds_per_job=1):
+    def call(*options, name="slurm", run="", seeds_per_job=1):
         notes = tmp_path / f"notes{len(list(tmp_path.iterdir()))}"
         notes.mkdir()
-        done = engine(
-            project, "--profile", f"profiles/{name}", "--until", "finetune", "--retries", "0",
-            "--config", "grid=two", f"seeds_per_job={seeds_per_job}", *options,
+        given = [f"seeds_per_job={seeds_per_job}", "--until", "finetune", "--retries", "0"]
+        given += SLURM if name == "slurm" else []
+        checkout.engine(
+            "two", *given, *options, profile=name,
             PATH=f"{pretended}{os.pathsep}{os.environ['PATH']}", NOTES=str(notes), RUN=run,
-            PYTHONPATH=f"{pretended}{os.pathsep}{project}",
-        )  # fmt: skip
-        assert done.returncode != 0, "no job succeeds on the pretended cluster"
+            PYTHONPATH=f"{pretended}{os.pathsep}{checkout.project}",
+        ).fail()  # fmt: skip
         return {path.name: path.read_text() for path in notes.iterdir()}
 
     return call
@@ -146,8 +126,8 @@ def test_make_refuses_slurm_in_a_folder_with_a_space(tmp_path):
 @pytest.mark.skipif(" " in sys.executable, reason="Slurm jobs cannot start there; make refuses")
 def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     """The same notebook, parameters and threads; the GPU is asked for on the way."""
-    there = submit("slurm", *SLURM, run="yes", seeds_per_job=2)
-    here = submit("local", seeds_per_job=2)
+    there = submit(run="yes", seeds_per_job=2)
+    here = submit(name="local", seeds_per_job=2)
     assert there["job"] == here["job"], there["job.log"][-3000:]
     python, arguments, threads = json.loads(here["job"])
     assert python == sys.executable and "notebooks/10_finetune.ipynb" in arguments
@@ -156,20 +136,18 @@ def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     assert "--gpus=1" in step and "--cpus-per-task=1" in step
 
 
-def test_partition_account_and_kind_of_gpu_are_given_behind_the_command(submit):
+def test_what_is_said_behind_the_command_is_asked_of_slurm(submit):
     """As the README says it; neither the Snakefile nor the profile is touched."""
     given = "--default-resources slurm_partition=cpu slurm_account=mine --set-resources"
     given = [*given.split(), "finetune:slurm_partition=gpu", "finetune:gpu_model=a100"]
-    for job in submissions(submit("slurm", *SLURM, *given)):
+    for job in submissions(submit(*given)):
         options = " ".join(job[:-1])
         assert "-p gpu " in options and "-A mine " in options and "--gpus=a100:1" in options
         assert "-t 240 " in options, "the rule's own resources stand"
-    for job in submissions(submit("slurm", *SLURM, "--set-resources", "finetune:gpu=0")):
+    for job in submissions(submit("--set-resources", "finetune:gpu=0")):
         assert not any("gpu" in option for option in job[:-1])
-
-
-def test_short_runs_share_a_job_that_asks_for_one_gpu_and_the_time_of_all(submit):
-    [job] = submissions(submit("slurm", *SLURM, "--group-components", "short=2"))
+    # Short runs share a job, of one GPU and the time of all.
+    [job] = submissions(submit("--group-components", "short=2"))
     options = " ".join(job[:-1])
     assert "--gpus=1" in job and "--cpus-per-task=1" in job and "--requeue" in job
     assert "-t 480 " in options and "--mem 16000 " in options and "-p main " in options
