@@ -132,7 +132,7 @@ CHANGES = {
     ),
     "a docstring, a comment, a name: nothing": (
         [
-            ("lib/training/learners.py", '"""Without token types', '"""Without the token types'),
+            ("lib/training/learners.py", '"""Leave the model as', '"""Leave a model as'),
             ("lib/data/examples.py", "#: Batches are cut", "#: The batches are cut"),
             ("lib/data/examples.py", "BATCHES_PER_POOL", "POOL"),
         ],
