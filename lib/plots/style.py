@@ -78,7 +78,7 @@ def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) 
     svg = folder / f"{name}.svg"
     fig.savefig(svg, metadata={"Date": None, "Description": alt})
     fig.savefig(svg.with_suffix(".pdf"), metadata={"CreationDate": None})
-    data.to_csv(svg.with_suffix(".csv"), index=False, float_format="%.6g")
+    data.to_csv(svg.with_suffix(".csv"), index=False, float_format="%.9g")
     svg.with_suffix(".alt.txt").write_text(alt + "\n")
     return svg
 

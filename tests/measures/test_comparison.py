@@ -1,5 +1,7 @@
 """Two settings against each other, examples against runs, and how many seeds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -34,6 +36,14 @@ def test_a_paired_difference_with_itself_is_exactly_nothing():
     assert found[:4] == (0, 0, 0, 1)
     with pytest.raises(ValueError, match="the same runs"):
         comparison.difference(calm, calm, (6, 5), paired=True)
+
+
+def test_few_runs_of_two_groups_have_the_error_of_two_means():
+    first, second = np.array([0.1, 0.5, 0.4]), np.array([0.9, 0.3, 0.2, 0.6])
+    means = [partial(intervals.run_means, scores) for scores in (first, second)]
+    found = comparison.difference(*means, (3, 4))
+    error = np.hypot(stats.sem(first), stats.sem(second))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 2) * error)
 
 
 def test_two_runs_tell_no_difference():

@@ -48,6 +48,9 @@ def test_score_run_counts_rows_and_records_what_else_was_asked_for():
     outcome = scoring.score_run(np.array([0, 0, 0, 1]), np.eye(2)[[0] * 4], "accuracy")
     assert (outcome["majority"], outcome["status"]) == (0.75, "collapsed")
     assert outcome["other_scores"] == {}
+    # Whoever is right nearly always has not collapsed, though one class is nearly all there is.
+    rare = np.array([0] * 199 + [1])
+    assert scoring.score_run(rare, np.eye(2)[rare], "accuracy")["status"] == "ok"
 
 
 def test_diverged_runs_have_no_further_scores_and_constants_no_correlation():

@@ -40,9 +40,9 @@ def shown(svg: str) -> tuple[str, list[float]]:
 def compare(drawn: Path, committed: Path) -> None:
     """An AssertionError unless both show the same; a PDF shows what the SVG beside it shows."""
     if drawn.suffix == ".csv":
-        # Another processor may move the last of the six digits that are written.
+        # Of large numbers a millionth, where another processor rounds otherwise.
         tables = [pd.read_csv(path) for path in (drawn, committed)]
-        pd.testing.assert_frame_equal(*tables, rtol=1e-5, atol=1e-6, check_dtype=False)
+        pd.testing.assert_frame_equal(*tables, rtol=1e-6, atol=1e-6, check_dtype=False)
     elif drawn.suffix == ".svg":
         (text, numbers), (expected, expected_numbers) = (
             shown(path.read_text(encoding="utf-8")) for path in (drawn, committed)
