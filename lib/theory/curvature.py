@@ -70,26 +70,26 @@ def _ends(product: Product, start: np.ndarray, tolerance: float) -> list[tuple[f
     """(eigenvalue, residual) of the lower and of the upper end."""
 
     def multiply(vector: np.ndarray) -> np.ndarray:
-        found = product(torch.from_numpy(vector.ravel())).numpy()
-        if not np.isfinite(found).all():
+        multiplied = product(torch.from_numpy(vector.ravel())).numpy()
+        if not np.isfinite(multiplied).all():
             raise ValueError("a product with the matrix is not finite")
-        return found
+        return multiplied
 
     # The end of larger magnitude, and the other one as the end of larger magnitude from there:
     # ARPACK's tolerance is a share of the eigenvalue, and an end may be close to 0.
-    found: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
     # Small, since a product of a network is dear and the tolerance is usually some per cent.
     basis = min(len(start), 8)
     for _ in range(2):
-        shift = found[0][0] if found else 0.0
+        shift = ends[0][0] if ends else 0.0
         shifted = LinearOperator(
             (len(start),) * 2, lambda v, by=shift: multiply(v) - by * v.ravel(), dtype=float
         )
         moved = shifted.matvec(start)
         if np.linalg.norm(moved) <= 1e-12 * abs(shift) * np.linalg.norm(start):
-            found.append((shift, 0.0))  # a multiple of the identity, whose ends are the same
+            ends.append((shift, 0.0))  # a multiple of the identity, whose ends are the same
             continue
         (value,), vector = eigsh(shifted, k=1, which="LM", tol=tolerance, v0=start, ncv=basis)
         residual = np.linalg.norm(shifted.matvec(vector[:, 0]) - value * vector[:, 0])
-        found.append((shift + value, float(residual)))
-    return sorted(found)
+        ends.append((shift + value, float(residual)))
+    return sorted(ends)

@@ -39,14 +39,14 @@ def geometric_ratio(
     kept = np.isfinite(first) & np.isfinite(second) & (first > 0) & (second > 0)
     if kept.sum() < 3:
         return Measured(*(float("nan"),) * 3, int(kept.sum()))
-    found, _ = comparison.paired_scores(np.log(first[kept]), np.log(second[kept]), level=level)
-    return Measured(*np.exp(found[:3]).tolist(), int(kept.sum()))
+    ratio, _ = comparison.paired_scores(np.log(first[kept]), np.log(second[kept]), level=level)
+    return Measured(*np.exp(ratio[:3]).tolist(), int(kept.sum()))
 
 
 def spread_ratio(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0.95) -> Measured:
     """SD of the second scores over that of the first (``lib.measures.comparison.spread_ratio``)."""
-    found = comparison.spread_ratio(np.asarray(first), np.asarray(second), level=level)
-    return Measured(found.value, found.low, found.high, min(found.n_runs))
+    ratio = comparison.spread_ratio(np.asarray(first), np.asarray(second), level=level)
+    return Measured(ratio.value, ratio.low, ratio.high, min(ratio.n_runs))
 
 
 def disagreement_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> Measured:
@@ -65,8 +65,8 @@ def disagreement_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 
         return statistic
 
     sizes = len(kernels[0]), len(kernels[1])
-    found = comparison.difference(*map(log_mean, kernels), sizes, paired=True, level=level)
-    return Measured(*np.exp(found[:3]).tolist(), min(sizes))
+    ratio = comparison.difference(*map(log_mean, kernels), sizes, paired=True, level=level)
+    return Measured(*np.exp(ratio[:3]).tolist(), min(sizes))
 
 
 def exponent(x: npt.ArrayLike, y: npt.ArrayLike, *, level: float = 0.95) -> Measured:
@@ -148,12 +148,12 @@ def by_seed(runs: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def disagreements(results: str) -> dict[tuple[float, str], np.ndarray]:
     """(S, S) pairwise disagreement of the runs of each learning rate and method, by seed."""
-    found = {}
+    matrices = {}
     for group in run_group.read(results).values():
         by_seed = group.take(np.argsort(group.runs["seed"].to_numpy()))
         key = float(group.setting["learning_rate"]), str(group.setting["method"])
-        found[key] = measures.pairwise_disagreement(by_seed.predictions)
-    return found
+        matrices[key] = measures.pairwise_disagreement(by_seed.predictions)
+    return matrices
 
 
 def method_table(
@@ -183,8 +183,8 @@ def method_table(
             "score": scores.mean(),
             "distance": part["distance"].astype(float).mean(),
         }
-        for name, found in spreads.items():
-            ends = {f"{name}_low": found.low, f"{name}_high": found.high}
-            rows[key] |= {name: found.value, **ends}
+        for name, spread in spreads.items():
+            ends = {f"{name}_low": spread.low, f"{name}_high": spread.high}
+            rows[key] |= {name: spread.value, **ends}
     index = ["learning_rate", "method"]
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index)

@@ -61,8 +61,8 @@ def held_out_spectrum(problem: Retraining, weights: torch.Tensor) -> Extremes:
 def change_of_hessian(problem: Retraining, here: torch.Tensor, there: torch.Tensor) -> float:
     """``‖∇²F_S(here) − ∇²F_S(there)‖ / ‖here − there‖``: a lower estimate of T5's M."""
     one, other = (_product(problem, point, problem.shares[0]) for point in (here, there))
-    found = curvature.extremes([lambda v: one(v) - other(v)], len(here), tolerance=0.02)
-    ends = np.abs([found.low - found.low_error, found.high + found.high_error])
+    spectrum = curvature.extremes([lambda v: one(v) - other(v)], len(here), tolerance=0.02)
+    ends = np.abs([spectrum.low - spectrum.low_error, spectrum.high + spectrum.high_error])
     return float(ends.max() / torch.linalg.vector_norm(here.double() - there.double()))
 
 
@@ -126,8 +126,8 @@ def estimate(
 
 def distances(start: torch.Tensor, minimizers: Minimizers) -> dict[str, np.ndarray]:
     """The constants that say where a start (P,) is."""
-    found = minimizers.distances(start)
-    return {"distance": found[0], "distance_without": found[1:]}
+    distances = minimizers.distances(start)
+    return {"distance": distances[0], "distance_without": distances[1:]}
 
 
 def seen_from(
@@ -210,13 +210,13 @@ def compare(rows: Iterator[tuple], **fields: object) -> pd.DataFrame:
     bound over the runs, where the bound differs between them; ``comparisons`` and ``violations``,
     counted over runs; ``reason``, empty where there is a bound.
     """
-    made = []
+    table = []
     for theorem, measured, bound, steps, reason in rows:
-        known = bound is not None
-        limit = np.broadcast_to(bound if known else np.nan, measured.shape)
+        stated = bound is not None
+        limit = np.broadcast_to(bound if stated else np.nan, measured.shape)
         for at, apart, most in zip(steps, measured, limit, strict=True):
             above = apart > most * (1 + 1e-6) + ROUNDING
-            made.append(
+            table.append(
                 {
                     **fields,
                     "theorem": theorem,
@@ -225,11 +225,11 @@ def compare(rows: Iterator[tuple], **fields: object) -> pd.DataFrame:
                     "measured_max": apart.max(),
                     "bound_mean": most.mean(),
                     "bound_max": most.max(),
-                    "ratio": (apart / most).max() if known else np.nan,
+                    "ratio": (apart / most).max() if stated else np.nan,
                     "order": _order(apart, most),
-                    "comparisons": len(apart) * known,
-                    "violations": int(above.sum()) * known,
+                    "comparisons": len(apart) * stated,
+                    "violations": int(above.sum()) * stated,
                     "reason": reason,
                 }
             )
-    return pd.DataFrame(made)
+    return pd.DataFrame(table)

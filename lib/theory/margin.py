@@ -50,9 +50,9 @@ def max_margin(z: Array, present: Mask | None = None) -> MaxMargin:
     here = np.broadcast_to(True if present is None else present, z.shape[:-1]).reshape(-1, n)
     weights, dual = np.full((len(flat), d), np.nan), np.full(here.shape, np.nan)
     for s, (one, rows) in enumerate(zip(flat, here, strict=True)):
-        if (found := _hard_margin(one[rows])) is not None:
+        if (solution := _hard_margin(one[rows])) is not None:
             dual[s] = 0.0
-            weights[s], dual[s, rows] = found
+            weights[s], dual[s, rows] = solution
     reached = np.where(here, np.einsum("snd,sd->sn", flat, weights), np.inf)
     return MaxMargin(
         weights.reshape(*shape, d),
@@ -142,11 +142,11 @@ def soft_margin(
     dual, weights, gap = np.zeros((*shape, n)), np.zeros((*shape, d)), np.zeros(shape)
     z, c = np.broadcast_to(z, (*shape, n, d)), np.broadcast_to(c, (*shape, n))
     lam = np.broadcast_to(lam, shape)
-    for place in np.ndindex(shape):
-        rows = c[place] > 0
+    for index in np.ndindex(shape):
+        rows = c[index] > 0
         if rows.any():
-            one = z[place][rows], float(lam[place]), c[place][rows]
-            dual[place][rows], weights[place], gap[place] = _polished(*one, _libsvm(*one))
+            one = z[index][rows], float(lam[index]), c[index][rows]
+            dual[index][rows], weights[index], gap[index] = _polished(*one, _libsvm(*one))
     if (far := gap > 1e-8 * c.sum(-1)).any():
         raise ArithmeticError(f"{far.sum()} of {far.size} sets did not converge")
     return SoftMargin(weights, dual, np.maximum(gap, 0))

@@ -49,9 +49,9 @@ def bound(theorem: str, constants: Constants, **more: Values | str) -> Bound:
     """The theorem (a key of ``THEOREMS``) with the constants that it needs, and of ``more`` too,
     which goes first: n, rate, steps, lipschitz, normalization. ``Inapplicable`` as the theorem.
     """
-    known = vars(constants) | more
+    values = vars(constants) | more
     names = inspect.signature(THEOREMS[theorem]).parameters
-    return THEOREMS[theorem](**{name: known[name] for name in names if name in known})
+    return THEOREMS[theorem](**{name: values[name] for name in names if name in values})
 
 
 def strongly_convex(

@@ -43,8 +43,8 @@ class Retraining:
         """Gradients (R + 1, P) of the losses' part of each objective, and its value (R + 1,)."""
         weights = weights.detach().requires_grad_()
         values = (self.losses(weights) * self.shares.to(weights.dtype)).sum(1)
-        (found,) = torch.autograd.grad(values.sum(), weights)
-        return found, values.detach()
+        (gradient,) = torch.autograd.grad(values.sum(), weights)
+        return gradient, values.detach()
 
     def pull(self, weights: torch.Tensor) -> torch.Tensor:
         """(…, P) gradient of the regulariser."""

@@ -120,13 +120,13 @@ def study(
     frames, summary = [], []
     for factor in case.rates:
         rate = factor * 2 / (high + max(low, 0.0))
-        made = descend(problem, begin, rate=rate, steps=case.steps)
-        rows = full_tuning.bounds(problem, made, rate, constants, failing)
+        runs = descend(problem, begin, rate=rate, steps=case.steps)
+        rows = full_tuning.bounds(problem, runs, rate, constants, failing)
         told = fields | {"rate_factor": factor, "rate": rate}
         frames.append(full_tuning.compare(rows, **told))
-        summary.append(told | _ends(made) | {"curvature": low, "smoothness": high})
-    made = pd.DataFrame(summary).assign(reason=failing, **_values(constants))
-    return Found(pd.concat(frames, ignore_index=True), made, constants, minimizers)
+        summary.append(told | _ends(runs) | {"curvature": low, "smoothness": high})
+    table = pd.DataFrame(summary).assign(reason=failing, **_values(constants))
+    return Found(pd.concat(frames, ignore_index=True), table, constants, minimizers)
 
 
 def _ends(descent: Descent) -> dict[str, float]:

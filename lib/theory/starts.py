@@ -42,13 +42,13 @@ def seeds(
     """
     if unknown := set(reductions) - set(REDUCTIONS):
         raise ValueError(f"reductions: {', '.join(unknown)}; give some of {', '.join(REDUCTIONS)}")
-    made = [
+    tables = [
         _several(z, held_out, rng, loss, shares, steps, runs, spread, count, reduction, fresh)
         for count in heads
         for reduction in reductions
         if count > 1 or reduction == reductions[0]
     ]
-    return pd.concat(made, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _several(
@@ -65,8 +65,8 @@ def _several(
         importance = np.concatenate([importance, np.repeat(left_out, heads, 0)])
     count = len(importance)
     starts = rng.normal(scale=spread, size=(sets, count, d))
-    found = _trained(z, starts, rates, importance, steps, loss)
-    weights = found.reshape(*found.shape[:3], count // heads, heads, d).mean(-2)
+    trained = _trained(z, starts, rates, importance, steps, loss)
+    weights = trained.reshape(*trained.shape[:3], count // heads, heads, d).mean(-2)
     whole, left = weights[..., :runs, :], weights[..., runs:, :]
     table = sweeps.grid(described, rates, shares, steps)
     table.insert(1, "loss", loss)
@@ -88,7 +88,7 @@ def _trained(
     rates); ``importance`` (runs, n).
     """
     count, n_rates = len(importance), rates.shape[1]
-    found = descend(
+    trained = descend(
         z,
         np.tile(starts, (1, n_rates, 1)),
         np.repeat(rates, count, 1),
@@ -97,7 +97,7 @@ def _trained(
         loss=loss,
         workers=1,
     ).weights
-    return found.reshape(len(steps), len(z), n_rates, count, -1)
+    return trained.reshape(len(steps), len(z), n_rates, count, -1)
 
 
 def _spreads(weights: Array, held_out: Array) -> dict[str, Array]:
@@ -154,14 +154,14 @@ def _mean_direction_bound(
     # Rows are in the order (steps, sets, rates).
     one = np.tile(np.repeat(np.arange(len(starts)), n_shares), n_steps)[applies]
     names = ("radius", "margin", "rate", "steps")
-    known = {name: table.loc[applies, name].to_numpy()[:, None] for name in names}
-    found = np.full(len(table), np.nan)
-    found[applies] = head.seed_direction(
-        **known,
+    sets = {name: table.loc[applies, name].to_numpy()[:, None] for name in names}
+    bounds = np.full(len(table), np.nan)
+    bounds[applies] = head.seed_direction(
+        **sets,
         start_norms=(norms[one][:, a], norms[one][:, b]),
         start_distance=apart[one],
     ).mean(-1)
-    return found
+    return bounds
 
 
 def removal(

@@ -57,8 +57,10 @@ def means(
     for key, part in table.groupby(list(by), sort=True):
         for column in columns:
             each = part.groupby(["job", "set"])[column].mean().dropna().to_numpy()
-            found = mean(each, level=level)
-            rows.append({**dict(zip(by, key, strict=True)), "quantity": column, **found._asdict()})
+            interval = mean(each, level=level)
+            rows.append(
+                {**dict(zip(by, key, strict=True)), "quantity": column, **interval._asdict()}
+            )
     return pd.DataFrame(rows).rename(columns={"n_runs": "sets"})
 
 
@@ -81,11 +83,11 @@ def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     rounding); ``vacuous``: the bound is true of anything; ``largest`` and ``median`` of
     measured / bound.
     """
-    found = []
+    rows = []
     for bound, column in BOUNDED[kind].items():
         part = table[table[bound].notna()]
         ratio = part[column] / part[bound]
-        found.append(
+        rows.append(
             {
                 "bound": bound,
                 "measured": column,
@@ -98,7 +100,7 @@ def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:
                 "median": ratio.median(),
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(rows)
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Interval:

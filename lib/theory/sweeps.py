@@ -31,14 +31,14 @@ def bound_column(
     names = [name for name in columns if name not in words]
     values = [np.asarray(columns[name], float) for name in names]
     where, *rows = np.broadcast_arrays(np.asarray(where, bool), *values)
-    found = np.full(where.shape, np.nan)
-    for place in zip(*np.nonzero(where), strict=True):
-        given = {name: row[place] for name, row in zip(names, rows, strict=True)}
+    values = np.full(where.shape, np.nan)
+    for index in zip(*np.nonzero(where), strict=True):
+        given = {name: row[index] for name, row in zip(names, rows, strict=True)}
         try:
-            found[place] = bound(**given, **words)
+            values[index] = bound(**given, **words)
         except Inapplicable:
             continue
-    return found
+    return values
 
 
 def describe(z: Array, full: MaxMargin | None = None) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     heads = np.concatenate([full.weights[:, None], left.weights], 1)
     for name, values in zip(("displacement", "rotation"), descent.difference(heads), strict=True):
         table[f"{name}_mean"], table[f"{name}_max"] = values.mean(-1), values.max(-1)
-    known = {name: table[name] for name in ("n", "radius", "margin")}
+    sets = {name: table[name] for name in ("n", "radius", "margin")}
     table["H1"] = bound_column(head.rotation_of_support, n=table["n"], support=table["support"])
     for name, bound in {
         "H5": head.mean_displacement_of_slack,
@@ -81,7 +81,7 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
         "H9": head.mean_rotation,
         "H9′": head.mean_rotation_attained,
     }.items():
-        table[name] = bound_column(bound, **known)
+        table[name] = bound_column(bound, **sets)
     if labels is not None:
         table["centre_distance"] = np.linalg.norm(
             _centre(z, labels, 1) - _centre(z, labels, -1), axis=-1
@@ -158,20 +158,20 @@ def grid(
 def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> pd.DataFrame:
     stable = table["share"] <= 1 + 1e-12
     logistic = stable & (loss == "logistic")
-    known = {name: table[name] for name in ("n", "radius")}
+    sets = {name: table[name] for name in ("n", "radius")}
     path = {name: table[name] for name in ("rate", "steps")}
     table["H15"] = bound_column(
         head.mean_parameter_difference,
         where=stable,
         accumulated=table["accumulated"],
         normalization=normalization,
-        **known,
+        **sets,
     )
     table["H15b"] = bound_column(
         head.logistic_parameter_difference,
         where=logistic & (normalization == "N1"),
         margin=table["margin"],
-        **known,
+        **sets,
         **path,
     )
     table["H16"] = bound_column(
@@ -179,7 +179,7 @@ def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> 
         where=stable,
         margin=table["margin"],
         normalization=normalization,
-        **known,
+        **sets,
     )
     # The logistic loss moves by at most B when w moves by 1.
     table["T1c"] = bound_column(
@@ -210,16 +210,16 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     for value in relative:
         table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
         strengths = table["regularization"].to_numpy()[:, None]
-        found = soft_margin(z[:, None], strengths, importance)
-        for name, apart in descent.difference(found.weights)._asdict().items():
+        soft = soft_margin(z[:, None], strengths, importance)
+        for name, apart in descent.difference(soft.weights)._asdict().items():
             table[f"{name}_mean"], table[f"{name}_max"] = apart.mean(-1), apart.max(-1)
-        table["norm"] = np.linalg.norm(found.weights[:, 0], axis=-1)
-        table["gap"] = found.gap.max(-1)
+        table["norm"] = np.linalg.norm(soft.weights[:, 0], axis=-1)
+        table["gap"] = soft.gap.max(-1)
         parts.append(table)
     table = pd.concat(parts, ignore_index=True)
-    known = {name: table[name] for name in ("n", "radius", "regularization")}
+    columns = {name: table[name] for name in ("n", "radius", "regularization")}
     table["S0"] = bound_column(head.soft_norm, margin=table["margin"])
-    table["S1"] = bound_column(head.soft_by_slack, margin=table["margin"], **known)
-    table["S2"] = bound_column(head.soft_by_radius, **known)
-    table["S3"] = bound_column(head.soft_by_root, margin=table["margin"], **known)
+    table["S1"] = bound_column(head.soft_by_slack, margin=table["margin"], **columns)
+    table["S2"] = bound_column(head.soft_by_radius, **columns)
+    table["S3"] = bound_column(head.soft_by_root, margin=table["margin"], **columns)
     return table

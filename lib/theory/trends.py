@@ -50,12 +50,12 @@ def measure(
     centres = middle + at["spread"] * (drawn.centres - middle)
     start = drawn.start + at["distance"] * problems.directions(rng, sets, 5)
     problem = with_l2sp(Quadratics(drawn.hessians, centres, start), at["strength"])
-    known = descent.constants(problem)
-    rate = at["rate"] / known.smoothness
+    constants = descent.constants(problem)
+    rate = at["rate"] / constants.smoothness
     runs = descent.quadratic_descent(problem, rate, [steps])
     moved = descent.difference(runs.weights[0, :, 0]).parameter
     path = {"n": n, "rate": rate, "steps": steps, "lipschitz": runs.lipschitz[0]}
-    bounds = {name: quadratic.bound(name, known, **path).mean(-1) for name in BOUNDS}
+    bounds = {name: quadratic.bound(name, constants, **path).mean(-1) for name in BOUNDS}
     return pd.DataFrame({"moved": moved.mean(-1), **bounds})
 
 
@@ -73,9 +73,9 @@ def trend(
     for value in FACTORS[factor][1]:
         # The same seed for every value: the same problems wherever the factor allows it.
         rng = np.random.default_rng(seed)
-        found = measure(rng, sets, shared, **{**fixed, factor: value})
-        mean = intervals.mean_interval(found["moved"].to_numpy())
-        bounds = found[list(BOUNDS)].mean()
+        table = measure(rng, sets, shared, **{**fixed, factor: value})
+        mean = intervals.mean_interval(table["moved"].to_numpy())
+        bounds = table[list(BOUNDS)].mean()
         rows.append(
             {"value": value, "moved": mean.value, "low": mean.low, "high": mean.high, **bounds}
         )

@@ -116,7 +116,7 @@ def _run_block(
     state = np.concatenate([starts, np.zeros((*starts.shape[:2], 1))], -1)
     weights, total = state[..., :-1], state[..., -1]
     free = bool((shrink == 1).all())
-    place = 0
+    row = 0
     for step in range(1, steps[-1] + 1):
         np.matmul(weights, scaled, out=margins)
         loss.pull(margins, moves)
@@ -124,9 +124,9 @@ def _run_block(
         if not free:
             weights *= shrink
         state += added
-        if step == steps[place]:
-            out[0][place], out[1][place] = weights, total
-            place += 1
+        if step == steps[row]:
+            out[0][row], out[1][row] = weights, total
+            row += 1
 
 
 def unit_vectors(weights: Array) -> Array:
