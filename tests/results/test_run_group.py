@@ -1,5 +1,6 @@
 """The runs of a group as one object: held against the group's own tables."""
 
+import dataclasses
 import itertools
 import warnings
 
@@ -133,3 +134,12 @@ def test_published_and_corrected_statistics_differ_as_documented(groups):
     assert theirs["sd"] == pytest.approx(group.scores.std(ddof=0))
     for measure in ("disagreement", "jsd", "cka", "op", "svcca"):
         assert theirs[measure] == pytest.approx(ours[measure])
+
+
+def test_chance_levels_are_means_with_the_range_of_95_of_a_hundred():
+    drawn = np.append(np.linspace(0, 1, 101), np.nan)[None]
+    group = dataclasses.replace(invented(), chance={("cka", "mean"): drawn})
+    group = dataclasses.replace(group, layers={"mean": np.array([2])})
+    (row,) = run_group.chance_levels(group).to_dict("records")
+    assert (row["measure"], row["layer"], row["n_runs"]) == ("cka", 2, 4)
+    assert [row[k] for k in ("low", "value", "high")] == pytest.approx([0.025, 0.5, 0.975])
