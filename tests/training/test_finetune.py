@@ -19,28 +19,23 @@ from lib.training import evaluation, experiment, loop, model_features
 from lib.training.inputs import prepare_inputs
 
 
-def prepared(setting):
-    inputs = prepare_inputs(setting)
-    return inputs.data, inputs.located
-
-
 def test_subsets_are_nested_and_fixed(tiny):
     sizes = (10, 30, 80)
     subsets = []
     for rows in sizes:
-        data, _ = prepared(dataclasses.replace(tiny, train_rows=rows))
+        data = prepare_inputs(dataclasses.replace(tiny, train_rows=rows)).data
         subsets.append(set(data.train.example_ids))
     assert [len(subset) for subset in subsets] == list(sizes)
     assert subsets[0] < subsets[1] < subsets[2]
-    other, _ = prepared(dataclasses.replace(tiny, train_rows=10, subset_seed=1))
+    other = prepare_inputs(dataclasses.replace(tiny, train_rows=10, subset_seed=1)).data
     assert set(other.train.example_ids) != subsets[0]
     with pytest.raises(ValueError, match="has 80 training rows"):
-        prepared(dataclasses.replace(tiny, train_rows=81))
+        prepare_inputs(dataclasses.replace(tiny, train_rows=81))
 
 
 def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
-    whole, _ = prepared(tiny)
-    split, _ = prepared(dataclasses.replace(tiny, eval_split="test-half", eval_rows=0))
+    whole = prepare_inputs(tiny).data
+    split = prepare_inputs(dataclasses.replace(tiny, eval_split="test-half", eval_rows=0)).data
     halves = [set(part.example_ids) for part in (split.validation, split.evaluation)]
     assert not halves[0] & halves[1]
     assert halves[0] | halves[1] == set(whole.evaluation.example_ids)
