@@ -13,7 +13,7 @@ from benchmarks.classical_worst import worst_cases
 from benchmarks.coupled import LOSSES, Objective, Points, all_paths, given_paths
 from benchmarks.minimizers import leave_one_out_logistic, logistic_minimizers, minimize_logistic
 from lib import paths
-from lib.theory import descent, margin, problems
+from lib.theory import margin, problems
 from lib.theory.assumptions import Inapplicable
 
 # The formulas.
@@ -33,13 +33,10 @@ def test_bounds_of_the_spot_checks_by_hand():
     decaying = classical.sgd_decaying_loss(highest=highest, **known)
     assert round(float(decaying), 3) == 0.253
 
-    def nonconvex(scale):
-        found = classical.sgd_nonconvex_loss(
-            n=100, lipschitz=0.5, smoothness=0.5, steps=3000, scale=scale
-        )
-        return float(f"{found:.3g}")
-
-    assert [nonconvex(c) for c in (0.5, 1, 4)] == [0.0826, 0.275, 3.97]
+    nonconvex = classical.sgd_nonconvex_loss(
+        n=100, lipschitz=0.5, smoothness=0.5, steps=3000, scale=np.array([0.5, 1, 4])
+    )
+    assert nonconvex == pytest.approx([0.0826, 0.275, 3.97], rel=2e-3)
 
 
 # The experiments themselves.
@@ -126,8 +123,6 @@ def test_minimisers_refuse_what_has_no_minimum():
         minimize_logistic(np.ones((2, 3, 1)), weights=np.ones(3), regularization=0.0)
     with pytest.raises(ValueError, match="normalization = 'N3'"):
         leave_one_out_logistic(np.ones((3, 1)), regularization=1.0, normalization="N3")
-    for normalization, total in (("N1", 1), ("N2", 2 / 3)):
-        np.testing.assert_allclose(descent.shares(3, normalization).sum(1), [1, *[total] * 3])
 
 
 # The tables of the notebooks.

@@ -20,17 +20,14 @@ from lib.training.inputs import prepare_inputs
 
 
 def test_subsets_are_nested_and_fixed(tiny):
-    sizes = (10, 30, 80)
-    subsets = []
-    for rows in sizes:
-        data = prepare_inputs(dataclasses.replace(tiny, train_rows=rows)).data
-        subsets.append(set(data.train.example_ids))
-    assert [len(subset) for subset in subsets] == list(sizes)
-    assert subsets[0] < subsets[1] < subsets[2]
-    other = prepare_inputs(dataclasses.replace(tiny, train_rows=10, subset_seed=1)).data
-    assert set(other.train.example_ids) != subsets[0]
+    def drawn(**changes):
+        return set(prepare_inputs(dataclasses.replace(tiny, **changes)).data.train.example_ids)
+
+    few, more, whole = (drawn(train_rows=rows) for rows in (10, 30, 80))
+    assert few < more < whole and [len(ids) for ids in (few, more, whole)] == [10, 30, 80]
+    assert drawn(train_rows=10, subset_seed=1) != few
     with pytest.raises(ValueError, match="has 80 training rows"):
-        prepare_inputs(dataclasses.replace(tiny, train_rows=81))
+        drawn(train_rows=81)
 
 
 def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
@@ -40,7 +37,7 @@ def test_the_halves_of_dev_are_disjoint_and_the_test_half_is_the_larger(tiny):
     assert not halves[0] & halves[1]
     assert halves[0] | halves[1] == set(whole.evaluation.example_ids)
     # RTE's 277 development rows give 138 and 139, as published.
-    assert 277 - 277 // 2 == 139 and len(halves[1]) == 40 - 40 // 2
+    assert len(halves[1]) == 40 - 40 // 2
 
 
 # --- seeds --------------------------------------------------------------------------------------
@@ -84,8 +81,7 @@ def test_the_log_holds_the_schedule_and_a_falling_loss(tiny):
 
 
 def test_distance_from_the_start_is_of_pretrained_weights_only(tiny):
-    run = train_runs(tiny, Seeds.of(0))
-    distance = run.record["distance"]
+    distance = train_runs(tiny, Seeds.of(0)).record["distance"]
     parts = [distance[part] for part in ("embeddings", "layer1", "layer2")]
     assert distance["all"] == pytest.approx(math.hypot(*parts))
     still = train_runs(dataclasses.replace(tiny, learning_rate=1e-12), Seeds.of(0))
