@@ -3,9 +3,6 @@
 import krippendorff
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from sklearn import metrics as sk
@@ -23,10 +20,6 @@ LOGITS = np.array(
         [[1, 0], [-0.3, 0.4], [-2, 2]],
         [[3, -2], [0, 0], [1, -1]],
     ]
-)
-
-predictions_of = st.tuples(st.integers(2, 7), st.integers(2, 30), st.integers(2, 4)).flatmap(
-    lambda shape: hnp.arrays(np.int64, shape[:2], elements=st.integers(0, shape[2] - 1))
 )
 
 
@@ -56,15 +49,6 @@ def test_kappa_equals_statsmodels_and_krippendorff(n_classes, n_runs):
     assert kappa == pytest.approx(oracle, abs=1e-13)
     alpha = krippendorff.alpha(reliability_data=votes, level_of_measurement="nominal")
     assert kappa == pytest.approx(1 - (1 - alpha) / (1 - 1 / votes.size), abs=1e-12)
-
-
-@given(predictions_of)
-@settings(max_examples=60)
-def test_published_kappa_is_disagreement_in_disguise(votes):
-    n = votes.shape[1]
-    disagreement = measures.instability(measures.pairwise_disagreement(votes)).value
-    published = 1 - measures.fleiss_kappa(votes, as_published=True)
-    assert published == pytest.approx(disagreement * n / (n - 1), abs=1e-12)
 
 
 def test_kappa_limits():

@@ -165,8 +165,7 @@ def test_best_checkpoint_is_the_one_that_validated_best(tiny, monkeypatch, n_see
     seen = {id(model): [] for model in models}
 
     def scripted(inputs, model, device):
-        weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-        seen[id(model)].append(weights)
+        seen[id(model)].append(evaluation.copy_weights(model))
         return next(script[id(model)])
 
     monkeypatch.setattr(evaluation, "validate", scripted)

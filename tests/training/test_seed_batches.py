@@ -58,23 +58,18 @@ def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
 
 
-@pytest.mark.parametrize("method", ["standard", "lora(dropout=0.0)"])
+COPA = {"task": "copa", "batch_size": 8, "max_length": 48, "learning_rate": 1e-4, "epochs": 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"method": "lora(dropout=0.0)"}, COPA, COPA | {"method": "mhloss"}],
+    ids=["standard", "lora", "choices", "choices by mhloss"],
+)
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "llama"])
-def test_every_architecture(tiny, tiny_hub, family, method):
-    setting = dataclasses.replace(
-        tiny, backbone=str(tiny_hub / family), method=method, dropout=0.0, epochs=1
-    )
-    assert_equal_runs(*both_ways(setting, SEEDS[:2]))
-
-
-@pytest.mark.parametrize("method", ["standard", "mhloss"])
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_choices(tiny, tiny_hub, hub, family, method):
-    setting = dataclasses.replace(
-        tiny, backbone=str(tiny_hub / family), task="copa", method=method, dropout=0.0,
-        batch_size=8, learning_rate=1e-4, max_length=48,
-    )  # fmt: skip
-    alone, together = both_ways(setting, SEEDS[:2])
+def test_every_architecture(tiny, tiny_hub, hub, family, changes):
+    values = {"backbone": str(tiny_hub / family), "dropout": 0.0, "epochs": 1} | changes
+    alone, together = both_ways(dataclasses.replace(tiny, **values), SEEDS[:2])
     assert_equal_runs(alone, together)
     first, second = (np.array([row["loss"] for row in run.log]) for run in together)
     assert np.abs(first - second).max() > 3e-4, "the seeds differ by far more than rounding"
