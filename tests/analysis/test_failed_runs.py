@@ -136,23 +136,18 @@ def test_what_is_no_ladder_is_an_error(rates, failed, message):
         half([0, 1, 3, 4], level=95)
 
 
-def training_of(runs, *, steps=8, parts=("embeddings", "layer1", "layer2", "head")):
+def training_of(runs):
     """Successful runs fall from ln 2 to 0.1 with gradients of 1; failed ones stay at ln 2, with
-    gradients of 0.01 in layer 1. Diverged runs end early, and their stretches at other steps."""
+    gradients of 0.01 in layer 1. The stretches of diverged runs end at other steps."""
     rows = []
-    for _, run in runs.iterrows():
-        ok, key = run["status"] == "ok", (run["setting_id"], run["seed_label"])
-        ends = np.arange(steps) * (4 if run["status"] == "diverged" else 10) + 9
-        for i, step in enumerate(ends):
-            loss = np.log(2) - (np.log(2) - 0.1) * i / (steps - 1) * ok
+    for *key, status in runs[[*failed_runs.KEYS, "status"]].itertuples(index=False):
+        ok, apart = status == "ok", 4 if status == "diverged" else 10
+        losses = np.linspace(np.log(2), 0.1 if ok else np.log(2), 8)
+        parts = {"embeddings": 1.0, "layer1": 1.0 if ok else 0.01, "layer2": 1.0, "head": 1.0}
+        for step, loss in zip(np.arange(8) * apart + 9, losses, strict=True):
             rows.append((*key, "loss", "all", step, loss))
-            norms = {part: 0.01 if part == "layer1" and not ok else 1.0 for part in parts}
-            rows += [(*key, "gradient_norm", p, step, v) for p, v in norms.items()]
-            rows.append((*key, "gradient_norm", "all", step, 2.0))
-        for part in ("all", *parts):
-            value = 0.0 if part == "head" else 8.0 if ok else 2.0
-            value = np.nan if run["status"] == "diverged" else value
-            rows.append((*key, "distance", part, ends[-1], value))
+            norms = parts | {"all": 2.0}
+            rows += [(*key, "gradient_norm", part, step, norm) for part, norm in norms.items()]
     return pd.DataFrame(rows, columns=[*failed_runs.KEYS, "quantity", "part", "step", "value"])
 
 

@@ -17,9 +17,9 @@ from lib.config import Setting, to_row
 def grid(*shape, seed=0):
     """Scores with effects of init, order and the rest."""
     rng = np.random.default_rng(seed)
-    parts = rng.normal(size=shape), rng.normal(size=shape[:1]), rng.normal(size=shape[1:2])
-    rows, columns = (1, *[1] * (len(shape) - 2)), (*[1] * (len(shape) - 2),)
-    return parts[0] + 2 * parts[1].reshape(-1, *rows) + parts[2].reshape(-1, *columns)
+    each, init, order = (rng.normal(size=size) for size in (shape, shape[:1], shape[1:2]))
+    # From the last axis on, as numpy broadcasts.
+    return (each.T + order.reshape(-1, 1) + 2 * init).T
 
 
 def test_components_by_hand():
@@ -201,3 +201,7 @@ def test_zeta_by_hand():
         seed_transfer.zeta(scores, "minmax")
     with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
         seed_transfer.zeta(scores[0], "min-max")
+
+
+def test_no_permutation_has_a_p_of_zero():
+    assert variance_components.share_beyond(np.zeros(9), 1.0) == 0.1

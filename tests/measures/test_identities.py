@@ -32,6 +32,9 @@ def test_disagreement_is_one_minus_fleiss_agreement_and_one_minus_con(shape):
     assert found == pytest.approx(1 - agreement, abs=1e-12)
     assert found == pytest.approx(1 - measures.consistency(predictions, labels).con, abs=1e-12)
     assert found == pytest.approx(measures.flip_rate(predictions).mean(), abs=1e-12)
+    # The published kappa is disagreement in disguise.
+    published, n = 1 - measures.fleiss_kappa(predictions, as_published=True), shape[1]
+    assert published == pytest.approx(found * n / (n - 1), abs=1e-12)
 
 
 @given(GROUPS)

@@ -111,9 +111,6 @@ def test_few_runs_are_not_resampled_but_left_out_which_for_a_mean_is_students_in
 
 def test_the_variance_is_a_mean_over_pairs():
     scores = np.random.default_rng(2).normal(size=9)
-    ones = np.ones((1, 9))
-    kernel = intervals.half_squares(scores)
-    assert intervals.pair_means(kernel, ones)[0] == pytest.approx(scores.var(ddof=1))
     found = intervals.sd_interval(scores, method="resampling")
     assert found.value == pytest.approx(scores.std(ddof=1)) and found.low < found.value < found.high
     assert intervals.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())

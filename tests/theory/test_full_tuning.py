@@ -14,6 +14,7 @@ from lib.theory import full_tuning, network, retraining_study
 from lib.theory.retraining import Retraining, descend, minimize
 
 N, SIZE = 8, 6
+START, ANCHOR = torch.zeros(SIZE).double(), torch.linspace(-1, 1, SIZE, dtype=torch.float64)
 
 
 class QuadraticLosses:
@@ -40,39 +41,29 @@ class BentLosses(QuadraticLosses):
         return super().__call__(weights, rows) - (weights**2).sum(1, keepdim=True)
 
 
-def problem_of(losses, left_out=None, *, strength=0.3, normalization="N1"):
-    left_out = np.arange(losses.n)[:, None] if left_out is None else left_out
-    anchor = torch.linspace(-1, 1, SIZE, dtype=torch.float64)
-    return Retraining(losses, left_out, anchor, strength, normalization)
-
-
-def objective(losses, kept, weight, strength, anchor):
-    """One objective written out, without any batching."""
-
-    def value(w):
-        each = losses(w[None])[0]
-        return weight * sum(each[j] for j in kept) + strength / 2 * ((w - anchor) ** 2).sum()
-
-    return value
-
-
 LEFT_OUT = {"each": np.arange(N)[:, None], "pairs": np.array([[0, 3], [5, 1], [6, 7]])}
+
+
+def problem_of(losses, left_out=LEFT_OUT["each"], normalization="N1"):
+    return Retraining(losses, left_out, ANCHOR, 0.3, normalization)
 
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
 @pytest.mark.parametrize("which", LEFT_OUT)
 def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
     losses = QuadraticLosses(np.random.default_rng(0))
-    left_out = LEFT_OUT[which]
-    problem = problem_of(losses, left_out, normalization=normalization)
-    start = torch.zeros(SIZE, dtype=torch.float64)
-    found = descend(problem, start, rate=0.1, steps=7)
+    problem = problem_of(losses, LEFT_OUT[which], normalization)
+    found = descend(problem, START, rate=0.1, steps=7)
     ends = []
-    for out in [[], *left_out.tolist()]:
+    for out in [[], *LEFT_OUT[which].tolist()]:
         kept = [j for j in range(N) if j not in out]
         weight = 1 / len(kept) if normalization == "N1" else 1 / N
-        value = objective(losses, kept, weight, 0.3, problem.anchor)
-        w = start.clone()
+
+        def value(w, kept=kept, weight=weight):
+            each = weight * losses(w[None])[0, kept].sum()
+            return each + 0.15 * ((w - ANCHOR) ** 2).sum()
+
+        w = START.clone()
         for _ in range(7):
             w = (w - 0.1 * torch.autograd.functional.jacobian(value, w)).detach()
         ends.append(w)
@@ -83,56 +74,36 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
 
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
-def test_minimisers_solve_the_linear_equations(normalization):
-    losses = QuadraticLosses(np.random.default_rng(1))
-    problem = problem_of(losses, normalization=normalization)
-    how = {"curvature": 0.5, "smoothness": 8.0, "tolerance": 1e-12, "steps": 2000}
-    found = minimize(problem, torch.zeros(SIZE, dtype=torch.float64), **how)
-    hessians, centres = losses.hessians.numpy(), losses.centres.numpy()
-    pulls = np.einsum("jpq,jq->jp", hessians, centres)
-    shares = problem.shares.numpy()
-    for r, share in enumerate(shares):
-        matrix = np.tensordot(share, hessians, 1) + 0.3 * np.eye(SIZE)
-        exact = np.linalg.solve(matrix, share @ pulls + 0.3 * problem.anchor.numpy())
-        assert found.weights[r].numpy() == pytest.approx(exact, abs=1e-9)
-        if r:
-            own = hessians[r - 1] @ (exact - centres[r - 1])
-            own += 0.3 * (exact - problem.anchor.numpy()) * (normalization == "N1")
-            assert found.held_out[r - 1] == pytest.approx(np.linalg.norm(own), rel=1e-6)
-
-
-def exact_constants(problem):
-    """What ``estimate`` estimates, from dense matrices."""
-    hessians = problem.losses.hessians.numpy()
-    shares, whole = problem.shares.numpy(), problem.regularization
-    ends = [np.linalg.eigvalsh(np.tensordot(share, hessians, 1))[[0, -1]] for share in shares]
-    low, high = np.array(ends).T
-    sums = [hessians[rows].sum(0) for rows in problem.left_out]
-    return low + whole, high + whole, [np.linalg.eigvalsh(matrix)[-1] for matrix in sums]
-
-
-@pytest.mark.parametrize("normalization", ["N1", "N2"])
-def test_estimated_constants_are_those_of_the_matrices(normalization):
+def test_minimisers_and_estimated_constants_are_those_of_the_matrices(normalization):
     losses = QuadraticLosses(np.random.default_rng(2))
     problem = problem_of(losses, normalization=normalization)
-    start = torch.zeros(SIZE, dtype=torch.float64)
-    found = minimize(problem, start, curvature=0.5, smoothness=8.0, tolerance=1e-10, steps=2000)
-    at_start = full_tuning.spectrum(problem, start[None], [0])
-    constants = full_tuning.estimate(problem, start, found, at_start, few=N)
-    low, high, sharp = exact_constants(problem)
+    how = {"curvature": 0.5, "smoothness": 8.0, "tolerance": 1e-12, "steps": 2000}
+    found = minimize(problem, START, **how)
+    hessians, centres = losses.hessians.numpy(), losses.centres.numpy()
+    pulls = np.einsum("jpq,jq->jp", hessians, centres)
+    own, shares = 0.3 * (normalization == "N1"), problem.shares.numpy()
+    whole = np.tensordot(shares, hessians, 1) + 0.3 * np.eye(SIZE)
+    for r, share in enumerate(shares):
+        exact = np.linalg.solve(whole[r], share @ pulls + 0.3 * ANCHOR.numpy())
+        assert found.weights[r].numpy() == pytest.approx(exact, abs=1e-9)
+        if r:
+            gradient = hessians[r - 1] @ (exact - centres[r - 1]) + own * (exact - ANCHOR.numpy())
+            assert found.held_out[r - 1] == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
+    at_start = full_tuning.spectrum(problem, START[None], [0])
+    constants = full_tuning.estimate(problem, START, found, at_start, few=N)
+    low, high = np.linalg.eigvalsh(whole)[:, [0, -1]].T
     close = {"rel": 0.03, "abs": 1e-6}
-    assert constants.curvature == pytest.approx(low[0], **close) and constants.curvature <= low[0]
+    assert constants.curvature == pytest.approx(low[0], **close)
+    assert constants.curvature <= low[0] * (1 + 1e-12)
     assert constants.smoothness == pytest.approx(high.max(), **close)
     assert constants.curvature_without == pytest.approx(low[1:].min(), **close)
-    own = 0.3 * (normalization == "N1")
-    assert constants.sharpness == pytest.approx(np.array(sharp) + own, **close)
+    sharp = np.linalg.eigvalsh(hessians)[:, -1] + own
+    assert constants.sharpness == pytest.approx(sharp, **close)
     assert constants.hessian_lipschitz == pytest.approx(0, abs=1e-9)
 
 
-def study_of(losses, case, left_out=None, **how):
-    left_out = np.arange(losses.n)[:, None] if left_out is None else left_out
-    anchor = torch.linspace(-1, 1, SIZE, dtype=torch.float64)
-    origin = retraining_study.origin_of(losses, anchor)
+def study_of(losses, case, left_out=LEFT_OUT["each"], **how):
+    origin = retraining_study.origin_of(losses, ANCHOR)
     how = {"precision": torch.float64, "few": losses.n, "search": 3000} | how
     return retraining_study.study(losses, case, origin, left_out, **how)
 
@@ -202,10 +173,8 @@ def test_negative_curvature_has_no_bound_and_is_run_all_the_same():
 
 def test_fitting_is_the_full_run_alone():
     losses = QuadraticLosses(np.random.default_rng(9))
-    problem = problem_of(losses)
-    how = {"rate": 0.1, "steps": 12}
-    fitted = retraining_study.fit(losses, problem.anchor, 0.3, **how)
-    whole = descend(problem, problem.anchor, **how).weights[0]
+    fitted = retraining_study.fit(losses, ANCHOR, 0.3, rate=0.1, steps=12)
+    whole = descend(problem_of(losses), ANCHOR, rate=0.1, steps=12).weights[0]
     assert fitted.dtype == torch.float64 and torch.allclose(fitted, whole, atol=1e-5)
 
 

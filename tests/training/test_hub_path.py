@@ -23,11 +23,6 @@ KINDS = ("sst2", "rte", "copa", "record", "stsb")
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def one_step(tiny_hub, family, task, **more):
     """A setting that takes one step on eight examples."""
     values = {
@@ -103,29 +98,6 @@ def test_a_batch_says_what_each_sequence_says_alone(hub, tiny_hub, family, task)
         for name, vectors in ((pooled, tokens), ("mean", means)):
             alone = np.concatenate(vectors, 1)
             np.testing.assert_allclose(seen.vectors[name][:, i], alone, atol=1e-4)
-
-
-# --- choices as one program ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("method", ["standard", "mhloss"])
-@pytest.mark.parametrize("family", ["bert", "llama"])
-def test_choices_of_two_seeds_as_one_program(hub, tiny_hub, family, method):
-    """Without dropout each seed takes the steps that it takes alone; the last batch is smaller."""
-    setting = one_step(
-        tiny_hub, family, "copa", train_rows=0, epochs=2, dropout=0.0, method=method,
-        learning_rate=1e-4,
-    )  # fmt: skip
-    seeds = [Seeds.of(0), Seeds.of(1)]
-    alone = [train_runs(setting, one) for one in seeds]
-    together = train_runs(setting, seeds)
-    for one, other in zip(alone, together, strict=True):
-        assert len(one.log) == len(other.log) == 4
-        losses = [[row["loss"] for row in run.log] for run in (one, other)]
-        np.testing.assert_allclose(*losses, atol=1e-5, rtol=0)
-        np.testing.assert_allclose(other.logits, one.logits, atol=1e-3)
-    first, second = (np.array([row["loss"] for row in run.log]) for run in together)
-    assert np.abs(first - second).max() > 3e-4, "the seeds differ by far more than rounding"
 
 
 # --- LoRA on a decoder, from the hub's cache ----------------------------------------------------

@@ -9,18 +9,10 @@ import torch
 from lib.config import Setting
 from lib.config.seeds import Seeds
 from lib.models import backbones, pretrained
-from lib.theory import margin, sweeps
+from lib.theory import sweeps
 from lib.training import model_features
 from lib.training.experiment import finetune
 from lib.training.inputs import prepare_inputs
-
-
-def logits_of(model, data):
-    """What a model says of the evaluation rows, from its features and its output layer."""
-    features = torch.from_numpy(model_features.features_of(model, data.evaluation)).float()
-    _, _, output = backbones.output_layer(model)
-    with torch.no_grad():
-        return output(features).numpy()
 
 
 @pytest.mark.slow
@@ -39,10 +31,12 @@ def test_models_are_those_of_the_runs(tiny, changes):
     seeds = [Seeds.of(0), Seeds.of(1)]
     models = model_features.models_of(inputs, seeds)
     for seed, model in zip(seeds, models, strict=True):
-        run = finetune(inputs, seed)
-        said = logits_of(model, inputs.data)
+        features = model_features.features_of(model, inputs.data.evaluation)
+        _, _, output = backbones.output_layer(model)
+        with torch.no_grad():
+            said = output(torch.from_numpy(features).float()).numpy()
         said = said.mean(1) if said.ndim == 3 else said
-        assert said == pytest.approx(run.logits, abs=1e-4)
+        assert said == pytest.approx(finetune(inputs, seed).logits, abs=1e-4)
 
 
 def test_before_training_only_the_new_weights_differ(inputs, located, data):
@@ -60,24 +54,17 @@ def test_margins_by_hand():
     row = sweeps.margins_of_features(features, labels).iloc[0]
     assert row[["margin", "centre_distance"]].tolist() == pytest.approx([1, 2])
     assert row["radius"] == pytest.approx(np.sqrt(2)) and row["separable"]
-    signed = np.concatenate([features, np.ones((1, 4, 1))], -1) * (2 * labels - 1)[:, None]
-    assert row["margin"] == pytest.approx(margin.max_margin(signed).margin[0])
 
 
 def test_a_share_of_the_rows_is_removed_and_nothing_else_changes(inputs, data):
-    n = len(data.train)
-    parts = [
-        model_features.without_rows(inputs, 0.1, np.random.default_rng(seed)).data
-        for seed in (0, 0, 1)
-    ]
-    ids = [part.train.example_ids.tolist() for part in parts]
-    whole = data.train.example_ids.tolist()
-    assert [len(each) for each in ids] == [n - round(0.1 * n)] * 3
-    assert ids[0] == ids[1] != ids[2]
-    for each in ids:
-        kept = set(each)
-        assert each == [one for one in whole if one in kept]
-    assert parts[0].evaluation is data.evaluation
+    whole, parts = data.train.example_ids.tolist(), []
+    for seed in (0, 0, 1):
+        part = model_features.without_rows(inputs, 0.1, np.random.default_rng(seed)).data
+        assert part.evaluation is data.evaluation
+        parts.append(part.train.example_ids.tolist())
+        assert parts[-1] == [one for one in whole if one in parts[-1]]
+        assert len(parts[-1]) == len(whole) - round(0.1 * len(whole))
+    assert parts[0] == parts[1] != parts[2]
 
 
 def test_signed_features_have_a_bias_a_sign_and_a_known_radius():
@@ -112,9 +99,8 @@ def test_frozen_features_are_the_encoders_own_nested_and_made_once(own_file, mon
     np.testing.assert_allclose(made.evaluation[3], states[0], atol=1e-5)
     mean = model_features.frozen_features(setting, pooling="mean").evaluation[3]
     np.testing.assert_allclose(mean, states.mean(0), atol=1e-5)
-    fewer = model_features.frozen_features(
-        Setting(task=str(own_file), max_length=16, train_rows=8, eval_rows=10), pooling="first"
-    )
+    eight = dataclasses.replace(setting, train_rows=8)
+    fewer = model_features.frozen_features(eight, pooling="first")
     np.testing.assert_allclose(fewer.train, made.train[:8], atol=1e-5)  # nested subsets
     monkeypatch.setattr(model_features, "_make", None)  # would raise: nothing is made twice
     again = model_features.frozen_features(setting, pooling="first")

@@ -20,11 +20,6 @@ from lib.training.inputs import prepare_inputs
 SEEDS = [Seeds.of(seed) for seed in range(3)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    torch.set_num_threads(1)
-
-
 def both_ways(setting, seeds=SEEDS):
     return [train_runs(setting, one) for one in seeds], train_runs(setting, seeds)
 
@@ -63,13 +58,21 @@ def test_without_dropout_each_seed_is_as_if_alone(tiny, changes):
     assert_equal_runs(*both_ways(dataclasses.replace(tiny, dropout=0.0, **changes)))
 
 
-@pytest.mark.parametrize("method", ["standard", "lora(dropout=0.0)"])
+COPA = {"task": "copa", "batch_size": 8, "max_length": 48, "learning_rate": 1e-4, "epochs": 2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"method": "lora(dropout=0.0)"}, COPA, COPA | {"method": "mhloss"}],
+    ids=["standard", "lora", "choices", "choices by mhloss"],
+)
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "llama"])
-def test_every_architecture(tiny, tiny_hub, family, method):
-    setting = dataclasses.replace(
-        tiny, backbone=str(tiny_hub / family), method=method, dropout=0.0, epochs=1
-    )
-    assert_equal_runs(*both_ways(setting, SEEDS[:2]))
+def test_every_architecture(tiny, tiny_hub, hub, family, changes):
+    values = {"backbone": str(tiny_hub / family), "dropout": 0.0, "epochs": 1} | changes
+    alone, together = both_ways(dataclasses.replace(tiny, **values), SEEDS[:2])
+    assert_equal_runs(alone, together)
+    first, second = (np.array([row["loss"] for row in run.log]) for run in together)
+    assert np.abs(first - second).max() > 3e-4, "the seeds differ by far more than rounding"
 
 
 def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
@@ -94,9 +97,9 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
     assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
 
 
-def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
-    """A real fault in one of three: infinite weights."""
-    setting = dataclasses.replace(tiny, dropout=0.0)
+def test_a_diverging_seed_is_kept_and_leaves_the_others_alone(tiny, monkeypatch, tmp_path):
+    """A real fault in one of three: infinite weights in the encoder."""
+    setting = dataclasses.replace(tiny, dropout=0.0, seeds_per_batch=3)
     alone = [train_runs(setting, one) for one in SEEDS]
     load = backbones.load_classifier
 
@@ -108,10 +111,16 @@ def test_a_diverging_seed_leaves_the_others_alone(tiny, monkeypatch):
         return model, new
 
     monkeypatch.setattr(backbones, "load_classifier", broken)
-    together = train_runs(setting, SEEDS)
-    assert [run.record["status"] for run in together][1] == "diverged"
-    assert len(together[1].log) == 1 and np.isnan(together[1].logits).all()
+    records = finetune.finetune_seeds(setting, SEEDS, store=tmp_path)
+    assert [record["status"] for record in records][1] == "diverged"
+    together = [runs.load(runs.folder(setting.id, one.label, tmp_path)) for one in SEEDS]
     assert_equal_runs([alone[0], alone[2]], [together[0], together[2]])
+    lost, text = together[1], (tmp_path / setting.id / "seed1/run.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    for name in ("final_loss", "score", "accuracy"):
+        assert lost.record[name] is None
+    assert lost.record["distance"]["all"] is None and lost.record["steps"] == len(lost.log) == 1
+    assert np.isnan(lost.logits).all() and np.isnan(lost.vectors["mean"]).all()
 
 
 def test_dropout_differs_between_seeds_of_a_batch(tiny):

@@ -169,6 +169,13 @@ def test_status_counts_runs_failures_and_the_time_left(store, grid):
     assert "6 of 6 runs done" in status.report(status.standing(grid), 2, only_missing=True)
 
 
+def test_what_the_reference_holds_is_not_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    table = status.standing(grids.load_grids("quick")[0])
+    assert table["reference"].tolist() == table["runs"].tolist()
+    assert table["stored"].sum() == table["missing"].sum() == 0
+
+
 def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, path):
     whole = jobs.load(path)
     cut = jobs.load(path, seeds_per_job=1)
