@@ -160,15 +160,6 @@ def test_a_folder_without_the_repository_or_the_task_is_named(hub, tmp_path, mon
         tasks.get("copa").read()
 
 
-def test_glue_files_come_before_the_hub(hub, tmp_path, monkeypatch):
-    for split in ("train", "dev"):
-        (tmp_path / "CoLA").mkdir(exist_ok=True)
-        (tmp_path / f"CoLA/{split}.tsv").write_text("gj04\t1\t\tThey sing at noon.\n")
-    monkeypatch.setenv("GLUE_DIR", str(tmp_path))
-    assert texts(tasks.get("cola").read()["dev"]) == [("They sing at noon.", "", 1)]
-    assert tasks.get("sst2").read()["dev"][0]["text_a"].startswith("sentence number")
-
-
 def test_without_network_the_message_says_what_to_set(monkeypatch):
     for variable in ("GLUE_DIR", "HUB_DATASETS"):
         monkeypatch.delenv(variable, raising=False)

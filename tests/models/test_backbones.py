@@ -114,15 +114,6 @@ def test_the_longest_input_is_the_longest_that_the_model_takes(tiny_hub, kind, l
 # --- tokenisers ---------------------------------------------------------------------------------
 
 
-def test_a_decoder_gets_padding_that_is_in_its_vocabulary(tiny_hub):
-    located = pretrained.locate(str(tiny_hub / "llama"))
-    assert "pad_token" not in json.loads((tiny_hub / "llama/tokenizer_config.json").read_text())
-    tokenizer = backbones.load_tokenizer(located)
-    assert tokenizer.pad_token == "</s>"
-    model, _ = backbones.load_classifier(located, 2, 0)
-    assert model.config.pad_token_id == tokenizer.pad_token_id < model.config.vocab_size
-
-
 def test_two_texts_are_told_apart_from_one(located):
     tokenizer = backbones.load_tokenizer(located)
     pair = tokenizer(["we liked the"], ["calm river"])["input_ids"][0]
