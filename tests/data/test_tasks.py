@@ -25,13 +25,9 @@ MAJORITY = {
 PAIRS = {"stsb", "stsb-binary", "boolq", "privacyqa", "presuppositions", "metaphor", "vitaminc"}
 
 
-def is_large(name):
-    return name in package_tasks.BIGBENCH and not assets.folder_of("bigbench").is_dir()
-
-
 @pytest.mark.parametrize("name", [*package_tasks.PACKAGES, *package_tasks.BIGBENCH])
 def test_every_task_has_its_published_size_and_sound_rows(name):
-    if is_large(name):
+    if name in package_tasks.BIGBENCH and not assets.folder_of("bigbench").is_dir():
         pytest.skip("BIG-bench is not in the cache; reading one of its tasks downloads 358 MB")
     task = tasks.get(name)
     splits = task.read()

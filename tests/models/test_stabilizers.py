@@ -160,6 +160,7 @@ def test_reinit_scales_with_the_depth(n_layers, drawn):
         ({"method": "surt+reinit(layers=3)"}, "the backbone has 2 layers"),
         ({"method": "surt+mmr", "task": "stsb"}, "this task has no classes"),
         ({"method": "surt", "max_length": 600}, "bert-tiny takes 512"),
+        ({"optimizer": "adafactor", "seeds_per_batch": 2}, "set seeds_per_batch = 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(tiny, monkeypatch, changes, message):
@@ -268,11 +269,6 @@ def test_schedules(name, after):
         optimizer.step()
         schedule.step()
     assert rates == pytest.approx([0.0, 0.5, *(after(i / 8) for i in range(8))])
-
-
-def test_adafactor_is_not_trained_as_one_program():
-    with pytest.raises(ValueError, match="set seeds_per_batch = 1"):
-        Setting(optimizer="adafactor", seeds_per_batch=2)
 
 
 # --- mmr, mhloss --------------------------------------------------------------------------------

@@ -218,16 +218,14 @@ def test_a_hostile_grid_is_refused_in_one_line(tmp_path, monkeypatch, canary, te
 
 @pytest.mark.parametrize("name", [HOSTILE.replace("/", ""), "-x"])
 def test_names_of_files_become_names_of_folders_and_are_checked(tmp_path, name):
-    (tmp_path / f"{name}.yaml").write_text(GRID)
-    with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load_grids(tmp_path / f"{name}.yaml")
-    (tmp_path / f"{name}.yaml").write_text("synthetic: {jobs: {a: }}")
-    with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load_plans(tmp_path / f"{name}.yaml")
-    studies = "studies:\n  {}:{}".format(json.dumps(name), GRID.replace("\n", "\n    "))
-    (tmp_path / "many.yaml").write_text(studies)
-    with pytest.raises(ValueError, match="use letters, digits, dots"):
-        grids.load_grids(tmp_path / "many.yaml" / name)
+    own, many = tmp_path / f"{name}.yaml", tmp_path / "many.yaml"
+    study = GRID.replace("\n", "\n    ")
+    many.write_text(f"studies:\n  {json.dumps(name)}:{study}")
+    for path, text in ((own, GRID), (own, "synthetic: {jobs: {a: }}"), (many / name, "")):
+        if text:
+            path.write_text(text)
+        with pytest.raises(ValueError, match="use letters, digits, dots"):
+            grids.load_plans(path)
 
 
 @pytest.mark.parametrize("name", ["`touch canary`", "it's; touch canary"])

@@ -51,15 +51,6 @@ def test_a_wrong_plan_is_refused(tmp_path, text, message):
         grids.load_plans(path)
 
 
-def test_own_values_go_before_shared_ones(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
-    [plan] = grids.load_plans(path)
-    expected = {"a": {"sets": 4, "seed": 1}, "b": {"sets": 3, "seed": 1}}
-    assert plan.groups == {name: Job(name, "synthetic", own) for name, own in expected.items()}
-    assert plan.name == "mine"
-
-
 FRAMES = {table: pd.DataFrame({"x": [1.0]}) for table in job_kinds.KINDS["synthetic"].tables}
 VALUES = {
     name: known.default for name, known in parameters.declared("43_sweep_synthetic_sets").items()
