@@ -93,7 +93,7 @@ def test_special_tokens_are_never_predicted_nor_put_in(located, family):
         assert put_in <= {tokenizer.mask_token_id}
 
 
-def test_a_decoder_predicts_each_next_token_by_hand(located):
+def test_a_decoder_predicts_each_next_token_by_hand_and_has_no_mask(located):
     data = encoded(located("llama"), ["the calm river", "soup"])
     tokenizer = backbones.load_tokenizer(located("llama"))
     objective = Objective(data, tokenizer, causal=True, typed=False)
@@ -102,6 +102,8 @@ def test_a_decoder_predicts_each_next_token_by_hand(located):
     assert right.tolist() == rows[0][1:] + rows[1][1:]
     assert inputs["input_ids"][where].tolist() == rows[0][:-1] + rows[1][:-1]
     assert set(inputs) == {"input_ids", "attention_mask"}
+    with pytest.raises(BackboneError, match="no mask token"):
+        Objective(data, tokenizer, causal=False, typed=False)
 
 
 def test_texts_without_a_word_are_left_out_and_a_task_of_them_refused(located):
@@ -111,12 +113,6 @@ def test_texts_without_a_word_are_left_out_and_a_task_of_them_refused(located):
     assert objective.data.example_ids.tolist() == ["e1", "e3"]
     with pytest.raises(ValueError, match="none of the 2 texts holds a word"):
         Objective(encoded(located("bert"), ["", ""]), tokenizer, causal=False, typed=True)
-
-
-def test_a_tokeniser_without_a_mask_is_refused(located):
-    tokenizer = backbones.load_tokenizer(located("llama"))
-    with pytest.raises(BackboneError, match="no mask token"):
-        Objective(encoded(located("llama")), tokenizer, causal=False, typed=False)
 
 
 # --- what is new --------------------------------------------------------------------------------
