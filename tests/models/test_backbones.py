@@ -76,6 +76,7 @@ def test_the_usual_attention_is_the_fastest_there_is_and_agrees_with_the_plain_o
     model, _ = backbones.load_classifier(located, 2, 0)
     assert model.config._attn_implementation == ("eager" if family == "mpnet" else "sdpa")
     plain, _ = backbones.load_classifier(located, 2, 0, attention="eager")
+    assert plain.config._attn_implementation == "eager"
     batch = inputs_of(located)
     torch.testing.assert_close(logits_of(model, batch), logits_of(plain, batch), atol=1e-5, rtol=0)
 
