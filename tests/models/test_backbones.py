@@ -32,11 +32,11 @@ def located(tiny_hub, family):
     return pretrained.locate(str(tiny_hub / family))
 
 
-def inputs_of(located, texts=SENTENCES):
+def inputs_of(located):
     """Padded model inputs as ``lib.data.examples`` makes them."""
-    rows = [make_row(i, text, "", 0) for i, text in enumerate(texts)]
+    rows = [make_row(i, text, "", 0) for i, text in enumerate(SENTENCES)]
     data = examples._encode(rows, backbones.load_tokenizer(located), 64)
-    inputs, _ = examples.Loader(data, torch.device("cpu")).batch(np.arange(len(texts)))
+    inputs, _ = examples.Loader(data, torch.device("cpu")).batch(np.arange(len(rows)))
     return {name: inputs[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -127,13 +127,16 @@ def test_two_texts_are_told_apart_from_one(located):
     assert len(tokenizer("calm river")["input_ids"]) <= len(alone[1]) + 2
 
 
-def test_a_tokeniser_without_any_spare_token_is_refused(tiny_hub, tmp_path):
-    shutil.copytree(tiny_hub / "llama", tmp_path / "bare")
+def test_a_decoder_pads_with_the_end_of_text_and_is_refused_without_any_spare_token(
+    tiny_hub, tmp_path
+):
+    located = pretrained.locate(str(shutil.copytree(tiny_hub / "llama", tmp_path / "bare")))
+    assert backbones.load_tokenizer(located).pad_token == "</s>"
     path = tmp_path / "bare/tokenizer_config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({k: v for k, v in config.items() if not k.endswith("_token")}))
     with pytest.raises(BackboneError, match="set pad_token in its tokenizer_config.json"):
-        backbones.load_tokenizer(pretrained.locate(str(tmp_path / "bare")))
+        backbones.load_tokenizer(located)
 
 
 # --- parts --------------------------------------------------------------------------------------
@@ -159,8 +162,6 @@ def test_every_parameter_has_a_depth(located, family):
 @pytest.mark.parametrize(
     ("name", "depth"),
     [
-        ("mpnet.encoder.relative_attention_bias.weight", 0),
-        ("bert.embeddings.LayerNorm.bias", 0),
         ("roberta.encoder.layer.11.output.dense.weight", 12),
         ("base_model.model.model.layers.4.self_attn.q_proj.lora_A.default.weight", 5),
         ("base_model.model.score.modules_to_save.default.weight", 13),
