@@ -121,7 +121,7 @@ CHANGES = {
     ),
     "a docstring, a comment, a name: nothing": (
         [
-            ("lib/training/learners.py", '"""Without token types', '"""Without the token types'),
+            ("lib/training/learners.py", '"""A model as the', '"""The model as the'),
             ("lib/data/examples.py", "#: Batches are cut", "#: The batches are cut"),
             ("lib/data/examples.py", "BATCHES_PER_POOL", "POOL"),
         ],
