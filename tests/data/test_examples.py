@@ -31,16 +31,6 @@ def test_padding_by_hand():
     assert many["attention_mask"][0].tolist() == [[1, 1, 0], [1, 0, 0]]
 
 
-def test_candidates_are_padded_together():
-    data = ragged([2, 1, 3, 3, 1, 2], choices=2)
-    inputs, labels = Loader(data, torch.device("cpu")).batch(np.array([2, 0]))
-    assert inputs["input_ids"].tolist() == [[10, 7], [11, 12], [1, 2], [3, 7]]
-    assert inputs["attention_mask"].tolist() == [[1, 0], [1, 1], [1, 1], [1, 0]]
-    assert labels.tolist() == [2, 0] and len(data) == 3
-    logits = torch.tensor([[0.5], [0.1], [0.2], [0.9]]).reshape(len(labels), -1)
-    assert torch.allclose(logits, torch.tensor([[0.5, 0.1], [0.2, 0.9]]))
-
-
 def test_taking_examples_is_like_indexing_a_list_and_takes_all_their_candidates():
     taken = ragged([2, 3, 1, 4]).take(np.array([3, 0]))
     assert taken.tokens.tolist() == [7, 8, 9, 10, 1, 2]

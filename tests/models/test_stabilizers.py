@@ -19,7 +19,6 @@ from lib.training.inputs import prepare_inputs
 
 @pytest.fixture(scope="module")
 def loaded():
-    torch.set_num_threads(1)
     return backbones.load_classifier(pretrained.locate("bert-tiny"), 2, 0)
 
 
@@ -153,8 +152,6 @@ def test_rates_and_decay_by_the_kind_of_a_parameter_and_with_llrd_by_its_depth(m
 @pytest.mark.parametrize(("n_layers", "drawn"), [(24, 5), (12, 2), (6, 1), (2, 1), (30, 6)])
 def test_reinit_scales_with_the_depth(n_layers, drawn):
     assert stabilizers.Reinit().depth(n_layers) == drawn
-    with pytest.raises(ValueError, match=f"the backbone has {n_layers} layers"):
-        stabilizers.Reinit(layers=n_layers + 1).check(2, 1, n_layers)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +160,7 @@ def test_reinit_scales_with_the_depth(n_layers, drawn):
         ({"method": "surt+reinit(layers=3)"}, "the backbone has 2 layers"),
         ({"method": "surt+mmr", "task": "stsb"}, "this task has no classes"),
         ({"method": "surt", "max_length": 600}, "bert-tiny takes 512"),
+        ({"optimizer": "adafactor", "seeds_per_batch": 2}, "set seeds_per_batch = 1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(tiny, monkeypatch, changes, message):
@@ -273,11 +271,6 @@ def test_schedules(name, after):
     assert rates == pytest.approx([0.0, 0.5, *(after(i / 8) for i in range(8))])
 
 
-def test_adafactor_is_not_trained_as_one_program():
-    with pytest.raises(ValueError, match="set seeds_per_batch = 1"):
-        Setting(optimizer="adafactor", seeds_per_batch=2)
-
-
 # --- mmr, mhloss --------------------------------------------------------------------------------
 
 
@@ -339,14 +332,9 @@ def test_a_linear_probe_leaves_the_encoder_alone(tiny):
     run = train_runs(dataclasses.replace(tiny, method="head"), Seeds.of(0))
     assert run.record["distance"]["all"] == 0.0
     assert run.record["trained_weights"] == 2 * 128 + 2
-    other = train_runs(dataclasses.replace(tiny, method="head", epochs=4), Seeds.of(1))
-    assert np.array_equal(run.vectors["first"], other.vectors["first"]), (
-        "the encoder is the same whatever the seed"
-    )
-    assert not np.array_equal(run.logits, other.logits)
 
 
-def test_lora_trains_exactly_its_parameters(tiny, model):
+def test_lora_trains_exactly_its_parameters(model):
     adapted = rebuilt(model, "lora(rank=4)")
     trained = {name for name, weight in adapted.named_parameters() if weight.requires_grad}
     expected = set(model[1])
@@ -355,9 +343,6 @@ def test_lora_trains_exactly_its_parameters(tiny, model):
             at = f"bert.encoder.layer.{layer}.attention.self.{matrix}"
             expected |= {f"{at}.lora_A.default.weight", f"{at}.lora_B.default.weight"}
     assert trained == expected
-    run = train_runs(dataclasses.replace(tiny, method="lora(rank=4)"), Seeds.of(0))
-    adapters, head = 2 * 2 * (128 * 4 + 4 * 128), 128 * 128 + 128 + 2 * 128 + 2
-    assert run.record["trained_weights"] == adapters + head
 
 
 def test_merged_weights_say_what_the_adapters_said(model):

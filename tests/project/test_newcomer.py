@@ -1,10 +1,9 @@
 """A clone in a folder with a space, with what earlier work left: the static tests pass there."""
 
 import subprocess
-import sys
 
 import pytest
-from support.project import copy_project, environment_of
+from support.project import copy_project, environment_of, run_python
 
 from lib import paths
 
@@ -36,8 +35,5 @@ def test_the_static_tests_pass_in_a_clone_full_of_litter(tmp_path):
             (clone / folder / name).write_bytes(b"\xff litter")
     static = ["-m", "pytest", "-q", "-m", "not slow", "-k", "not from_any_directory", *STATIC]
     for command in (["-m", "ruff", "check", "."], static):
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=clone, env=environment_of(clone), capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = run_python(*command, cwd=clone, **environment_of(clone))
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

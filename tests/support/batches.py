@@ -25,6 +25,17 @@ defaults: {task: days.csv, epochs: 20, max_length: 32}
 grid:
   - learning_rate: [1.0e-3, 2.0e-3]
 """
+#: Two settings of three short runs.
+SMALLEST = """
+seeds: [0, 1, 2]
+seeds_per_job: 2
+keep_vectors: true
+defaults: {task: days.csv, text_columns: [text], epochs: 1, max_length: 32, train_rows: 48,
+           weight_decay: 2.0e-5}
+grid:
+  - learning_rate: [1.0e-3, 2.0e-3]
+unions: {}
+"""
 #: What may differ between two trainings of the same run: when, where and from which checkout.
 CIRCUMSTANCES = ("wall_s", "commit", "dirty", "lib", "processor", "system")
 

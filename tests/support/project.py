@@ -24,13 +24,15 @@ def train_runs(setting: Setting, seeds: Any, **options: Any) -> Any:
     return finetune(prepare_inputs(setting), seeds, **options)
 
 
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def run_python(
+    *arguments: str, cwd: Path = paths.ROOT, **environment: str
+) -> subprocess.CompletedProcess:
     """Run this Python in a process of its own; output is captured."""
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        cwd=paths.ROOT,
+        cwd=cwd,
         env={**os.environ, **environment},
         check=False,
     )

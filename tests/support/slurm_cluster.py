@@ -73,9 +73,10 @@ def why_not() -> str | None:
     return None
 
 
-def said(*command: str) -> str:
-    """What a command prints; it has to succeed."""
-    return _asked(*command, check=True)
+def said(*command: str, check: bool = True) -> str:
+    """What a command prints; it has to succeed if that is to be checked."""
+    done = subprocess.run(command, capture_output=True, text=True, check=check, timeout=PATIENCE)
+    return done.stdout
 
 
 def jobs(states: str = "all") -> dict[str, str]:
@@ -135,7 +136,7 @@ def stop() -> None:
     conf = CONFIGURATION / "slurm.conf"
     ours = conf.exists() and OURS in conf.read_text()
     if ours and "localhost" in _sinfo():
-        _asked("scancel", "--user=root")
+        said("scancel", "--user=root", check=False)
         wait_for(lambda: not jobs("running,completing"), "cancelled jobs to end")
     for path in STATE.glob("*.started"):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -151,13 +152,8 @@ def stop() -> None:
     shutil.rmtree(STATE, ignore_errors=True)
 
 
-def _asked(*command: str, check: bool = False) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=check, timeout=PATIENCE)
-    return done.stdout
-
-
 def _sinfo() -> str:
-    return _asked("sinfo", "--noheader", "--format=%n %t")
+    return said("sinfo", "--noheader", "--format=%n %t", check=False)
 
 
 def _daemon(*command: str) -> None:

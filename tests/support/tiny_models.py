@@ -19,12 +19,11 @@ SENTENCES = [
 #: So that every word can be spelt, if in many pieces.
 LETTERS = string.ascii_lowercase + string.digits
 _SPECIAL = {
-    "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    "roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
-    "xlm-roberta": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
-    "mpnet": ("<s>", "<pad>", "</s>", "[UNK]", "<mask>"),
-    "llama": ("<unk>", "<s>", "</s>"),
+    "bert": dict(pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]"),
+    "roberta": dict(cls="<s>", pad="<pad>", sep="</s>", unk="<unk>", mask="<mask>"),
+    "llama": dict(unk="<unk>", bos="<s>", eos="</s>"),
 }
+_SPECIAL |= {"xlm-roberta": _SPECIAL["roberta"], "mpnet": _SPECIAL["roberta"] | {"unk": "[UNK]"}}
 
 
 def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
@@ -33,40 +32,30 @@ def tokenizer(family: str) -> hf.PreTrainedTokenizerFast:
 
     That of ``llama`` adds no special token and has none for padding, as decoders' often do.
     """
-    tokens = _SPECIAL[family]
-    pieces = family in ("bert", "mpnet")
-    unknown = "[UNK]" if pieces else "<unk>"
-    if pieces:
+    special = _SPECIAL[family]
+    tokens = list(special.values())
+    if family in ("bert", "mpnet"):
         words = sorted({word for sentence in SENTENCES for word in sentence.split()} - set(LETTERS))
         spelt = [*tokens, *LETTERS, *(f"##{letter}" for letter in LETTERS), *words]
         vocabulary = {piece: i for i, piece in enumerate(spelt)}
-        made = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk"]))
         made.normalizer = normalizers.BertNormalizer()
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     else:
-        made = Tokenizer(models.BPE(unk_token=unknown))
+        made = Tokenizer(models.BPE(unk_token=special["unk"]))
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=list(tokens))
+        trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=tokens)
         made.train_from_iterator([*SENTENCES, LETTERS, LETTERS[::-1]], trainer)
-    if family == "llama":
-        return hf.PreTrainedTokenizerFast(
-            tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    if "cls" in special:
+        start, end = special["cls"], special["sep"]
+        second = f"$B:1 {end}:1" if family == "bert" else f"{end} $B {end}"
+        made.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A {end}",
+            pair=f"{start} $A {end} {second}",
+            special_tokens=[(token, tokens.index(token)) for token in (start, end)],
         )
-    start, end, pad = ("[CLS]", "[SEP]", "[PAD]") if family == "bert" else ("<s>", "</s>", "<pad>")
-    between = f"{end} $B:1" if family == "bert" else f"{end} {end} $B"
-    made.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}",
-        pair=f"{start} $A {between} {end}" + (":1" if family == "bert" else ""),
-        special_tokens=[(token, tokens.index(token)) for token in (start, end)],
-    )
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made,
-        cls_token=start,
-        sep_token=end,
-        pad_token=pad,
-        unk_token=unknown,
-        mask_token=tokens[-1],
-    )
+    roles = {f"{role}_token": token for role, token in special.items()}
+    return hf.PreTrainedTokenizerFast(tokenizer_object=made, **roles)
 
 
 def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) -> Path:
@@ -82,11 +71,11 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
         # Large enough that what a text says changes the logits by far more than rounding does.
         "initializer_range": 0.3,
     }
-    kind = hf.AutoModelForMaskedLM
     if family == "llama":
         kind = hf.AutoModelForCausalLM
         shape |= {"num_key_value_heads": 1, "tie_word_embeddings": True}
     else:
+        kind = hf.AutoModelForMaskedLM
         shape |= {"pad_token_id": words.pad_token_id}
     config = hf.AutoConfig.for_model(family, **shape)
     torch.manual_seed(0)

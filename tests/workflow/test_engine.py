@@ -11,28 +11,17 @@ import shutil
 
 import pandas as pd
 import pytest
-from support.batches import Checkout
+from support.batches import SMALLEST, Checkout
 from support.project import HOSTILE
 
 pytestmark = pytest.mark.slow
 
-GRID = """
-seeds: [0, 1, 2]
-seeds_per_job: 2
-keep_vectors: true
-defaults:
-  {{task: {task}, text_columns: [text], epochs: 1, max_length: 32, train_rows: 48,
-    weight_decay: 2.0e-5}}
-grid:
-  - learning_rate: [1.0e-3, 2.0e-3]
-unions: {{}}
-"""
 PLAN = """
 synthetic:
   defaults: {n: [8], features: [3], sets: 2, steps: [1, 5], runs: 3, held_out: 10}
   jobs:
-    one: {}
-    two.2: {gap: [0.2]}
+    one:
+    two.2: {gap: [0.2], sets: 3}
 """
 FILE, TASK, JOBS = f"{HOSTILE}/smallest.yaml", f"{HOSTILE}/{HOSTILE}.csv", "config/tiny.yaml"
 FACTORS = "lib/measures/representation/factors.py"
@@ -48,8 +37,8 @@ def tree_digest(folder):
 def engine(tmp_path_factory, own_file):
     """A checkout in which the smallest grid was run once; it leaves what is committed alone."""
     around = tmp_path_factory.mktemp("engine")
-    task = json.dumps(f"{HOSTILE}.csv")
-    files = {TASK: own_file.read_text(), FILE: GRID.format(task=task), JOBS: PLAN}
+    grid = SMALLEST.replace("days.csv", json.dumps(f"{HOSTILE}.csv"))
+    files = {TASK: own_file.read_text(), FILE: grid, JOBS: PLAN}
     checkout = Checkout(around / HOSTILE / "project", files)
     shutil.rmtree(checkout.project / "tests")
 
@@ -196,11 +185,14 @@ def test_a_plan_of_jobs_runs_once_and_only_what_changed_again(engine, edited):
     results = engine.project / "data/results"
     engine.engine("tiny").succeed()
     made = pd.read_parquet(results / "tiny/two.2/margins.parquet")
-    assert (made["margin"] >= 0.2).all() and made["gap"].tolist() == [0.2, 0.2]
+    assert (made["margin"] >= 0.2).all()
+    assert made["gap"].tolist() == [0.2] * 3, "a job's own values go before the shared ones"
+    assert len(pd.read_parquet(results / "tiny/one/margins.parquet")) == 2
     assert engine.planned("tiny") == {}
     edited(JOBS, "gap: [0.2]", "gap: [0.3]")
     assert engine.planned("tiny") == {"run_job": 1}
     edited(JOBS, "gap: [0.3]", "gap: [0.2]")
+    assert engine.planned("tiny") == {}, "planning with other values took nothing away"
     edited("lib/theory/sweeps.py", "1 + 1e-12", "1 + 2e-12")
     assert engine.planned("tiny") == {"run_job": 2}
     edited("lib/theory/sweeps.py", "1 + 2e-12", "1 + 1e-12")

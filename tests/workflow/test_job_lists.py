@@ -19,14 +19,14 @@ from lib.workflow import jobs, promotion, status
 
 def test_the_reference_holds_every_job_and_violates_no_bound():
     [plan] = grids.load_plans("theory")
-    for kind in ("synthetic", "heads"):
-        jobs = [job.name for job in plan.groups.values() if job.kind == kind]
-        for table in job_kinds.KINDS[kind].tables:
-            found = tables.read_jobs("reference-theory", table, jobs)
-            assert set(found["job"]) == set(jobs)
-            if table in summaries.BOUNDED:
-                bounds = summaries.tightness(found, table).set_index("bound")
-                assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
+    given = plan.groups["random"].parameters
+    assert (given["sets"], given["loss"]) == (300, "logistic"), "its own before the shared ones"
+    for job in plan.groups.values():
+        for table in job.spec.tables:
+            assert len(tables.read_jobs("reference-theory", table, [job.name]))
+    for table in summaries.BOUNDED:
+        bounds = summaries.tightness(tables.read_jobs("reference-theory", table), table)
+        assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
     margins = tables.read_jobs("reference-theory", "margins")
     assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
 
@@ -54,22 +54,6 @@ def test_a_wrong_plan_is_refused(tmp_path, text, message):
         grids.load_plans(path)
 
 
-def test_own_values_go_before_shared_ones(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("synthetic: {defaults: {sets: 3, seed: 1}, jobs: {a: {sets: 4}, b: }}")
-    [plan] = grids.load_plans(path)
-    expected = {"a": {"sets": 4, "seed": 1}, "b": {"sets": 3, "seed": 1}}
-    assert plan.groups == {name: Job(name, "synthetic", own) for name, own in expected.items()}
-    assert plan.name == "mine"
-
-
-PLAN = """
-synthetic:
-  defaults: {n: [8], features: [3], sets: 2, steps: [1, 5], runs: 3, held_out: 10}
-  jobs:
-    one: {}
-    two.2: {gap: [0.2]}
-"""
 FRAMES = {table: pd.DataFrame({"x": [1.0]}) for table in job_kinds.KINDS["synthetic"].tables}
 VALUES = {
     name: known.default for name, known in parameters.declared("43_sweep_synthetic_sets").items()
@@ -148,26 +132,6 @@ def test_records_without_parameters_count_in_the_reference_alone(store):
     assert status.has_job("reference-mine", job)
 
 
-def test_a_campaign_plans_the_jobs_that_the_reference_lacks(store, tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text(PLAN)
-    assert list(jobs.load(path).results) == [("mine", "one"), ("mine", "two.2")]
-    given = grids.load_plans(path)[0].groups["one"].parameters
-    tables.save_tables("mine", "one", FRAMES, parameters=VALUES | given)
-    promotion.promote("mine", "one")
-    plan = jobs.load(path, campaign=True)
-    assert list(plan.results) == [("mine", "two.2")]
-    assert plan.results_of("mine") == [tmp_path / "data/results/mine/two.2/made.json"]
-    assert plan.promotions() == [tmp_path / "data/results/mine/promoted/two.2.txt"]
-    path.write_text(PLAN.replace("sets: 2", "sets: 3"))
-    record = tmp_path / "data/results/mine/one/made.json"
-    assert len(jobs.load(path, campaign=True).results) == 2
-    assert record.exists(), "planning with other values takes nothing away"
-    record.with_name("seeds.parquet").unlink()
-    jobs.load(path)
-    assert not record.exists(), "a table is gone"
-
-
 def test_every_committed_job_is_there_and_those_who_train_leave_jobs_out():
     for name in ("theory", "validity"):
         jobs.load(name, planning=False).check_notebooks()  # they declare what the engine sets
@@ -209,20 +173,6 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
     if kind == "full":
         compared = found["full_tuning"].groupby("rate_factor")["comparisons"].sum()
         assert compared[1.0] > compared[3.0] and found["full_tuning"]["violations"].eq(0).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "parameters", "message"),
-    [
-        ("synthetic", {"results": "reference-theory"}, "by promoting"),
-        ("heads", {"backbone": "bert-tin"}, "did you mean bert-tiny"),
-    ],
-)
-def test_a_wrong_parameter_leaves_no_results(tmp_path, kind, parameters, message):
-    done = execute(kind, tmp_path, parameters)
-    assert done.returncode != 0 and message in done.stderr
-    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,10 @@ anywhere. A real Slurm is started by tests/workflow/test_slurm.py.
 import json
 import os
 import re
-import shutil
-import subprocess
 import sys
 
 import pytest
 from support.batches import Checkout
-
-from lib import paths
 
 pytestmark = pytest.mark.slow
 
@@ -110,17 +106,6 @@ SLURM = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status
 
 def submissions(notes, command="sbatch"):
     return [text.splitlines() for text in notes[command].split("\nEND\n") if text]
-
-
-def test_make_refuses_slurm_in_a_folder_with_a_space(tmp_path):
-    """Snakemake's plugin starts Python unquoted on the node."""
-    project = tmp_path / "new comer"
-    project.mkdir()
-    shutil.copy(paths.ROOT / "Makefile", project)
-    shutil.copytree(paths.ROOT / "profiles", project / "profiles")
-    command = ["make", "run", "PROFILE=slurm", f"PY={sys.executable}"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "a folder with a space in its name" in done.stderr
 
 
 @pytest.mark.skipif(" " in sys.executable, reason="Slurm jobs cannot start there; make refuses")

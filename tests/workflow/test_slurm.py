@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 from support import slurm_cluster
-from support.batches import Checkout, differences
+from support.batches import SMALLEST, Checkout, differences
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,14 +18,6 @@ pytestmark = [
     pytest.mark.skipif(bool(slurm_cluster.why_not()), reason=str(slurm_cluster.why_not())),
 ]
 
-GRID = """
-seeds: [0, 1, 2]
-seeds_per_job: 2
-keep_vectors: true
-defaults: {task: days.csv, epochs: 1, max_length: 32, train_rows: 48}
-grid:
-  - learning_rate: [1.0e-3, 2.0e-3]
-"""
 #: Without accounting, and asked often: a job here takes seconds.
 OPTIONS = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
 
@@ -58,7 +50,7 @@ def addresses():
 @pytest.fixture(scope="module")
 def new_checkout(addresses, tmp_path_factory, own_file):
     """Makes a copy of the project in which nothing was run yet."""
-    files = {"config/smallest.yaml": GRID, "days.csv": own_file.read_text()}
+    files = {"config/smallest.yaml": SMALLEST, "days.csv": own_file.read_text()}
     return lambda: Checkout(tmp_path_factory.mktemp("slurm") / "project", files)
 
 

@@ -208,14 +208,6 @@ def test_a_job_that_reads_the_plan_on_its_node_changes_nothing_that_the_engine_g
     assert not any(promoted.exists() for promoted in plan.promotions())
 
 
-def test_vectors_go_only_when_every_group_that_needs_them_is_measured(store, grid, path):
-    both = [setting.id for setting in grid.settings]
-    path.write_text(f"{GRID}unions: {{both: [{', '.join(both)}]}}\n")
-    dropped = jobs.load(path).dropped.items()
-    waits = {file.parent.name: [path.parent.name for path in needed] for file, needed in dropped}
-    assert waits == {name: [name, "both"] for name in both}
-
-
 @pytest.mark.parametrize(
     ("old", "new", "analysis"),
     [
