@@ -9,7 +9,6 @@ the intentions are public: the formulas here are ours.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 _Epochs = Annotated[int, Field(ge=1, le=1000)]
 _Probability = Annotated[float, Field(ge=0, le=0.99)]
-Anchors = Callable[[], "dict[torch.Tensor, torch.Tensor | None]"]
 
 
 @errors.checked
@@ -70,10 +68,11 @@ class Method:
         """
         return 0.0
 
-    def attach(self, optimizer: "torch.optim.Optimizer", anchors: Anchors) -> None:
-        """Hook into the optimiser. ``anchors()`` gives each weight that decays, as far as the other
-        methods say, with its pretrained value; None for what is new, and for pooler and head.
+    def pull(self) -> float:
+        """Strength of the decay towards the pretrained weights, of those that decay as far as the
+        other methods say; what is new, pooler and head decay to zero.
         """
+        return 0.0
 
 
 @errors.checked
@@ -299,21 +298,8 @@ class WdPre(Method):
     def decays(self, depth: int, n_layers: int) -> bool:
         return False
 
-    def attach(self, optimizer: "torch.optim.Optimizer", anchors: Anchors) -> None:
-        import torch
-
-        starts = anchors()
-
-        @torch.no_grad()
-        def pull(optimizer: torch.optim.Optimizer, *_: object) -> None:
-            for group in optimizer.param_groups:
-                for weight in group["params"]:
-                    if weight in starts:
-                        anchor = starts[weight]
-                        away = weight if anchor is None else weight - anchor
-                        weight.sub_(away, alpha=group["lr"] * self.strength)
-
-        optimizer.register_step_post_hook(pull)
+    def pull(self) -> float:
+        return self.strength
 
 
 @errors.checked

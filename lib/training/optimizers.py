@@ -5,7 +5,6 @@ Rates and decay are by depth, as the methods of a setting say.
 
 import math
 from collections.abc import Collection
-from functools import partial
 from typing import Any
 
 import torch
@@ -57,8 +56,7 @@ class AdamWNoBiasCorrection(torch.optim.Optimizer):
 def make(
     inputs: RunInputs, learner: SingleModel | SeedBatch, new: set[str], n_steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """The optimiser of a setting over the trained weights, with what its methods hook into it, and
-    its schedule.
+    """The optimiser of a setting over the trained weights, as its methods say, and its schedule.
 
     ``new``: the names of the weights that are not pretrained.
     """
@@ -80,8 +78,9 @@ def make(
     )
     steps = schedule(optimizer, setting, n_steps)
     for name, method in methods.items():
-        others = [other for key, other in methods.items() if key != name]
-        method.attach(optimizer, partial(_anchors, learner, new, n_layers, others))
+        if strength := method.pull():
+            others = [other for key, other in methods.items() if key != name]
+            _pull_back(optimizer, strength, _anchors(learner, new, n_layers, others))
     return optimizer, steps
 
 
@@ -111,6 +110,23 @@ def _anchors(
         else learner.trained[name].detach().clone()
         for name in _decaying(learner, n_layers, others)
     }
+
+
+def _pull_back(
+    optimizer: torch.optim.Optimizer, strength: float, anchors: dict[torch.Tensor, Any]
+) -> None:
+    """After each step, p ← p − rate · strength · (p − anchor)."""
+
+    @torch.no_grad()
+    def pull(*_: object) -> None:
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                if weight in anchors:
+                    anchor = anchors[weight]
+                    away = weight if anchor is None else weight - anchor
+                    weight.sub_(away, alpha=group["lr"] * strength)
+
+    optimizer.register_step_post_hook(pull)
 
 
 def of_groups(groups: list[dict[str, Any]], setting: Setting) -> torch.optim.Optimizer:
