@@ -122,7 +122,7 @@ def _check_stored(name: str) -> None:
 
 
 def _measure_stored(name: str) -> None:
-    before = dict(iter(tables.stacked(name, "measures").groupby("group")))
+    before = dict(iter(tables.read_stored(name, "measures").groupby("group")))
     for key, group in run_group.read(name).items():
         table, measures = measure_again(group, before[key])
         tables.update_measures(name, key, table, measures)

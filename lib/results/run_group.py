@@ -254,7 +254,7 @@ def score_runs(group: RunGroup, metric: str | None = None) -> RunGroup:
 def read(name: str, groups: Collection[str] = ()) -> dict[str, RunGroup]:
     """By name, all groups of stored results or those asked for, logits as float32."""
     parts = {
-        table: dict(iter(tables.stacked(name, table, groups).groupby("group")))
+        table: dict(iter(tables.read_stored(name, table, groups).groupby("group")))
         for table in ("runs", "examples", "logits", "distances")
     }
     return {

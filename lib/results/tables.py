@@ -158,7 +158,7 @@ def update_measures(name: str, group: str, runs: pd.DataFrame, measures: pd.Data
         "measure_code": provenance.code_fingerprint(MEASURING),
         "measured": {"commit": head, "dirty": dirty},
     }
-    tables = {table: stacked(name, table, [group]).drop(columns="group") for table in TABLES}
+    tables = {table: read_stored(name, table, [group]).drop(columns="group") for table in TABLES}
     target = paths.results(name) / group
     with paths.atomic_folder(target) as fresh:
         if target.exists():
@@ -215,7 +215,7 @@ def pack(name: str, groups: Collection[str]) -> None:
     root, small = paths.results(name), folders(name)
     record = {group: made for group, made in sorted(records(name).items()) if group in groups}
     for table in sorted({path.stem for path in root.glob("**/*.parquet")}):
-        frame = stacked(name, table)
+        frame = read_stored(name, table)
         frame = frame[frame.iloc[:, 0].isin(list(record))]
         path = root / f"{table}.parquet"
         if frame.empty:
@@ -273,7 +273,7 @@ def read(
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
-    whole = stacked(name, table, groups)
+    whole = read_stored(name, table, groups)
     _warn_if_mixed(name)
     if pooling is not None:
         check_pooling(pooling, whole["pooling"].dropna().unique())
@@ -290,14 +290,7 @@ def with_newer_fields(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(**columns).fillna({spec.name: spec.default for spec in newer})
 
 
-def read_jobs(name: str, table: str, jobs: Collection[str] = ()) -> pd.DataFrame:
-    """One table of all jobs of a configuration that have it, or of those named, with a column
-    ``job``.
-    """
-    return stacked(name, table, jobs)
-
-
-def stacked(name: str, table: str, only: Collection[str] = ()) -> pd.DataFrame:
+def read_stored(name: str, table: str, only: Collection[str] = ()) -> pd.DataFrame:
     """A table of all groups or jobs of results, or of those named, from folders and from what is
     packed, as it is stored. Its first column, ``group`` or ``job``, names them.
     """

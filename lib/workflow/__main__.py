@@ -61,9 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
                 name = paths.reference_of(plan.name)
                 promotion.commit(paths.results(name), f"Results of {name}, packed")
         return
-    found = [status.standing(plan) for plan in plans]
+    standing = [status.standing(plan) for plan in plans]
     for column in ("job", "setting"):
-        if of_kind := [table for table in found if column in table]:
+        if of_kind := [table for table in standing if column in table]:
             table = pd.concat(of_kind, ignore_index=True)
             print(status.report(table, options.cores, only_missing=options.missing))
 

@@ -85,8 +85,8 @@ def device_option(device: str | None) -> str:
     if device is None:
         return ""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        known = ("auto", "cpu", "cuda", "cuda:1")
-        raise ValueError(f"device = {device!r} is unknown: {nearest(device, known)}")
+        valid = ("auto", "cpu", "cuda", "cuda:1")
+        raise ValueError(f"device = {device!r} is unknown: {nearest(device, valid)}")
     return f" -p device {device}"
 
 

@@ -18,7 +18,7 @@ from lib import paths, provenance
 from lib.config import Setting
 from lib.config.grids import Grid
 from lib.config.job_kinds import Job, JobList
-from lib.config.seeds import Seeds, read
+from lib.config.seeds import Seeds, batches, read
 from lib.data import assets, tasks
 from lib.models import pretrained
 from lib.results import runs, tables
@@ -54,9 +54,8 @@ class PlannedRun(NamedTuple):
 
 def planned_runs(setting: Setting, labels: Iterable[str]) -> dict[str, PlannedRun]:
     """By label, the runs of a setting; those of ``seeds_per_batch`` neighbours are one program."""
-    seeds, step = read(list(labels)), setting.seeds_per_batch
-    batches = [seeds[i : i + step] for i in range(0, len(seeds), step)]
-    return {run.label: PlannedRun(setting, run, batch) for batch in batches for run in batch}
+    programs = batches(read(list(labels)), setting.seeds_per_batch)
+    return {run.label: PlannedRun(setting, run, batch) for batch in programs for run in batch}
 
 
 def _now(source: str) -> str | None:
@@ -132,7 +131,7 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
         return {name: job for name, job in plan.groups.items() if has_job(reference, job)}
     settings = {setting.id: setting for setting in plan.settings}
     records, labels = tables.records(reference), [seeds.label for seeds in plan.seeds]
-    by_group = dict(iter(tables.stacked(reference, "runs").groupby("group"))) if records else {}
+    by_group = dict(iter(tables.read_stored(reference, "runs").groupby("group"))) if records else {}
     held = {}
     for group, members in plan.groups.items():
         if records.get(group, {}).get("distance_code") != provenance.DISTANCE_VERSION:

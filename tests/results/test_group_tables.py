@@ -21,7 +21,7 @@ SAMPLE = sorted(COMMITTED, key=lambda names: provenance.digest(names[1]))[:8]
 
 def of_group(name, table, group):
     """A table of one group, without its name."""
-    return tables.stacked(name, table, [group]).drop(columns="group")
+    return tables.read_stored(name, table, [group]).drop(columns="group")
 
 
 @pytest.mark.parametrize(("name", "group"), SAMPLE, ids="/".join)

@@ -265,12 +265,12 @@ def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     for kind in ("full", "tuned"):
         names = [job.name for job in plan.groups.values() if job.kind == kind]
         for table in job_kinds.KINDS[kind].tables:
-            assert set(tables.read_jobs("reference-theory", table, names)["job"]) == set(names)
-    rows = tables.read_jobs("reference-theory", "full_tuning")
+            assert set(tables.read_stored("reference-theory", table, names)["job"]) == set(names)
+    rows = tables.read_stored("reference-theory", "full_tuning")
     bound = rows["reason"] == ""
     assert rows["bound_mean"].notna().equals(bound) and (rows["comparisons"] > 0).equals(bound)
     assert rows["violations"].sum() == 0 and rows["comparisons"].sum() > 20_000
     assert (rows.loc[rows["rate_factor"] > 1, "theorem"][bound] == "T3").all()
-    constants = tables.read_jobs("reference-theory", "full_constants")
+    constants = tables.read_stored("reference-theory", "full_constants")
     failing = constants.loc[constants["curvature"] <= 0, "job"]
     assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()

@@ -23,11 +23,11 @@ def test_the_reference_holds_every_job_and_violates_no_bound():
     assert (given["sets"], given["loss"]) == (300, "logistic"), "its own before the shared ones"
     for job in plan.groups.values():
         for table in job.spec.tables:
-            assert len(tables.read_jobs("reference-theory", table, [job.name]))
+            assert len(tables.read_stored("reference-theory", table, [job.name]))
     for table in summaries.BOUNDED:
-        bounds = summaries.tightness(tables.read_jobs("reference-theory", table), table)
+        bounds = summaries.tightness(tables.read_stored("reference-theory", table), table)
         assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
-    margins = tables.read_jobs("reference-theory", "margins")
+    margins = tables.read_stored("reference-theory", "margins")
     assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
 
 
@@ -87,15 +87,15 @@ def test_jobs_are_promoted_one_by_one_and_those_that_left_the_plan_are_dropped(s
     assert status.report(table, 2, only_missing=True) == "2 of 2 jobs done; 0 missing"
     deleted, _ = promotion.pack(JobList("mine", {"a": plan.groups["a"]}))
     assert deleted == "reference-mine: deleted b, which the configuration does not name"
-    found = tables.read_jobs("reference-mine", "margins")
+    found = tables.read_stored("reference-mine", "margins")
     assert found["job"].tolist() == ["a"] and found["x"].tolist() == [1.0]
-    assert tables.read_jobs("mine", "seeds", ["b"])["job"].tolist() == ["b"]
+    assert tables.read_stored("mine", "seeds", ["b"])["job"].tolist() == ["b"]
     for table, job, message in (
         ("seeds", ["c"], "no seeds of c"),
         ("x", (), "make run CONFIG=mine"),
     ):
         with pytest.raises(FileNotFoundError, match=message):
-            tables.read_jobs("mine", table, job)
+            tables.read_stored("mine", table, job)
     with pytest.raises(ValueError, match="promoting"):
         tables.save_tables("reference-mine", "a", FRAMES)
 
@@ -165,7 +165,7 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
     task = {} if kind == "synthetic" else {"task": str(own_file)}
     done = execute(kind, store, TINY[kind] | task)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = {t: tables.read_jobs("by-hand", t, [kind]) for t in job_kinds.KINDS[kind].tables}
+    found = {t: tables.read_stored("by-hand", t, [kind]) for t in job_kinds.KINDS[kind].tables}
     assert all(len(table) for table in found.values())
     if kind == "heads":
         bounds = summaries.tightness(found["leave_one_out"], "leave_one_out").set_index("bound")
