@@ -73,11 +73,6 @@ def read(seeds: Sequence[int | str]) -> list[Seeds]:
     return runs
 
 
-def batches(runs: Sequence[Seeds], size: int) -> list[list[Seeds]]:
-    """The neighbours that are trained as one program, ``size`` at a time; the last may be fewer."""
-    return [list(runs[start : start + size]) for start in range(0, len(runs), size)]
-
-
 def crossed(seeds: Sequence[int], streams: dict[str, Sequence[int]]) -> list[Seeds]:
     """Every combination of the given streams' seeds, under each base seed."""
     return [

@@ -35,14 +35,15 @@ MINILM_L3 = Path(__file__).with_name("minilm_l3.json")
 class Conversion:
     """The assets it reads, in the order in which ``write`` gets their contents, then the target."""
 
+    name: str
     assets: tuple[str, ...]
     write: Callable[[list[Path], Path], None]
 
-
-def fingerprint(name: str) -> str:
-    """Identity of a conversion's result: its pinned inputs and the version of the conversion."""
-    pins = [assets.ASSETS[asset].sha256 for asset in CONVERSIONS[name].assets]
-    return provenance.digest(name, pins, VERSION)
+    @property
+    def sha256(self) -> str:
+        """Identity of the result: its pinned inputs and the version of the conversion."""
+        pins = [assets.ASSETS[asset].sha256 for asset in self.assets]
+        return provenance.digest(self.name, pins, VERSION)
 
 
 def fetch(name: str) -> Located:
@@ -50,13 +51,13 @@ def fetch(name: str) -> Located:
 
     Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
     """
-    conversion, sha256 = CONVERSIONS[name], fingerprint(name)
+    conversion = CONVERSIONS[name]
 
     def write(folder: Path) -> None:
         conversion.write([assets.contents(asset) for asset in conversion.assets], folder)
 
-    folder = paths.make_once(paths.CACHE / "converted" / f"{name}-{sha256}", write)
-    return Located(str(folder), None, sha256)
+    folder = paths.make_once(paths.CACHE / "converted" / f"{name}-{conversion.sha256}", write)
+    return Located(str(folder), None, conversion.sha256)
 
 
 def from_onnx(graph_file: Path, n_layers: int) -> dict[str, "np.ndarray"]:
@@ -163,7 +164,10 @@ def _write_smollm2(sources: list[Path], target: Path) -> None:
 
 
 CONVERSIONS = {
-    "minilm-l3": Conversion(("paraphrase-minilm-l3-onnx", "bert-tiny"), _write_minilm_l3),
-    "mpnet-base": Conversion(tuple(f"mpnet-base-part{i}" for i in range(1, 6)), _write_mpnet),
-    "smollm2-135m": Conversion(("smollm2-135m-gguf",), _write_smollm2),
+    conversion.name: conversion
+    for conversion in (
+        Conversion("minilm-l3", ("paraphrase-minilm-l3-onnx", "bert-tiny"), _write_minilm_l3),
+        Conversion("mpnet-base", tuple(f"mpnet-base-part{i}" for i in range(1, 6)), _write_mpnet),
+        Conversion("smollm2-135m", ("smollm2-135m-gguf",), _write_smollm2),
+    )
 }

@@ -87,7 +87,7 @@ def _folder_digest(folder: Path) -> str:
 def pinned_sha256(name: str) -> str | None:
     """The hash that identifies a registered backbone, known without fetching it; else None."""
     if name in conversions.CONVERSIONS:
-        return conversions.fingerprint(name)
+        return conversions.CONVERSIONS[name].sha256
     return assets.ASSETS[name].sha256 if name in BACKBONES else None
 
 

@@ -75,6 +75,10 @@ def continue_pretraining(
     Raises ``ValueError`` for texts without a word or a loss that is not finite, ``BackboneError``
     for a checkpoint that cannot do this.
     """
+
+    def write(folder: Path) -> None:
+        Pretrainer(located, train, recipe, device).write(folder)
+
     key = provenance.digest(
         located.sha256,
         *(hashlib.sha256(getattr(train, name).tobytes()).hexdigest() for name in TEXT),
@@ -82,9 +86,8 @@ def continue_pretraining(
         device.type,
         provenance.TRAINING_VERSIONS,
     )
-    target = paths.CACHE / "pretrained" / key
-    paths.make_once(target, lambda folder: Pretrainer(located, train, recipe, device).write(folder))
-    return Located(str(target), located.revision, key)
+    folder = paths.make_once(paths.CACHE / "pretrained" / key, write)
+    return Located(str(folder), located.revision, key)
 
 
 class Pretrainer:

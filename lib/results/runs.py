@@ -44,6 +44,14 @@ def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = 
     return Path(store or paths.RUNS) / setting_id / seed_label
 
 
+def programs(setting: Setting, seeds: list[Seeds]) -> list[list[Seeds]]:
+    """The neighbours that are trained as one program, ``setting.seeds_per_batch`` at a time; the
+    last may be fewer.
+    """
+    size = setting.seeds_per_batch
+    return [seeds[start : start + size] for start in range(0, len(seeds), size)]
+
+
 def fingerprint(
     setting: Setting, seeds: Seeds, batch: list[Seeds], origin: Mapping[str, Any]
 ) -> str:

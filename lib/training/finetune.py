@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lib import paths
 from lib.config import Setting
 from lib.config.grids import load_grids
-from lib.config.seeds import Seeds, batches
+from lib.config.seeds import Seeds
 from lib.errors import argument
 from lib.results import runs
 from lib.training.experiment import finetune
@@ -40,7 +40,7 @@ def finetune_seeds(
     inputs = prepare_inputs(setting)
     records = []
     bar = tqdm(total=len(all_seeds), desc=setting.id, unit="run")
-    for batch in batches(all_seeds, setting.seeds_per_batch):
+    for batch in runs.programs(setting, all_seeds):
         folders = [runs.folder(setting.id, seeds.label, store) for seeds in batch]
         fingerprints = [runs.fingerprint(setting, seeds, batch, inputs.origin) for seeds in batch]
         with paths.lock(folders[0]):

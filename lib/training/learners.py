@@ -4,10 +4,12 @@ Several seeds are one program by stacking their weights: every trained tensor ge
 seeds, and ``torch.func.vmap`` runs the model over it.
 """
 
-from typing import Any
+from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from lib.data.examples import Encoded, Loader
 from lib.models import backbones, devices
 
 
@@ -28,21 +30,38 @@ class _Features:
         return given if given.ndim == 2 else backbones.last_token(given, mask)
 
 
-class SingleModel:
-    """One model as it is. Inputs and results have a leading axis of one seed."""
+class Outputs(NamedTuple):
+    """Of S seeds: logits (S, B, …), features (S, B, D), the input of the output layer, and the
+    labels (S, B) of the rows.
+    """
 
-    def __init__(self, models: list[torch.nn.Module], precision: str = "float32") -> None:
+    logits: torch.Tensor
+    features: torch.Tensor
+    labels: torch.Tensor
+
+
+class SingleModel:
+    """One model as it is, which is called with rows (1, B) of its data."""
+
+    def __init__(
+        self,
+        models: list[torch.nn.Module],
+        data: Encoded,
+        device: torch.device,
+        precision: str = "float32",
+    ) -> None:
         (self.model,), self.precision = models, precision
+        self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
         self.trained = {n: w for n, w in self.model.named_parameters() if w.requires_grad}
         self.features = _Features(self.model)
 
-    def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        inputs = {name: value[0] for name, value in inputs.items()}
+    def __call__(self, rows: np.ndarray) -> Outputs:
+        inputs, labels = self.loader.batch(rows[0])
         mask = inputs["attention_mask"]
         added = backbones.additive_mask(self.model, mask)
         with devices.autocast(mask.device, self.precision):
             logits = self.model(**inputs | {"attention_mask": added}).logits
-        return logits[None], self.features.take(mask)[None]
+        return Outputs(logits[None], self.features.take(mask)[None], labels[None])
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor, (tensors, 1)."""
@@ -59,11 +78,20 @@ class SingleModel:
 
 
 class SeedBatch:
-    """Several models of one architecture as one program; weights (S, …), inputs (S, B, …)."""
+    """Several models of one architecture as one program, which is called with rows (S, B) of their
+    data; weights (S, …).
+    """
 
-    def __init__(self, models: list[torch.nn.Module], precision: str = "float32") -> None:
+    def __init__(
+        self,
+        models: list[torch.nn.Module],
+        data: Encoded,
+        device: torch.device,
+        precision: str = "float32",
+    ) -> None:
         self.models, self.precision = models, precision
         self.model = models[0]
+        self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
         self.attention = self.model.config._attn_implementation
         # Only the plain implementation of attention runs under vmap on every device.
         self.model.set_attn_implementation("eager")
@@ -86,7 +114,7 @@ class SeedBatch:
                 if not all(torch.equal(value, other[name]) for other in every[1:]):
                     self.apart[name] = torch.stack([other[name].detach() for other in every])
 
-    def __call__(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, rows: np.ndarray) -> Outputs:
         def forward(
             weights: dict[str, torch.Tensor], inputs: dict[str, torch.Tensor]
         ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,9 +123,11 @@ class SeedBatch:
             logits = torch.func.functional_call(self.model, weights, kwargs=arguments).logits
             return logits, self.features.take(mask)
 
+        inputs, labels = self.loader.batch(rows)
         weights = {**self.trained, **self.apart}
-        with devices.autocast(inputs["attention_mask"].device, self.precision):
-            return torch.func.vmap(forward, randomness="different")(weights, inputs)
+        with devices.autocast(labels.device, self.precision):
+            every = torch.func.vmap(forward, randomness="different")
+            return Outputs(*every(weights, inputs), labels)
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor and seed, (tensors, S)."""

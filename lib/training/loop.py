@@ -15,7 +15,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from lib.config.seeds import Seeds
-from lib.data.examples import Loader, epoch_batches
+from lib.data.examples import epoch_batches
 from lib.models import backbones
 from lib.training import evaluation, optimizers
 from lib.training.inputs import RunInputs
@@ -157,7 +157,8 @@ def train(
     """
     setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
-    learner = (SingleModel if len(models) == 1 else SeedBatch)(models, setting.precision)
+    kind = SingleModel if len(models) == 1 else SeedBatch
+    learner = kind(models, data.train, device, setting.precision)
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs
     batches = _batches(inputs, seeds)
@@ -165,7 +166,6 @@ def train(
     best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
     optimizer, schedule = optimizers.make(inputs, learner, new, n_steps)
     first_rate = optimizer.param_groups[0]["initial_lr"]
-    loader = Loader(data.train, device, typed=backbones.takes_types(models[0]))
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)
     look_every = max(1, per_epoch // max(1, setting.evals_per_epoch))
     patience = 1 if device.type == "cpu" else STEPS_BETWEEN_LOOKS
@@ -181,8 +181,7 @@ def train(
     bar = tqdm(total=n_steps, desc=title, unit="step", leave=False)
     try:
         for rows in batches:
-            batch, labels = loader.batch(rows)
-            logits, features = learner(batch)
+            logits, features, labels = learner(rows)
             loss = total = losses(as_choices(logits.float(), data.train.choices), labels)
             for method in methods.values():
                 total = total + method.penalty(features.float(), labels, data.task.n_classes)

@@ -13,7 +13,7 @@ import torch
 from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
-from lib.data.examples import Encoded, Loader
+from lib.data.examples import Encoded
 from lib.models import backbones, devices
 from lib.results.runs import POOLINGS
 from lib.training import evaluation, experiment, loop
@@ -130,12 +130,12 @@ def models_of(
 @torch.no_grad()
 def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
     """(N, D) float64: what the output layer of a model is given for each example."""
-    learner = SingleModel([model])
-    loader = Loader(data, torch.device("cpu"), typed=backbones.takes_types(model))
-    features = []
-    for start in range(0, len(data), batch_size):
-        inputs, _ = loader.batch(np.arange(start, min(start + batch_size, len(data))))
-        features.append(learner({name: value[None] for name, value in inputs.items()})[1][0])
+    learner = SingleModel([model], data, torch.device("cpu"))
+    batches = [
+        np.arange(start, min(start + batch_size, len(data)))[None]
+        for start in range(0, len(data), batch_size)
+    ]
+    features = [learner(rows).features[0] for rows in batches]
     learner.close()
     return torch.cat(features).double().numpy()
 

@@ -18,7 +18,7 @@ from lib import paths, provenance
 from lib.config import Setting
 from lib.config.grids import Grid
 from lib.config.job_kinds import Job, JobList
-from lib.config.seeds import Seeds, batches, read
+from lib.config.seeds import Seeds, read
 from lib.data import assets, tasks
 from lib.models import pretrained
 from lib.results import runs, tables
@@ -54,7 +54,7 @@ class PlannedRun(NamedTuple):
 
 def planned_runs(setting: Setting, labels: Iterable[str]) -> dict[str, PlannedRun]:
     """By label, the runs of a setting; those of ``seeds_per_batch`` neighbours are one program."""
-    programs = batches(read(list(labels)), setting.seeds_per_batch)
+    programs = runs.programs(setting, read(list(labels)))
     return {run.label: PlannedRun(setting, run, batch) for batch in programs for run in batch}
 
 

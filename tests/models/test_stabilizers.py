@@ -120,8 +120,9 @@ def test_mixout_gradients_as_derived_and_as_published():
 
 
 def groups_of(model, setting):
-    learner = learners.SingleModel([model[0]])
-    optimizer, _ = optimizers.make(prepare_inputs(setting), learner, model[1], n_steps=1)
+    inputs = prepare_inputs(setting)
+    learner = learners.SingleModel([model[0]], inputs.data.train, torch.device("cpu"))
+    optimizer, _ = optimizers.make(inputs, learner, model[1], n_steps=1)
     names = {id(weight): name for name, weight in model[0].named_parameters()}
     return {
         names[id(weight)]: (group["initial_lr"], group["weight_decay"])
@@ -206,8 +207,9 @@ def test_wd_pre_pulls_to_the_start_and_the_head_to_zero(tiny, model, with_llrd):
     method = "wd_pre(strength=0.5)" + ("+llrd(factor=0.5)" if with_llrd else "")
     setting = dataclasses.replace(tiny, method=method, learning_rate=0.1, warmup=0.0)
     classifier, new = model
-    learner = learners.SingleModel([classifier])
-    optimizer, _ = optimizers.make(prepare_inputs(setting), learner, new, n_steps=1)
+    inputs = prepare_inputs(setting)
+    learner = learners.SingleModel([classifier], inputs.data.train, torch.device("cpu"))
+    optimizer, _ = optimizers.make(inputs, learner, new, n_steps=1)
     assert all(group["weight_decay"] == 0 for group in optimizer.param_groups)
     start = {name: weight.detach().clone() for name, weight in learner.trained.items()}
     with torch.no_grad():

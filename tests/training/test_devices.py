@@ -101,9 +101,8 @@ def test_no_step_on_a_gpu_waits_for_it(tiny):
         located = pretrained.locate(tiny.backbone)
         data = prepare_inputs(tiny).data
         models = [backbones.load_classifier(located, 2, s)[0].cuda() for s in range(2)]
-        learner = learners.SeedBatch(models)
-        loader = loop.Loader(data.train, torch.device("cuda"))
-        inputs, labels = loader.batch(np.arange(32).reshape(2, 16))
-        loop.losses(learner(inputs)[0], labels).sum().backward()
+        learner = learners.SeedBatch(models, data.train, torch.device("cuda"))
+        logits, _features, labels = learner(np.arange(32).reshape(2, 16))
+        loop.losses(logits, labels).sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")

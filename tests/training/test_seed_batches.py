@@ -11,7 +11,7 @@ from transformers import Trainer, TrainingArguments
 
 from lib import measures
 from lib.config.seeds import Seeds
-from lib.data.examples import Loader, epoch_batches
+from lib.data.examples import Encoded, Loader, epoch_batches
 from lib.models import backbones, pretrained
 from lib.results import runs
 from lib.training import finetune, learners
@@ -90,8 +90,12 @@ def test_a_token_that_pads_and_parts_learns_in_every_seed(tiny_hub):
         model(**inputs).logits.logsumexp(-1).sum().backward()
         expected.append(model.model.embed_tokens.weight.grad[pad].clone())
         model.zero_grad()
-    stacked = learners.SeedBatch(models)
-    logits, _ = stacked({name: value.expand(2, 1, 4) for name, value in inputs.items()})
+    text = Encoded(
+        tokens=ids[0].numpy(), types=np.zeros(4, np.int8), starts=np.array([0, 4]),
+        labels=np.array([0]), example_ids=np.array(["a"]), pad_id=np.array(pad),
+    )  # fmt: skip
+    stacked = learners.SeedBatch(models, text, torch.device("cpu"))
+    logits, _, _ = stacked(np.zeros((2, 1), int))
     logits.logsumexp(-1).sum().backward()
     found = stacked.trained["model.embed_tokens.weight"].grad[:, pad]
     assert torch.allclose(found, torch.stack(expected), atol=1e-6) and found.abs().amax(1).min() > 0
@@ -127,14 +131,13 @@ def test_dropout_differs_between_seeds_of_a_batch(tiny):
     """Equal weights and equal batches: what differs is what dropout silences."""
     located = pretrained.locate("bert-tiny")
     models = [backbones.load_classifier(located, 2, 0)[0].train() for _ in range(2)]
-    stacked = learners.SeedBatch(models)
-    data = prepare_inputs(tiny).data
-    inputs, _labels = Loader(data.train, torch.device("cpu")).batch(np.arange(8)[None].repeat(2, 0))
+    stacked = learners.SeedBatch(models, prepare_inputs(tiny).data.train, torch.device("cpu"))
+    rows = np.arange(8)[None].repeat(2, 0)
     torch.manual_seed(0)
-    logits, features = stacked(inputs)
+    logits, features, _labels = stacked(rows)
     assert not torch.allclose(logits[0], logits[1], atol=1e-3) and features.shape == (2, 8, 128)
     stacked.model.eval()
-    logits, _features = stacked(inputs)
+    logits, _features, _labels = stacked(rows)
     assert torch.allclose(logits[0], logits[1], atol=1e-6)
 
 
