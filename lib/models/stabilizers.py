@@ -293,7 +293,7 @@ class WdPre(Method):
     p ← p − rate · strength · (p − p₀); pooler and head decay to zero.
     """
 
-    strength: Annotated[float, Field(ge=0, le=1)] = 0.01
+    strength: Annotated[float, Field(ge=0, le=1000)] = 0.01
 
     def decays(self, depth: int, n_layers: int) -> bool:
         return False
