@@ -1,0 +1,28 @@
+"""Every conclusion of the compendium as a thing that is computed, over all reasonable analyses.
+
+A **claim** has a statistic, which computes an ``Estimate`` from committed tables for one
+**specification** (pooling, measure, grouping, what is left out), the side of a null value on which
+it is expected, and a sentence for each verdict. The verdict is over all specifications, so that a
+conclusion which hangs on one choice does not pass for one that holds. Notebook 34 draws them;
+README, findings and summaries quote the sentences, and tests compare.
+
+claim      what a claim is
+scores     macro and micro effects, sizes, tasks, sources of randomness
+failures   failed runs
+agreement  which measures agree, rank, tell settings apart
+published  the papers' numbers, runs of others, theory
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lib.analysis.claims import agreement, failures, published, scores  # noqa: F401
+from lib.analysis.claims.claim import CLAIMS
+
+
+def evaluate(names: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All claims, or those named: a row a claim (``Claim.conclude``), and a row a specification."""
+    tables = {name: CLAIMS[name].evaluate() for name in names or CLAIMS}
+    rows = [CLAIMS[name].conclude(table) for name, table in tables.items()]
+    return pd.DataFrame(rows), pd.concat(tables.values(), ignore_index=True)

@@ -1,0 +1,183 @@
+"""What a claim is: a statistic, its specifications, a sentence for each verdict."""
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib.measures.intervals import Interval
+
+ALPHA, POWER = 0.05, 0.8
+#: A claim holds if it does in this share of its specifications, and in none the opposite.
+MOST = 0.75
+
+
+class Estimate(NamedTuple):
+    """A value with its interval of 95 %, the number of units behind it (runs, groups, tasks), and
+    p where a test and not the interval decides.
+
+    Exact facts (a count in a published table) have no interval; ``low`` and ``high`` are then the
+    value. ``smallest`` is the distance from the null that is seen with a power of 80 %; by default
+    it follows from the interval, as if normal.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    p: float = float("nan")
+    smallest: float = float("nan")
+
+    @classmethod
+    def of(cls, interval: Interval, p: float = float("nan")) -> "Estimate":
+        """An interval of S runs."""
+        return cls(*interval, p)
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Interval]) -> "Estimate":
+        """The mean of independent estimates, say of groups; normal, the errors from the intervals.
+
+        Undefined parts (NaN) are left out.
+        """
+        known = [part for part in parts if not np.isnan([part.value, part.low, part.high]).any()]
+        values, low, high = np.array([part[:3] for part in known]).T
+        mean, reach = float(values.mean()), float(np.linalg.norm((high - low) / 2) / len(known))
+        return cls(mean, mean - reach, mean + reach, len(known))
+
+    @classmethod
+    def exactly(cls, value: float, n: int) -> "Estimate":
+        """A fact about what is at hand, that nothing random stands behind."""
+        return cls(value, value, value, n, smallest=0.0)
+
+    @property
+    def detectable(self) -> float:
+        """The distance from the null that is seen with a power of 80 %."""
+        if not np.isnan(self.smallest):
+            return self.smallest
+        normal = stats.norm.ppf([1 - ALPHA / 2, POWER])
+        return (self.high - self.low) / 2 * float(normal.sum() / normal[0])
+
+
+Verdict = Literal["holds", "contradicted", "undecided"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """See the module. ``axes``: the choices of each part of a specification, the usual one first.
+
+    ``side``: ``above`` or ``below`` the null, or ``within`` a margin of it, for claims that nothing
+    differs: these hold only where the whole interval is inside the margin.
+    ``needed``: the share of specifications in which it has to hold, and in none the opposite; 1
+    where each leaves out one seed or group, so that nothing hangs on a single one.
+    ``says``: a sentence for each verdict, with ``{value}``, ``{low}``, ``{high}``, ``{n}``,
+    ``{smallest}`` of the first specification, ``{ratio_value}`` and so on where these are logs,
+    ``{least}`` and ``{most}`` of the values of all, and ``{ways}``, in how many it holds.
+    """
+
+    name: str
+    statistic: Callable[..., Estimate]
+    axes: Mapping[str, Sequence[Any]]
+    notebook: int
+    says: Mapping[Verdict, str]
+    side: Literal["above", "below", "within"]
+    null: float
+    margin: float
+    needed: float
+    published: str
+
+    def specifications(self) -> list[dict[str, Any]]:
+        """Every combination of choices, the usual ones first."""
+        return [
+            dict(zip(self.axes, v, strict=True)) for v in itertools.product(*self.axes.values())
+        ]
+
+    def of_one(self, estimate: Estimate) -> Verdict:
+        """What one estimate says."""
+        value, low, high = (number - self.null for number in estimate[:3])
+        if self.side == "within":
+            if -self.margin <= low and high <= self.margin:
+                return "holds"
+            return "contradicted" if low > self.margin or high < -self.margin else "undecided"
+        told = low * high > 0 if np.isnan(estimate.p) else estimate.p < ALPHA
+        if not told:
+            return "undecided"
+        return "holds" if (value > 0) == (self.side == "above") else "contradicted"
+
+    def evaluate(self) -> pd.DataFrame:
+        """A row a specification: claim, specification, the estimate, ``detectable``, verdict."""
+        rows = []
+        for chosen in self.specifications():
+            estimate = self.statistic(**chosen)
+            words = ", ".join(f"{axis}: {choice}" for axis, choice in chosen.items()) or "–"
+            row = {"claim": self.name, "specification": words, **estimate._asdict()}
+            rows.append(row | {"smallest": estimate.detectable, "verdict": self.of_one(estimate)})
+        return pd.DataFrame(rows)
+
+    def conclude(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Of the table of ``evaluate``: the verdict over all specifications and its sentence."""
+        counts = table["verdict"].value_counts()
+        n, holds, against = len(table), counts.get("holds", 0), counts.get("contradicted", 0)
+        verdict = "undecided"
+        if holds >= self.needed * n and not against:
+            verdict = "holds"
+        elif against >= self.needed * n and not holds:
+            verdict = "contradicted"
+        first = table.iloc[0]
+        ways = f"in all {n} ways of computing it" if holds == n else f"in {holds} of {n} ways of"
+        ways += "" if holds == n else " computing it"
+        words = {
+            **first[["value", "low", "high", "n", "p", "smallest"]],
+            "least": table["value"].min(),
+            "most": table["value"].max(),
+            "ways": "computed" if n == 1 else ways,
+            "against": against,
+            **{
+                f"ratio_{name}": np.exp(first[name])
+                for name in ("value", "low", "high", "smallest")
+            },
+        }
+        return {
+            "claim": self.name,
+            "notebook": self.notebook,
+            "published": self.published,
+            **first[["value", "low", "high", "n"]],
+            "smallest": first["smallest"],
+            "holds": int(holds),
+            "contradicted": int(against),
+            "of": n,
+            "verdict": verdict,
+            "sentence": self.says[verdict].format(**words),
+        }
+
+
+CLAIMS: dict[str, Claim] = {}
+
+
+def claim(
+    notebook: int,
+    says: Mapping[Verdict, str],
+    *,
+    side: Literal["above", "below", "within"] = "above",
+    null: float = 0.0,
+    margin: float = 0.0,
+    needed: float = MOST,
+    published: str = "–",
+    **axes: Sequence[Any],
+) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
+    """Register a function as the statistic of a claim, which is called by the function's name."""
+
+    def register(statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
+        name = statistic.__name__.replace("_", "-")
+        if list(inspect.signature(statistic).parameters) != list(axes):
+            raise ValueError(f"{name} takes {inspect.signature(statistic)}, but axes are {[*axes]}")
+        CLAIMS[name] = Claim(
+            name, statistic, axes, notebook, says, side, null, margin, needed, published
+        )
+        return statistic
+
+    return register

@@ -1,0 +1,111 @@
+"""Claims on failed runs: what their training looks like, and how far apart they are."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from lib.analysis import failed_runs, learning_rate_sweep
+from lib.analysis.claims.claim import Estimate, claim
+from lib.results import tables
+
+ENCODERS = ("minilm-l6", "bert-tiny")
+
+
+@cache
+def _mixed(encoder: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and training logs of the rate of a ladder at which about half of the runs fail."""
+    runs = tables.read("reference-ladder", "runs").query("backbone == @encoder")
+    own = runs[runs["setting_id"] == failed_runs.mixed_setting(runs)]
+    training = tables.read("reference-ladder", "training")
+    return own, training[training["setting_id"].isin(own["setting_id"])]
+
+
+def _ratio(values: pd.DataFrame, part: str, runs: pd.DataFrame) -> Estimate:
+    """Log ratio of failed to successful runs of a quantity of a part of the model."""
+    row = failed_runs.contrast(values, runs).loc[part]
+    value, low, high = np.log(row[["ratio", "low", "high"]].to_numpy(float))
+    return Estimate(value, low, high, int(row["n_failed"] + row["n_successful"]))
+
+
+@claim(
+    13,
+    {
+        "holds": "In the second half of training the lowest layer of failed runs gets less gradient "
+        "than that of successful ones: {ratio_value:.4f} [{ratio_low:.4f}, {ratio_high:.4f}] of it "
+        "for minilm-l6, {ways}.",
+        "undecided": "In the second half of training the lowest layer of failed minilm-l6 runs gets "
+        "less gradient, {ratio_value:.4f} [{ratio_low:.4f}, {ratio_high:.4f}] of that of successful "
+        "ones; it holds {ways}.",
+        "contradicted": "The gradient of failed runs does not vanish in the lowest layer.",
+    },
+    side="below",
+    published="vanishing gradients in lower layers",
+    encoder=ENCODERS,
+    since=(0.5, 0.25, 0.75),
+)
+def gradients_vanish_in_failed_runs(encoder: str, since: float) -> Estimate:
+    """Log ratio of gradient norms in the lowest layer; ``since``: from which share of training."""
+    runs, training = _mixed(encoder)
+    return _ratio(failed_runs.mean_gradients(training, since=since), "layer1", runs)
+
+
+@claim(
+    13,
+    {
+        "holds": "In the first tenth of training failed runs look like the others: the log ratio of "
+        "their gradients stays within ± .7 (a factor of two), {ways}.",
+        "undecided": "Whether the gradients of failed runs differ from the start is undecided: in "
+        "the first tenth of training the log ratio in the lowest layer of minilm-l6 is {value:.2f} "
+        "[{low:.2f}, {high:.2f}], and a factor of {ratio_smallest:.1f} would be seen.",
+        "contradicted": "The gradients of failed runs differ from the start.",
+    },
+    side="within",
+    margin=float(np.log(2)),
+    encoder=ENCODERS,
+    part=("layer1", "head", "all"),
+)
+def failed_runs_start_like_the_others(encoder: str, part: str) -> Estimate:
+    """Log ratio of gradient norms in the first tenth of the steps, within a factor of two."""
+    runs, training = _mixed(encoder)
+    return _ratio(failed_runs.mean_gradients(training, since=0, until=0.1), part, runs)
+
+
+@claim(
+    13,
+    {
+        "holds": "Failed runs move about as far from the pretrained weights as successful ones "
+        "({value:+.0%} for minilm-l6), {ways}.",
+        "undecided": "Whether failed runs move as far from the pretrained weights as successful "
+        "ones is undecided: {value:+.0%} [{low:+.0%}, {high:+.0%}] for minilm-l6.",
+        "contradicted": "Failed runs do not move as far from the pretrained weights.",
+    },
+    side="within",
+    margin=0.25,
+    encoder=ENCODERS,
+    part=("all", "layer1"),
+)
+def failed_runs_move_as_far(encoder: str, part: str) -> Estimate:
+    """Log ratio of distances from the pretrained weights, within a quarter."""
+    runs, training = _mixed(encoder)
+    return _ratio(failed_runs.distances(training), part, runs)
+
+
+@claim(
+    13,
+    {
+        "holds": "A ladder of twelve runs a rate finds the rate at which half of the runs fail to "
+        "within a factor of two, for both encoders.",
+        "undecided": "The rate at which half of the runs fail is not known to a factor of two.",
+        "contradicted": "The rate at which half of the runs fail is not known to a factor of two.",
+    },
+    null=0.0,
+    encoder=ENCODERS,
+)
+def ladder_finds_the_rate_of_half_failure(encoder: str) -> Estimate:
+    """log₁₀ of two, less the half-width of the interval of log₁₀ of the rate."""
+    runs = tables.read("reference-ladder", "runs").query("backbone == @encoder")
+    failed = learning_rate_sweep.failed_runs(runs)
+    half = learning_rate_sweep.half_failure(runs["learning_rate"], failed)
+    low, high = np.log10([half.low, half.high])
+    return Estimate.exactly(float(np.log10(2) - (high - low) / 2), len(runs))
