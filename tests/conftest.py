@@ -27,8 +27,13 @@ from lib.config import Setting
 
 pytest.register_assert_rewrite("support.batches", "support.notebooks")
 # A busy machine fails no test.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+# Cases are the same in every run of one version of the code, so that whoever tests it sees what we
+# saw; HYPOTHESIS=search looks for new ones.
+for name, same in (("same cases", True), ("search", False)):
+    settings.register_profile(
+        name, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=same
+    )
+settings.load_profile(os.environ.get("HYPOTHESIS", "same cases"))
 
 
 GOOD = ["the soup was warm and kind", "a bright and patient little boat", "we liked the calm river"]

@@ -32,7 +32,7 @@ def certified(z, found):
     rounding = 1e-13 * (radius * size) ** 2
     assert found.violation < 1e-12 + rounding
     assert (found.dual >= 0).all()
-    assert found.dual @ z == pytest.approx(found.weights, rel=1e-9, abs=1e-12)
+    assert found.dual @ z == pytest.approx(found.weights, rel=1e-9, abs=1e-12 * size)
     assert found.dual @ (z @ found.weights - 1) == pytest.approx(0, abs=1e-9 * size**2)
     assert found.dual.sum() == pytest.approx(1 / found.margin**2, rel=1e-9)
     assert found.margin * size == pytest.approx(1, rel=1e-14)
