@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lib.analysis.claims import agreement, failures, published, scores  # noqa: F401
-from lib.analysis.claims.claim import CLAIMS
+from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 
 
 def evaluate(names: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:

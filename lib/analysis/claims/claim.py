@@ -2,8 +2,10 @@
 
 import inspect
 import itertools
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -74,9 +76,7 @@ class Claim:
     differs: these hold only where the whole interval is inside the margin.
     ``needed``: the share of specifications in which it has to hold, and in none the opposite; 1
     where each leaves out one seed or group, so that nothing hangs on a single one.
-    ``says``: a sentence for each verdict, with ``{value}``, ``{low}``, ``{high}``, ``{n}``,
-    ``{smallest}`` of the first specification, ``{ratio_value}`` and so on where these are logs,
-    ``{least}`` and ``{most}`` of the values of all, and ``{ways}``, in how many it holds.
+    ``says``: a sentence for each verdict, of ``claims.toml``.
     """
 
     name: str
@@ -109,14 +109,20 @@ class Claim:
         return "holds" if (value > 0) == (self.side == "above") else "contradicted"
 
     def evaluate(self) -> pd.DataFrame:
-        """A row a specification: claim, specification, the estimate, ``detectable``, verdict."""
+        """A row a specification: claim, specification, the estimate, verdict.
+
+        One whose interval is that of an earlier one, to the last digit, made no other choice (JSD
+        knows no pooling, say) and is left out.
+        """
         rows = []
         for chosen in self.specifications():
             estimate = self.statistic(**chosen)
             words = ", ".join(f"{axis}: {choice}" for axis, choice in chosen.items()) or "–"
             row = {"claim": self.name, "specification": words, **estimate._asdict()}
             rows.append(row | {"smallest": estimate.detectable, "verdict": self.of_one(estimate)})
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        same = table.duplicated(["value", "low", "high", "n", "p"]) & (table["low"] < table["high"])
+        return table[~same].reset_index(drop=True)
 
     def conclude(self, table: pd.DataFrame) -> dict[str, Any]:
         """Of the table of ``evaluate``: the verdict over all specifications and its sentence."""
@@ -128,13 +134,17 @@ class Claim:
         elif against >= self.needed * n and not holds:
             verdict = "contradicted"
         first = table.iloc[0]
-        ways = f"in all {n} ways of computing it" if holds == n else f"in {holds} of {n} ways of"
-        ways += "" if holds == n else " computing it"
+        ways = f"in all {n} ways of computing it"
+        if holds < n:
+            ways = f"in {holds} of {n} ways of computing it{_hinge(table)}"
+        numbers = first[["value", "low", "high", "smallest"]]
         words = {
-            **first[["value", "low", "high", "n", "p", "smallest"]],
+            **numbers,
+            **np.exp(numbers.astype(float)).add_prefix("ratio_"),
+            **first[["n", "p"]],
             "least": table["value"].min(),
             "most": table["value"].max(),
-            "ways": "computed" if n == 1 else ways,
+            "ways": ways,
             "against": against,
             **{
                 f"ratio_{name}": np.exp(first[name])
@@ -155,29 +165,58 @@ class Claim:
         }
 
 
+def choices_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The choices behind each row of a table of ``Claim.evaluate``, a column an axis."""
+    words = table["specification"].str.split(", ")
+    return pd.DataFrame([dict(part.split(": ") for part in row) for row in words])
+
+
+def _hinge(table: pd.DataFrame) -> str:
+    """The choice on which most hangs: in how many specifications the claim holds with it and
+    without it; nothing where no choice makes a difference.
+    """
+    choices, holds = choices_of(table), (table["verdict"] == "holds").to_numpy()
+    told = []
+    for axis in choices:
+        for choice in choices[axis].unique():
+            made = (choices[axis] == choice).to_numpy()
+            if made.all():
+                continue
+            gap = abs(holds[made].mean() - holds[~made].mean())
+            name = f"{axis.replace('_', ' ')}: {choice}"
+            with_it, else_ = ((int(holds[s].sum()), int(s.sum())) for s in (made, ~made))
+            told.append((gap, f" ({name}: {with_it[0]} of {with_it[1]}; else {else_[0]} of "
+                              f"{else_[1]})"))  # fmt: skip
+    widest = max(told, default=(0, ""), key=lambda item: item[0])
+    return widest[1] if widest[0] else ""
+
+
 CLAIMS: dict[str, Claim] = {}
+_SAID = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8"))
 
 
 def claim(
-    notebook: int,
-    says: Mapping[Verdict, str],
     *,
     side: Literal["above", "below", "within"] = "above",
     null: float = 0.0,
     margin: float = 0.0,
     needed: float = MOST,
-    published: str = "–",
     **axes: Sequence[Any],
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
-    """Register a function as the statistic of a claim, which is called by the function's name."""
+    """Register a function as the statistic of a claim, which has its name.
+
+    What it says is in ``claims.toml``; ``axes`` are the choices of each of its arguments.
+    """
 
     def register(statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = statistic.__name__.replace("_", "-")
         if list(inspect.signature(statistic).parameters) != list(axes):
             raise ValueError(f"{name} takes {inspect.signature(statistic)}, but axes are {[*axes]}")
+        said = {"published": "–", **_SAID[name]}
         CLAIMS[name] = Claim(
-            name, statistic, axes, notebook, says, side, null, margin, needed, published
-        )
+            name, statistic, axes, side=side, null=null, margin=margin, needed=needed,
+            notebook=said.pop("notebook"), published=said.pop("published"), says=said,
+        )  # fmt: skip
         return statistic
 
     return register

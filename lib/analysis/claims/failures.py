@@ -28,80 +28,28 @@ def _ratio(values: pd.DataFrame, part: str, runs: pd.DataFrame) -> Estimate:
     return Estimate(value, low, high, int(row["n_failed"] + row["n_successful"]))
 
 
-@claim(
-    13,
-    {
-        "holds": "In the second half of training the lowest layer of failed runs gets less gradient "
-        "than that of successful ones: {ratio_value:.4f} [{ratio_low:.4f}, {ratio_high:.4f}] of it "
-        "for minilm-l6, {ways}.",
-        "undecided": "In the second half of training the lowest layer of failed minilm-l6 runs gets "
-        "less gradient, {ratio_value:.4f} [{ratio_low:.4f}, {ratio_high:.4f}] of that of successful "
-        "ones; it holds {ways}.",
-        "contradicted": "The gradient of failed runs does not vanish in the lowest layer.",
-    },
-    side="below",
-    published="vanishing gradients in lower layers",
-    encoder=ENCODERS,
-    since=(0.5, 0.25, 0.75),
-)
+@claim(side="below", encoder=ENCODERS, since=(0.5, 0.25, 0.75))
 def gradients_vanish_in_failed_runs(encoder: str, since: float) -> Estimate:
     """Log ratio of gradient norms in the lowest layer; ``since``: from which share of training."""
     runs, training = _mixed(encoder)
     return _ratio(failed_runs.mean_gradients(training, since=since), "layer1", runs)
 
 
-@claim(
-    13,
-    {
-        "holds": "In the first tenth of training failed runs look like the others: the log ratio of "
-        "their gradients stays within ± .7 (a factor of two), {ways}.",
-        "undecided": "Whether the gradients of failed runs differ from the start is undecided: in "
-        "the first tenth of training the log ratio in the lowest layer of minilm-l6 is {value:.2f} "
-        "[{low:.2f}, {high:.2f}], and a factor of {ratio_smallest:.1f} would be seen.",
-        "contradicted": "The gradients of failed runs differ from the start.",
-    },
-    side="within",
-    margin=float(np.log(2)),
-    encoder=ENCODERS,
-    part=("layer1", "head", "all"),
-)
+@claim(side="within", margin=float(np.log(2)), encoder=ENCODERS, part=("layer1", "head", "all"))
 def failed_runs_start_like_the_others(encoder: str, part: str) -> Estimate:
     """Log ratio of gradient norms in the first tenth of the steps, within a factor of two."""
     runs, training = _mixed(encoder)
     return _ratio(failed_runs.mean_gradients(training, since=0, until=0.1), part, runs)
 
 
-@claim(
-    13,
-    {
-        "holds": "Failed runs move about as far from the pretrained weights as successful ones "
-        "({value:+.0%} for minilm-l6), {ways}.",
-        "undecided": "Whether failed runs move as far from the pretrained weights as successful "
-        "ones is undecided: {value:+.0%} [{low:+.0%}, {high:+.0%}] for minilm-l6.",
-        "contradicted": "Failed runs do not move as far from the pretrained weights.",
-    },
-    side="within",
-    margin=0.25,
-    encoder=ENCODERS,
-    part=("all", "layer1"),
-)
+@claim(side="within", margin=0.25, encoder=ENCODERS, part=("all", "layer1"))
 def failed_runs_move_as_far(encoder: str, part: str) -> Estimate:
     """Log ratio of distances from the pretrained weights, within a quarter."""
     runs, training = _mixed(encoder)
     return _ratio(failed_runs.distances(training), part, runs)
 
 
-@claim(
-    13,
-    {
-        "holds": "A ladder of twelve runs a rate finds the rate at which half of the runs fail to "
-        "within a factor of two, for both encoders.",
-        "undecided": "The rate at which half of the runs fail is not known to a factor of two.",
-        "contradicted": "The rate at which half of the runs fail is not known to a factor of two.",
-    },
-    null=0.0,
-    encoder=ENCODERS,
-)
+@claim(null=0.0, encoder=ENCODERS)
 def ladder_finds_the_rate_of_half_failure(encoder: str) -> Estimate:
     """log₁₀ of two, less the half-width of the interval of log₁₀ of the rate."""
     runs = tables.read("reference-ladder", "runs").query("backbone == @encoder")

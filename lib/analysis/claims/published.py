@@ -9,6 +9,7 @@ from scipy import stats
 
 from lib import measures, paths
 from lib.analysis import consistency
+from lib.analysis.claims.agreement import smallest_tau
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals
@@ -56,18 +57,7 @@ def recomputed_taus(ties: str = "resolved") -> pd.DataFrame:
     return merged.assign(equal=np.isclose(merged["tau"], merged["kendall_tau"]))
 
 
-@claim(
-    33,
-    {
-        "holds": "None of the {n} published values of Kendall's tau between measures can be told "
-        "from 0 after correction for their number; with five methods a single one could not be.",
-        "undecided": "Some published values of tau can be told from 0 in some ways of computing.",
-        "contradicted": "Some published values of tau can be told from 0.",
-    },
-    side="within",
-    margin=0.5,
-    ties=("resolved", "as printed"),
-)
+@claim(side="within", margin=0.5, ties=("resolved", "as printed"))
 def no_single_published_tau_is_told(ties: str) -> Estimate:
     """How many of the exact p are below .05 after Holm."""
     p = recomputed_taus(ties)["p"].to_numpy()
@@ -86,52 +76,23 @@ def _together() -> pd.DataFrame:
 
 def _published_tau(a: str, b: str) -> Estimate:
     row = _together().loc[(a, b) if (a, b) in _together().index else (b, a)]
-    return Estimate(row["tau"], np.nan, np.nan, 6, row["adjusted"])
+    seen = smallest_tau(5, 6, len(_together()))
+    return Estimate(row["tau"], np.nan, np.nan, 6, row["adjusted"], seen)
 
 
-@claim(
-    33,
-    {
-        "holds": "All published values together say more: disagreement, JSD, CKA and OP rank "
-        "methods alike, by a mean tau of {least:.2f} to {most:.2f}, {ways}.",
-        "undecided": "All published values together: disagreement, JSD, CKA and OP rank methods "
-        "alike {ways}.",
-        "contradicted": "Disagreement, JSD, CKA and OP rank methods differently.",
-    },
-    pair=tuple(f"{a} {b}" for a, b in itertools.combinations(("jsd", "pwd", "cka", "op"), 2)),
-)
+@claim(pair=tuple(f"{a} {b}" for a, b in itertools.combinations(("jsd", "pwd", "cka", "op"), 2)))
 def published_measures_of_pairs_rank_alike(pair: str) -> Estimate:
     """Mean τ over six tables of five methods, Holm over all pairs of measures."""
     return _published_tau(*pair.split())
 
 
-@claim(
-    33,
-    {
-        "holds": "The published SD ranks methods as the other measures do: mean tau {least:.2f} to "
-        "{most:.2f}, {ways}.",
-        "undecided": "Whether the published SD ranks methods as the other measures do is undecided: "
-        "mean tau {least:.2f} to {most:.2f}, told {ways}.",
-        "contradicted": "The published SD ranks methods in the opposite order.",
-    },
-    other=("pwd", "jsd", "cka", "op"),
-)
+@claim(other=("pwd", "jsd", "cka", "op"))
 def published_sd_ranks_alike(other: str) -> Estimate:
     """As for the measures of pairs."""
     return _published_tau("sd", other)
 
 
-@claim(
-    33,
-    {
-        "holds": "The published agreement of kappa with disagreement is an identity: on all {n} rows "
-        "the released kappa is disagreement times N/(N − 1).",
-        "undecided": "The released kappa is disagreement times N/(N − 1) on {value:.0%} of the rows.",
-        "contradicted": "The released kappa is not proportional to disagreement.",
-    },
-    null=0.999,
-    published="tau = 1, r = 1",
-)
+@claim(null=0.999)
 def published_kappa_is_disagreement() -> Estimate:
     """Share of the rows on which both agree within the rounding of what is printed."""
     table = printed_measures("as printed")
@@ -155,22 +116,7 @@ def correlations_of(row: dict) -> pd.DataFrame:
     return pd.DataFrame([[known.get(frozenset((a, b)), 1.0) for b in at] for a in at], names, names)
 
 
-@claim(
-    33,
-    {
-        "holds": "On the published data measures agree more in groups of larger SD, compared within "
-        "tasks: r = {value:.2f} for BERT, {least:.2f} to {most:.2f} over models and with or without "
-        "each task's group of the largest SD, {ways}.",
-        "undecided": "On the published data measures agree more in groups of larger SD, compared "
-        "within tasks, by r = {value:.2f} for BERT; without each task's group of the largest SD "
-        "it is {least:.2f}, so that one group a task carries half of it. It holds {ways}.",
-        "contradicted": "On the published data measures agree less in groups of larger SD.",
-    },
-    needed=1.0,
-    published="r = .73 and .65",
-    model=("bert", "roberta"),
-    without=("none", "largest SD of each task"),
-)
+@claim(needed=1.0, model=("bert", "roberta"), without=("none", "largest SD of each task"))
 def agreement_rises_with_sd_published(model: str, without: str) -> Estimate:
     """r within tasks, groups permuted within tasks."""
     part = published_groups(model).reset_index(drop=True)
@@ -200,19 +146,7 @@ def _kinds_by_layer() -> pd.DataFrame:
     return wide.groupby([*index[:3], "band"], observed=True)["difference"].mean().reset_index()
 
 
-@claim(
-    33,
-    {
-        "holds": "In the published curves failed runs are farther apart than successful ones in the "
-        "top third of the layers, in all six panels and by all three measures, if the swapped "
-        "letters of the legend are set right.",
-        "undecided": "In the published curves failed runs are farther apart in the top third of the "
-        "layers {ways}.",
-        "contradicted": "In the published curves failed runs are closer in the top third.",
-    },
-    published="curves, by eye",
-    measure=("cka", "op", "svcca"),
-)
+@claim(measure=("cka", "op", "svcca"))
 def published_failed_runs_are_farther(measure: str) -> Estimate:
     """Mean difference over six panels, two-sided sign test."""
     part = _kinds_by_layer().query("measure == @measure and band == 'top'")["difference"]
@@ -221,17 +155,7 @@ def published_failed_runs_are_farther(measure: str) -> Estimate:
     return Estimate.of(mean, float(p))
 
 
-@claim(
-    41,
-    {
-        "holds": "No stability bound is violated where its assumptions hold, in {n:,} comparisons.",
-        "undecided": "Some stability bounds are violated.",
-        "contradicted": "Stability bounds are violated.",
-    },
-    side="within",
-    margin=0.5,
-    published="proved",
-)
+@claim(side="within", margin=0.5)
 def no_bound_is_violated() -> Estimate:
     """Violations among all verified comparisons of all theorems."""
     table = pd.read_csv(paths.DATA / "benchmarks" / "bounds_verified.csv")
@@ -249,23 +173,7 @@ def _heads(rate: float) -> dict[int, np.ndarray]:
     return found
 
 
-@claim(
-    42,
-    {
-        "holds": "Several heads (our MHLoss) make fully fine-tuned models disagree less: ten heads "
-        "leave {ratio_value:.2f} [{ratio_low:.2f}, {ratio_high:.2f}] of it at the gentle rate, {ways}.",
-        "undecided": "That several heads (our MHLoss) make fully fine-tuned models disagree less is "
-        "not seen: at the gentle rate ten heads leave {ratio_value:.2f} [{ratio_low:.2f}, "
-        "{ratio_high:.2f}] of the disagreement of one, and at ten times the rate, where more runs "
-        "fail, several heads disagree more in all specifications and are told to once. At the "
-        "gentle rate a factor of {ratio_smallest:.1f} either way would be seen.",
-        "contradicted": "Several heads (our MHLoss) make fully fine-tuned models disagree more.",
-    },
-    side="below",
-    published="improves stability",
-    rate=(3e-4, 3e-3),
-    heads=(10, 2, 5, 20),
-)
+@claim(side="below", rate=(3e-4, 3e-3), heads=(10, 2, 5, 20))
 def several_heads_agree_more(rate: float, heads: int) -> Estimate:
     """Log ratio of disagreement to that of one head, the same seeds left out in both."""
     one, several = _heads(rate)[1], _heads(rate)[heads]

@@ -1,4 +1,4 @@
-"""Claims on scores and predictions: macro and micro effects, sizes, tasks, sources of randomness."""
+"""Claims on scores and predictions: seeds, sizes, tasks, sources of randomness."""
 
 from functools import cache
 
@@ -29,16 +29,7 @@ def accuracy(group: RunGroup) -> np.ndarray:
 
 
 @claim(
-    20,
-    {
-        "holds": "At a gentle learning rate the seed moves accuracy by {least:.1f} to {most:.1f} "
-        "points between the best and the worst of five runs or more.",
-        "undecided": "At a gentle learning rate the seed moves accuracy by {least:.1f} to "
-        "{most:.1f} points, in some settings by less than two.",
-        "contradicted": "At a gentle learning rate the seed moves accuracy by less than two points.",
-    },
-    null=2.0,
-    results=("reference", "reference-ladder", "reference-sizes", "reference-stabilizers"),
+    null=2.0, results=("reference", "reference-ladder", "reference-sizes", "reference-stabilizers")
 )
 def seed_moves_accuracy(results: str) -> Estimate:
     """Range of accuracy over seeds, in points, where no run fails: the mean over settings."""
@@ -48,14 +39,6 @@ def seed_moves_accuracy(results: str) -> Estimate:
 
 
 @claim(
-    20,
-    {
-        "holds": "Two runs answer more examples differently than their accuracies differ, by "
-        "{value:.0f} points of the examples on average ({least:.0f} to {most:.0f} by study).",
-        "undecided": "Whether two runs answer more examples differently than their accuracies "
-        "differ is undecided.",
-        "contradicted": "Two runs answer no more examples differently than their accuracies differ.",
-    },
     results=("reference-standard", "reference-sizes", "reference-tasks", "reference-methods"),
     runs=("all", "successful"),
 )
@@ -96,22 +79,7 @@ def _trend(distances: list[np.ndarray], n_train: np.ndarray) -> Estimate:
     return Estimate.of(intervals.interval(statistic, len(distances[0]), method="jackknife"))
 
 
-@claim(
-    23,
-    {
-        "holds": "Trained for three epochs, runs on more rows of one task answer fewer examples "
-        "differently: disagreement changes by {value:+.0%} [{low:+.0%}, {high:+.0%}] with every "
-        "doubling, {ways}. Rows and steps grow together here, so these runs cannot say which of "
-        "the two does it.",
-        "undecided": "Whether runs on more rows of one task, trained for three epochs, answer fewer "
-        "examples differently hangs on the analysis: it holds {ways}.",
-        "contradicted": "Runs on more rows of one task answer more examples differently.",
-    },
-    side="below",
-    published="CON rises with training size over tasks (figure)",
-    cut=("largest probability", "each run's median"),
-    start=SIZES,
-)
+@claim(side="below", cut=("largest probability", "each run's median"), start=SIZES)
 def more_training_makes_answers_alike(cut: str, start: int) -> Estimate:
     """Slope of log disagreement on log₂ rows; ``cut`` at the median removes jitter of a threshold
     that all answers lie close to.
@@ -127,20 +95,7 @@ def more_training_makes_answers_alike(cut: str, start: int) -> Estimate:
     return _trend(distances, n_train)
 
 
-@claim(
-    23,
-    {
-        "holds": "In the same runs JSD and the distances of representations grow: OP by {value:.0%} "
-        "[{low:.0%}, {high:.0%}] with every doubling, and the others alike, {ways}. What a measure "
-        "calls more stable depends on the measure.",
-        "undecided": "In the same runs JSD and the distances of representations grow from the "
-        "smallest size on and not from every size on: they grow {ways}.",
-        "contradicted": "In the same runs JSD and the distances of representations shrink.",
-    },
-    measure=("op", "jsd", "cka", "svcca"),
-    pooling=("first", "mean"),
-    start=SIZES,
-)
+@claim(measure=("op", "jsd", "cka", "svcca"), pooling=("first", "mean"), start=SIZES)
 def more_training_moves_representations_apart(measure: str, pooling: str, start: int) -> Estimate:
     """Slope of the log of a measure, at the last layer, on log₂ rows."""
     chosen, n_train = _nested(start)
@@ -152,20 +107,7 @@ def _by_task(without: str) -> list[RunGroup]:
     return [group for group in every if group.setting["task"] != without]
 
 
-@claim(
-    23,
-    {
-        "holds": "A seed that is good on one task tends to be good on others: Kendall's W "
-        "{value:.2f}, {ways}.",
-        "undecided": "Whether a seed that is good on one task is good on others is undecided: "
-        "Kendall's W over all tasks is {value:.2f} (by chance .10; p = {p:.2f}), over the tasks with "
-        "two classes up to {most:.2f}; a W that such runs show with a power of 80 % would be about "
-        "{smallest:.2f} higher than chance.",
-        "contradicted": "A seed that is good on one task is bad on others.",
-    },
-    published="no seed is good everywhere (heat map; its formula could not be verified)",
-    tasks=("all", "two classes", "without wnli", "two classes without wnli"),
-)
+@claim(tasks=("all", "two classes", "without wnli", "two classes without wnli"))
 def good_seeds_are_good_elsewhere(tasks: str) -> Estimate:
     """Kendall's W above its mean by chance; p of permuting seeds within tasks."""
     chosen = _by_task("wnli" if "wnli" in tasks else "")
@@ -197,21 +139,7 @@ def _size_correlation(values: np.ndarray, n_train: np.ndarray, kind: str) -> Est
 CORRELATIONS = {"kind": ("Pearson", "Spearman"), "without": ("none", "wnli")}
 
 
-@claim(
-    23,
-    {
-        "holds": "Over tasks the SD of accuracy falls with the training size: r = {value:.2f} with "
-        "its logarithm, {ways}. Small tasks have small test sets too.",
-        "undecided": "Over ten tasks it is undecided whether the SD of accuracy falls with the "
-        "training size (r = {value:.2f} with its logarithm, p = {p:.2f}; it does {ways}); ten tasks "
-        "show correlations from about {smallest:.1f} on.",
-        "contradicted": "Over tasks the SD of accuracy rises with the training size.",
-    },
-    side="below",
-    published="the SD falls with training size (figure)",
-    of=("observed", "beyond the floor"),
-    **CORRELATIONS,
-)
+@claim(side="below", of=("observed", "beyond the floor"), **CORRELATIONS)
 def sd_falls_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
     """Correlation over tasks; ``beyond the floor``: the distribution-wise SD."""
     chosen = _by_task(without)
@@ -220,19 +148,7 @@ def sd_falls_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
     return _size_correlation(values, [g.setting["n_train"] for g in chosen], kind)
 
 
-@claim(
-    23,
-    {
-        "holds": "Over tasks two runs agree on more examples where the training set is larger: "
-        "r = {value:.2f} with its logarithm, {ways}.",
-        "undecided": "Over ten tasks it is undecided whether two runs agree on more examples where "
-        "the training set is larger (r = {value:.2f}, p = {p:.2f}; it holds {ways}).",
-        "contradicted": "Over tasks two runs agree on fewer examples where the training set is larger.",
-    },
-    published="CON rises with training size (figure)",
-    of=("CON", "kappa"),
-    **CORRELATIONS,
-)
+@claim(of=("CON", "kappa"), **CORRELATIONS)
 def agreement_rises_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
     """As for the SD; kappa corrects for the majority class, which small tasks give more often."""
     chosen = _by_task(without)
@@ -263,60 +179,19 @@ def _share(design: variance_components.Crossed, source: str, axis: int, without:
 SEEDS = ("none", *"012345")
 
 
-@claim(
-    11,
-    {
-        "holds": "At the high learning rate the order of the data makes {value:.2f} [{low:.2f}, "
-        "{high:.2f}] of the variance of scores on film reviews, {ways}.",
-        "undecided": "At the high learning rate the order of the data makes {value:.2f} [{low:.2f}, "
-        "{high:.2f}] of the variance of scores on film reviews, but one order of six makes it: "
-        "without that seed the share is {least:.2f}. Whether orders matter so much in general is "
-        "undecided.",
-        "contradicted": "At the high learning rate the order of the data makes less than a quarter "
-        "of the variance of scores on film reviews.",
-    },
-    null=0.25,
-    needed=1.0,
-    without_order=SEEDS,
-)
+@claim(null=0.25, needed=1.0, without_order=SEEDS)
 def order_decides_at_the_high_rate(without_order: str) -> Estimate:
     """Share of the order seed, each of them left out in turn."""
     return _share(_design("rotten-tomatoes", 3e-3), "order", 1, without_order)
 
 
-@claim(
-    11,
-    {
-        "holds": "At the gentle rate the new weights make {value:.2f} [{low:.2f}, {high:.2f}] of the "
-        "variance of scores on film reviews, {ways}.",
-        "undecided": "At the gentle rate the new weights make {value:.2f} [{low:.2f}, {high:.2f}] of "
-        "the variance of scores on film reviews; with one of six initialisations left out it is "
-        "{least:.2f} to {most:.2f}, and more than a quarter {ways}.",
-        "contradicted": "At the gentle rate the new weights make less than a quarter of the variance "
-        "of scores on film reviews.",
-    },
-    null=0.25,
-    needed=1.0,
-    without_init=SEEDS,
-)
+@claim(null=0.25, needed=1.0, without_init=SEEDS)
 def new_weights_decide_at_the_gentle_rate(without_init: str) -> Estimate:
     """Share of the init seed, each of them left out in turn."""
     return _share(_design("rotten-tomatoes", 3e-4), "init", 0, without_init)
 
 
-@claim(
-    13,
-    {
-        "holds": "At ten times the gentle rate more runs on film reviews fail ({value:.0%} more), "
-        "and those that learn are clearly above the majority class, {ways}: the seed decides "
-        "whether a run learns.",
-        "undecided": "At ten times the gentle rate more runs on film reviews fail in most studies "
-        "({least:.0%} to {most:.0%} more); told {ways}.",
-        "contradicted": "No more runs fail at ten times the gentle rate.",
-    },
-    published="failures set in at high rates",
-    results=("reference-ladder", "reference-sources", "reference-stabilizers"),
-)
+@claim(results=("reference-ladder", "reference-sources", "reference-stabilizers"))
 def high_rates_make_seeds_fail(results: str) -> Estimate:
     """Share of failed runs at 3e-3 less that at 3e-4, two-sided Fisher test."""
     runs = tables.read(results, "runs").query(
@@ -338,13 +213,6 @@ def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
 
 
 @claim(
-    35,
-    {
-        "holds": "Where no run collapses, the SD of scores needs {value:.0f} times as many runs as "
-        "disagreement until its interval is its value ± 20 %, {ways}.",
-        "undecided": "The SD of scores needs more runs than disagreement {ways}.",
-        "contradicted": "The SD of scores needs no more runs than disagreement.",
-    },
     null=2.0,
     results=("reference-standard", "reference-sizes", "reference-tasks", "reference-methods"),
 )
