@@ -146,10 +146,7 @@ class Claim:
             "most": table["value"].max(),
             "ways": ways,
             "against": against,
-            **{
-                f"ratio_{name}": np.exp(first[name])
-                for name in ("value", "low", "high", "smallest")
-            },
+            "of": n,
         }
         return {
             "claim": self.name,
