@@ -14,12 +14,18 @@ import pandas as pd
 from scipy import stats
 
 from lib.measures import intervals
-from lib.measures.intervals import Statistic, percentile_interval, run_weights
+from lib.measures.intervals import (
+    N_PERMUTATIONS,
+    Statistic,
+    orders,
+    percentile_interval,
+    permutation_p,
+    run_weights,
+)
 from lib.measures.summary import STUDIED
 
 #: Resamples of the released notebook (nb 10).
 N_PUBLISHED = 1000
-N_PERMUTATIONS = 9999
 
 
 def pair_means_with_self(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -149,16 +155,19 @@ def rank_agreement(
 ) -> pd.DataFrame:
     """Kendall's τ of every two measures over the groups: a row a pair.
 
-    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is exact, of τ = 0, and takes
-    the values as known; ``low`` and ``high`` resample runs (``resampled_values``) and take the
-    groups as given.
+    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is of permuting the groups
+    (exact up to eight), and takes the values as known; ``low`` and ``high`` resample runs
+    (``resampled_values``) and take the groups as given.
     """
     values, resampled = resampled_values(groups, n_runs, paired=paired)
     fewest, rows = min(n_runs), []
+    order, complete = orders(len(groups))
     for a, b in itertools.combinations(values, 2):
-        p = stats.kendalltau(values[a], values[b]).pvalue
+        first, second = values[a].to_numpy(), values[b].to_numpy()
+        tau = kendall(first, second)
+        p = permutation_p(kendall(first[order], second), tau, complete=complete)
         low, high = percentile_interval(kendall(resampled[a], resampled[b]), level, n_runs=fewest)
-        rows.append((a, b, float(kendall(values[a], values[b])), low, high, float(p)))
+        rows.append((a, b, float(tau), low, high, float(p)))
     return pd.DataFrame(rows, columns=["a", "b", "tau", "low", "high", "p"])
 
 
@@ -168,7 +177,7 @@ def mean_rank_agreement(
     """Mean over tables of Kendall's τ of every two measures: what no table of few methods can show.
 
     A row a pair, and one (``all``, ``all``) for the mean over pairs: ``a, b, tau, p``. ``p`` is
-    two-sided, of permuting the methods of each measure in each table: where measures order methods
+    of permuting the methods of each measure in each table: where measures order methods
     independently, any order goes with any other.
 
     Parameters
@@ -187,7 +196,7 @@ def mean_rank_agreement(
         taus.append(np.mean([kendall(values[:, i], values[:, j]) for values in draws], axis=0))
         rows.append((a, b))
     taus = np.array([*taus, np.mean(taus, axis=0)])
-    p = (np.abs(taus) >= np.abs(taus[:, :1]) - 1e-12).mean(1)
+    p = permutation_p(taus[:, 1:].T, taus[:, 0])
     table = pd.DataFrame([*rows, ("all", "all")], columns=["a", "b"])
     return table.assign(tau=taus[:, 0], p=p)
 
@@ -252,7 +261,7 @@ def level_against_agreement(
     inner_sd = _standardised(inner_sd[:, None])[:, 0]
     inner_z = _standardised(inner_z)
     within, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
-    p = ((np.abs(drawn) >= np.abs(within) - 1e-12).sum(0) + 1) / (n_permutations + 1)
+    p = permutation_p(drawn, within)
     plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
     names = [*levels.columns, "all"]
     return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from lib.analysis.variance_components import N_PERMUTATIONS, share_beyond
 from lib.errors import nearest
+from lib.measures.intervals import N_PERMUTATIONS, permutation_p
 
 #: What the normalised score ζ of Bui, Savova & Wang (2025, figure 3) may be; which of them it is
 #: could not be verified.
@@ -88,7 +88,7 @@ def kendalls_w(scores: np.ndarray | Sequence[np.ndarray]) -> Concordance:
     observed = (ranks.sum(0) ** 2).sum()
     rng = np.random.default_rng(0)
     sums = sum(_permuted(task, rng) for task in ranks)
-    p = share_beyond((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), observed)
+    p = float(permutation_p((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), observed))
     return Concordance(float(observed / most), 1 / n_tasks, p, n_tasks, n_seeds)
 
 

@@ -18,15 +18,18 @@ import pandas as pd
 from scipy import stats
 
 from lib.measures import intervals
-from lib.measures.comparison import Comparison, adjust, difference
-from lib.measures.intervals import Interval, pair_means
+from lib.measures.comparison import Comparison, Correlation, adjust, jackknife_difference
+from lib.measures.intervals import (
+    ENUMERATED,
+    N_PERMUTATIONS,
+    Interval,
+    pair_means,
+    permutation_p,
+)
 from lib.measures.summary import STUDIED
 
 #: Layers in three equal parts, from the embeddings up.
 BANDS = ("bottom", "middle", "top")
-N_PERMUTATIONS = 9999
-#: Permutation tests of two kinds of runs are exact where so many ways or fewer exist.
-ENUMERATED = 100_000
 
 
 def bands(n_layers: int) -> np.ndarray:
@@ -79,29 +82,13 @@ def layer_agreement(
     return intervals.interval(statistic, a.shape[1], level=level, bounds=(-1.0, 1.0))
 
 
-class PairAgreement(NamedTuple):
-    """Spearman's rank correlation of two measures over pairs of runs, its interval and p."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-
-def pair_agreement(
-    a: np.ndarray,
-    b: np.ndarray,
-    *,
-    level: float = 0.95,
-    n_permutations: int = N_PERMUTATIONS,
-    seed: int = 0,
-) -> PairAgreement:
-    """Do two measures find the same pairs of runs far apart?
+def pair_agreement(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Correlation:
+    """Do two measures find the same pairs of runs far apart? Spearman's ρ over pairs.
 
     Unlike a correlation over layers it does not come of a common trend. The interval resamples
-    runs (``resampling.pair_correlation``). ``p`` is two-sided, of the permutation test of Mantel
-    (1967, *Cancer Research* 27, 209): which run of one matrix is which of the other is permuted,
-    since pairs that share a run are not independent and cannot be.
+    runs (``intervals.pair_correlation``). ``p`` is that of the permutation test of Mantel (1967,
+    *Cancer Research* 27, 209): which run of one matrix is which of the other is permuted, since
+    pairs that share a run are not independent and cannot be.
 
     Parameters
     ----------
@@ -110,20 +97,18 @@ def pair_agreement(
     upper = np.triu_indices(len(a), 1)
     first, second = (stats.rankdata(np.asarray(one, float)[upper]) for one in (a, b))
     if min(np.ptp(first), np.ptp(second)) == 0:
-        return PairAgreement(*[float("nan")] * 4)
-    correlation = intervals.pair_correlation(a, b, level=level)
+        return Correlation(*[float("nan")] * 4)
+    agreement = intervals.pair_correlation(a, b, level=level)
     if len(a) < intervals.MIN_RESAMPLED:
-        return PairAgreement(correlation.value, correlation.low, correlation.high, float("nan"))
+        return Correlation(*agreement[:3], float("nan"))
     square = np.zeros((len(a), len(a)))
     square[upper] = second - second.mean()
     square += square.T
-    rng = np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(len(a)), (n_permutations, 1)), axis=1)
+    order, complete = intervals.orders(len(a))
     first = first - first.mean()
     drawn = square[order[:, upper[0]], order[:, upper[1]]] @ first
-    here = square[upper] @ first
-    p = ((np.abs(drawn) >= abs(here) * (1 - 1e-12)).sum() + 1) / (n_permutations + 1)
-    return PairAgreement(correlation.value, correlation.low, correlation.high, float(p))
+    p = permutation_p(drawn, square[upper] @ first, complete=complete)
+    return Correlation(*agreement[:3], float(p))
 
 
 def pair_agreements(
@@ -142,7 +127,7 @@ def pair_agreements(
         for group, pairs in groups.items()
         for a, b in itertools.combinations(pairs, 2)
     ]
-    table = pd.DataFrame(rows, columns=["group", "a", "b", *PairAgreement._fields])
+    table = pd.DataFrame(rows, columns=["group", "a", "b", *Correlation._fields])
     return table.assign(adjusted=adjust(table["p"].to_numpy()))
 
 
@@ -163,36 +148,26 @@ def depth_trend(distances: np.ndarray, *, level: float = 0.95) -> Interval:
 
 
 class Separation(NamedTuple):
-    """Two kinds of runs by one measure: mean distance among each, and the difference.
-
-    ``difference``: failed minus successful, with an interval from resampling the runs of each kind;
-    its ``p`` is that of the permutation test.
-    """
+    """Two kinds of runs by one measure: mean distance among each, and failed minus successful."""
 
     failed: float
     successful: float
     difference: Comparison
 
 
-def separation(
-    distances: np.ndarray,
-    failed: np.ndarray,
-    *,
-    level: float = 0.95,
-    n_permutations: int = N_PERMUTATIONS,
-    seed: int = 0,
-) -> Separation:
+def separation(distances: np.ndarray, failed: np.ndarray, *, level: float = 0.95) -> Separation:
     """Are failed runs farther apart than successful ones, or closer together?
 
-    Du & Nguyen compare the two means by eye (nb 9). Here ``p`` is two-sided, of permuting which
-    runs failed: pairs share runs, so the runs are what can be exchanged. All ways are gone through
-    where there are ``ENUMERATED`` or fewer, otherwise ``n_permutations`` drawn. Pairs of a failed
-    and a successful run are in neither mean, as published.
+    Du & Nguyen compare the two means by eye (nb 9). Here the difference has Student's t of the
+    jackknife, each run of a kind left out in turn (``comparison.jackknife_difference``). To permute
+    which runs failed would test something else, whether the two kinds are one: runs of two separate
+    clusters of equal spread are told apart too often. Pairs of a failed and a successful run are in
+    neither mean, as published.
 
     Parameters
     ----------
     distances : (S, S) of one measure, or (L, S, S) of which the layers are averaged
-    failed : (S,) booleans; at least two runs of each kind
+    failed : (S,) booleans; at least two runs of each kind, and three for an interval
     """
     distances = np.asarray(distances, float)
     if distances.ndim == 3:
@@ -205,12 +180,10 @@ def separation(
         )
     rows = [np.flatnonzero(failed), np.flatnonzero(~failed)]
     parts = [partial(pair_means, distances[np.ix_(part, part)]) for part in rows]
-    gap = difference(parts[1], parts[0], (len(rows[1]), len(rows[0])), level=level)
-    splits = _splits(failed, n_permutations, seed)
-    drawn = pair_means(distances, splits) - pair_means(distances, 1 - splits)
-    p = float((np.abs(drawn) >= abs(gap.value) - 1e-12).mean())
+    sizes = len(rows[1]), len(rows[0])
+    gap = jackknife_difference(parts[1], parts[0], sizes, level=level)
     means = [float(part(np.ones((1, len(row))))[0]) for part, row in zip(parts, rows, strict=True)]
-    return Separation(*means, gap._replace(p=p))
+    return Separation(*means, gap)
 
 
 def separations(
@@ -251,16 +224,11 @@ class Between(NamedTuple):
     p: float
 
 
-def between_settings(
-    distances: np.ndarray,
-    second: np.ndarray,
-    *,
-    n_permutations: int = N_PERMUTATIONS,
-    seed: int = 0,
-) -> Between:
+def between_settings(distances: np.ndarray, second: np.ndarray) -> Between:
     """Are runs of two settings farther from each other than runs of one?
 
-    ``p`` is one-sided, of permuting which run is of which setting (as in ``separation``).
+    ``p`` is one-sided, of permuting which run is of which setting: pairs share runs, so the runs
+    are what can be exchanged. All ways are gone through where there are ``ENUMERATED`` or fewer.
     The settings must not share seeds: two runs of one seed may be closer than two of one setting.
 
     Parameters
@@ -282,23 +250,23 @@ def between_settings(
         return within, total / (second.sum() * (~second).sum())
 
     within, between = (float(mean[0]) for mean in means(second[None].astype(float)))
-    drawn = np.subtract(*means(_splits(second, n_permutations, seed))[::-1])
-    return Between(within, between, float((drawn >= between - within - 1e-12).mean()))
+    splits, complete = _splits(second)
+    drawn = np.subtract(*means(splits)[::-1])
+    p = permutation_p(drawn, between - within, complete=complete, two_sided=False)
+    return Between(within, between, float(p))
 
 
-def _splits(kind: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
-    """(B, S) which of S runs may be of a kind, if so many are: all ways, or the given one and
-    draws. The share of rows that go as far as the given one is the p of a permutation test.
-    """
+def _splits(kind: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(B, S) which of S runs may be of a kind, if so many are: all ways, or draws; and which."""
     size, chosen = len(kind), int(kind.sum())
     if math.comb(size, chosen) > ENUMERATED:
-        rng = np.random.default_rng(seed)
-        drawn = rng.permuted(np.broadcast_to(kind, (n_permutations, size)), axis=1)
-        return np.vstack([kind, drawn]).astype(float)
+        rng = np.random.default_rng(0)
+        drawn = rng.permuted(np.broadcast_to(kind, (N_PERMUTATIONS, size)), axis=1)
+        return drawn.astype(float), False
     rows = np.array(list(itertools.combinations(range(size), chosen)))
     weights = np.zeros((len(rows), size))
     np.put_along_axis(weights, rows, 1.0, axis=1)
-    return weights
+    return weights, True
 
 
 def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,13 @@ from scipy import stats
 
 from lib import measures
 from lib.config import Setting
-from lib.measures.intervals import MIN_RUNS, Interval, check_level
+from lib.measures.intervals import (
+    MIN_RUNS,
+    N_PERMUTATIONS,
+    Interval,
+    check_level,
+    permutation_p,
+)
 
 #: What may differ between settings that are compared over tasks.
 TASK_FIELDS = ("task", "text_columns", "label_column")
@@ -164,7 +170,6 @@ def seed_scores(designs: Iterable[Crossed]) -> dict[str, np.ndarray]:
 
 METHODS = ("generalised", "jackknife")
 N_DRAWS = 20_000
-N_PERMUTATIONS = 9_999
 
 
 def check_grid(scores: np.ndarray) -> np.ndarray:
@@ -342,12 +347,7 @@ def _permutation_p(cells: np.ndarray) -> float:
     rng = np.random.default_rng(0)
     cells = cells - cells.mean(0)
     drawn = rng.permuted(np.broadcast_to(cells, (N_PERMUTATIONS, *cells.shape)), axis=1)
-    return share_beyond((drawn.mean(2) ** 2).sum(1), (cells.mean(1) ** 2).sum())
-
-
-def share_beyond(drawn: np.ndarray, observed: float) -> float:
-    """Share of draws at least as large as what was observed, which counts as one of them."""
-    return float(((drawn >= observed - 1e-9 * abs(observed)).sum() + 1) / (len(drawn) + 1))
+    return float(permutation_p((drawn.mean(2) ** 2).sum(1), (cells.mean(1) ** 2).sum()))
 
 
 def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> Interval:

@@ -12,6 +12,10 @@ examples in the same order in every run. Agreement-like quantities are fractions
 
 from lib.measures.intervals import Interval, instability
 from lib.measures.performance import (
+    SeedVariance,
+    distribution_sd,
+    distribution_sd_statistic,
+    distribution_variance,
     expected_maximum,
     expected_range,
     failed_rate,
@@ -19,23 +23,19 @@ from lib.measures.performance import (
     interquartile_mean_statistic,
     score_range,
     score_spread,
+    seed_variance,
 )
 from lib.measures.prediction import (
     ChurnSplit,
     Consistency,
-    SeedVariance,
     churn_split,
     consistency,
-    distribution_sd,
-    distribution_sd_statistic,
-    distribution_variance,
     fleiss_kappa,
     flip_rate,
     kappa_statistic,
     pairwise_consistency,
     pairwise_disagreement,
     pairwise_jsd,
-    seed_variance,
     vote_entropy,
 )
 from lib.measures.representation import (

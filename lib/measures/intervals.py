@@ -10,6 +10,8 @@ each of B resamples, and gives (B, …). The plain estimate, resamples, leave-on
 more runs would bring are all the same function at other weights.
 """
 
+import itertools
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -20,6 +22,9 @@ from scipy import stats
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 N_RESAMPLES = 4000
+N_PERMUTATIONS = 9999
+#: Permutation tests go through all ways where there are so many or fewer.
+ENUMERATED = 100_000
 #: Fewer runs give no interval at all …
 MIN_RUNS = 3
 #: … and fewer than this are not resampled: intervals from the few distinct samples of three runs
@@ -176,6 +181,43 @@ def jackknife_error(statistic: Statistic, n_runs: int) -> np.ndarray:
     left_out = statistic(1 - np.eye(n_runs))
     squares = ((left_out - left_out.mean(0)) ** 2).sum(0)
     return np.sqrt((n_runs - 1) / n_runs * squares)
+
+
+def permutation_p(
+    drawn: np.ndarray, observed: np.ndarray, *, complete: bool = False, two_sided: bool = True
+) -> np.ndarray:
+    """p of a permutation test: the one convention of all of them.
+
+    Two-sided by the absolute value: the share of permutations whose statistic is at least as far
+    from 0 as the observed one. (To double the smaller tail instead makes a p several times too
+    small where the statistic is skewed.) A statistic that is never negative, such as a variance, is
+    thereby tested on the one side that it has. Equal within rounding counts as reached.
+
+    Parameters
+    ----------
+    drawn : (B, …) statistics of the permutations
+    observed : (…)
+    complete : ``drawn`` are all ways, the observed one among them: p = count/B. Otherwise they are
+        drawn at random: p = (count + 1)/(B + 1), which is never 0.
+    two_sided : False: as large as the observed one, by sign
+
+    NaN where nothing is observed.
+    """
+    observed = np.asarray(observed, float)
+    if two_sided:
+        drawn, observed = np.abs(drawn), np.abs(observed)
+    slack = 1e-9 * np.maximum(np.abs(observed), np.nan_to_num(np.abs(drawn)).max(0))
+    count = (drawn >= observed - slack).sum(0)
+    p = count / len(drawn) if complete else (count + 1) / (len(drawn) + 1)
+    return np.where(np.isnan(observed), np.nan, p)
+
+
+def orders(n: int, n_draws: int = N_PERMUTATIONS, seed: int = 0) -> tuple[np.ndarray, bool]:
+    """(B, n) permutations of n things, and whether they are all there are (``ENUMERATED``)."""
+    if math.factorial(n) <= ENUMERATED:
+        return np.array(list(itertools.permutations(range(n)))), True
+    rng = np.random.default_rng(seed)
+    return rng.permuted(np.tile(np.arange(n), (n_draws, 1)), axis=1), False
 
 
 def instability(

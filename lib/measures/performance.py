@@ -1,9 +1,33 @@
 """Instability of scores: how far S runs of one setting scatter, in the unit of the scores."""
 
-import numpy as np
-from scipy import integrate, stats
+from functools import partial
+from typing import NamedTuple
 
-from lib.measures.intervals import Interval, Statistic, check_scores
+import numpy as np
+from scipy import integrate, optimize, stats
+
+from lib.measures.intervals import (
+    MIN_RUNS,
+    N_PERMUTATIONS,
+    Interval,
+    Statistic,
+    check_level,
+    check_scores,
+    half_squares,
+    interval,
+    permutation_p,
+    root_pair_means,
+)
+from lib.measures.prediction import pairwise_disagreement
+
+
+class SeedVariance(NamedTuple):
+    """SD of accuracy over seeds, and what of it the test set makes; see ``seed_variance``."""
+
+    observed: Interval
+    floor: float
+    distribution: Interval
+    p: float
 
 
 def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
@@ -106,3 +130,114 @@ def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
         raise ValueError(f"failed is {failed!r}; expected (S,) of True and False, S ≥ 1")
     ends = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
     return Interval(float(failed.mean()), float(ends.low), float(ends.high), len(failed))
+
+
+def _variance_kernel(correct: np.ndarray) -> np.ndarray:
+    """(S, S) whose mean over distinct pairs is Jordan's estimator (Eq. 3).
+
+    The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
+    example that of half the share of examples on which one of the two is right.
+    """
+    correct = np.asarray(correct, float)
+    if correct.ndim != 2 or min(correct.shape) < 2:
+        raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
+    if not np.isin(correct, (0.0, 1.0)).all():
+        raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
+    n = correct.shape[1]
+    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
+    return n / (n - 1) * apart
+
+
+def distribution_variance(correct: np.ndarray) -> float:
+    """Variance of accuracy over seeds on the data distribution, without test-set noise.
+
+    Jordan (2024), Eq. 3: N/(N − 1) · (s² − v/N), where s² is the variance (ddof 1) of the S
+    accuracies on the N examples and v the mean over examples of the variance (ddof 1) of being
+    right. Unbiased, so it can be negative; it is never clipped here.
+
+    Parameters
+    ----------
+    correct : (S, N) of 0 and 1 (or bool), S ≥ 2, N ≥ 2
+    """
+    matrix = _variance_kernel(correct)
+    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
+
+
+def distribution_sd(correct: np.ndarray) -> float:
+    """√max(``distribution_variance``, 0), in the unit of accuracy (a fraction)."""
+    return float(np.sqrt(max(distribution_variance(correct), 0.0)))
+
+
+def distribution_sd_statistic(correct: np.ndarray) -> Statistic:
+    """``distribution_sd`` as a function of run weights."""
+    return partial(root_pair_means, _variance_kernel(correct))
+
+
+def seed_variance(correct: np.ndarray, *, level: float = 0.95) -> SeedVariance:
+    """SD of accuracy over seeds: observed, expected from a finite test set alone, and the rest.
+
+    observed : SD (ddof 1) of the S accuracies, its interval by resampling runs
+    floor : √((ACC − CCON)/N), the SD if a seed did nothing but flip each example's answer
+        independently with the example's own probability
+    distribution : ``distribution_sd``; variances, not SDs, add up
+    p : of the variance of the accuracies, if within each example it is chance which runs are
+        right. One-sided by nature: only a variance that is too large speaks for the seeds.
+
+    The interval of ``distribution`` inverts that test. Accuracies drawn under it are shifted by
+    normal seed effects of some SD; the interval holds the SDs under which the observed variance is
+    in neither tail of (1 − level)/2. ``low`` is 0 where the test does not reject at that; ``high``
+    is never 0, nor below what a group of the median variance without seed effects would get.
+    Needs S ≥ 3, else NaN. Effects with heavier tails than normal: ``data/benchmarks/coverage.csv``.
+    """
+    check_level(level)
+    kernel = _variance_kernel(correct)
+    correct = np.asarray(correct, int)
+    n_runs, n = correct.shape
+    accuracies = correct.mean(1)
+    spread = partial(root_pair_means, half_squares(accuracies))
+    observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
+    variance = accuracies.var(ddof=1)
+    drawn = _permuted_accuracies(correct)
+    by_chance = drawn.var(1, ddof=1)
+    p = float(permutation_p(by_chance, variance))
+    low = high = float("nan")
+    if n_runs >= MIN_RUNS:
+        tail = (1 - level) / 2
+        effects = np.random.default_rng(1).normal(size=drawn.shape)
+        drawn -= drawn.mean(1, keepdims=True)
+        mixed = 2 * (drawn * effects).sum(1) / (n_runs - 1)
+        squares = effects.var(1, ddof=1)
+
+        def reached(sd: float, share: float, upto: float) -> float:
+            return np.quantile(by_chance + sd * mixed + sd**2 * squares, share) - upto
+
+        # One answer of one run is the least that the accuracies can differ by.
+        upto = max(variance, np.median(by_chance), 1 / (n_runs * n**2))
+        most = 3 * np.sqrt(upto * (n_runs - 1) / stats.chi2.ppf(tail, n_runs - 1))
+        scale = np.sqrt(n / (n - 1))  # as in the estimate
+        high = float(scale * optimize.brentq(reached, 0, most, (tail, upto)))
+        low = 0.0
+        if p <= tail:
+            low = float(scale * optimize.brentq(reached, 0, most, (1 - tail, variance)))
+    value = float(root_pair_means(kernel, np.ones((1, n_runs)))[0])
+    floor = float(np.sqrt(correct.var(0, ddof=1).mean() / n))
+    return SeedVariance(observed, floor, Interval(value, low, high, n_runs), p)
+
+
+def _permuted_accuracies(correct: np.ndarray) -> np.ndarray:
+    """(B, S) accuracies when the runs that are right are drawn anew in each example.
+
+    Run by run: of the examples with r right answers left for t runs, a binomial number, of chance
+    r/t, has one here. That is the permutation itself, whatever the number of examples.
+    """
+    n_runs, n = correct.shape
+    rng = np.random.default_rng(0)
+    counts = np.tile(np.bincount(correct.sum(0), minlength=n_runs + 1), (N_PERMUTATIONS, 1))
+    drawn = np.empty((N_PERMUTATIONS, n_runs))
+    for run in range(n_runs):
+        chances = np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1)  # none has more than t left
+        right = rng.binomial(counts, chances)
+        drawn[:, run] = right.sum(1)
+        counts -= right
+        counts[:, :-1] += right[:, 1:]
+    return drawn / n

@@ -5,21 +5,12 @@ the published number (``lib.measures.instability`` adds an interval).
 """
 
 import warnings
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
 
-from lib.measures.intervals import (
-    Interval,
-    Statistic,
-    half_squares,
-    interval,
-    pair_means,
-    root_pair_means,
-    run_means,
-)
+from lib.measures.intervals import Statistic, pair_means, run_means
 
 #: With more classes than this, one-hot votes cost more memory than comparing runs one by one.
 MANY_CLASSES = 64
@@ -42,14 +33,6 @@ class ChurnSplit(NamedTuple):
     one_right: np.ndarray
     both_wrong_same: np.ndarray
     both_wrong_different: np.ndarray
-
-
-class SeedVariance(NamedTuple):
-    """SD of accuracy over seeds, and what of it the test set makes; see ``seed_variance``."""
-
-    observed: Interval
-    floor: float
-    distribution: Interval
 
 
 def _check_predictions(predictions: np.ndarray) -> np.ndarray:
@@ -268,69 +251,4 @@ def consistency(predictions: np.ndarray, labels: np.ndarray) -> Consistency:
         ccon=_pair_mean(pairwise_consistency(predictions, labels)),
         unanimity=float((predictions == predictions[0]).all(0).mean()),
         correct_unanimity=float(correct.all(0).mean()),
-    )
-
-
-def _variance_kernel(correct: np.ndarray) -> np.ndarray:
-    """(S, S) whose mean over distinct pairs is Jordan's estimator (Eq. 3).
-
-    The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
-    example that of half the share of examples on which one of the two is right.
-    """
-    correct = np.asarray(correct, float)
-    if correct.ndim != 2 or min(correct.shape) < 2:
-        raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
-    if not np.isin(correct, (0.0, 1.0)).all():
-        raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
-    n = correct.shape[1]
-    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
-    return n / (n - 1) * apart
-
-
-def distribution_variance(correct: np.ndarray) -> float:
-    """Variance of accuracy over seeds on the data distribution, without test-set noise.
-
-    Jordan (2024), Eq. 3: N/(N − 1) · (s² − v/N), where s² is the variance (ddof 1) of the S
-    accuracies on the N examples and v the mean over examples of the variance (ddof 1) of being
-    right. Unbiased, so it can be negative; it is never clipped here.
-
-    Parameters
-    ----------
-    correct : (S, N) of 0 and 1 (or bool), S ≥ 2, N ≥ 2
-    """
-    return _pair_mean(_variance_kernel(correct))
-
-
-def distribution_sd(correct: np.ndarray) -> float:
-    """√max(``distribution_variance``, 0), in the unit of accuracy (a fraction)."""
-    return float(np.sqrt(max(distribution_variance(correct), 0.0)))
-
-
-def distribution_sd_statistic(correct: np.ndarray) -> Statistic:
-    """``distribution_sd`` as a function of run weights."""
-    return partial(root_pair_means, _variance_kernel(correct))
-
-
-def seed_variance(
-    correct: np.ndarray, *, level: float = 0.95, method: str = "resampling"
-) -> SeedVariance:
-    """SD of accuracy over seeds: observed, expected from a finite test set alone, and the rest.
-
-    observed : SD (ddof 1) of the S accuracies
-    floor : √((ACC − CCON)/N), the SD if a seed did nothing but flip each example's answer
-        independently with the example's own probability
-    distribution : ``distribution_sd``; variances, not SDs, add up
-
-    Intervals by resampling runs; for a normal spread ``resampling.sd_interval`` has a better one.
-    """
-    kernel = _variance_kernel(correct)
-    correct = np.asarray(correct, float)
-    n_runs, n = correct.shape
-    spread = partial(root_pair_means, half_squares(correct.mean(1)))
-    return SeedVariance(
-        interval(spread, n_runs, level=level, method=method, bounds=(0, np.inf)),
-        float(np.sqrt(correct.var(0, ddof=1).mean() / n)),
-        interval(
-            partial(root_pair_means, kernel), n_runs, level=level, method=method, bounds=(0, np.inf)
-        ),
     )

@@ -121,16 +121,27 @@ def statistics_of(
 
 
 def interval_of(
-    name: str, statistic: Statistic, scores_or_runs: np.ndarray | int, *, level: float = 0.95
+    name: str, statistic: Statistic, data: np.ndarray | int, *, level: float = 0.95
 ) -> Interval:
     """Interval of a measure of ``statistics_of``.
 
-    The SD of scores has its chi-square interval, which needs the scores themselves; everything
-    else is resampled, for which their number is enough.
+    Parameters
+    ----------
+    data : the scores (S,); for ``distribution_sd`` which answers are right (S, N); for everything
+        else the number of runs is enough
+
+    The SD of scores has its chi-square interval, ``distribution_sd`` that of
+    ``measures.seed_variance``, and the rest is resampled. An interval ends where the measure does,
+    but scores beyond ±1 are in a unit of their own (percent, say), whose ends nobody knows.
     """
-    low, high = MEASURES[name].bounds
+    if name == "distribution_sd":
+        return measures.seed_variance(data, level=level).distribution
+    bounds = MEASURES[name].bounds
+    n_runs = int(data) if np.ndim(data) == 0 else len(data)
+    performance = MEASURES[name].granularity == "performance"
+    if performance and np.ndim(data) == 1 and np.abs(data).max() > 1:
+        bounds = (-np.inf, np.inf)
     if name == "sd":
-        normal = intervals.sd_interval(scores_or_runs, level=level)
-        return normal._replace(low=max(normal.low, low), high=min(normal.high, high))
-    n_runs = scores_or_runs if np.ndim(scores_or_runs) == 0 else len(scores_or_runs)
-    return intervals.interval(statistic, int(n_runs), level=level, bounds=(low, high))
+        normal = intervals.sd_interval(data, level=level)
+        return normal._replace(high=min(normal.high, bounds[1]))
+    return intervals.interval(statistic, n_runs, level=level, bounds=bounds)

@@ -134,14 +134,12 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     if variance.observed.value == 0:
         return ["All runs have the same accuracy."]
     share = (variance.floor / variance.observed.value) ** 2
-    high = variance.distribution.high
     if share >= 1:
-        limit = f", and is at most about {high:.3f}" if high > 0 else ""
         return [
             f"The spread of accuracy ({variance.observed.value:.3f}) is no larger than what "
-            f"{n} examples alone would cause ({variance.floor:.3f}): what is beyond "
-            f"that cannot be told from 0 with these runs{limit}. Nothing here says that one seed "
-            "is better than another."
+            f"{n} examples alone would cause ({variance.floor:.3f}): what is beyond that cannot be "
+            f"told from 0 with these runs, and is at most about {variance.distribution.high:.3f}. "
+            "Nothing here says that one seed is better than another."
         ]
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "

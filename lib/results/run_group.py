@@ -338,7 +338,9 @@ def measure(
                     statistics[name] = statistic, scores
                 plain = {"range": np.ptp(scores), "best": scores.max()}
         for name, statistic in _of_predictions(finite).items():
-            statistics[name] = statistic, len(finite)
+            of_accuracy = name == "distribution_sd"
+            data = finite.predictions == finite.labels if of_accuracy else len(finite)
+            statistics[name] = statistic, data
     rows = []
 
     def add(name: str, interval: Interval, statistic: Statistic | None = None, **more) -> None:

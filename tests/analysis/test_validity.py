@@ -76,21 +76,42 @@ def test_separation_by_hand():
     assert layers.difference.value == 4, "the mean over layers"
 
 
-def test_the_permutation_test_goes_through_all_ways_or_draws_them(monkeypatch):
+def test_separation_is_welchs_test_of_jackknifed_means():
+    """By plain loops: leave each run out, and compare the means of what is left."""
     rng = np.random.default_rng(3)
-    matrix = distances(rng, n_runs=8)
-    failed = np.arange(8) < 4
-    found = validity.separation(matrix, failed)
-    differences = []
+    matrix, failed = distances(rng, n_runs=9), np.arange(9) < 4
+    squares, means, sizes = [], [], []
+    for kind in (np.flatnonzero(failed), np.flatnonzero(~failed)):
+        left = [np.delete(kind, i) for i in range(len(kind))]
+        values = [matrix[np.ix_(k, k)][np.triu_indices(len(k), 1)].mean() for k in left]
+        squares.append((len(kind) - 1) ** 2 / len(kind) * np.var(values, ddof=1))
+        means.append(matrix[np.ix_(kind, kind)][np.triu_indices(len(kind), 1)].mean())
+        sizes.append(len(kind))
+    free = sum(squares) ** 2 / sum(s**2 / (n - 1) for s, n in zip(squares, sizes, strict=True))
+    t = (means[0] - means[1]) / np.sqrt(sum(squares))
+    found = validity.separation(matrix, failed).difference
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), free))
+    assert found.high - found.value == pytest.approx(
+        stats.t.ppf(0.975, free) * np.sqrt(sum(squares))
+    )
+    two = validity.separation(matrix, np.arange(9) < 2)
+    assert np.isfinite(two.difference.value) and np.isnan(two.difference.p)
+
+
+def test_two_settings_are_told_apart_by_all_ways_or_by_draws(monkeypatch):
+    rng = np.random.default_rng(3)
+    matrix, second = distances(rng, n_runs=8), np.arange(8) < 4
+    found = validity.between_settings(matrix, second)
+    gaps = []
     for rows in itertools.combinations(range(8), 4):
         kind = np.isin(np.arange(8), rows)
-        means = [matrix[np.ix_(k, k)][np.triu_indices(4, 1)].mean() for k in (kind, ~kind)]
-        differences.append(means[0] - means[1])
-    exact = np.mean(np.abs(differences) >= abs(found.difference.value) - 1e-12)
-    assert found.difference.p == pytest.approx(exact, abs=1e-12)
+        within = [matrix[np.ix_(k, k)][np.triu_indices(4, 1)].mean() for k in (kind, ~kind)]
+        gaps.append(matrix[np.ix_(kind, ~kind)].mean() - np.mean(within))
+    exact = np.mean(np.array(gaps) >= found.between - found.within - 1e-12)
+    assert found.p == pytest.approx(exact, abs=1e-12)
     monkeypatch.setattr(validity, "ENUMERATED", 10)
-    drawn = validity.separation(matrix, failed).difference.p
-    assert drawn != found.difference.p
+    drawn = validity.between_settings(matrix, second).p
+    assert drawn != found.p
     assert drawn == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
 
 

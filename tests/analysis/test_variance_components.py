@@ -201,7 +201,3 @@ def test_zeta_by_hand():
         seed_transfer.zeta(scores, "minmax")
     with pytest.raises(ValueError, match=r"scores has shape \(3,\)"):
         seed_transfer.zeta(scores[0], "min-max")
-
-
-def test_no_permutation_has_a_p_of_zero():
-    assert variance_components.share_beyond(np.zeros(9), 1.0) == 0.1

@@ -1,5 +1,6 @@
 """Two settings against each other, examples against runs, and how many seeds."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import stats
 
 from benchmarks import coverage
 from lib import measures
+from lib.analysis import seed_transfer
 from lib.measures import comparison, intervals, sample_size, summary
 
 
@@ -42,8 +44,104 @@ def test_few_runs_of_two_groups_have_the_error_of_two_means():
     first, second = np.array([0.1, 0.5, 0.4]), np.array([0.9, 0.3, 0.2, 0.6])
     means = [partial(intervals.run_means, scores) for scores in (first, second)]
     found = comparison.difference(*means, (3, 4))
-    error = np.hypot(stats.sem(first), stats.sem(second))
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 2) * error)
+    welch = stats.ttest_ind(second, first, equal_var=False)
+    assert found.p == pytest.approx(welch.pvalue)
+    expected = welch.confidence_interval()
+    assert found[1:3] == pytest.approx((expected.low, expected.high))
+    again = comparison.jackknife_difference(*means, (3, 4), level=0.95)
+    assert again == found
+
+
+def test_the_jackknife_of_paired_means_is_the_paired_t_test():
+    rng = np.random.default_rng(4)
+    seeds = rng.normal(size=7)
+    scores = [seeds + 0.3 * rng.normal(size=7) + shift for shift in (0, 0.6)]
+    means = [partial(intervals.run_means, one) for one in scores]
+    found = comparison.jackknife_difference(*means, (7, 7), paired=True)
+    assert found.p == pytest.approx(stats.ttest_rel(*scores).pvalue)
+    assert found.p < 0.5 * comparison.jackknife_difference(*means, (7, 7)).p
+    with pytest.raises(ValueError, match="the same runs"):
+        comparison.jackknife_difference(*means, (7, 6), paired=True)
+
+
+def test_discrimination_says_how_many_runs_show_a_difference():
+    """Of means, for which power is in the books; and of every measure and every two settings."""
+    rng = np.random.default_rng(5)
+    scores = {"a": rng.normal(size=12), "b": rng.normal(2, 1.5, size=9), "c": rng.normal(size=8)}
+    groups = {
+        name: {m: summary.statistics_of(scores=one)[m] for m in ("mean", "sd")}
+        for name, one in scores.items()
+    }
+    table = comparison.discrimination(groups, {name: len(one) for name, one in scores.items()})
+    assert len(table) == 3 * 2
+    row = table.set_index(["measure", "from", "to"]).loc["mean", "a", "b"]
+    welch = stats.ttest_ind(scores["b"], scores["a"], equal_var=False)
+    assert (row["z"], row["p"]) == pytest.approx((welch.statistic, welch.pvalue))
+    variances = np.array([scores[name].var(ddof=1) for name in "ab"])
+
+    def power(n, difference):
+        free = (n - 1) * variances.sum() ** 2 / (variances**2).sum()
+        edge, shift = stats.t.ppf(0.975, free), difference / np.sqrt(variances.sum() / n)
+        return stats.nct.sf(edge, free, shift) + stats.nct.cdf(-edge, free, shift)
+
+    needed = row["seeds_needed"]
+    assert power(needed - 2, row["value"]) < 0.8 < power(needed + 2, row["value"])
+    errors = variances / (12, 9)
+    edge, shift = stats.t.ppf(0.975, welch.df), row["detectable"] / np.sqrt(errors.sum())
+    assert stats.nct.sf(edge, welch.df, shift) == pytest.approx(0.8, abs=0.02)
+    assert sample_size.seeds_to_tell(1e-6, variances) == np.inf
+    assert np.isnan(sample_size.seeds_to_tell(np.nan, variances))
+
+
+def test_a_correlation_has_one_p_on_both_sides_however_skewed_its_null():
+    x, y = np.array([1.0, 2, 3, 4, 20]), np.array([2.0, 3, 1, 5, 30])
+    found = comparison.correlation(x, y)
+    expected = stats.pearsonr(x, y)
+    ends = expected.confidence_interval()
+    assert found[:3] == pytest.approx((expected.statistic, ends.low, ends.high))
+    every = [stats.pearsonr(x, y[list(o)]).statistic for o in itertools.permutations(range(5))]
+    assert found.p == np.mean(np.abs(every) >= abs(every[0]) - 1e-12)
+    by_rank = comparison.correlation(np.exp(x), y, ranks=True)
+    assert by_rank.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert np.isnan(comparison.correlation(np.ones(5), y)).all()
+    with pytest.raises(ValueError, match="G ≥ 4"):
+        comparison.correlation(x[:3], y[:3])
+
+
+def test_stouffers_z_by_hand_and_by_scipy():
+    assert comparison.stouffer([0.05, 0.05], [1, -3]) == pytest.approx((0, 1))
+    p, signs = np.array([0.01, 0.2, 0.6, np.nan]), np.array([-0.3, -0.1, 0.2, 1])
+    one_sided = np.where(signs > 0, p / 2, 1 - p / 2)[:3]
+    expected = stats.combine_pvalues(one_sided, method="stouffer")
+    z, both_sides = comparison.stouffer(p, signs)
+    assert z == pytest.approx(expected.statistic)
+    assert both_sides == pytest.approx(2 * (1 - expected.pvalue)), "the other tail, twice"
+    assert np.isnan(comparison.stouffer([np.nan], [1])).all()
+
+
+@pytest.mark.parametrize("n_runs", [12, 20])
+def test_what_is_called_detectable_is_seen_four_times_in_five(n_runs):
+    rng = np.random.default_rng(n_runs)
+    sd = sample_size.detectable_seed_sd(n_runs, 1.0)
+    seen = np.hypot(sd, 1) * rng.normal(size=(4000, n_runs))
+    edge = np.quantile(rng.normal(size=(40_000, n_runs)).var(1, ddof=1), 0.95)
+    assert (seen.var(1, ddof=1) > edge).mean() == pytest.approx(0.8, abs=0.03)
+    r = sample_size.detectable_correlation(n_runs)
+    x, noise = rng.normal(size=(2, 2000, n_runs))
+    y = r * x + np.sqrt(1 - r**2) * noise
+    p = [stats.pearsonr(*both).pvalue for both in zip(x, y, strict=True)]
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_detectable_concordance_is_seen_and_is_the_w_to_expect():
+    rng = np.random.default_rng(6)
+    share, w = sample_size.detectable_concordance(8, 20)
+    common, own = rng.normal(size=(60, 1, 20)), rng.normal(size=(60, 8, 20))
+    scores = np.sqrt(share) * common + np.sqrt(1 - share) * own
+    found = [seed_transfer.kendalls_w(one) for one in scores]
+    assert np.mean([one.p <= 0.05 for one in found]) == pytest.approx(0.77, abs=0.1)
+    assert np.mean([one.w for one in found]) == pytest.approx(w, abs=0.03)
+    assert sample_size.detectable_concordance(10, 200)[0] < share
 
 
 def test_two_runs_tell_no_difference():

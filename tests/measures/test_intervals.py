@@ -109,6 +109,26 @@ def test_few_runs_are_not_resampled_but_left_out_which_for_a_mean_is_students_in
     assert np.isfinite(two.value) and np.isnan([two.low, two.high]).all()
 
 
+def test_a_permutation_p_is_that_of_the_absolute_value_and_never_zero():
+    drawn = np.array([-3.0, -1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0, 4.0])
+    assert intervals.permutation_p(drawn, -3.0) == 3 / 10
+    assert intervals.permutation_p(drawn, -3.0, complete=True) == 2 / 9
+    assert intervals.permutation_p(drawn, 2.0, two_sided=False) == 3 / 10
+    assert intervals.permutation_p(drawn, 9.0) == 1 / 10
+    assert intervals.permutation_p(0.1 + 0.2 + np.zeros(9), 0.3) == 1, "equal but for rounding"
+    assert intervals.permutation_p(1e-17 * drawn + 1, 1.0 + 1e-12) == 1
+    of_two = intervals.permutation_p(np.column_stack([drawn, drawn]), np.array([2.0, np.nan]))
+    assert of_two[0] == 4 / 10 and np.isnan(of_two[1])
+
+
+def test_orders_are_all_of_them_or_draws(monkeypatch):
+    every, complete = intervals.orders(4)
+    assert complete and len({tuple(order) for order in every}) == len(every) == 24
+    monkeypatch.setattr(intervals, "ENUMERATED", 20)
+    drawn, complete = intervals.orders(4, 500)
+    assert not complete and {tuple(order) for order in drawn} == {tuple(order) for order in every}
+
+
 def test_the_variance_is_a_mean_over_pairs():
     scores = np.random.default_rng(2).normal(size=9)
     found = intervals.sd_interval(scores, method="resampling")

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lib import measures
+from lib.measures import intervals, performance, summary
 
 
 @pytest.mark.parametrize(("n", "constant"), [(2, 1.128), (5, 2.326), (10, 3.078), (20, 3.735)])
@@ -43,3 +45,75 @@ def test_failed_rate_of_none_is_not_zero_for_sure():
     assert measures.failed_rate([True, False, False, False]).value == 0.25
     with pytest.raises(ValueError, match="True and False"):
         measures.failed_rate(["ok", "failed"])
+
+
+def answers(rng, n_runs, sd, n_examples=400):
+    """Which answers are right: examples of any difficulty, runs that are better or worse on all."""
+    chance = rng.uniform(0.15, 0.85, n_examples)
+    return (rng.random((n_runs, n_examples)) < chance + sd * rng.normal(size=(n_runs, 1))).astype(
+        int
+    )
+
+
+def test_answers_drawn_anew_are_those_of_all_permutations_within_examples():
+    """Three runs and four examples: 3⁴ ways that count, of which the exact p is a share."""
+    correct = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1]])
+    ways = [sorted(set(itertools.permutations(column))) for column in correct.T]
+    every = np.array([np.mean(way, 0) for way in itertools.product(*ways)])
+    drawn = performance._permuted_accuracies(correct)
+    assert np.allclose(drawn.sum(1), correct.mean(1).sum()), "no right answer is lost"
+    values, counts = np.unique(every.var(1, ddof=1).round(9), return_counts=True)
+    for value, share in zip(values, counts / len(every), strict=True):
+        here = np.isclose(drawn.var(1, ddof=1), value).mean()
+        assert here == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / len(drawn)))
+    exact = np.mean(every.var(1) >= correct.mean(1).var() - 1e-12)
+    assert measures.seed_variance(correct).p == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize(("n_runs", "sd", "rejected"), [(5, 0, 0.05), (20, 0, 0.05), (20, 0.03, 1)])
+def test_the_seed_test_has_its_size_and_power_and_its_interval_covers(
+    monkeypatch, n_runs, sd, rejected
+):
+    monkeypatch.setattr(performance, "N_PERMUTATIONS", 999)
+    rng = np.random.default_rng(n_runs)
+    found = [measures.seed_variance(answers(rng, n_runs, sd)) for _ in range(150)]
+    assert np.mean([one.p <= 0.05 for one in found]) == pytest.approx(rejected, abs=0.05)
+    inside = [one.distribution.low <= sd <= one.distribution.high for one in found]
+    assert np.mean(inside) >= 0.92
+    assert all(one.distribution.high > 0 for one in found)
+    assert all((one.distribution.low > 0) == (one.p <= 0.025) for one in found)
+
+
+def test_with_endless_examples_the_interval_is_that_of_normal_scores():
+    """Seeds that move accuracy by far more than single answers do: nothing is left but chi²."""
+    rng = np.random.default_rng(2)
+    right = (40_000 * (0.5 + 0.1 * rng.normal(size=10))).astype(int)
+    correct = np.arange(40_000) < right[:, None]
+    found = measures.seed_variance(correct).distribution
+    expected = intervals.sd_interval(correct.mean(1))
+    # Answers are one and the same threshold, so all of the variance of an example is the seed's.
+    assert found[1:3] == pytest.approx(expected[1:3], rel=0.02)
+
+
+def test_the_interval_of_a_seed_variance_is_never_of_no_width():
+    alike = measures.seed_variance(np.ones((5, 400), int))
+    least = np.sqrt(4 / (5 * 400**2 * stats.chi2.ppf(0.025, 4)))
+    assert alike.distribution[:2] == (0, 0) and alike.p == 1
+    assert alike.distribution.high == pytest.approx(least, rel=0.05), "that of a single answer"
+    calm = np.array([[1, 0], [0, 1]] * 3).repeat(50, axis=1)
+    assert calm.mean(1).var() == 0 and measures.seed_variance(calm).distribution.high > 0.03
+    assert np.isnan(measures.seed_variance(calm[:2]).distribution.high)
+
+
+def test_scores_in_percent_are_not_cut_where_shares_end():
+    scores = np.array([61.0, 75.0, 66.0, 70.0, 52.0, 64.0])
+    for name in ("mean", "sd", "iqm"):
+        statistic = summary.statistics_of(scores=scores)[name]
+        percent = summary.interval_of(name, statistic, scores)
+        share = summary.interval_of(
+            name, summary.statistics_of(scores=scores / 100)[name], scores / 100
+        )
+        assert percent[:3] == pytest.approx(tuple(100 * end for end in share[:3]))
+        assert percent.low < percent.value < percent.high
+    high = np.array([0.97, 1.0, 1.0])
+    assert summary.interval_of("mean", summary.statistics_of(scores=high)["mean"], high).high == 1
