@@ -464,14 +464,16 @@ def stream_table(
     stack = np.stack([*pairs.values(), *([] if over is None else [over])])
     means = means_by_stream(stack, runs)
     counts = [runs[f"seed_{stream}"].nunique() for stream in STREAMS]
-    fewest, rows = min(n for n in counts if n >= MIN_RUNS), []
+    fewest, rows = min((n for n in counts if n >= MIN_RUNS), default=None), []
     for streams, values in means.items():
         whole = means[max(means, key=len)] if over is None else values[:, -1:]
         shares = values / np.where(whole == 0, np.nan, whole)
         both = {"": values[:, : len(pairs)], "share_": shares[:, : len(pairs)]}
         table = pd.DataFrame({"measure": list(pairs), "differing": ", ".join(streams)})
         for name, drawn in both.items():
-            low, high = percentile_interval(drawn[1:], level, n_runs=fewest)
+            low, high = np.nan, np.nan
+            if fewest is not None:
+                low, high = percentile_interval(drawn[1:], level, n_runs=fewest)
             ends = {f"{name}low": low, f"{name}high": high}
             table = table.assign(**{name[:-1] or "value": drawn[0]}, **ends)
         rows.append(table)
