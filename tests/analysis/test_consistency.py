@@ -10,6 +10,7 @@ from scipy import stats
 
 from lib import measures, paths
 from lib.analysis import consistency
+from lib.results import run_group
 
 MEASURES = ("sd", "kappa", "disagreement", "jsd", "cka", "op")
 
@@ -74,6 +75,54 @@ def test_mean_rank_agreement_by_hand():
     assert (pair.a, pair.b, every.a) == ("a", "b", "all")
     assert pair.tau == every.tau == pytest.approx(2 / 3)
     assert pair.p == every.p == pytest.approx(10 / 36, abs=0.012)
+
+
+def test_a_group_that_is_another_again_is_told_from_a_method_that_shares_seeds():
+    """Seeds disagree on two in ten. A copy changes one answer in a hundred; a run of it another
+    time altogether; a method keeps half of what the seed decides; a stranger nothing."""
+    rng = np.random.default_rng(0)
+    fixed, hard = rng.integers(0, 2, 400), rng.random(400) < 0.4
+
+    def seeds():
+        return np.where(hard, rng.integers(0, 2, (10, 400)), fixed)
+
+    standard, stranger = seeds(), seeds()
+    copy = np.where(rng.random((10, 400)) < 0.01, 1 - standard, standard)
+    copy[3] = seeds()[3]
+    method = np.where(rng.random((10, 400)) < 0.5, standard, seeds())
+    groups = {"standard": standard, "copy": copy, "method": method, "stranger": stranger}
+    share = {n: consistency.same_seed_share(standard, one) for n, one in groups.items()}
+    assert share["standard"] == 0 and share["copy"] == pytest.approx(0.05, abs=0.03)
+    assert share["method"] == pytest.approx(0.5, abs=0.1)
+    assert share["stranger"] == pytest.approx(1, abs=0.1)
+    assert consistency.same_runs(groups) == {"copy": "standard"}
+    turned = dict(reversed(groups.items()))
+    assert consistency.same_runs(turned) == {"standard": "copy"}
+    # Seeds in another order are other seeds.
+    assert consistency.same_runs({"a": standard, "b": standard[::-1]}) == {}
+    three = {"a": standard, "b": copy, "c": standard}
+    assert consistency.same_runs(three) == {"b": "a", "c": "a"}
+
+
+def test_groups_that_answer_alike_whatever_the_seed_are_not_called_copies():
+    same = np.zeros((5, 30), int)
+    assert np.isnan(consistency.same_seed_share(same, same))
+    assert consistency.same_runs({"a": same, "b": same}) == {}
+    with pytest.raises(ValueError, match=r"\(5, 30\) and \(4, 30\)"):
+        consistency.same_seed_share(same, same[1:])
+
+
+def test_the_committed_methods_hold_three_copies_of_the_standard_runs():
+    groups, found = {}, {}
+    for results in ("reference-standard", "reference-methods"):
+        for one in run_group.read(results).values():
+            key = one.setting["task"], one.setting["method"]
+            groups[key] = one.take(np.argsort(one.runs["seed"])[:10])
+    for task in ("cola", "mrpc", "rte"):
+        found |= consistency.same_runs(
+            {k: g.predictions for k, g in groups.items() if k[0] == task}
+        )
+    assert found == {(t, "wd_pre"): (t, "standard") for t in ("cola", "mrpc", "rte")}
 
 
 def test_rank_support_counts_ranks():

@@ -12,6 +12,7 @@ from statsmodels.formula.api import ols
 from lib import measures
 from lib.analysis import seed_transfer, variance_components
 from lib.config import Setting, to_row
+from lib.measures import intervals
 
 
 def grid(*shape, seed=0):
@@ -184,6 +185,92 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
     counts = {"init": 3, "order": 2, "dropout": 1, "runs": 6, "failed": 1, "diverged": 1}
     assert row[list(counts)].to_dict() == counts
     assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
+
+
+def crossed_runs(*sizes):
+    """A run for each cell of the grid, by its seeds."""
+    seeds = itertools.product(*map(range, sizes))
+    return pd.DataFrame(seeds, columns=[f"seed_{s}" for s in variance_components.STREAMS])
+
+
+def test_a_share_without_a_seed_is_that_of_the_smaller_grid():
+    """Order seed 5 makes all runs worse: with it the order is nearly all, without it nothing."""
+    scores = 0.7 + 0.01 * grid(3, 3, 2)
+    scores[:, 1] -= 0.5
+    table = run_table(orders=(0, 5, 7), dropouts=(0, 1))
+    table = table.sort_values(["seed_init", "seed_order", "seed_dropout"])
+    table["score"] = scores.ravel()
+    (design,) = variance_components.crossed_groups(table)[0].values()
+    found = variance_components.shares_without_a_seed(design)["share"]
+    whole = variance_components.variance_components(design.scores)["share"]
+    assert whole["order"] > 0.9 and found["init", 0, "order"] > 0.9
+    assert found["order", 5, "order"] < 0.5 < 0.9 < found["order", 7, "order"]
+    by_hand = variance_components.variance_components(design.scores[:, [0, 2]])["share"]
+    assert found["order", 5].to_dict() == by_hand.to_dict()
+
+
+def test_means_by_stream_are_those_of_a_loop_over_pairs():
+    runs = crossed_runs(3, 4, 2).drop(index=[1, 6, 20]).reset_index(drop=True)
+    points = np.random.default_rng(0).normal(size=(len(runs), 2))
+    distances = np.abs(points[:, None] - points).transpose(2, 0, 1)
+    found = variance_components.means_by_stream(distances, runs)
+    by_hand = {}
+    for a, b in itertools.combinations(range(len(runs)), 2):
+        apart = runs.loc[a] != runs.loc[b]
+        key = tuple(s for s in variance_components.STREAMS if apart[f"seed_{s}"])
+        by_hand.setdefault(key, []).append(distances[:, a, b])
+    assert found.keys() == by_hand.keys() and len(found) == 7
+    for streams, values in by_hand.items():
+        np.testing.assert_allclose(found[streams][0], np.mean(values, axis=0))
+
+
+def test_a_resample_of_seeds_counts_a_pair_by_its_seeds():
+    """Init seeds drawn w times, order seeds v times: a pair that shares its order counts w·w'·v."""
+    runs = crossed_runs(3, 3, 1)
+    distances = np.random.default_rng(1).random((1, 9, 9))
+    distances += distances.swapaxes(1, 2)
+    found = variance_components.means_by_stream(distances, runs)
+    inits, orders = (intervals.run_weights(3, seed=number)[7] for number in (0, 1))
+    total = drawn = 0.0
+    for (i, j), (k, m) in itertools.product(itertools.product(range(3), repeat=2), repeat=2):
+        if i != k and j == m:
+            weight = inits[i] * inits[k] * orders[j]
+            total, drawn = total + weight * distances[0, 3 * i + j, 3 * k + m], drawn + weight
+    assert found["init",][8, 0] == pytest.approx(total / drawn)
+    assert set(found) == {("init",), ("order",), ("init", "order")}
+
+
+def test_intervals_by_stream_hold_the_truth():
+    """Runs are points, an effect of init + one of order + one of the cell; distances are squared,
+    so that their expectations are sums of the variances of what differs."""
+    rng, runs, of = np.random.default_rng(2), crossed_runs(6, 6, 2), {"init": 0.25, "order": 1.0}
+    grids = {}
+    for number in range(60):
+        points = 0.7 * rng.normal(size=72)
+        for stream, variance in of.items():
+            points += np.sqrt(variance) * rng.normal(size=6)[runs[f"seed_{stream}"]]
+        grids[number] = intervals.half_squares(points)
+    table = variance_components.stream_table(grids, runs)
+    truth = table["differing"].map(lambda d: sum(of.get(s, 0) for s in d.split(", ")) + 0.49)
+    for name, holds in (("", truth), ("share_", truth / 1.74)):
+        inside = (table[f"{name}low"] <= holds) & (holds <= table[f"{name}high"])
+        rates = inside.groupby(table["differing"]).mean()
+        assert rates.min() > 0.88, rates
+    unbiased = table.groupby("differing")["value"].mean() / truth.groupby(table["differing"]).mean()
+    assert unbiased.between(0.8, 1.25).all(), unbiased
+
+
+def test_the_share_of_flips_is_near_1_where_seeds_only_flip_answers():
+    """And far below where seeds make runs better and worse."""
+    rng, runs = np.random.default_rng(3), crossed_runs(6, 6, 2)
+    for spread, low, high in ((0.0, 0.8, 1.25), (0.1, 0.02, 0.3)):
+        level = 0.7 + spread * rng.normal(size=(72, 1))
+        correct = (rng.random((72, 300)) < level).astype(int)
+        flips = measures.pairwise_disagreement(correct) / 600
+        scores = intervals.half_squares(correct.mean(1))
+        table = variance_components.stream_table({"flips": flips}, runs, over=scores)
+        share = table.set_index("differing")["share"]
+        assert share.between(low, high).all(), share
 
 
 def test_zeta_by_hand():
