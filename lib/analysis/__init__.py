@@ -6,5 +6,6 @@ variance_components   which stream of randomness makes runs differ
 seed_transfer         is a lucky seed lucky on other tasks?
 learning_rate_sweep   from which rate on do runs fail?
 failed_runs           what their training looks like
+claims                every conclusion, computed over all its specifications
 perturbations         models made to differ in known ways
 """

@@ -219,3 +219,56 @@ def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estima
         warnings.simplefilter("ignore", measures.SaturationWarning)
         distances = measures.representation_distances(noise, (measure,), workers=1)[measure][0]
     return Estimate.of(measures.instability(distances))
+
+
+@cache
+def _told_apart(paired: bool, pooling: str) -> pd.DataFrame:
+    """Nine comparisons with the standard method: |z| by measure, a row a task and method."""
+    rows = []
+    by_task = {}
+    for group in _chosen("no near copies"):
+        by_task.setdefault(group.setting["task"], {})[group.setting["method"]] = group.take(
+            range(10)
+        )
+    for task, methods in by_task.items():
+        statistics = {name: group.statistics(pooling) for name, group in methods.items()}
+        table = comparison.discrimination(statistics, dict.fromkeys(methods, 10), paired=paired)
+        both = table[["from", "to"]].eq("standard")
+        rows.append(table[both.any(axis=1)].assign(task=task))
+    return pd.concat(rows).assign(told=lambda t: t["p"] < 0.05)
+
+
+@claim(other=("sd", "disagreement", "cka"), paired=(True, False), pooling=POOLINGS)
+def jsd_tells_more_methods_apart(other: str, paired: bool, pooling: str) -> Estimate:
+    """Of nine comparisons with the standard method, how many more JSD tells (p < .05) than another
+    measure; sign test over those that one of the two tells.
+    """
+    told = _told_apart(paired, pooling).pivot_table(
+        index=["task", "from", "to"], columns="measure", values="told", aggfunc="first"
+    )
+    ahead, behind = (told["jsd"] & ~told[other]).sum(), (~told["jsd"] & told[other]).sum()
+    p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p), 6.0)
+
+
+@claim(
+    null=0.999,
+    needed=1.0,
+    measure=tuple(name for name in summary.STUDIED if name not in ("sd", "kappa")),
+)
+def reinit_is_told_from_other_methods(measure: str) -> Estimate:
+    """Share of the unions of a Re-init setting with another in which runs of both are farther apart
+    than runs of one (permutation p below .05, Holm over the unions of a measure).
+    """
+    unions = validity.top_layer(tables.read_stored("reference-validity", "unions"))
+    part = unions[unions["measure"] == measure]
+    told = comparison.adjust(part["p"].to_numpy()) < 0.05
+    with_reinit = part["first"].eq("reinit") | part["second"].eq("reinit")
+    return Estimate.exactly(float(told[with_reinit].mean()), int(with_reinit.sum()))
+
+
+@claim(measure=summary.REPRESENTATION, pooling=POOLINGS, task=("mrpc", "rte", "cola"))
+def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estimate:
+    """Rank correlation of a measure with the layer in standard fine-tuning of six layers."""
+    (group,) = [g for g in groups("reference-standard") if g.setting["task"] == task]
+    return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))

@@ -5,8 +5,10 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lib.analysis import failed_runs, learning_rate_sweep
+from lib.analysis import failed_runs, learning_rate_sweep, validity
 from lib.analysis.claims.claim import Estimate, claim
+from lib.analysis.claims.scores import groups
+from lib.measures import comparison
 from lib.results import tables
 
 ENCODERS = ("minilm-l6", "bert-tiny")
@@ -57,3 +59,35 @@ def ladder_finds_the_rate_of_half_failure(encoder: str) -> Estimate:
     half = learning_rate_sweep.half_failure(runs["learning_rate"], failed)
     low, high = np.log10([half.low, half.high])
     return Estimate.exactly(float(np.log10(2) - (high - low) / 2), len(runs))
+
+
+def _kinds(measure: str, pooling: str, runs: str, layer: str) -> Estimate:
+    """Failed less successful mean distance, as Stouffer's z over the four settings."""
+    p, signs = [], []
+    for group in groups("reference-failing"):
+        kept = group.take(validity.balanced(group.failed)) if runs == "equal numbers" else group
+        if layer == "last":
+            distances = kept.pairs(pooling)[measure]
+        else:
+            stack = kept.layer_distances(pooling)[measure]
+            distances = stack[len(stack) // 2 :].mean(0)
+        gap = validity.separation(distances, kept.failed).difference
+        p.append(gap.p)
+        signs.append(gap.value)
+    z, together = comparison.stouffer(np.array(p), np.array(signs))
+    return Estimate(z, z - 1.96, z + 1.96, len(p), together, 2.8)
+
+
+HOW = {"pooling": ("first", "mean"), "runs": ("all", "equal numbers")}
+
+
+@claim(measure=("cka", "op", "svcca"), **HOW, layer=("last", "upper half"))
+def failed_runs_are_farther_apart(measure: str, pooling: str, runs: str, layer: str) -> Estimate:
+    """Stouffer's z over four settings, jackknife-t of each kind in each."""
+    return _kinds(measure, pooling, runs, layer)
+
+
+@claim(side="below", measure=("jsd", "disagreement"), runs=("all", "equal numbers"))
+def failed_runs_answer_alike(measure: str, runs: str) -> Estimate:
+    """The same of predictions."""
+    return _kinds(measure, "mean", runs, "last")

@@ -9,7 +9,7 @@ from scipy import stats
 from lib import measures
 from lib.analysis import seed_transfer, variance_components
 from lib.analysis.claims.claim import Estimate, claim
-from lib.measures import intervals
+from lib.measures import comparison, intervals, sample_size
 from lib.measures.intervals import Interval
 from lib.results import run_group, tables
 from lib.results.run_group import RunGroup
@@ -115,25 +115,38 @@ def good_seeds_are_good_elsewhere(tasks: str) -> Estimate:
         chosen = [group for group in chosen if len(group.classes) == 2]
     scores = np.stack([group.scores for group in chosen])
     w = seed_transfer.kendalls_w(scores)
-    # m (n − 1) W is about χ² by chance; what exceeds its 95 % point four times in five.
-    m, n = scores.shape
-    smallest = (stats.chi2.ppf(0.95, n - 1) / stats.chi2.ppf(0.2, n - 1) - 1) / m
-    return Estimate(w.w - w.expected, np.nan, np.nan, m, w.p, smallest)
+    _, seen = sample_size.detectable_concordance(*scores.shape)
+    return Estimate(w.w - w.expected, np.nan, np.nan, len(scores), w.p, seen - w.expected)
 
 
-def _size_correlation(values: np.ndarray, n_train: np.ndarray, kind: str) -> Estimate:
-    """Correlation of a quantity with log size over tasks, p by |r| of permuting tasks."""
-    x, y = np.log10(n_train), np.asarray(values, float)
-    if kind == "Spearman":
-        x, y = stats.rankdata(x), stats.rankdata(y)
-    r = float(np.corrcoef(x, y)[0, 1])
-    rng = np.random.default_rng(0)
-    drawn = rng.permuted(np.tile(x, (9999, 1)), axis=1)
-    drawn = (drawn - drawn.mean(1, keepdims=True)) @ (y - y.mean())
-    observed = (x - x.mean()) @ (y - y.mean())
-    p = ((np.abs(drawn) >= abs(observed) * (1 - 1e-9)).sum() + 1) / 10_000
-    low, high = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 1.96 / np.sqrt(len(x) - 3))
-    return Estimate(r, float(low), float(high), len(x), float(p))
+def _size_correlation(values: list[float], chosen: list[RunGroup], kind: str) -> Estimate:
+    """Correlation of a quantity with log size over tasks."""
+    n_train = np.log10([group.setting["n_train"] for group in chosen])
+    r = comparison.correlation(n_train, np.array(values), ranks=kind == "Spearman")
+    smallest = sample_size.detectable_correlation(len(chosen))
+    return Estimate(r.value, r.low, r.high, len(chosen), r.p, smallest)
+
+
+@cache
+def _spread(task: str, runs: str) -> tuple[measures.SeedVariance | None, int]:
+    """The seed variance of a task's accuracy, and the number of runs."""
+    (group,) = [g for g in groups("reference-tasks") if g.setting["task"] == task]
+    kept = group.take(~group.failed) if runs == "successful" else group
+    enough = len(kept) >= intervals.MIN_RESAMPLED
+    return measures.seed_variance(kept.predictions == kept.labels) if enough else None, len(kept)
+
+
+@claim(tasks=("all", "without wnli"), runs=("all", "successful"))
+def seeds_change_accuracy_beyond_flips(tasks: str, runs: str) -> Estimate:
+    """Stouffer's z over tasks of the exact test that the seed variance of accuracy is more than
+    flips of single answers make; the smallest pooled SD, in points, is that of the median task.
+    """
+    chosen = _by_task("wnli" if tasks == "without wnli" else "")
+    every = [_spread(group.setting["task"], runs) for group in chosen]
+    spreads = [(spread, n) for spread, n in every if spread is not None]
+    z = float(stats.norm.isf([spread.p for spread, _ in spreads]).sum() / np.sqrt(len(spreads)))
+    seen = [100 * sample_size.detectable_seed_sd(n, spread.floor) for spread, n in spreads]
+    return Estimate(z, z - 1.96, z + 1.96, len(spreads), smallest=float(np.median(seen)))
 
 
 CORRELATIONS = {"kind": ("Pearson", "Spearman"), "without": ("none", "wnli")}
@@ -143,9 +156,11 @@ CORRELATIONS = {"kind": ("Pearson", "Spearman"), "without": ("none", "wnli")}
 def sd_falls_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
     """Correlation over tasks; ``beyond the floor``: the distribution-wise SD."""
     chosen = _by_task(without)
-    spreads = [measures.seed_variance(group.predictions == group.labels) for group in chosen]
-    values = [s.observed.value if of == "observed" else s.distribution.value for s in spreads]
-    return _size_correlation(values, [g.setting["n_train"] for g in chosen], kind)
+    if of == "observed":
+        values = [measures.score_spread(accuracy(group)) for group in chosen]
+    else:
+        values = [measures.distribution_sd(g.predictions == g.labels) for g in chosen]
+    return _size_correlation(values, chosen, kind)
 
 
 @claim(of=("CON", "kappa"), **CORRELATIONS)
@@ -157,7 +172,7 @@ def agreement_rises_with_size_over_tasks(of: str, kind: str, without: str) -> Es
         values = [measures.instability(matrix).value for matrix in values]
     else:
         values = [measures.fleiss_kappa(group.predictions) for group in chosen]
-    return _size_correlation(values, [g.setting["n_train"] for g in chosen], kind)
+    return _size_correlation(values, chosen, kind)
 
 
 @cache
@@ -221,3 +236,33 @@ def sd_needs_more_runs(results: str) -> Estimate:
     table = tables.read(results, "measures").query("subset == 'all' and n_failed == 0")
     ratio = _runs_needed(table, "sd") / _runs_needed(table, "disagreement")
     return Estimate.exactly(ratio, table["group"].nunique())
+
+
+STREAM_TASKS = ("rotten-tomatoes 0.0003", "rotten-tomatoes 0.003", "amazon 0.003", "nyt 0.003")
+
+
+@cache
+def _streams(task: str, pooling: str) -> pd.DataFrame:
+    """Shares of mean distances by the streams that differ."""
+    name, rate = task.split()
+    (group,) = [
+        g
+        for g in groups("reference-sources")
+        if g.setting["task"] == name and np.isclose(g.setting["learning_rate"], float(rate))
+    ]
+    return variance_components.stream_table(group.pairs(pooling), group.runs)
+
+
+@claim(
+    null=0.5,
+    stream=("order", "init"),
+    measure=("disagreement", "jsd", "cka"),
+    task=STREAM_TASKS,
+)
+def one_stream_sets_off_most(stream: str, measure: str, task: str) -> Estimate:
+    """Mean distance of runs that differ in one stream alone, as a share of that of runs that share
+    no seed; last layer, first token.
+    """
+    table = _streams(task, "first")
+    row = table[(table["measure"] == measure) & (table["differing"] == stream)].iloc[0]
+    return Estimate(row["share"], row["share_low"], row["share_high"], 6)
