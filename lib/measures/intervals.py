@@ -291,6 +291,32 @@ def mean_interval(
     return interval(partial(run_means, values), len(values), level=level, method=method)
 
 
+def pair_weights(n_runs: int) -> np.ndarray:
+    """(1 + B, P) shares of the P distinct pairs of S runs: all alike, then in each resample, where
+    a pair counts as often as both its runs are drawn.
+    """
+    upper = np.triu_indices(n_runs, 1)
+    runs = np.vstack([np.ones((1, n_runs)), run_weights(n_runs)])
+    pairs = runs[:, upper[0]] * runs[:, upper[1]]
+    return pairs / pairs.sum(1, keepdims=True)
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B, H) Spearman's ρ of a and b (H, P), ranks among all P; NaN where one is constant.
+
+    Parameters
+    ----------
+    weights : (B, P) shares that add up to 1
+    """
+    first, second = (stats.rankdata(one, axis=1).T / one.shape[1] - 0.5 for one in (a, b))
+    means = weights @ first, weights @ second
+    spread = [weights @ x**2 - m**2 for x, m in zip((first, second), means, strict=True)]
+    scale = np.sqrt(np.clip(spread[0] * spread[1], 0, None))
+    defined = scale > 1e-12
+    covariance = weights @ (first * second) - means[0] * means[1]
+    return np.divide(covariance, scale, out=np.full(scale.shape, np.nan), where=defined)
+
+
 def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Interval:
     """Rank correlation of two measures over the pairs of S runs, resampling runs.
 
@@ -314,16 +340,7 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
     if len(a) < MIN_RUNS:
         return Interval(*(float("nan"),) * 3, len(a))
     upper = np.triu_indices(len(a), 1)
-    ranks = np.stack([stats.rankdata(matrix[upper]) for matrix in (a, b)])
-    runs = run_weights(len(a))
-    pairs = np.vstack([np.ones((1, len(upper[0]))), runs[:, upper[0]] * runs[:, upper[1]]])
-    pairs /= pairs.sum(1, keepdims=True)
-    centred = ranks - (pairs @ ranks.T)[:, :, None]
-    covariance = np.einsum("bp,bxp,byp->bxy", pairs, centred, centred)
-    scale = np.sqrt(covariance[:, 0, 0] * covariance[:, 1, 1])
-    defined = scale > 1e-12
-    correlations = np.full(len(scale), np.nan)
-    correlations[defined] = covariance[defined, 0, 1] / scale[defined]
+    correlations = rank_correlation(a[upper][None], b[upper][None], pair_weights(len(a)))[:, 0]
     low = high = float("nan")
     if len(a) >= MIN_RESAMPLED:
         low, high = percentile_interval(correlations[1:], level, n_runs=len(a))

@@ -173,7 +173,9 @@ def distribution_sd_statistic(correct: np.ndarray) -> Statistic:
     return partial(root_pair_means, _variance_kernel(correct))
 
 
-def seed_variance(correct: np.ndarray, *, level: float = 0.95) -> SeedVariance:
+def seed_variance(
+    correct: np.ndarray, *, level: float = 0.95, n_permutations: int = N_PERMUTATIONS
+) -> SeedVariance:
     """SD of accuracy over seeds: observed, expected from a finite test set alone, and the rest.
 
     observed : SD (ddof 1) of the S accuracies, its interval by resampling runs
@@ -197,7 +199,7 @@ def seed_variance(correct: np.ndarray, *, level: float = 0.95) -> SeedVariance:
     spread = partial(root_pair_means, half_squares(accuracies))
     observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
     variance = accuracies.var(ddof=1)
-    drawn = _permuted_accuracies(correct)
+    drawn = _permuted_accuracies(correct, n_permutations)
     by_chance = drawn.var(1, ddof=1)
     p = float(permutation_p(by_chance, variance))
     low = high = float("nan")
@@ -224,7 +226,7 @@ def seed_variance(correct: np.ndarray, *, level: float = 0.95) -> SeedVariance:
     return SeedVariance(observed, floor, Interval(value, low, high, n_runs), p)
 
 
-def _permuted_accuracies(correct: np.ndarray) -> np.ndarray:
+def _permuted_accuracies(correct: np.ndarray, n_permutations: int) -> np.ndarray:
     """(B, S) accuracies when the runs that are right are drawn anew in each example.
 
     Run by run: of the examples with r right answers left for t runs, a binomial number, of chance
@@ -232,8 +234,8 @@ def _permuted_accuracies(correct: np.ndarray) -> np.ndarray:
     """
     n_runs, n = correct.shape
     rng = np.random.default_rng(0)
-    counts = np.tile(np.bincount(correct.sum(0), minlength=n_runs + 1), (N_PERMUTATIONS, 1))
-    drawn = np.empty((N_PERMUTATIONS, n_runs))
+    counts = np.tile(np.bincount(correct.sum(0), minlength=n_runs + 1), (n_permutations, 1))
+    drawn = np.empty((n_permutations, n_runs))
     for run in range(n_runs):
         chances = np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1)  # none has more than t left
         right = rng.binomial(counts, chances)

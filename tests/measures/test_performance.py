@@ -60,7 +60,7 @@ def test_answers_drawn_anew_are_those_of_all_permutations_within_examples():
     correct = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1]])
     ways = [sorted(set(itertools.permutations(column))) for column in correct.T]
     every = np.array([np.mean(way, 0) for way in itertools.product(*ways)])
-    drawn = performance._permuted_accuracies(correct)
+    drawn = performance._permuted_accuracies(correct, 9999)
     assert np.allclose(drawn.sum(1), correct.mean(1).sum()), "no right answer is lost"
     values, counts = np.unique(every.var(1, ddof=1).round(9), return_counts=True)
     for value, share in zip(values, counts / len(every), strict=True):
@@ -71,12 +71,11 @@ def test_answers_drawn_anew_are_those_of_all_permutations_within_examples():
 
 
 @pytest.mark.parametrize(("n_runs", "sd", "rejected"), [(5, 0, 0.05), (20, 0, 0.05), (20, 0.03, 1)])
-def test_the_seed_test_has_its_size_and_power_and_its_interval_covers(
-    monkeypatch, n_runs, sd, rejected
-):
-    monkeypatch.setattr(performance, "N_PERMUTATIONS", 999)
+def test_the_seed_test_has_its_size_and_power_and_its_interval_covers(n_runs, sd, rejected):
     rng = np.random.default_rng(n_runs)
-    found = [measures.seed_variance(answers(rng, n_runs, sd)) for _ in range(150)]
+    found = [
+        measures.seed_variance(answers(rng, n_runs, sd), n_permutations=999) for _ in range(150)
+    ]
     assert np.mean([one.p <= 0.05 for one in found]) == pytest.approx(rejected, abs=0.05)
     inside = [one.distribution.low <= sd <= one.distribution.high for one in found]
     assert np.mean(inside) >= 0.92
