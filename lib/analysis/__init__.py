@@ -4,6 +4,7 @@ validity              do measures of one thing agree, do they show what is known
 consistency           do they agree on which group is unstable?
 variance_components   which stream of randomness makes runs differ
 seed_transfer         is a lucky seed lucky on other tasks?
+ensembles             what several runs answer together
 learning_rate_sweep   from which rate on do runs fail?
 failed_runs           what their training looks like
 claims                every conclusion, computed over all its specifications

@@ -15,7 +15,8 @@ DOORS = (
     "lib.measures", "lib.plots", "lib.plots.run_plots", "lib.plots.validity_plots",
     "lib.plots.bound_plots", "lib.results.tables", "lib.results.run_group", "lib.analysis",
     "lib.analysis.validity", "lib.analysis.consistency", "lib.analysis.variance_components",
-    "lib.analysis.seed_transfer", "lib.analysis.learning_rate_sweep", "lib.analysis.failed_runs",
+    "lib.analysis.seed_transfer", "lib.analysis.ensembles", "lib.analysis.learning_rate_sweep",
+    "lib.analysis.failed_runs",
     "lib.report", "lib.theory.head", "lib.theory.margin", "lib.workflow.status",
 )  # fmt: skip
 TRAINING = ("torch", "transformers", "safetensors", "tokenizers", "snakemake", "papermill")
