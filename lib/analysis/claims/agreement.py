@@ -8,10 +8,11 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import consistency, validity
+from lib.analysis import consistency, reliability, validity
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import accuracy, groups
 from lib.measures import comparison, intervals, summary
+from lib.measures.intervals import Interval
 from lib.results import tables
 from lib.results.run_group import RunGroup
 
@@ -64,6 +65,33 @@ def svcca_agrees_less(pooling: str, groups: str, other: str) -> Estimate:
     reach = np.hypot(*((one.high - one.low) / 2 for one in both))
     value = both[0].value - both[1].value
     return Estimate(value, value - reach, value + reach, both[0].n)
+
+
+@cache
+def _reliabilities(which: str) -> list[pd.DataFrame]:
+    return [
+        reliability.reliabilities(
+            reliability.split_halves(reliability.of_outputs(group), len(group.labels), n_splits=20)
+        )
+        for group in _chosen(which)
+    ]
+
+
+def _reliability(measure: str, which: str) -> Estimate:
+    """Mean over groups of the split-half reliability of a measure over pairs of runs."""
+    return Estimate.pooled([Interval(*t.loc[measure], 0) for t in _reliabilities(which)])
+
+
+@claim(side="below", null=0.5, groups=CHOSEN)
+def score_differences_of_pairs_are_noise(groups: str) -> Estimate:
+    """Reliability of the absolute difference of two accuracies: which pairs are far apart."""
+    return _reliability("sd", groups)
+
+
+@claim(null=0.5, groups=CHOSEN)
+def jsd_of_pairs_is_reliable(groups: str) -> Estimate:
+    """Reliability of JSD over pairs of runs."""
+    return _reliability("jsd", groups)
 
 
 @cache

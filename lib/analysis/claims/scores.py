@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import seed_transfer, variance_components
+from lib.analysis import ensembles, seed_transfer, variance_components
 from lib.analysis.claims.claim import Estimate, claim
 from lib.measures import comparison, intervals, sample_size
 from lib.measures.intervals import Interval
@@ -266,3 +266,17 @@ def one_stream_sets_off_most(stream: str, measure: str, task: str) -> Estimate:
     table = _streams(task, "first")
     row = table[(table["measure"] == measure) & (table["differing"] == stream)].iloc[0]
     return Estimate(row["share"], row["share_low"], row["share_high"], 6)
+
+
+@cache
+def _ensembles(task: str) -> pd.DataFrame:
+    (group,) = [g for g in groups("reference-tasks") if g.setting["task"] == task]
+    return ensembles.ensemble_table(group.probabilities, group.labels)
+
+
+@claim(side="below", null=1.0, size=(5, 2, 10), task=("rotten-tomatoes", "winowhy", "amazon"))
+def ensembles_disagree_less(size: int, task: str) -> Estimate:
+    """Disagreement of two ensembles without a run in common, over that of two single runs, on
+    tasks where none of twenty runs failed.
+    """
+    return Estimate(*_ensembles(task).loc["ratio", size], 20)
