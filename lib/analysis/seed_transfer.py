@@ -1,15 +1,18 @@
-"""Does a lucky seed transfer to other tasks? Scores made comparable, and Kendall's W of the ranks
-that tasks give to seeds.
+"""Does a lucky seed transfer? Scores made comparable, Kendall's W of the ranks that tasks give to
+seeds, and the correlation over runs of a score with scores on other data.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from lib.analysis.variance_components import N_PERMUTATIONS, share_beyond
 from lib.errors import nearest
+from lib.measures.comparison import adjust
+from lib.measures.intervals import check_scores
 
 #: What the normalised score ζ of Bui, Savova & Wang (2025, figure 3) may be; which of them it is
 #: could not be verified.
@@ -100,3 +103,38 @@ def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if task.ndim == 1:
         return task[places[0]]
     return task[places[0][:, :, None], places[1][:, None, :]]
+
+
+def score_transfer(
+    scores: np.ndarray, others: pd.DataFrame, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Does a run that scores higher on one set of data score higher on others?
+
+    Parameters
+    ----------
+    scores : (S,) of S runs
+    others : a row a run, a column its score on other data
+
+    Returns
+    -------
+    a row a column: Pearson's ``r`` with ``scores``; ``low``, ``high`` from resampling runs (BCa;
+    of fewer than ten runs it may be NaN); the two-sided ``p`` of 9,999 permutations of the runs by
+    |r|, and Holm's ``adjusted``; Spearman's ``rho``.
+    """
+    scores = check_scores(scores)
+    if len(others) != len(scores) or (others.nunique() < 2).any():
+        raise ValueError(
+            f"scores has shape {scores.shape}, others {others.shape}; expected the same runs in "
+            "both, and no column that is the same in all of them"
+        )
+    runs = np.tile(np.arange(len(scores)), (N_PERMUTATIONS, 1))
+    order = np.random.default_rng(0).permuted(runs, axis=1)
+    resampled, rows = stats.BootstrapMethod(rng=0), {}
+    for name, values in others.items():
+        apart = values.to_numpy(float) - values.mean()
+        found = stats.pearsonr(scores, apart)
+        p = share_beyond(np.abs(apart[order] @ scores), abs(apart @ scores))
+        ends = found.confidence_interval(level, resampled)
+        rows[name] = [found.statistic, *ends, p, stats.spearmanr(scores, apart).statistic]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["r", "low", "high", "p", "rho"])
+    return table.assign(adjusted=adjust(table["p"].to_numpy()))

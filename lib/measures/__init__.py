@@ -31,11 +31,13 @@ from lib.measures.prediction import (
     distribution_variance,
     fleiss_kappa,
     flip_rate,
+    flip_rate_from_counts,
     kappa_statistic,
     pairwise_consistency,
     pairwise_disagreement,
     pairwise_jsd,
     seed_variance,
+    seed_variance_from_counts,
     vote_entropy,
 )
 from lib.measures.representation import (
@@ -64,6 +66,7 @@ __all__ = [
     "failed_rate",
     "fleiss_kappa",
     "flip_rate",
+    "flip_rate_from_counts",
     "instability",
     "interquartile_mean",
     "interquartile_mean_statistic",
@@ -76,5 +79,6 @@ __all__ = [
     "score_range",
     "score_spread",
     "seed_variance",
+    "seed_variance_from_counts",
     "vote_entropy",
 ]

@@ -14,11 +14,13 @@ from scipy.special import xlogy
 from lib.measures.intervals import (
     Interval,
     Statistic,
+    check_scores,
     half_squares,
     interval,
     pair_means,
     root_pair_means,
     run_means,
+    sd_interval,
 )
 
 #: With more classes than this, one-hot votes cost more memory than comparing runs one by one.
@@ -241,6 +243,27 @@ def flip_rate(predictions: np.ndarray) -> np.ndarray:
     return 1 - (votes * (votes - 1)).sum(-1) / (n_runs * (n_runs - 1))
 
 
+def flip_rate_from_counts(n_correct: np.ndarray, n_runs: int) -> np.ndarray:
+    """(N,) for each example, the share of pairs of S runs of which exactly one is right.
+
+    2c(S − c) / (S(S − 1)), c of the S runs being right: the ``flip_rate`` of correctness. Its mean
+    is ``one_right`` of ``churn_split``. Disagreement is at least that, and with more than two
+    classes as much more as two wrong answers differ, which counts do not show.
+
+    Parameters
+    ----------
+    n_correct : (N,) integers from 0 to S
+    """
+    c = np.asarray(n_correct)
+    whole = c.ndim == 1 and np.issubdtype(c.dtype, np.integer) and len(c) > 0
+    if n_runs < 2 or not whole or c.min() < 0 or c.max() > n_runs:
+        raise ValueError(
+            f"n_correct has shape {c.shape} and dtype {c.dtype}, n_runs = {n_runs}; expected (N,) "
+            "integers from 0 to n_runs, at least two runs"
+        )
+    return 2 * c * (n_runs - c) / (n_runs * (n_runs - 1))
+
+
 def vote_entropy(predictions: np.ndarray) -> np.ndarray:
     """(N,) entropy of the runs' votes on each example, nats; 0 where all agree.
 
@@ -334,3 +357,32 @@ def seed_variance(
             partial(root_pair_means, kernel), n_runs, level=level, method=method, bounds=(0, np.inf)
         ),
     )
+
+
+def seed_variance_from_counts(
+    scores: np.ndarray, n_correct: np.ndarray, *, level: float = 0.95, method: str = "chi-square"
+) -> SeedVariance:
+    """``seed_variance`` where only counts are known: the same values, another interval.
+
+    The floor follows from the counts, by Σ c(S − c) / (S(S − 1)) / N². The interval of the observed
+    SD is ``intervals.sd_interval`` by ``method``; both its ends less the floor give that of the
+    distribution-wise SD, which takes the floor as known: over thousands of examples it nearly is.
+
+    Parameters
+    ----------
+    scores : (S,) accuracies of the runs on the N examples
+    n_correct : (N,) how many of the runs are right on each example
+    """
+    scores, n = check_scores(scores), np.size(n_correct)
+    flips = flip_rate_from_counts(n_correct, len(scores)).mean()
+    means = float(scores.mean()), float(np.mean(n_correct)) / len(scores)
+    if n < 2 or abs(means[0] - means[1]) > 0.5 / n:
+        raise ValueError(
+            f"scores of shape {scores.shape} have mean {means[0]:.5f}, n_correct of shape ({n},) "
+            f"gives {means[1]:.5f}; expected accuracies and counts of the same runs and examples"
+        )
+    observed = sd_interval(scores, level=level, method=method)
+    floor = float(np.sqrt(flips / 2 / n))
+    beyond = np.square(observed[:3]) - floor**2
+    value, low, high = map(float, np.sqrt(np.clip(n / (n - 1) * beyond, 0, None)))
+    return SeedVariance(observed, floor, Interval(value, low, high, len(scores)))
