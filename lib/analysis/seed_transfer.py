@@ -110,23 +110,15 @@ def score_transfer(
 ) -> pd.DataFrame:
     """Does a run that scores higher on one set of data score higher on others?
 
-    Parameters
-    ----------
-    scores : (S,) of S runs
-    others : a row a run, a column its score on other data
-
-    Returns
-    -------
-    a row a column: Pearson's ``r`` with ``scores``; ``low``, ``high`` from resampling runs (BCa;
-    of fewer than ten runs it may be NaN); the two-sided ``p`` of 9,999 permutations of the runs by
-    |r|, and Holm's ``adjusted``; Spearman's ``rho``.
+    ``scores`` (S,), and a row a run and a column a set in ``others``. Returns a row a set:
+    Pearson's ``r`` with ``scores``; ``low``, ``high`` from resampling runs (BCa; of fewer than ten
+    runs it may be NaN); the two-sided ``p`` of 9,999 permutations of the runs by |r|, and Holm's
+    ``adjusted``; Spearman's ``rho``.
     """
     scores = check_scores(scores)
     if len(others) != len(scores) or (others.nunique() < 2).any():
-        raise ValueError(
-            f"scores has shape {scores.shape}, others {others.shape}; expected the same runs in "
-            "both, and no column that is the same in all of them"
-        )
+        shapes = f"scores has shape {scores.shape}, others {others.shape}"
+        raise ValueError(f"{shapes}; expected the same runs, and no score that all runs share")
     runs = np.tile(np.arange(len(scores)), (N_PERMUTATIONS, 1))
     order = np.random.default_rng(0).permuted(runs, axis=1)
     resampled, rows = stats.BootstrapMethod(rng=0), {}

@@ -244,23 +244,16 @@ def flip_rate(predictions: np.ndarray) -> np.ndarray:
 
 
 def flip_rate_from_counts(n_correct: np.ndarray, n_runs: int) -> np.ndarray:
-    """(N,) for each example, the share of pairs of S runs of which exactly one is right.
+    """(N,) ``flip_rate`` of being right, where c of S runs are: 2c(S − c) / (S(S − 1)).
 
-    2c(S − c) / (S(S − 1)), c of the S runs being right: the ``flip_rate`` of correctness. Its mean
-    is ``one_right`` of ``churn_split``. Disagreement is at least that, and with more than two
-    classes as much more as two wrong answers differ, which counts do not show.
-
-    Parameters
-    ----------
-    n_correct : (N,) integers from 0 to S
+    Its mean is ``one_right`` of ``churn_split``. Disagreement is larger by the share of examples
+    that two runs get wrong differently: none with two classes, and with more unknown from counts.
+    ``n_correct``: (N,) integers from 0 to S.
     """
     c = np.asarray(n_correct)
-    whole = c.ndim == 1 and np.issubdtype(c.dtype, np.integer) and len(c) > 0
-    if n_runs < 2 or not whole or c.min() < 0 or c.max() > n_runs:
-        raise ValueError(
-            f"n_correct has shape {c.shape} and dtype {c.dtype}, n_runs = {n_runs}; expected (N,) "
-            "integers from 0 to n_runs, at least two runs"
-        )
+    if c.dtype.kind not in "iu" or ((c < 0) | (c > n_runs)).any() or n_runs < 2:
+        kind = f"n_correct has shape {c.shape} and dtype {c.dtype}"
+        raise ValueError(f"{kind}; expected integers from 0 to n_runs = {n_runs}, at least 2 runs")
     return 2 * c * (n_runs - c) / (n_runs * (n_runs - 1))
 
 
@@ -362,27 +355,18 @@ def seed_variance(
 def seed_variance_from_counts(
     scores: np.ndarray, n_correct: np.ndarray, *, level: float = 0.95, method: str = "chi-square"
 ) -> SeedVariance:
-    """``seed_variance`` where only counts are known: the same values, another interval.
+    """``seed_variance`` from S accuracies and how many runs are right on each of N examples (N,).
 
-    The floor follows from the counts, by Σ c(S − c) / (S(S − 1)) / N². The interval of the observed
-    SD is ``intervals.sd_interval`` by ``method``; both its ends less the floor give that of the
-    distribution-wise SD, which takes the floor as known: over thousands of examples it nearly is.
-
-    Parameters
-    ----------
-    scores : (S,) accuracies of the runs on the N examples
-    n_correct : (N,) how many of the runs are right on each example
+    The same values, and other intervals: of the observed SD that of ``intervals.sd_interval`` by
+    ``method``; of the distribution-wise SD both its ends less the floor, as if the floor were
+    known: with thousands of examples it nearly is.
     """
     scores, n = check_scores(scores), np.size(n_correct)
-    flips = flip_rate_from_counts(n_correct, len(scores)).mean()
-    means = float(scores.mean()), float(np.mean(n_correct)) / len(scores)
-    if n < 2 or abs(means[0] - means[1]) > 0.5 / n:
-        raise ValueError(
-            f"scores of shape {scores.shape} have mean {means[0]:.5f}, n_correct of shape ({n},) "
-            f"gives {means[1]:.5f}; expected accuracies and counts of the same runs and examples"
-        )
+    floor = float(np.sqrt(flip_rate_from_counts(n_correct, len(scores)).mean() / 2 / n))
+    mean = float(np.mean(n_correct)) / len(scores)
+    if n < 2 or abs(scores.mean() - mean) > 0.5 / n:
+        means = f"scores have mean {scores.mean():.5f}, n_correct of {n} examples gives {mean:.5f}"
+        raise ValueError(f"{means}; expected those of the same runs and examples")
     observed = sd_interval(scores, level=level, method=method)
-    floor = float(np.sqrt(flips / 2 / n))
-    beyond = np.square(observed[:3]) - floor**2
-    value, low, high = map(float, np.sqrt(np.clip(n / (n - 1) * beyond, 0, None)))
-    return SeedVariance(observed, floor, Interval(value, low, high, len(scores)))
+    beyond = np.clip(n / (n - 1) * (np.square(observed[:3]) - floor**2), 0, None)
+    return SeedVariance(observed, floor, Interval(*map(float, np.sqrt(beyond)), len(scores)))

@@ -67,14 +67,14 @@ def read_answers(path: Path) -> pd.DataFrame:
         raise OutsideError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
     mark = "," if any("," in line for line in lines) else None
     rows = [[word.strip() for word in line.strip().rstrip(",").split(mark)] for line in lines]
+    first = rows[0] if rows else []
     for number, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]):
-            what = f"{len(row)} answers, line 1 has {len(rows[0])}"
+        if len(row) != len(first) or "" in row:
+            what = (
+                f"{len(row) - row.count('')} answers in {len(row)} places, line 1 has {len(first)}"
+            )
             raise OutsideError(f"{path}: line {number}: {what}; write one of each run in each line")
-        if "" in row:
-            what = f"answer {row.index('') + 1} of {len(row)} is empty"
-            raise OutsideError(f"{path}: line {number}: {what}; fill it in, or drop the line")
-    first, others = rows[0] if rows else [], {word for row in rows[1:] for word in row}
+    others = {word for row in rows[1:] for word in row}
     if first and np.isnan(numbers_in(first)).all() and not others.intersection(first):
         what = f"line 1: {show(first)} are in no other line"
         raise OutsideError(f"{path}: {what}; leave out a header, or save a table with one as .csv")

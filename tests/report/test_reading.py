@@ -309,9 +309,15 @@ BAD_PATHS = [
     (lambda p: trainer_folder(p) / "seed1", "only one level is read … seed1/predictions.npz, give"),
     (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
     ("a,b\n1,0\n", "1 example; … two or more"),
-    (lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"), "a.txt: line 3: 1 answers, line 1 has 2; write"),
-    (lambda p: text(p / "a.txt", "x,y,x\ny,,y\n"), "a.txt: line 2: answer 2 of 3 is empty; fill"),
-    (lambda p: text(p / "a.txt", "x y\n\ny x\n"), "a.txt: line 2: 0 answers, line 1 has 2"),
+    (
+        lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"),
+        "a.txt: line 3: 1 answers in 1 places, line 1 has 2; write",
+    ),
+    (
+        lambda p: text(p / "a.txt", "x,y,x\ny,,y\n"),
+        "a.txt: line 2: 2 answers in 3 places, line 1 has 3",
+    ),
+    (lambda p: text(p / "a.txt", "x y\n\ny x\n"), "a.txt: line 2: 0 answers in 0 places"),
     (lambda p: text(p / "a.txt", "s0,s1\nx,x\ny,x\n"), "line 1: ['s0', 's1'] are in no … header"),
     (lambda p: text(p / "a.txt", b"x,\xff\n"), "a.txt: is no text in UTF-8 … save it"),
     (lambda p: text(p / "a.txt", ""), "a.txt: 0 runs (none) … two or more"),
