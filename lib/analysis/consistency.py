@@ -308,6 +308,20 @@ def level_against_agreement(
     return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})
 
 
+def level_without_parts(sd: np.ndarray, levels: pd.DataFrame, strata: np.ndarray) -> pd.DataFrame:
+    """The ``all`` of ``level_against_agreement`` (``within, p, groups``) with all groups, without
+    each stratum, and without the group of the largest SD in every stratum.
+    """
+    kept = {"all groups": strata == strata}
+    kept |= {f"without {name}": strata != name for name in np.unique(strata)}
+    kept["without the largest SDs"] = pd.Series(sd).groupby(strata).rank(ascending=False).gt(1)
+    rows = {
+        name: level_against_agreement(sd[of], levels[list(of)], strata=strata[of]).iloc[-1]
+        for name, of in kept.items()
+    }
+    return pd.DataFrame(rows).T[["within", "p", "groups"]].astype(float)
+
+
 def _standardised(values: np.ndarray) -> np.ndarray:
     """(G, K) columns of mean 0 and SD 1."""
     return (values - values.mean(0)) / values.std(0)

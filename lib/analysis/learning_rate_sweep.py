@@ -150,7 +150,8 @@ class HalfFailure:
         if self.kind in ("above", "below"):
             runs = "no run failed" if self.kind == "above" else "all runs failed"
             return f"{self.kind} the ladder: {runs}, {ends}"
-        return f"{self.rate:.2g} {ends}" + (", the one mixed rung" if self.kind != "curve" else "")
+        rate = intervals.Interval(self.rate, self.low, self.high, 0).text(2, "g")
+        return rate + (", the one mixed rung" if self.kind != "curve" else "")
 
 
 def half_failure(

@@ -1,15 +1,17 @@
-"""Does a lucky seed transfer to other tasks? Scores made comparable, and Kendall's W of the ranks
-that tasks give to seeds.
+"""Does a lucky seed transfer? Scores made comparable, Kendall's W of the ranks that tasks give to
+seeds, and the correlation over runs of a score with scores on other data.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from lib.errors import nearest
-from lib.measures.intervals import N_PERMUTATIONS, permutation_p
+from lib.measures.comparison import adjust, correlation
+from lib.measures.intervals import N_PERMUTATIONS, check_scores, permutation_p
 
 #: What the normalised score ζ of Bui, Savova & Wang (2025, figure 3) may be; which of them it is
 #: could not be verified.
@@ -100,3 +102,27 @@ def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if task.ndim == 1:
         return task[places[0]]
     return task[places[0][:, :, None], places[1][:, None, :]]
+
+
+def score_transfer(
+    scores: np.ndarray, others: pd.DataFrame, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Does a run that scores higher on one set of data score higher on others?
+
+    ``scores`` (S,), and a row a run and a column a set in ``others``. Returns a row a set:
+    Pearson's ``r`` with ``scores``, ``low``, ``high`` and ``p`` of ``comparison.correlation``, and
+    Holm's ``adjusted``; Spearman's ``rho``.
+    """
+    scores = check_scores(scores)
+    if len(others) != len(scores) or (others.nunique() < 2).any():
+        shapes = f"scores has shape {scores.shape}, others {others.shape}"
+        raise ValueError(f"{shapes}; expected the same runs, and no score that all runs share")
+    rows = {
+        name: [
+            *correlation(scores, values.to_numpy(), level=level),
+            correlation(scores, values.to_numpy(), ranks=True).value,
+        ]
+        for name, values in others.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["r", "low", "high", "p", "rho"])
+    return table.assign(adjusted=adjust(table["p"].to_numpy()))

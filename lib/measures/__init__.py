@@ -24,6 +24,7 @@ from lib.measures.performance import (
     score_range,
     score_spread,
     seed_variance,
+    seed_variance_from_counts,
 )
 from lib.measures.prediction import (
     ChurnSplit,
@@ -32,6 +33,7 @@ from lib.measures.prediction import (
     consistency,
     fleiss_kappa,
     flip_rate,
+    flip_rate_from_counts,
     kappa_statistic,
     pairwise_consistency,
     pairwise_disagreement,
@@ -64,6 +66,7 @@ __all__ = [
     "failed_rate",
     "fleiss_kappa",
     "flip_rate",
+    "flip_rate_from_counts",
     "instability",
     "interquartile_mean",
     "interquartile_mean_statistic",
@@ -76,5 +79,6 @@ __all__ = [
     "score_range",
     "score_spread",
     "seed_variance",
+    "seed_variance_from_counts",
     "vote_entropy",
 ]

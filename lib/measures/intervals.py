@@ -42,11 +42,15 @@ class Interval(NamedTuple):
     high: float
     n_runs: int
 
-    def text(self, digits: int = 3) -> str:
-        """``0.103 [0.090, 0.116]``, or the value alone where there is no interval."""
-        if np.isnan(self.low):
-            return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+    def text(self, digits: int = 3, form: str = "f") -> str:
+        """``0.103 [0.090, 0.116]``, or the value alone where there is no interval: so many decimals
+        (``form="g"``: significant digits), and more where the ends would look the same.
+        """
+        numbers = self[:1] if np.isnan(self.low) else self[:3]
+        shown = [f"{number:.{digits}{form}}" for number in numbers]
+        if shown[1:2] == shown[2:] and digits < 9 and self.low < self.high:
+            return self.text(digits + 1, form)
+        return shown[0] + f" [{', '.join(shown[1:])}]" * (len(shown) > 1)
 
 
 @lru_cache(maxsize=64)

@@ -17,8 +17,9 @@ from lib.measures.intervals import (
     interval,
     permutation_p,
     root_pair_means,
+    sd_interval,
 )
-from lib.measures.prediction import pairwise_disagreement
+from lib.measures.prediction import flip_rate_from_counts, pairwise_disagreement
 
 
 class SeedVariance(NamedTuple):
@@ -224,6 +225,28 @@ def seed_variance(
     value = float(root_pair_means(kernel, np.ones((1, n_runs)))[0])
     floor = float(np.sqrt(correct.var(0, ddof=1).mean() / n))
     return SeedVariance(observed, floor, Interval(value, low, high, n_runs), p)
+
+
+def seed_variance_from_counts(
+    scores: np.ndarray, n_correct: np.ndarray, *, level: float = 0.95, method: str = "chi-square"
+) -> SeedVariance:
+    """``seed_variance`` from S accuracies and how many runs are right on each of N examples (N,).
+
+    The same values, and other intervals: of the observed SD that of ``intervals.sd_interval`` by
+    ``method``; of the distribution-wise SD both its ends less the floor, as if the floor were
+    known: with thousands of examples it nearly is. ``p`` is that of χ² for the same reason.
+    """
+    scores, n = check_scores(scores), np.size(n_correct)
+    floor = float(np.sqrt(flip_rate_from_counts(n_correct, len(scores)).mean() / 2 / n))
+    mean = float(np.mean(n_correct)) / len(scores)
+    if n < 2 or abs(scores.mean() - mean) > 0.5 / n:
+        means = f"scores have mean {scores.mean():.5f}, n_correct of {n} examples gives {mean:.5f}"
+        raise ValueError(f"{means}; expected those of the same runs and examples")
+    observed = sd_interval(scores, level=level, method=method)
+    beyond = np.clip(n / (n - 1) * (np.square(observed[:3]) - floor**2), 0, None)
+    free = len(scores) - 1
+    p = float(stats.chi2.sf(free * (observed.value / floor) ** 2, free))
+    return SeedVariance(observed, floor, Interval(*map(float, np.sqrt(beyond)), len(scores)), p)
 
 
 def _permuted_accuracies(correct: np.ndarray, n_permutations: int) -> np.ndarray:

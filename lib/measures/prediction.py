@@ -224,6 +224,20 @@ def flip_rate(predictions: np.ndarray) -> np.ndarray:
     return 1 - (votes * (votes - 1)).sum(-1) / (n_runs * (n_runs - 1))
 
 
+def flip_rate_from_counts(n_correct: np.ndarray, n_runs: int) -> np.ndarray:
+    """(N,) ``flip_rate`` of being right, where c of S runs are: 2c(S − c) / (S(S − 1)).
+
+    Its mean is ``one_right`` of ``churn_split``. Disagreement is larger by the share of examples
+    that two runs get wrong differently: none with two classes, and with more unknown from counts.
+    ``n_correct``: (N,) integers from 0 to S.
+    """
+    c = np.asarray(n_correct)
+    if c.dtype.kind not in "iu" or ((c < 0) | (c > n_runs)).any() or n_runs < 2:
+        kind = f"n_correct has shape {c.shape} and dtype {c.dtype}"
+        raise ValueError(f"{kind}; expected integers from 0 to n_runs = {n_runs}, at least 2 runs")
+    return 2 * c * (n_runs - c) / (n_runs * (n_runs - 1))
+
+
 def vote_entropy(predictions: np.ndarray) -> np.ndarray:
     """(N,) entropy of the runs' votes on each example, nats; 0 where all agree.
 

@@ -40,6 +40,8 @@ def read_table(path: Path) -> pd.DataFrame:
             )
             table = pd.DataFrame(texts(table.to_numpy(object)))
             header, table = list(table.iloc[0]), table.iloc[1:].reset_index(drop=True)
+        if "label" not in header:  # MNLI, SNLI and HANS call it so
+            header = ["label" if name == "gold_label" else name for name in header]
     except Exception as error:
         raise OutsideError(
             f"{path}: cannot be read as a table ({type(error).__name__}: {str(error).strip()}); "
@@ -53,6 +55,31 @@ def read_table(path: Path) -> pd.DataFrame:
         raise OutsideError(f"{path}: there are no rows below the header; write one per example")
     table.columns = header
     return table
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    """A .txt without a header, a line an example and in it the answers of all runs, with commas or
+    white space between them: as a wide table, runs and examples numbered from 0.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise OutsideError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
+    mark = "," if any("," in line for line in lines) else None
+    rows = [[word.strip() for word in line.strip().rstrip(",").split(mark)] for line in lines]
+    first = rows[0] if rows else []
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(first) or "" in row:
+            what = (
+                f"{len(row) - row.count('')} answers in {len(row)} places, line 1 has {len(first)}"
+            )
+            raise OutsideError(f"{path}: line {number}: {what}; write one of each run in each line")
+    others = {word for row in rows[1:] for word in row}
+    if first and np.isnan(numbers_in(first)).all() and not others.intersection(first):
+        what = f"line 1: {show(first)} are in no other line"
+        raise OutsideError(f"{path}: {what}; leave out a header, or save a table with one as .csv")
+    table = pd.DataFrame(rows, columns=[f"run{i}" for i in range(len(first))])
+    return table.assign(example=range(len(rows)))
 
 
 def read_arrays(path: Path, one_of: Sequence[str], others: Sequence[str]) -> dict[str, np.ndarray]:

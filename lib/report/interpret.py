@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib import measures
+from lib.measures import Interval
 from lib.report.measuring import MeasuredRuns
 
 
@@ -17,10 +18,9 @@ def _value(measured: MeasuredRuns, measure: str) -> pd.Series | None:
 
 
 def _with_interval(row: pd.Series, scale: float = 1, digits: int = 3) -> str:
-    if np.isnan(row["low"]):
-        return _number(scale * row["value"], digits)
-    ends = (scale * row[end] for end in ("low", "high"))
-    return _number(scale * row["value"], digits) + " [{:.{d}f}, {:.{d}f}]".format(*ends, d=digits)
+    if np.isnan(row["value"]):
+        return _number(np.nan)
+    return Interval(*(scale * row[end] for end in ("value", "low", "high")), 0).text(digits)
 
 
 def interpret(measured: MeasuredRuns) -> list[str]:

@@ -6,6 +6,8 @@ long table    .csv or .parquet, a row a run and example: ``run``, ``example`` an
               or ``logit_0``, ``logit_1``, … or ``prob_0``, …; optionally ``label``
 wide table    .csv or .parquet, a row an example: optionally ``example`` and ``label``; every other
               column is the predictions of a run
+lines         .txt without a header, a line an example: the answers of all runs, with commas or
+              white space between them
 arrays        .npz with ``logits`` or ``probabilities`` (S, N, C) or ``predictions`` (S, N);
               optionally ``labels`` (N,), ``runs`` (S,), ``examples`` (N,) and
               ``representations`` (S, L, N, D)
@@ -18,8 +20,9 @@ Two lines after training with transformers make a ``predictions.npz``; ``example
     out = trainer.predict(dataset)
     np.savez("out/seed1/predictions.npz", predictions=out.predictions, label_ids=out.label_ids)
 
-Examples without ids are numbered from 1. Classes are numbered in sorted order, unless there are
-logits or probabilities: then a label is the number of its column.
+Examples without ids are numbered from 1, in a .txt from 0; a label may be called ``gold_label``.
+Classes are numbered in sorted order, unless there are logits or probabilities: then a label is the
+number of its column.
 """
 
 import re
@@ -40,6 +43,7 @@ from lib.report.files import (
     ids_of,
     natural,
     numbers_in,
+    read_answers,
     read_arrays,
     read_table,
     texts,
@@ -72,14 +76,14 @@ def read(
         kind, runs, notes = _folder(path, exclude)
     elif path.suffix == ".npz":
         kind, runs, notes = _npz(path, exclude)
-    elif path.suffix in (".csv", ".parquet"):
-        table = read_table(path)
+    elif path.suffix in (".csv", ".parquet", ".txt"):
+        table = read_answers(path) if path.suffix == ".txt" else read_table(path)
         long = any(re.fullmatch(r"run|prediction|(logit|prob)_\d+", name) for name in table)
         kind, runs, notes = (_long if long else _wide)(path, table, exclude)
     else:
         raise OutsideError(
-            f"{path}: files that end in {path.suffix!r} cannot be read; give a .csv, .parquet or "
-            ".npz file, or a folder with one folder a run"
+            f"{path}: files that end in {path.suffix!r} cannot be read; give a .csv, .parquet, "
+            ".txt or .npz file, or a folder with one folder a run"
         )
     if exclude:
         notes.append(f"Left out as asked: {', '.join(exclude)}.")

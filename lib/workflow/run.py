@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import paths
+from lib.measures import Interval
 from lib.results import tables
 from lib.workflow import jobs, status
 
@@ -83,7 +84,7 @@ def outcome(name: str) -> pd.DataFrame:
         row |= {"failed": (part["status"] != "ok").sum(), "score": f"{mean:.3f} ± {sd:.3f}"}
         if "disagreement" in of_group.index:
             apart = of_group.loc["disagreement"]
-            row["disagreement"] = f"{apart['value']:.3f} [{apart['low']:.3f}, {apart['high']:.3f}]"
+            row["disagreement"] = Interval(*apart[["value", "low", "high"]], len(part)).text()
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")
 

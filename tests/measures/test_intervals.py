@@ -188,3 +188,20 @@ def test_a_level_that_is_none_is_refused(level):
     ):
         with pytest.raises(ValueError, match="expected a share between 0 and 1"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "how", "shown"),
+    [
+        ((0.1034, 0.0901, 0.1158), {}, "0.103 [0.090, 0.116]"),
+        ((0.1034, np.nan, np.nan), {}, "0.103"),
+        ((0.0008, 0.0007, 0.0009), {"digits": 2}, "0.0008 [0.0007, 0.0009]"),
+        ((0.8433, 0.8432, 0.8434), {}, "0.8433 [0.8432, 0.8434]"),
+        ((0.5, 0.5, 0.5), {}, "0.500 [0.500, 0.500]"),
+        ((1.07, 0.96, 1.19), {"digits": 2, "form": "g"}, "1.1 [0.96, 1.2]"),
+        ((1.02, 1.01, 1.04), {"digits": 1, "form": "g"}, "1.02 [1.01, 1.04]"),
+        ((0.00023, 0.00003, 0.002), {"digits": 2, "form": "g"}, "0.00023 [3e-05, 0.002]"),
+    ],
+)
+def test_an_interval_is_never_printed_as_a_point_that_it_is_not(numbers, how, shown):
+    assert intervals.Interval(*numbers, 5).text(**how) == shown

@@ -102,6 +102,22 @@ def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
     assert not any(output.get("name") == "stderr" for output in outputs)
 
 
+#: Intervals of rank correlations that are the same in nearly every resample.
+POINTS = {"31_concurrent_validity": "0.94 [0.94, 0.94]"}
+
+
+@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: path.stem)
+def test_a_printed_interval_holds_its_value_and_does_not_look_like_a_point(path):
+    number = r"(-?[\d.]+(?:e[+-]\d+)?)"
+    for output in (output for cell in code_cells(read(path)) for output in cell.outputs):
+        data = output.get("data", {})
+        text = output.get("text") or data.get("text/html") or data.get("text/plain", "")
+        for found in re.finditer(rf"{number} \[{number}, {number}\]", text):
+            value, low, high = map(float, found.groups())
+            held = low <= value <= high and low < high
+            assert held or found[0] == POINTS.get(path.stem), found[0]
+
+
 @pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
 def test_training_notebooks_are_committed_without_outputs(path):
     for cell in code_cells(read(path)):

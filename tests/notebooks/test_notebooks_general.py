@@ -1,7 +1,14 @@
-"""The analysis notebooks on results of another kind than the reference, as a user's grid makes."""
+"""The analysis notebooks on results of another kind than the reference, as a user's grid makes, and
+with the parameters that they ask to try.
+"""
+
+import ast
+import json
+import re
 
 import pytest
 from support.invented_runs import make_run
+from support.notebooks import parameters_cell, prose, read
 from support.project import run_python
 
 from lib import paths
@@ -13,6 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:run \d, layer:UserWarning"),
 ]
 
+JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_")
 NOTEBOOKS = [
     "00_index",
     "11_separate_sources_of_randomness",
@@ -68,18 +76,38 @@ def mixed():
     ]
 
 
+def run_notebooks(parameters, names, output):
+    done = run_python(
+        str(paths.ROOT / "tests/support/execute_notebooks.py"), json.dumps(parameters),
+        *(str(paths.ROOT / f"notebooks/{name}.ipynb") for name in names),
+        COMPENDIUM_OUTPUT=str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+
+
 @pytest.mark.parametrize(
     "kind", [one_setting, many_settings, one_ladder, mixed], ids=lambda kind: kind.__name__
 )
 def test_every_analysis_runs(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(paths, "OUTPUT", tmp_path)
     write(kind.__name__, *kind())
-    done = run_python(
-        str(paths.ROOT / "tests/support/execute_notebooks.py"), kind.__name__,
-        *(str(paths.ROOT / f"notebooks/{notebook}.ipynb") for notebook in NOTEBOOKS),
-        COMPENDIUM_OUTPUT=str(tmp_path),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    run_notebooks({"results": kind.__name__}, NOTEBOOKS, tmp_path)
     drawn = {path.stem for path in (tmp_path / "figures" / kind.__name__).glob("*.svg")}
     assert {"20_measures", "21_layers", "22_macro_micro", "50_seeds", "50_agreement"} <= drawn
     assert ("13_gradients" in drawn) == (kind is one_ladder)
+
+
+def suggested():
+    """Each `name = value` of a parameter under Try it, of the notebooks that do not train."""
+    for path in sorted((paths.ROOT / "notebooks").glob("*.ipynb")):
+        notebook = read(path)
+        text = re.split(r"^## ", prose(notebook).split("\n## Try it\n")[1], flags=re.M)[0]
+        known = re.findall(r"^(\w+):", parameters_cell(notebook).source, re.M)
+        for name, value in re.findall(r"`(\w+) = ([^`]+)`", text):
+            if name in known and not path.stem.startswith(JOBS) and value != '"quick"':
+                yield pytest.param(path.stem, name, value, id=f"{path.stem[:2]}, {name} = {value}")
+
+
+@pytest.mark.parametrize(("notebook", "name", "value"), list(suggested()))
+def test_what_a_notebook_asks_to_try_runs(notebook, name, value, tmp_path):
+    run_notebooks({name: ast.literal_eval(value)}, [notebook], tmp_path)

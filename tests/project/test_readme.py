@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import re
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from support.notebooks import prose, read
@@ -74,6 +75,29 @@ def test_the_claim_is_that_of_the_committed_tables():
     predictions = (logits["logit_1"].to_numpy() > 0).astype(int).reshape(len(reviews), -1)
     disagreement = measures.instability(measures.pairwise_disagreement(predictions)).value
     assert disagreement == pytest.approx(0.1, abs=0.005)
+
+
+def test_counts_of_runs_are_those_of_the_tables():
+    every = pd.concat([tables.read(name, "runs") for name in tables.committed()])
+    runs = every["fingerprint"].nunique()
+    assert f"{runs:,} committed runs" in README.read_text()
+    assert f"tables of {runs:,} runs" in page("data-card")
+    twice = f"{len(every):,} rows of `runs`: {len(every) - runs} runs stand in two folders"
+    assert twice in page("data-card")
+    small = len(tables.read("reference", "runs"))
+    assert f"are {small} runs of a two-layer" in page("findings")
+    assert f"Beside them are {runs - small:,} runs" in page("findings")
+    timed = len(pd.read_csv(paths.DATA / "benchmarks/run_times.csv"))
+    assert f"seconds of {timed} of the" in (paths.DATA / "benchmarks/README.md").read_text()
+
+
+def test_what_the_readme_says_of_outputs_is_so():
+    """All but 10 and the batch jobs are committed with their outputs."""
+    jobs = README.read_text().split("**Batch jobs.**")[1].split("\n\n")[0]
+    for path in NOTEBOOKS:
+        executed = any(cell.get("outputs") for cell in read(path).cells)
+        is_job = path.name in jobs or path.stem == "10_finetune"
+        assert executed != is_job, path.name
 
 
 @pytest.mark.parametrize("path", [*PAGES, *NOTEBOOKS], ids=relative)

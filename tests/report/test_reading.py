@@ -245,6 +245,30 @@ def test_what_is_odd_is_noted(content, note, tmp_path):
     assert any(note in noted for noted in read(store(tmp_path, content)).notes)
 
 
+@pytest.mark.parametrize("mark", [",", ", ", "\t", " "])
+@pytest.mark.parametrize("ending", ["", "\n", ",\r\n"])
+def test_lines_of_answers_are_runs_numbered_from_0(mark, ending, tmp_path):
+    """As McCoy, Min & Linzen (2020) publish theirs: a line an example, 100 answers in it."""
+    ending = ending if "," in mark else ending.replace(",", "")
+    codes = np.random.default_rng(0).integers(0, 3, (100, 30))
+    lines = [mark.join(WORDS[column]) for column in codes.T]
+    path = text(tmp_path / "all_predictions.txt", (ending or "\n").join(lines) + ending)
+    gold = pd.DataFrame({"index": range(30), "gold_label": WORDS[codes[0]], "n_correct": 7})
+    runs = read(path, labels=save(gold, tmp_path / "gold.csv"))
+    assert runs.names == [f"run{i}" for i in range(100)]
+    assert runs.example_ids == [str(i) for i in range(30)] and runs.classes == sorted(WORDS)
+    assert np.array_equal(runs.predictions, 2 - codes) and np.array_equal(runs.labels, 2 - codes[0])
+    assert read(path, exclude=["run3"]).names[2:4] == ["run2", "run4"]
+
+
+def test_lines_may_hold_numbers_and_a_gold_label_is_no_run(tmp_path):
+    runs = read(text(tmp_path / "few.txt", "0 0\n1 2\n"))
+    assert runs.predictions.tolist() == [[0, 1], [0, 2]] and runs.labels is None
+    assert "regression" in read(text(tmp_path / "scores.txt", "0.1 0.2\n0.3 0.4\n")).source
+    runs = read(store(tmp_path, wide_table().rename(columns={"label": "gold_label"})))
+    assert runs.names == NAMES and np.array_equal(runs.labels, GOLD)
+
+
 # --- every mistake ------------------------------------------------------------------------------
 
 
@@ -285,6 +309,19 @@ BAD_PATHS = [
     (lambda p: trainer_folder(p) / "seed1", "only one level is read … seed1/predictions.npz, give"),
     (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
     ("a,b\n1,0\n", "1 example; … two or more"),
+    (
+        lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"),
+        "a.txt: line 3: 1 answers in 1 places, line 1 has 2; write",
+    ),
+    (
+        lambda p: text(p / "a.txt", "x,y,x\ny,,y\n"),
+        "a.txt: line 2: 2 answers in 3 places, line 1 has 3",
+    ),
+    (lambda p: text(p / "a.txt", "x y\n\ny x\n"), "a.txt: line 2: 0 answers in 0 places"),
+    (lambda p: text(p / "a.txt", "s0,s1\nx,x\ny,x\n"), "line 1: ['s0', 's1'] are in no … header"),
+    (lambda p: text(p / "a.txt", b"x,\xff\n"), "a.txt: is no text in UTF-8 … save it"),
+    (lambda p: text(p / "a.txt", ""), "a.txt: 0 runs (none) … two or more"),
+    (lambda p: text(p / "a.txt", "x\ny\nx\n"), "a.txt: 1 run (run0) … two or more"),
 ]
 
 BAD_TABLES = [

@@ -1,8 +1,10 @@
-"""``python execute_notebooks.py RESULTS NOTEBOOK …``: analyses of other results, in one process.
+"""``python execute_notebooks.py PARAMETERS NOTEBOOK …``: analyses with other parameters, given as
+JSON, in one process.
 
 papermill starts a kernel for each notebook, which takes longer than most analyses of small results.
 """
 
+import json
 import sys
 
 import matplotlib
@@ -11,18 +13,18 @@ import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 
 
-def execute(shell: InteractiveShell, path: str, results: str) -> None:
-    """Run the code cells in order, with ``results`` in place of the parameter of that name."""
+def execute(shell: InteractiveShell, path: str, parameters: dict) -> None:
+    """Run the code cells in order, with these in place of the parameters of their names."""
     shell.reset(new_session=True)
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             shell.run_cell(cell.source, store_history=True).raise_error()
             if "parameters" in cell.metadata.get("tags", []):
-                shell.user_ns["results"] = results
+                shell.user_ns.update(parameters)
     plt.close("all")
 
 
 if __name__ == "__main__":
     matplotlib.use("Agg")
     for notebook in sys.argv[2:]:
-        execute(InteractiveShell.instance(), notebook, sys.argv[1])
+        execute(InteractiveShell.instance(), notebook, json.loads(sys.argv[1]))
