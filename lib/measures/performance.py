@@ -245,7 +245,8 @@ def seed_variance_from_counts(
     observed = sd_interval(scores, level=level, method=method)
     beyond = np.clip(n / (n - 1) * (np.square(observed[:3]) - floor**2), 0, None)
     free = len(scores) - 1
-    p = float(stats.chi2.sf(free * (observed.value / floor) ** 2, free))
+    above = observed.value / floor if floor > 0 else np.inf * observed.value
+    p = float(stats.chi2.sf(free * np.nan_to_num(above) ** 2, free))
     return SeedVariance(observed, floor, Interval(*map(float, np.sqrt(beyond)), len(scores)), p)
 
 
