@@ -13,6 +13,7 @@ from lib.analysis.claims.agreement import smallest_tau
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals
+from lib.measures.intervals import Interval
 
 #: Columns of the printed table by measure.
 PRINTED = {
@@ -151,6 +152,49 @@ def _kinds_by_layer() -> pd.DataFrame:
     wide["band"] = pd.cut(wide["layer"], [0, 8, 16, 24], labels=["bottom", "middle", "top"])
     wide["difference"] = wide["fail"] - wide["succ"]
     return wide.groupby([*index[:3], "band"], observed=True)["difference"].mean().reset_index()
+
+
+@cache
+def _bert_base() -> tuple[pd.DataFrame, np.ndarray]:
+    """Scores of 100 BERT-base runs of McCoy, Min & Linzen (2020), and right answers by example."""
+    runs = pd.read_csv(paths.PUBLISHED / "mccoy_bert_base_100_runs.csv")
+    counts = pd.read_csv(paths.PUBLISHED / "mccoy_mnli_correct_counts.csv")
+    return runs, counts["n_correct_of_100"].to_numpy()
+
+
+@claim()
+def bert_base_answers_differ_more_than_scores() -> Estimate:
+    """Share of examples on which exactly one of two runs is right, less the difference of their
+    accuracies, in points; how the former varies over runs is not known from counts.
+    """
+    runs, counts = _bert_base()
+    accuracy = runs["mnli_dev_accuracy"].to_numpy()
+    gap = measures.instability(np.abs(accuracy[:, None] - accuracy))
+    flips = measures.flip_rate_from_counts(counts, len(runs)).mean()
+    value, low, high = 100 * (flips - np.array([gap.value, gap.high, gap.low]))
+    return Estimate(float(value), float(low), float(high), len(runs))
+
+
+@claim(interval=("chi-square", "resampling"))
+def bert_base_seeds_change_accuracy_beyond_flips(interval: str) -> Estimate:
+    """SD of accuracy over seeds without the noise of the development set, in points."""
+    runs, counts = _bert_base()
+    spread = measures.seed_variance_from_counts(
+        runs["mnli_dev_accuracy"].to_numpy(), counts, method=interval
+    )
+    return Estimate.of(Interval(*(100 * x for x in spread.distribution[:3]), len(runs)))
+
+
+HANS = ("lexical_nonentailed", "subsequence_nonentailed", "constituent_nonentailed", "overall")
+
+
+@claim(of=HANS)
+def bert_base_generalises_less_alike(of: str) -> Estimate:
+    """Log ratio of the SD of accuracy on HANS to that on MNLI."""
+    runs, _ = _bert_base()
+    ratio = comparison.spread_ratio(runs["mnli_dev_accuracy"], runs[f"hans_{of}"])
+    value, low, high = np.log(ratio[:3])
+    return Estimate(float(value), float(low), float(high), len(runs))
 
 
 @claim(measure=("cka", "op", "svcca"))
