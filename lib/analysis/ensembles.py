@@ -64,5 +64,6 @@ def ensemble_table(
         value, *drawn = (_values(probabilities[row], labels, sizes, rng) for row in rows)
     reach = stats.t.ppf((1 + level) / 2, n - 1) * np.std(drawn, axis=0, ddof=1)
     index = pd.MultiIndex.from_product([QUANTITIES, sizes], names=["quantity", "size"])
-    ends = {"value": value, "low": value - reach, "high": value + reach}
+    least = np.array([0.0, 0.0, -1.0, 0.0])[:, None]
+    ends = {"value": value, "low": np.maximum(value - reach, least), "high": value + reach}
     return pd.DataFrame({name: end.ravel() for name, end in ends.items()}, index=index)
