@@ -123,6 +123,12 @@ def test_the_committed_methods_hold_three_copies_of_the_standard_runs():
             {k: g.predictions for k, g in groups.items() if k[0] == task}
         )
     assert found == {(t, "wd_pre"): (t, "standard") for t in ("cola", "mrpc", "rte")}
+    at_rate = {0.0003: {}, 0.003: {}}
+    for one in run_group.read("reference-stabilizers").values():
+        ordered = one.take(np.argsort(one.runs["seed"]))
+        at_rate[one.setting["learning_rate"]][one.setting["method"]] = ordered.predictions
+    assert [len(methods) for methods in at_rate.values()] == [11, 11]
+    assert not any(consistency.same_runs(methods) for methods in at_rate.values())
 
 
 def test_rank_support_counts_ranks():
