@@ -59,7 +59,7 @@ def ensemble_table(
     check_level(level)
     rng = np.random.default_rng(0)
     rows = [np.arange(n), *rng.integers(0, n, (N_RESAMPLES, n))]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         value, *drawn = (_values(probabilities[row], labels, sizes, rng) for row in rows)
     reach = stats.t.ppf((1 + level) / 2, n - 1) * np.std(drawn, axis=0, ddof=1)
     index = pd.MultiIndex.from_product([QUANTITIES, sizes], names=["quantity", "size"])

@@ -12,14 +12,8 @@ from scipy import stats
 
 from lib import measures
 from lib.config import Setting
-from lib.measures.intervals import (
-    MIN_RUNS,
-    N_RESAMPLES,
-    Interval,
-    check_level,
-    percentile_interval,
-    run_weights,
-)
+from lib.measures import intervals
+from lib.measures.intervals import MIN_RUNS, Interval, check_level
 
 STREAMS = ("init", "order", "dropout")
 #: What may differ between settings that are compared over tasks.
@@ -247,14 +241,16 @@ def variance_components(
 
 def shares_without_a_seed(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
     """``share, share_low, share_high`` of ``variance_components`` with each seed left out: a row a
-    ``stream`` and ``seed`` that is gone, and a ``source``. A share that falls rests on that seed.
+    ``stream`` and ``seed`` that is gone, and a ``source``; NaN where one seed would be left. A
+    share that falls rests on that seed.
     """
-    tables = {
-        (stream, seed): variance_components(np.delete(design.scores, row, axis), level=level)
-        for axis, stream in enumerate(STREAMS[:2])
-        for row, seed in enumerate(getattr(design, f"{stream}_seeds"))
-    }
-    return pd.concat(tables, names=["stream", "seed"])[["share", "share_low", "share_high"]]
+    whole, tables = variance_components(design.scores, level=level), {}
+    for axis, stream in enumerate(STREAMS[:2]):
+        for row, seed in enumerate(seeds := getattr(design, f"{stream}_seeds")):
+            rest = np.delete(design.scores, row, axis)
+            left = variance_components(rest, level=level) if len(seeds) > 2 else whole * np.nan
+            tables[stream, seed] = left[["share", "share_low", "share_high"]]
+    return pd.concat(tables, names=["stream", "seed"])
 
 
 def component_texts(components: pd.DataFrame) -> pd.DataFrame:
@@ -402,8 +398,9 @@ def _means_by_stream(
     for number, stream in enumerate(STREAMS):
         code = pd.factorize(runs[f"seed_{stream}"])[0]
         plain = np.ones((1, code.max() + 1))
-        few = plain.size < MIN_RUNS
-        drawn = plain.repeat(N_RESAMPLES, 0) if few else run_weights(plain.size, seed=number)
+        drawn = plain.repeat(intervals.N_RESAMPLES, 0)
+        if plain.size >= MIN_RUNS:
+            drawn = intervals.run_weights(plain.size, seed=number)
         weights.append(np.vstack([plain, drawn])[:, code])
         apart.append(code[:, None] != code)
     means = {}
@@ -451,7 +448,7 @@ def stream_table(
         for name, drawn in {"": values, "share_": shares}.items():
             low = high = np.full(len(drawn[0]), np.nan)
             if fewest is not None:
-                low, high = percentile_interval(drawn[1:], level, n_runs=fewest)
+                low, high = intervals.percentile_interval(drawn[1:], level, n_runs=fewest)
             ends = {name[:-1] or "value": drawn[0], f"{name}low": low, f"{name}high": high}
             table = table.assign(**{end: numbers[: len(pairs)] for end, numbers in ends.items()})
         rows.append(table)

@@ -207,6 +207,9 @@ def test_a_share_without_a_seed_is_that_of_the_smaller_grid():
     assert found["order", 5, "order"] < 0.5 < 0.9 < found["order", 7, "order"]
     by_hand = variance_components.variance_components(design.scores[:, [0, 2]])["share"]
     assert found["order", 5].to_dict() == by_hand.to_dict()
+    (small,) = variance_components.crossed_groups(run_table())[0].values()
+    found = variance_components.shares_without_a_seed(small)["share"]
+    assert found["init"].notna().all() and found["order"].isna().all()
 
 
 def test_means_by_stream_are_those_of_a_loop_over_pairs():
@@ -240,6 +243,14 @@ def test_a_resample_of_seeds_counts_a_pair_by_its_seeds():
             total, drawn = total + weight * distances[0, 3 * i + j, 3 * k + m], drawn + weight
     assert found["init",][row + 1, 0] == pytest.approx(total / drawn)
     assert set(found) == {("init",), ("order",), ("init", "order")}
+
+
+def test_two_seeds_of_each_stream_have_values_and_no_intervals():
+    runs = crossed_runs(2, 2, 1)
+    table = variance_components.stream_table({"d": 1.0 - np.eye(4)}, runs)
+    assert table["differing"].tolist() == ["order", "init", "init, order"]
+    assert (table[["value", "share"]] == 1).all(axis=None)
+    assert table[["low", "high", "share_low", "share_high"]].isna().all(axis=None)
 
 
 def test_intervals_by_stream_hold_the_truth():
