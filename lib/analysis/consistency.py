@@ -26,37 +26,38 @@ from lib.measures.summary import STUDIED
 
 #: Resamples of the released notebook (nb 10).
 N_PUBLISHED = 1000
-#: Two groups are the same runs again if half of the seeds or more give less than this share of the
-#: disagreement that other seeds give. Of the methods at hand no two that differ come below .20,
-#: and those that do not stay below .03.
+#: Below this share two groups are the same runs again (``same_seed_share``): of the committed
+#: methods, those that differ reach .20, those that do not stay below .03.
 SAME_RUNS = 0.1
 
 
 def same_seed_share(first: np.ndarray, second: np.ndarray) -> float:
-    """How much two groups disagree at the same seed: the median over seeds, as a share of their
-    mean disagreement at different seeds.
+    """Disagreement of two groups at the same seed, the median over seeds, as a share of their mean
+    disagreement at different seeds.
 
-    About 1 where seeds decide nothing that the groups share, 0 where the runs are the same. NaN if
-    different seeds answer alike too.
+    About 1 where the groups share nothing that a seed decides, 0 where the runs are the same, NaN
+    where different seeds answer alike.
 
     Parameters
     ----------
-    first, second : (S, N) class labels on the same examples, of the same seeds in the same order
+    first, second : (S, N) class labels of the same seeds, S ≥ 2, on the same examples
     """
     first, second = np.asarray(first), np.asarray(second)
-    if first.shape != second.shape or len(first) < 2:
+    if first.shape != second.shape:
         raise ValueError(
             f"predictions have shapes {first.shape} and {second.shape}; expected (S, N) twice, the "
-            "same seeds and examples, S ≥ 2"
+            "same seeds and examples in the same order"
         )
     apart = np.array([(one != second).mean(1) for one in first])
     others = apart[~np.eye(len(apart), dtype=bool)].mean()
     return float(np.median(np.diag(apart)) / others) if others > 0 else float("nan")
 
 
-def same_runs(groups: Mapping[Hashable, np.ndarray]) -> dict[Hashable, Hashable]:
-    """Groups that are the runs of an earlier one again (``SAME_RUNS``), and which: such a group is
-    no second method, setting or task, and counted twice it makes whatever is compared agree.
+def same_runs(
+    groups: Mapping[Hashable, np.ndarray], *, limit: float = SAME_RUNS
+) -> dict[Hashable, Hashable]:
+    """Groups that are the runs of an earlier one again, and which. Such a group is no second method
+    or setting; counted, it makes whatever is compared agree.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def same_runs(groups: Mapping[Hashable, np.ndarray]) -> dict[Hashable, Hashable]
     """
     again: dict[Hashable, Hashable] = {}
     for (a, first), (b, second) in itertools.combinations(groups.items(), 2):
-        if a not in again and b not in again and same_seed_share(first, second) < SAME_RUNS:
+        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < limit:
             again[b] = a
     return again
 

@@ -300,6 +300,20 @@ def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
     return float(stats.kendalltau(doses, values).statistic), bool((np.diff(values) > 0).all())
 
 
+def rises_by_chance(spreads: np.ndarray, n_runs: int, *, seed: int = 0) -> np.ndarray:
+    """(9,999,) in how many of M models a *valid* SD rises at every dose, by its sampling error.
+
+    Scores are normal, drawn anew at each dose (of one noise at all doses, an SD rises more often),
+    and the true SD of a dose is the root mean square over models.
+
+    Parameters
+    ----------
+    spreads : (M, K) SD at each dose, of n_runs scores each
+    """
+    chi = np.random.default_rng(seed).chisquare(n_runs - 1, (N_PERMUTATIONS, *np.shape(spreads)))
+    return (np.diff(np.square(spreads).mean(0) * chi, axis=2) > 0).all(2).sum(1)
+
+
 def top_layer(table: pd.DataFrame) -> pd.DataFrame:
     """Of a table of ``lib.analysis.perturbations``, the rows of studied measures at the last layer
     of each job, and those of measures without layers, whose layer is negative.

@@ -12,15 +12,13 @@ from scipy import stats
 
 from lib import measures
 from lib.config import Setting
+from lib.measures import intervals
 from lib.measures.intervals import (
     MIN_RUNS,
     N_PERMUTATIONS,
-    N_RESAMPLES,
     Interval,
     check_level,
-    percentile_interval,
     permutation_p,
-    run_weights,
 )
 
 STREAMS = ("init", "order", "dropout")
@@ -51,16 +49,6 @@ class Crossed:
     def failed(self) -> np.ndarray:
         """True where a run is not ``ok``."""
         return self.status != "ok"
-
-    @property
-    def unscored(self) -> int:
-        """How many runs diverged."""
-        return int((self.status == "diverged").sum())
-
-    @property
-    def sides(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """The stream and the seeds of each of the first two axes."""
-        return ("init", self.init_seeds), ("order", self.order_seeds)
 
 
 def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
@@ -126,7 +114,7 @@ def design_table(designs: dict[str, Crossed]) -> pd.DataFrame:
             "dropout": len(design.dropout_seeds),
             "runs": design.scores.size,
             "failed": int(design.failed.sum()),
-            "diverged": design.unscored,
+            "diverged": int((design.status == "diverged").sum()),
             "metric": design.metric,
             "majority": design.majority,
         }
@@ -145,7 +133,8 @@ def failed_rates(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
     is for that init seed with all order seeds there could be.
     """
     rows = []
-    for axis, (source, seeds) in enumerate(design.sides):
+    sides = {"init": (design.init_seeds, 0), "order": (design.order_seeds, 1)}
+    for source, (seeds, axis) in sides.items():
         for seed, runs in zip(seeds, np.moveaxis(design.failed, axis, 0), strict=True):
             rate = measures.failed_rate(runs.ravel(), level=level)
             row = {"source": source, "seed": seed, "failed": int(runs.sum()), "runs": runs.size}
@@ -256,20 +245,17 @@ def variance_components(
 
 
 def shares_without_a_seed(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
-    """The shares of ``variance_components`` with each init seed and each order seed left out.
-
-    Returns
-    -------
-    a row a left-out ``stream`` and ``seed`` and a ``source``; ``share, share_low, share_high``. A
-    share that falls when one seed goes rests on that seed, of which few seeds cannot say how usual
-    it is.
+    """``share, share_low, share_high`` of ``variance_components`` with each seed left out: a row a
+    ``stream`` and ``seed`` that is gone, and a ``source``; NaN where one seed would be left. A
+    share that falls rests on that seed.
     """
-    tables = {
-        (stream, seed): variance_components(np.delete(design.scores, row, axis), level=level)
-        for axis, (stream, seeds) in enumerate(design.sides)
-        for row, seed in enumerate(seeds)
-    }
-    return pd.concat(tables, names=["stream", "seed"])[["share", "share_low", "share_high"]]
+    whole, tables = variance_components(design.scores, level=level), {}
+    for axis, stream in enumerate(STREAMS[:2]):
+        for row, seed in enumerate(seeds := getattr(design, f"{stream}_seeds")):
+            rest = np.delete(design.scores, row, axis)
+            left = variance_components(rest, level=level) if len(seeds) > 2 else whole * np.nan
+            tables[stream, seed] = left[["share", "share_low", "share_high"]]
+    return pd.concat(tables, names=["stream", "seed"])
 
 
 def component_texts(components: pd.DataFrame) -> pd.DataFrame:
@@ -399,34 +385,27 @@ def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> 
     return Interval(value, value - reach, value + reach, scores.size)
 
 
-def means_by_stream(distances: np.ndarray, runs: pd.DataFrame) -> dict[tuple[str, ...], np.ndarray]:
-    """Mean distance of the pairs of runs that differ in the given streams and share the others.
+def _means_by_stream(
+    distances: np.ndarray, runs: pd.DataFrame
+) -> dict[tuple[str, ...], np.ndarray]:
+    """By streams that differ, (1 + B, M) mean distance of the pairs of runs that differ in them and
+    share the others: with all seeds, then of each resample, NaN where that has no such pair.
 
-    Seeds are resampled, those of each stream by themselves, for neither pairs nor runs are
-    independent; a seed that both runs of a pair share counts once. A stream of fewer than
-    ``MIN_RUNS`` seeds is kept as it is, and the resamples speak of those seeds.
-
-    Parameters
-    ----------
-    distances : (M, S, S) by M measures
-    runs : the S runs, with ``seed_init``, ``seed_order``, ``seed_dropout``; cells may be missing
-
-    Returns
-    -------
-    by the streams that differ, one to all (without those of no pair), (1 + B, M): with all seeds as
-    they are, then of each resample; NaN where that has no such pair
+    Seeds are resampled, those of each stream by themselves; a seed that both runs of a pair share
+    counts once. Streams of fewer than ``MIN_RUNS`` seeds are kept as they are.
     """
-    codes = [pd.factorize(runs[f"seed_{stream}"])[0] for stream in STREAMS]
-    weights = []
-    for number, code in enumerate(codes):
+    weights, apart = [], []
+    for number, stream in enumerate(STREAMS):
+        code = pd.factorize(runs[f"seed_{stream}"])[0]
         plain = np.ones((1, code.max() + 1))
-        few = plain.size < MIN_RUNS
-        drawn = plain.repeat(N_RESAMPLES, 0) if few else run_weights(plain.size, seed=number)
+        drawn = plain.repeat(intervals.N_RESAMPLES, 0)
+        if plain.size >= MIN_RUNS:
+            drawn = intervals.run_weights(plain.size, seed=number)
         weights.append(np.vstack([plain, drawn])[:, code])
+        apart.append(code[:, None] != code)
     means = {}
     for chosen in itertools.product((False, True), repeat=len(STREAMS)):
-        alike = [(a[:, None] == a) != differs for a, differs in zip(codes, chosen, strict=True)]
-        pairs = np.all(alike, axis=0)
+        pairs = (np.array(apart) == np.reshape(chosen, (-1, 1, 1))).all(0)
         if any(chosen) and pairs.any():
             stack = np.concatenate([np.where(pairs, distances, 0.0), pairs[None]])
             second = np.prod(list(itertools.compress(weights, chosen)), axis=0)
@@ -446,31 +425,31 @@ def stream_table(
 ) -> pd.DataFrame:
     """What each stream does to each measure: a row a measure and a set of streams that differ.
 
-    ``measure, differing, value, low, high``: mean distance of ``means_by_stream``; ``share`` with
-    its ends: that mean beside the one of pairs that share no seed. Shares do not add up: what one
-    stream sets off, another may set off as well. Expanded percentiles, for the smallest number of
-    seeds that are drawn: on 6 × 6 × 2 seeds of normal effects they held the truth 94 to 100 times
-    in a hundred, those of shares 99 and more (the tests have a part of that simulation).
+    ``measure, differing, value, low, high``: mean distance of the pairs of runs that differ in
+    these streams and share the others; ``share`` and its ends: that mean over the one of pairs that
+    share no seed. Shares do not add up: what one stream sets off, another may set off as well.
+    Intervals resample the seeds of each stream, never pairs; streams of fewer than ``MIN_RUNS``
+    seeds stay as they are. Expanded percentiles, for the smallest number of seeds drawn: on
+    6 × 6 × 2 seeds of normal effects they held the truth 94 to 100 times in a hundred.
 
     Parameters
     ----------
     pairs : by measure, distances (S, S)
+    runs : the S runs, with ``seed_init``, ``seed_order``, ``seed_dropout``; cells may be missing
     over : (S, S) what shares are of instead, in the same pairs of runs
     """
-    stack = np.stack([*pairs.values(), *([] if over is None else [over])])
-    means = means_by_stream(stack, runs)
+    means = _means_by_stream(np.stack([*pairs.values(), *([] if over is None else [over])]), runs)
     counts = [runs[f"seed_{stream}"].nunique() for stream in STREAMS]
     fewest, rows = min((n for n in counts if n >= MIN_RUNS), default=None), []
     for streams, values in means.items():
         whole = means[max(means, key=len)] if over is None else values[:, -1:]
         shares = values / np.where(whole == 0, np.nan, whole)
-        both = {"": values[:, : len(pairs)], "share_": shares[:, : len(pairs)]}
         table = pd.DataFrame({"measure": list(pairs), "differing": ", ".join(streams)})
-        for name, drawn in both.items():
-            low, high = np.nan, np.nan
+        for name, drawn in {"": values, "share_": shares}.items():
+            low = high = np.full(len(drawn[0]), np.nan)
             if fewest is not None:
-                low, high = percentile_interval(drawn[1:], level, n_runs=fewest)
-            ends = {f"{name}low": low, f"{name}high": high}
-            table = table.assign(**{name[:-1] or "value": drawn[0]}, **ends)
+                low, high = intervals.percentile_interval(drawn[1:], level, n_runs=fewest)
+            ends = {name[:-1] or "value": drawn[0], f"{name}low": low, f"{name}high": high}
+            table = table.assign(**{end: numbers[: len(pairs)] for end, numbers in ends.items()})
         rows.append(table)
     return pd.concat(rows, ignore_index=True)

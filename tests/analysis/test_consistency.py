@@ -104,6 +104,12 @@ def test_a_group_that_is_another_again_is_told_from_a_method_that_shares_seeds()
     assert consistency.same_runs(three) == {"b": "a", "c": "a"}
 
 
+def test_same_seed_share_by_hand():
+    """Same seeds differ on 1/4 and 1/2, other seeds on 1/2 and 3/4: 0.375 of 0.625."""
+    first, second = [[0, 0, 0, 0], [1, 1, 1, 1]], [[0, 0, 0, 1], [1, 1, 0, 0]]
+    assert consistency.same_seed_share(first, second) == pytest.approx(0.6)
+
+
 def test_groups_that_answer_alike_whatever_the_seed_are_not_called_copies():
     same = np.zeros((5, 30), int)
     assert np.isnan(consistency.same_seed_share(same, same))
@@ -123,6 +129,12 @@ def test_the_committed_methods_hold_three_copies_of_the_standard_runs():
             {k: g.predictions for k, g in groups.items() if k[0] == task}
         )
     assert found == {(t, "wd_pre"): (t, "standard") for t in ("cola", "mrpc", "rte")}
+    at_rate = {0.0003: {}, 0.003: {}}
+    for one in run_group.read("reference-stabilizers").values():
+        ordered = one.take(np.argsort(one.runs["seed"]))
+        at_rate[one.setting["learning_rate"]][one.setting["method"]] = ordered.predictions
+    assert [len(methods) for methods in at_rate.values()] == [11, 11]
+    assert not any(consistency.same_runs(methods) for methods in at_rate.values())
 
 
 def test_rank_support_counts_ranks():

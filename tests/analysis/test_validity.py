@@ -176,3 +176,19 @@ def test_separations_are_those_of_each_part():
     assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
     whole = validity.separations(layers, failed, np.array(["all"] * 4)).set_index("measure")
     assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())
+
+
+def test_an_sd_rises_by_chance_as_often_as_an_f_ratio_says():
+    """Two doses, one of them twice the other: the ratio of two variances of n scores is 4 F."""
+    spreads = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]])
+    found = validity.rises_by_chance(spreads, 6)
+    p = stats.f.cdf(4, 5, 5)
+    assert found.mean() == pytest.approx(3 * p, abs=0.03)
+    assert found.var() == pytest.approx(3 * p * (1 - p), rel=0.1)
+    # With no difference four doses are in order one time in 24, and many scores leave no doubt.
+    level = validity.rises_by_chance(np.ones((2, 4)), 6)
+    assert level.mean() == pytest.approx(2 / 24, abs=0.01)
+    assert (validity.rises_by_chance(spreads, 500) == 3).all()
+    # What is true is pooled over models: one that is out of order is no evidence by itself.
+    mixed = validity.rises_by_chance(np.array([[3.0, 1.0], [1.0, 4.0]]), 6)
+    assert mixed.mean() == pytest.approx(2 * stats.f.cdf(17 / 10, 5, 5), abs=0.03)

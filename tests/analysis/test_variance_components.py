@@ -180,7 +180,7 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
     lost = (table["seed_init"] == 1) & (table["seed_order"] == 5)
     table.loc[lost, ["score", "status"]] = [np.nan, "diverged"]
     design = variance_components.crossed_groups(table)[0]["nyt"]
-    assert design.scores[1, 1] == worth and design.unscored == 1
+    assert design.scores[1, 1] == worth
     row = variance_components.design_table({"a": design}).loc["a"]
     counts = {"init": 3, "order": 2, "dropout": 1, "runs": 6, "failed": 1, "diverged": 1}
     assert row[list(counts)].to_dict() == counts
@@ -207,13 +207,16 @@ def test_a_share_without_a_seed_is_that_of_the_smaller_grid():
     assert found["order", 5, "order"] < 0.5 < 0.9 < found["order", 7, "order"]
     by_hand = variance_components.variance_components(design.scores[:, [0, 2]])["share"]
     assert found["order", 5].to_dict() == by_hand.to_dict()
+    (small,) = variance_components.crossed_groups(run_table())[0].values()
+    found = variance_components.shares_without_a_seed(small)["share"]
+    assert found["init"].notna().all() and found["order"].isna().all()
 
 
 def test_means_by_stream_are_those_of_a_loop_over_pairs():
     runs = crossed_runs(3, 4, 2).drop(index=[1, 6, 20]).reset_index(drop=True)
     points = np.random.default_rng(0).normal(size=(len(runs), 2))
     distances = np.abs(points[:, None] - points).transpose(2, 0, 1)
-    found = variance_components.means_by_stream(distances, runs)
+    found = variance_components._means_by_stream(distances, runs)
     by_hand = {}
     for a, b in itertools.combinations(range(len(runs)), 2):
         apart = runs.loc[a] != runs.loc[b]
@@ -229,15 +232,25 @@ def test_a_resample_of_seeds_counts_a_pair_by_its_seeds():
     runs = crossed_runs(3, 3, 1)
     distances = np.random.default_rng(1).random((1, 9, 9))
     distances += distances.swapaxes(1, 2)
-    found = variance_components.means_by_stream(distances, runs)
-    inits, orders = (intervals.run_weights(3, seed=number)[7] for number in (0, 1))
+    found = variance_components._means_by_stream(distances, runs)
+    weights = [intervals.run_weights(3, seed=number) for number in (0, 1)]
+    row = np.flatnonzero((weights[0].max(1) == 2) & (weights[1].max(1) == 2))[0]
+    inits, orders = weights[0][row], weights[1][row]
     total = drawn = 0.0
     for (i, j), (k, m) in itertools.product(itertools.product(range(3), repeat=2), repeat=2):
         if i != k and j == m:
             weight = inits[i] * inits[k] * orders[j]
             total, drawn = total + weight * distances[0, 3 * i + j, 3 * k + m], drawn + weight
-    assert found["init",][8, 0] == pytest.approx(total / drawn)
+    assert found["init",][row + 1, 0] == pytest.approx(total / drawn)
     assert set(found) == {("init",), ("order",), ("init", "order")}
+
+
+def test_two_seeds_of_each_stream_have_values_and_no_intervals():
+    runs = crossed_runs(2, 2, 1)
+    table = variance_components.stream_table({"d": 1.0 - np.eye(4)}, runs)
+    assert table["differing"].tolist() == ["order", "init", "init, order"]
+    assert (table[["value", "share"]] == 1).all(axis=None)
+    assert table[["low", "high", "share_low", "share_high"]].isna().all(axis=None)
 
 
 def test_intervals_by_stream_hold_the_truth():
