@@ -105,24 +105,22 @@ def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return task[places[0][:, :, None], places[1][:, None, :]]
 
 
-def score_transfer(
-    scores: np.ndarray, others: pd.DataFrame, *, level: float = 0.95
-) -> pd.DataFrame:
+def score_transfer(scores: np.ndarray, other: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Does a run that scores higher on one set of data score higher on others?
 
-    ``scores`` (S,), and a row a run and a column a set in ``others``. Returns a row a set:
+    ``scores`` (S,), and a row a run and a column a set in ``other``. Returns a row a set:
     Pearson's ``r`` with ``scores``; ``low``, ``high`` from resampling runs (BCa; of fewer than ten
     runs it may be NaN); the two-sided ``p`` of 9,999 permutations of the runs by |r|, and Holm's
     ``adjusted``; Spearman's ``rho``.
     """
     scores = check_scores(scores)
-    if len(others) != len(scores) or (others.nunique() < 2).any():
-        shapes = f"scores has shape {scores.shape}, others {others.shape}"
+    if len(other) != len(scores) or (other.nunique() < 2).any():
+        shapes = f"scores has shape {scores.shape}, other {other.shape}"
         raise ValueError(f"{shapes}; expected the same runs, and no score that all runs share")
     runs = np.tile(np.arange(len(scores)), (N_PERMUTATIONS, 1))
     order = np.random.default_rng(0).permuted(runs, axis=1)
     resampled, rows = stats.BootstrapMethod(rng=0), {}
-    for name, values in others.items():
+    for name, values in other.items():
         apart = values.to_numpy(float) - values.mean()
         found = stats.pearsonr(scores, apart)
         p = share_beyond(np.abs(apart[order] @ scores), abs(apart @ scores))
