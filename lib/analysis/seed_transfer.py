@@ -104,25 +104,23 @@ def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return task[places[0][:, :, None], places[1][:, None, :]]
 
 
-def score_transfer(
-    scores: np.ndarray, others: pd.DataFrame, *, level: float = 0.95
-) -> pd.DataFrame:
+def score_transfer(scores: np.ndarray, other: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Does a run that scores higher on one set of data score higher on others?
 
-    ``scores`` (S,), and a row a run and a column a set in ``others``. Returns a row a set:
+    ``scores`` (S,), and a row a run and a column a set in ``other``. Returns a row a set:
     Pearson's ``r`` with ``scores``, ``low``, ``high`` and ``p`` of ``comparison.correlation``, and
     Holm's ``adjusted``; Spearman's ``rho``.
     """
     scores = check_scores(scores)
-    if len(others) != len(scores) or (others.nunique() < 2).any():
-        shapes = f"scores has shape {scores.shape}, others {others.shape}"
+    if len(other) != len(scores) or (other.nunique() < 2).any():
+        shapes = f"scores has shape {scores.shape}, other {other.shape}"
         raise ValueError(f"{shapes}; expected the same runs, and no score that all runs share")
     rows = {
         name: [
             *correlation(scores, values.to_numpy(), level=level),
             correlation(scores, values.to_numpy(), ranks=True).value,
         ]
-        for name, values in others.items()
+        for name, values in other.items()
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["r", "low", "high", "p", "rho"])
     return table.assign(adjusted=adjust(table["p"].to_numpy()))

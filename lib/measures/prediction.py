@@ -227,9 +227,8 @@ def flip_rate(predictions: np.ndarray) -> np.ndarray:
 def flip_rate_from_counts(n_correct: np.ndarray, n_runs: int) -> np.ndarray:
     """(N,) ``flip_rate`` of being right, where c of S runs are: 2c(S − c) / (S(S − 1)).
 
-    Its mean is ``one_right`` of ``churn_split``. Disagreement is larger by the share of examples
-    that two runs get wrong differently: none with two classes, and with more unknown from counts.
-    ``n_correct``: (N,) integers from 0 to S.
+    Its mean is ``one_right`` of ``churn_split``. Disagreement is more by what two runs get wrong
+    differently: nothing with two classes. ``n_correct``: (N,) integers from 0 to S.
     """
     c = np.asarray(n_correct)
     if c.dtype.kind not in "iu" or ((c < 0) | (c > n_runs)).any() or n_runs < 2:

@@ -67,12 +67,11 @@ def read_answers(path: Path) -> pd.DataFrame:
         raise OutsideError(f"{path}: is no text in UTF-8 ({error}); save it as such") from error
     mark = "," if any("," in line for line in lines) else None
     rows = [[word.strip() for word in line.strip().rstrip(",").split(mark)] for line in lines]
-    first = rows[0] if rows else []
+    first = next(iter(rows), [])
     for number, row in enumerate(rows, 1):
         if len(row) != len(first) or "" in row:
-            what = (
-                f"{len(row) - row.count('')} answers in {len(row)} places, line 1 has {len(first)}"
-            )
+            n = len(row) - row.count("")
+            what = f"{n} answers in {len(row)} places, line 1 has {len(first)}"
             raise OutsideError(f"{path}: line {number}: {what}; write one of each run in each line")
     others = {word for row in rows[1:] for word in row}
     if first and np.isnan(numbers_in(first)).all() and not others.intersection(first):

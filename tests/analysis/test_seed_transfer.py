@@ -42,7 +42,7 @@ def test_size_and_power_with_skewed_scores(monkeypatch):
 
 
 def test_runs_must_match_and_differ():
-    with pytest.raises(ValueError, match=r"scores has shape \(3,\), others \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"scores has shape \(3,\), other \(2, 1\)"):
         seed_transfer.score_transfer([1, 2, 3], pd.DataFrame({"a": [1, 2]}))
     with pytest.raises(ValueError, match="no score that all runs share"):
         seed_transfer.score_transfer([1, 2, 3], pd.DataFrame({"a": [1, 1, 1]}))

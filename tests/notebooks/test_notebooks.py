@@ -71,6 +71,18 @@ def test_parameters_are_typed_literals_with_help_and_all_are_read(path):
 
 
 @every_notebook
+def test_calls_in_prose_are_of_names_that_the_notebook_has(path):
+    notebook = read(path)
+    nodes = [node for cell in code_cells(notebook) for node in ast.walk(ast.parse(cell.source))]
+    known = {node.id for node in nodes if isinstance(node, ast.Name)}
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    known |= {name.asname or name.name for node in imports for name in node.names}
+    text = re.sub(r"^```.*?^```", "", prose(notebook), flags=re.M | re.S)
+    called = re.findall(r"`(?:\w+ = )?(\w+)(?:\.\w+)+\(", text)
+    assert [name for name in called if name not in known] == []
+
+
+@every_notebook
 def test_budgets(path):
     notebook = read(path)
     sizes = [len(re.findall(r"^ *[^# \n]", c.source, re.M)) for c in code_cells(notebook)]

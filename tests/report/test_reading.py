@@ -265,6 +265,8 @@ def test_lines_may_hold_numbers_and_a_gold_label_is_no_run(tmp_path):
     runs = read(text(tmp_path / "few.txt", "0 0\n1 2\n"))
     assert runs.predictions.tolist() == [[0, 1], [0, 2]] and runs.labels is None
     assert "regression" in read(text(tmp_path / "scores.txt", "0.1 0.2\n0.3 0.4\n")).source
+    gold = text(tmp_path / "gold.txt", 'gold_label\tsentence1\n1\tsaid "no\n0\tyes"\n')
+    assert read(tmp_path / "few.txt", labels=gold).labels.tolist() == [1, 0]
     runs = read(store(tmp_path, wide_table().rename(columns={"label": "gold_label"})))
     assert runs.names == NAMES and np.array_equal(runs.labels, GOLD)
 
