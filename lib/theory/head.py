@@ -250,6 +250,17 @@ def smallest_norm(
     return np.maximum(0.0, (-U - np.log(-np.expm1(-U))) / B)
 
 
+def seed_direction_of_norms(*, norms: tuple[Values, Values], start_distance: Values) -> Bound:
+    """H18′: ‖w_t/‖w_t‖ − w_t'/‖w_t'‖‖ ≤ 2 ‖w_0 − w_0'‖ / (‖w_t‖ + ‖w_t'‖), or 2 if that is more.
+
+    ``norms`` = ‖w_t‖ and ‖w_t'‖, as observed (an a-posteriori bound) or bounded from below. Assumes
+    what ``seed_distance`` assumes, and no margin.
+    """
+    distance, norms = seed_distance(start_distance=start_distance), sum(map(np.asarray, norms))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(norms > 0, np.minimum(2.0, 2 * distance / norms), 2.0)
+
+
 def seed_direction(
     *,
     radius: Values,
@@ -259,16 +270,14 @@ def seed_direction(
     start_norms: tuple[Values, Values],
     start_distance: Values,
 ) -> Bound:
-    """H18: ‖w_t/‖w_t‖ − w_t'/‖w_t'‖‖ ≤ 2 ‖w_0 − w_0'‖ / (the sum of both ``smallest_norm``).
+    """H18: H18′ with ``smallest_norm`` in the place of both norms, known before anything is run.
 
     O(B ‖w_0 − w_0'‖ / ln(ηγ²t)): more steps, a larger margin and a larger rate make the heads of
-    different seeds more alike in direction. 2, which is always true, where nothing better is known.
+    different seeds more alike in direction.
     """
     shared = {"radius": radius, "margin": margin, "rate": rate, "steps": steps}
-    norms = sum(smallest_norm(**shared, start_norm=norm) for norm in start_norms)
-    distance = seed_distance(start_distance=start_distance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norms > 0, np.minimum(2.0, 2 * distance / norms), 2.0)
+    norms = tuple(smallest_norm(**shared, start_norm=norm) for norm in start_norms)
+    return seed_direction_of_norms(norms=norms, start_distance=start_distance)
 
 
 def averaged_variance(*, variance: Values, heads: Values) -> Bound:
@@ -311,17 +320,6 @@ def soft_by_root(*, n: Values, radius: Values, margin: Values, regularization: V
     n, B, gamma = _separable(n, radius, margin)
     weight = n * _positive(regularization)
     return (B + np.sqrt(B**2 + 8 * weight * (1 + B / gamma))) / (2 * weight)
-
-
-def recollected(*, n: Values, radius: Values, margin: Values, regularization: Values) -> Bound:
-    """max(S1, S3) as recalled from Fu, So & Collier: NOT known to be their theorem.
-
-    Recollection (M): a factor ν in front, and what λ and ν mean there, are unverified, as is a term
-    C · log log t / log t that is added. The two expressions are those of ``soft_by_slack`` and
-    ``soft_by_root``, which are proved here for the hinge loss with regulariser.
-    """
-    values = {"n": n, "radius": radius, "margin": margin, "regularization": regularization}
-    return np.maximum(soft_by_slack(**values), soft_by_root(**values))
 
 
 def _separable(n: Values, radius: Values, margin: Values) -> tuple[Bound, Bound, Bound]:

@@ -37,10 +37,10 @@ BOUNDED = {
         "S2": "parameter_max",
         "S3": "parameter_max",
     },
-    "seeds": {"H17": "parameter", "H18": "direction"},
+    "seeds": {"H17": "parameter", "H18": "direction", "H18′": "direction"},
 }
 #: Two unit vectors are never farther apart: a larger bound on a direction says nothing.
-VACUOUS = {"H1": 2.0, "H6": 2.0, "H9": 2.0, "H9′": 2.0, "H16": 2.0, "H18": 2.0}
+VACUOUS = {"H1": 2.0, "H6": 2.0, "H9": 2.0, "H9′": 2.0, "H16": 2.0, "H18": 2.0, "H18′": 2.0}
 #: Rounding: two equal heads differ by this share of what is compared.
 _ROUNDING = 1e-9
 
