@@ -1,7 +1,7 @@
 """Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,15 @@ BOUND_LOOKS = {
 MEASURED = PALETTE[0]
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":"}
-#: Verdicts (``lib.theory.expectations``) as they are drawn: colour, marker, filled.
-_VERDICTS = {
-    "direction": (STATUS["ok"][1], "o", True),
+#: Verdicts (``lib.theory.claims``) as they are drawn: colour, marker, filled.
+VERDICTS = {
+    "holds": (STATUS["ok"][1], "o", True),
     "opposite": (STATUS["failed"][1], "v", False),
+    "mixed": (PALETTE[4], "D", False),
     "undecided": ("#777777", "o", False),
 }
+#: Effects are drawn up to this size, larger ones at the edge.
+_EDGE = 3.0
 
 
 def _look(bound: str) -> dict[str, object]:
@@ -175,26 +178,34 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     return ax
 
 
-def verdict_dots(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
-    diamond where the theory predicts a size.
+def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
+    interval, all others as ticks above it, and how many hold.
 
-    ``table`` is ``lib.theory.expectations.table_of`` of claims about ratios.
+    ``cells`` and ``table`` are those of ``lib.theory.claims``.
     """
-    predicted = {"color": INK, "markerfacecolor": "none", "markersize": 5}
-    for y, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
-        look = _VERDICTS.get(row["verdict"].split()[0], _VERDICTS["undecided"])
-        style.interval_dot(ax, row, y, look, value="measured")
-        if np.isfinite(row["predicted"]):
-            ax.plot(row["predicted"], y, "D", **predicted)
-    for kind, (colour, marker, filled) in _VERDICTS.items():
-        label = {"undecided": "undecided, or not the predicted size"}.get(kind, kind)
-        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
-        ax.plot([], [], marker, label=label, **look)
-    if table["predicted"].notna().any():
-        ax.plot([], [], "D", label="predicted", **predicted)
-    ax.axvline(1, color=INK, linestyle=":", linewidth=0.8, zorder=0)
-    ax.set(xscale="log", xlabel="measured ratio")
-    style.plain_log(ax.xaxis)
-    style.label_rows(ax, list(table["quantity"]))
-    return ax
+    claims = list(cells["claim"].unique())
+    panels = cells.groupby(["setting", "perturbation"], sort=False)
+    for ax, (where, part) in zip(axes, panels, strict=True):
+        of_panel = table[(table[["setting", "perturbation"]] == where).all(axis=1)]
+        for _, row in part.iterrows():
+            y = len(claims) - 1 - claims.index(row["claim"])
+            if row["verdict"] == "no data":
+                ax.text(0, y, "no data", ha="center", va="center", fontsize=6, color="#999999")
+                continue
+            values = of_panel.loc[of_panel["claim"] == row["claim"], ["value", "verdict"]]
+            for verdict, ticks in values.groupby("verdict"):
+                look = {"color": VERDICTS[verdict][0], "markersize": 3, "alpha": 0.7}
+                at = ticks["value"].clip(-_EDGE, _EDGE)
+                ax.plot(at, np.full(len(at), y + 0.3), "|", **look)
+            shown = row[["value", "low", "high"]].astype(float).clip(-_EDGE, _EDGE)
+            style.interval_dot(ax, shown, y, VERDICTS[row["verdict"]])
+            told = f"{row['holds']} of {row['of']}"
+            ax.text(_EDGE, y - 0.28, told, ha="right", va="center", fontsize=5, color=INK)
+        ax.axvline(0, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+        ax.set(xlim=(-_EDGE * 1.08, _EDGE * 1.08), xticks=[-2, 0, 2])
+        ax.set_title("\n".join(where), fontsize=7)
+        style.label_rows(ax, claims)
+    for verdict, (colour, marker, filled) in VERDICTS.items():
+        look = {"color": colour, "markerfacecolor": style.face(colour, filled), "label": verdict}
+        axes[0].plot([], [], marker, **look)

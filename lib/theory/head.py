@@ -155,7 +155,7 @@ def mean_direction_difference(
     ``start_norm`` = ‖w_0‖ and ``accumulated`` = A_t are needed.
     """
     n, B, gamma = _separable(n, radius, margin)
-    start = _length("start_norm", start_norm)
+    start = _length(start_norm, "start_norm")
     ideal = 2 * constant_of(normalization) * B / (n * gamma)
     if not np.any(start):
         return ideal
@@ -216,21 +216,12 @@ def direction_error(
     return np.sqrt(2 * B * (np.log(n) + eta * B**2) / (gamma * grown))
 
 
-def two_terms(*, n: Values, radius: Values, margin: Values, rate: Values, steps: Values) -> Bound:
-    """H13 twice, plus H9: (1/n) Σ ‖w_t/‖w_t‖ − v_t/‖v_t‖‖ ≤ implicit bias + leave-one-out margin.
-
-    The shape that summaries of Fu, So & Collier describe; H16 is usually far smaller. As H11.
-    """
-    biased = direction_error(n=n, radius=radius, margin=margin, rate=rate, steps=steps)
-    return 2 * biased + mean_rotation(n=n, radius=radius, margin=margin)
-
-
 # --- Two seeds: the same training set, two random heads ------------------------------------------
 
 
 def seed_distance(*, start_distance: Values) -> Bound:
     """H17: ‖w_t(w_0) − w_t(w_0')‖ ≤ ‖w_0 − w_0'‖ for all t. Convex smooth loss, η ≤ 2/β_F."""
-    return _length("start_distance", start_distance)
+    return _length(start_distance, "start_distance")
 
 
 def smallest_norm(
@@ -244,7 +235,7 @@ def smallest_norm(
     eta, t = np.asarray(rate, float), np.asarray(steps, float)
     require((eta > 0) & (eta <= 4 / B**2 * (1 + 1e-12)), "0 < rate ≤ 4 / radius²", rate=eta)
     require(t >= 1, "steps ≥ 1", steps=t)
-    start = _length("start_norm", start_norm)
+    start = _length(start_norm, "start_norm")
     U = 1 / t + (start + np.log(t) / gamma) ** 2 / (2 * eta * t)
     # −ln(e^U − 1) = −U − ln(1 − e^−U), which does not overflow for large U.
     return np.maximum(0.0, (-U - np.log(-np.expm1(-U))) / B)
@@ -256,9 +247,9 @@ def seed_direction_of_norms(*, norms: tuple[Values, Values], start_distance: Val
     ``norms`` = ‖w_t‖ and ‖w_t'‖, as observed (an a-posteriori bound) or bounded from below. Assumes
     what ``seed_distance`` assumes, and no margin.
     """
-    distance, norms = seed_distance(start_distance=start_distance), sum(map(np.asarray, norms))
+    distance, total = seed_distance(start_distance=start_distance), sum(map(_length, norms))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norms > 0, np.minimum(2.0, 2 * distance / norms), 2.0)
+        return np.where(total > 0, np.minimum(2.0, 2 * distance / total), 2.0)
 
 
 def seed_direction(
@@ -338,7 +329,7 @@ def _margins(margin: Values, margin_without: Values) -> tuple[Bound, Bound]:
     return old, np.maximum(old, new)
 
 
-def _length(name: str, value: Values) -> Bound:
+def _length(value: Values, name: str = "norms") -> Bound:
     value = np.asarray(value, float)
     require(np.isfinite(value) & (value >= 0), f"{name} ≥ 0 and finite", **{name: value})
     return value

@@ -14,8 +14,6 @@ from lib.theory import descent, head, sweeps
 from lib.theory.margin import max_margin
 from lib.theory.tuning import Array, descend, pair_distances, unit_vectors
 
-REDUCTIONS = ("sum", "mean")
-
 
 def seeds(
     z: Array,
@@ -43,8 +41,8 @@ def seeds(
     its curvature): H17 (on ``parameter``), H18 (on ``direction``; of one head), H18′ (the same, of
     observed norms), H19 (on ``variance``).
     """
-    if unknown := set(reductions) - set(REDUCTIONS):
-        raise ValueError(f"reductions: {', '.join(unknown)}; give some of {', '.join(REDUCTIONS)}")
+    if unknown := set(reductions) - {"sum", "mean"}:
+        raise ValueError(f"reductions: {', '.join(unknown)}; give some of sum, mean")
     tables = [
         _several(z, held_out, rng, loss, shares, steps, runs, spread, count, reduction, fresh)
         for count in heads
@@ -132,10 +130,8 @@ def _with_seed_bounds(table: pd.DataFrame, starts: Array, norms: Array, loss: st
     heads, d = starts.shape[2:]
 
     def rows(values: Array) -> Array:
-        wide = values[None, :, None]
-        return np.broadcast_to(wide, (*norms.shape[:3], *values.shape[1:])).reshape(
-            -1, *values.shape[1:]
-        )
+        wide = np.broadcast_to(values[None, :, None], (*norms.shape[:3], *values.shape[1:]))
+        return wide.reshape(len(table), *values.shape[1:])
 
     stable = ((table["share"] <= 1 + 1e-12) & (loss == "logistic")).to_numpy()
     # Of averaged heads, the triangle inequality gives the mean over the heads' own starts.

@@ -27,7 +27,8 @@ ACCEPTED = {
     "gradient": 1.2, "distance": 3.0, "distance_without": 3.0, "hessian_lipschitz": 0.05,
     "reach": 1.0, "radius": 1.0, "margin": 0.2, "margin_without": 0.3, "support": 3, "dual": 1.0,
     "slack": 1.0, "norm": 3.0, "norm_without": 1.0, "displacement": 1.0, "accumulated": 9.0,
-    "start_norm": 1.0, "start_norms": (1.0, 1.0), "start_distance": 1.0, "variance": 1.0,
+    "start_norm": 1.0, "start_norms": (1.0, 1.0), "norms": (1.0, 1.0), "start_distance": 1.0,
+    "variance": 1.0,
     "heads": 4, "regularization": 0.1, "highest": 1.0, "scale": 1.0, "change": 1.0,
     "loss": "logistic", "exponent": 0.5,
 }  # fmt: skip
@@ -80,7 +81,7 @@ def test_outside_of_the_assumptions_there_is_no_bound(bound):
     good = {name: ACCEPTED[name] for name in names}
     assert np.all(np.asarray(bound(**good)) > 0)
     refused = [*REFUSED.items(), *LIMITS.get(bound, {}).items()]
-    if bound.__module__.startswith("lib.") and bound != quadratic.recollected:
+    if bound.__module__.startswith("lib."):
         refused.append(("n", 1))  # nothing is left of a single example
     for name in names - {"loss", "exponent"}:  # no argument may be unknown
         refused += [(name, np.full(np.shape(good[name]), value)) for value in (np.nan, -1.0)]
@@ -104,8 +105,6 @@ def test_unknown_names_are_refused():
         descent.head_descent(np.ones((1, 2, 1)), 1.0, [5, 1])
     with pytest.raises(ValueError, match="logistic or exponential"):
         head.largest_rate(radius=1.0, loss="hinge")
-    with pytest.raises(ValueError, match="recalled"):
-        quadratic.recollected(n=9, lipschitz=1, curvature=1, distance=1, exponent=1.0)
 
 
 # Values by hand, and how the bounds relate to each other.
@@ -128,10 +127,6 @@ def test_values_by_hand():
     assert head.mean_direction_difference(**SET, normalization="N2") == pytest.approx(2 / 6)
     with_start = {"accumulated": 10.0, "start_norm": 1.0}
     assert head.mean_direction_difference(**SET, **with_start) == pytest.approx(4 * 10 / 30)
-    soft = {**SET, "regularization": 0.1}
-    assert head.recollected(**soft) == head.soft_by_root(**soft)
-    known = {"n": 16, "lipschitz": 2, "curvature": 1, "distance": 1}
-    assert quadratic.recollected(**known, exponent=0.25) == pytest.approx(1)
 
 
 @given(
