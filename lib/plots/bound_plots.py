@@ -1,6 +1,7 @@
 """Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -187,7 +188,7 @@ def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) 
     claims = list(cells["claim"].unique())
     panels = cells.groupby(["setting", "perturbation"], sort=False)
     for ax, (where, part) in zip(axes, panels, strict=True):
-        of_panel = table[(table[["setting", "perturbation"]] == where).all(axis=1)]
+        of_panel = table[(table[["setting", "perturbation"]] == list(where)).all(axis=1)]
         for _, row in part.iterrows():
             y = len(claims) - 1 - claims.index(row["claim"])
             if row["verdict"] == "no data":
@@ -204,7 +205,7 @@ def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) 
             ax.text(_EDGE, y - 0.28, told, ha="right", va="center", fontsize=5, color=INK)
         ax.axvline(0, color=INK, linestyle=":", linewidth=0.8, zorder=0)
         ax.set(xlim=(-_EDGE * 1.08, _EDGE * 1.08), xticks=[-2, 0, 2])
-        ax.set_title("\n".join(where), fontsize=7)
+        ax.set_title("\n".join(textwrap.wrap(f"{where[0]}, {where[1]}", 15)), fontsize=6.5)
         style.label_rows(ax, claims)
     for verdict, (colour, marker, filled) in VERDICTS.items():
         look = {"color": colour, "markerfacecolor": style.face(colour, filled), "label": verdict}

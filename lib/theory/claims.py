@@ -153,7 +153,7 @@ def cells(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     every = itertools.product(CLAIMS, SETTINGS, PERTURBATIONS)
     rows = []
     for key in every:
-        part = table[(table[list(CELL)] == key).all(axis=1) & table["verdict"].ne("no data")]
+        part = table[(table[list(CELL)] == list(key)).all(axis=1) & table["verdict"].ne("no data")]
         holds, opposite = (int(part["verdict"].eq(word).sum()) for word in ("holds", "opposite"))
         word = "undecided" if len(part) else "no data"
         if holds and opposite:
@@ -179,7 +179,7 @@ def sentence(table: pd.DataFrame, claim: str) -> str:
         where = f"{row.setting}, {row.perturbation} ({counted} of {row.of})"
         said.setdefault(row.verdict, []).append(where)
     told = "; ".join(f"{verdict}: {', '.join(where)}" for verdict, where in said.items())
-    return f"{CLAIMS[claim][0].upper()}{CLAIMS[claim][1:]}: {told}"
+    return f"{CLAIMS[claim][0].upper()}{CLAIMS[claim][1:]}: {told or 'no data'}"
 
 
 def agreement(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import bounds_verified, bounds_worst, quadratic_checks
+from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks
 from benchmarks import classical_bounds as classical
 from benchmarks.minimizers import logistic_minimizers
 from lib import paths
@@ -336,3 +336,20 @@ def test_minimisers_are_where_long_runs_end(normalization):
     runs = descent.quadratic_descent(problem, [0.5], [400], normalization)
     ends = descent.difference(runs.weights[0, :, 0]).parameter
     assert c.shift == pytest.approx(ends, abs=1e-10)
+
+
+def test_the_committed_factors_are_those_of_the_script_and_their_exponents_what_they_must_be():
+    """The spread of the examples scales every distance once the start is forgotten, exactly."""
+    table = pd.read_csv(paths.DATA / "benchmarks" / "bounds_factors.csv")
+    parts = dict(iter(table.groupby("factor")))
+    assert set(parts) == {*bounds_factors.FACTORS, "distance, late"}
+    for name, part in parts.items():
+        assert (part["moved"] <= part[["T1", "T2", "T4"]].min(axis=1)).all(), name
+    again = bounds_factors.trend("strength")
+    columns = list(again)
+    np.testing.assert_allclose(parts["strength"][columns], again, rtol=1e-9)
+    near = bounds_factors.trend("spread", sets=3, distance=0.0, steps=400)
+    moved = near["moved"] / near["value"]
+    assert np.ptp(moved) < 1e-6 * moved.mean()
+    with pytest.raises(ValueError, match="factor = 'size'"):
+        bounds_factors.trend("size")
