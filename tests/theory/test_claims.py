@@ -255,3 +255,22 @@ def test_effects_of_fine_tuned_runs_are_ratios_of_their_measures(reference):
             row = effect(reference, claim, "network", SEED, f"{name}, {method}, rate 0.003")
             ratio = by_method[0.003, method] / by_method[0.003, base]
             assert row["value"] == pytest.approx(np.log2(ratio), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("claim", "results", "field", "sign", "words"),
+    [
+        ("sample size", "reference-sizes", "train_rows", 1, "disagreement"),
+        ("learning rate", "reference-ladder", "learning_rate", -1, "disagreement, bert-tiny"),
+    ],
+)
+def test_effects_of_ladders_are_slopes_over_their_rungs(
+    reference, claim, results, field, sign, words
+):
+    runs = tables.read(results, "runs").query("backbone == 'bert-tiny'").groupby("group").first()
+    measured = tables.read(results, "measures").query(
+        "subset == 'all' and measure == 'disagreement'"
+    )
+    values = measured.set_index("group").loc[runs.index, "value"]
+    slope = np.polyfit(np.log(runs[field].astype(float)), np.log(values), 1)[0]
+    assert effect(reference, claim, "network", SEED, words)["value"] == pytest.approx(sign * slope)
