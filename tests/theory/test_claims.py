@@ -210,6 +210,25 @@ def test_specifications_of_the_reference_are_distinct_and_finite(reference):
         assert all(f"{verdict}: " in told for verdict in part["verdict"]) and "no data" not in told
 
 
+def test_verdicts_are_those_that_notebook_42_and_the_findings_tell_in_words(reference):
+    whole = claims.cells(reference).set_index(list(claims.CELL))["verdict"]
+    heads = ("simulated head", "real head")
+    told = {
+        **{("sample size", setting, LEFT_OUT): "holds" for setting in claims.SETTINGS},
+        **{("iterations", setting, SEED): "holds" for setting in heads},
+        **{("iterations", setting, LEFT_OUT): "opposite" for setting in ("real head", "network")},
+        **{("learning rate", setting, SEED): "opposite" for setting in heads},
+        ("learning rate", "real head", LEFT_OUT): "holds",
+        ("learning rate", "network", SEED): "holds",
+        ("margin", "simulated head", LEFT_OUT): "holds",
+        ("margin", "simulated head", SEED): "opposite",
+        ("Lipschitz constant", "network", LEFT_OUT): "holds",
+        ("MHLoss", "simulated head", SEED): "holds",
+        **{(name, "network", SEED): "undecided" for name in ("MMR", "MHLoss", "SURT")},
+    }
+    assert whole.loc[list(told)].to_dict() == told
+
+
 def test_effects_of_the_reference_by_hand(reference):
     heads = tables.read_stored("reference-theory", "leave_one_out")
     heads = heads[heads["pooling"].eq("mean") & heads["steps"].eq(1000)]
