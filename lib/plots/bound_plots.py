@@ -181,32 +181,29 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
 
 def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
     """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
-    interval, all others as ticks above it, and how many hold.
-
-    ``cells`` and ``table`` are those of ``lib.theory.claims``.
+    interval, all of them as ticks above it, and how many hold; ``lib.theory.claims`` has both
+    tables.
     """
     claims = list(cells["claim"].unique())
+    height = {claim: y for y, claim in enumerate(claims[::-1])}
     panels = cells.groupby(["setting", "perturbation"], sort=False)
     for ax, (where, part) in zip(axes, panels, strict=True):
         of_panel = table[(table[["setting", "perturbation"]] == list(where)).all(axis=1)]
+        for verdict, (colour, marker, filled) in VERDICTS.items():
+            ticks = of_panel[of_panel["verdict"] == verdict]
+            at = ticks["value"].clip(-_EDGE, _EDGE), ticks["claim"].map(height) + 0.3
+            ax.plot(*at, "|", color=colour, markersize=3, alpha=0.7)
+            face = style.face(colour, filled)
+            ax.plot([], [], marker, color=colour, markerfacecolor=face, label=verdict)
         for _, row in part.iterrows():
-            y = len(claims) - 1 - claims.index(row["claim"])
+            y, told = height[row["claim"]], f"{row['holds']} of {row['of']}"
             if row["verdict"] == "no data":
                 ax.text(0, y, "no data", ha="center", va="center", fontsize=6, color="#999999")
                 continue
-            values = of_panel.loc[of_panel["claim"] == row["claim"], ["value", "verdict"]]
-            for verdict, ticks in values.groupby("verdict"):
-                look = {"color": VERDICTS[verdict][0], "markersize": 3, "alpha": 0.7}
-                at = ticks["value"].clip(-_EDGE, _EDGE)
-                ax.plot(at, np.full(len(at), y + 0.3), "|", **look)
             shown = row[["value", "low", "high"]].astype(float).clip(-_EDGE, _EDGE)
             style.interval_dot(ax, shown, y, VERDICTS[row["verdict"]])
-            told = f"{row['holds']} of {row['of']}"
             ax.text(_EDGE, y - 0.28, told, ha="right", va="center", fontsize=5, color=INK)
         ax.axvline(0, color=INK, linestyle=":", linewidth=0.8, zorder=0)
         ax.set(xlim=(-_EDGE * 1.08, _EDGE * 1.08), xticks=[-2, 0, 2])
-        ax.set_title("\n".join(textwrap.wrap(f"{where[0]}, {where[1]}", 15)), fontsize=6.5)
+        ax.set_title(textwrap.fill(f"{where[0]}, {where[1]}", 15), fontsize=6.5)
         style.label_rows(ax, claims)
-    for verdict, (colour, marker, filled) in VERDICTS.items():
-        look = {"color": colour, "markerfacecolor": style.face(colour, filled), "label": verdict}
-        axes[0].plot([], [], marker, **look)

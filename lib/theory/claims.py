@@ -37,8 +37,7 @@ CELL = ("claim", "setting", "perturbation")
 SETTINGS = ("simulated head", "real head", "network")
 LEFT_OUT, SEED = PERTURBATIONS = ("one example left out", "another seed")
 NOTIONS = ("direction", "parameters")
-#: How far a perturbation moves a head, by notion and by what is reported of seeds beside them:
-#: columns of the tables of ``lib.theory.sweeps`` and ``lib.theory.starts``.
+#: By notion, and what is reported of seeds beside them: columns of the tables of heads.
 MOVED = {
     LEFT_OUT: {"direction": "direction_mean", "parameters": "parameter_mean"},
     SEED: {"direction": "direction", "parameters": "parameter", "disagreement": "disagreement",
@@ -130,11 +129,8 @@ def specifications(
     """
     kinds = ("leave_one_out", "seeds", "geometry", "full_tuning", "full_constants")
     stored = {kind: tables.read_stored(theory, kind) for kind in kinds}
-    found = [
-        row
-        for part in (_paths, _sets, _head_methods, _networks_without_examples)
-        for row in part(stored, level)
-    ]
+    parts = (_paths, _sets, _head_methods, _networks_without_examples)
+    found = [row for part in parts for row in part(stored, level)]
     found += _networks_of_seeds(sizes, rates, methods, level)
     columns = [*CELL, "specification", "value", "low", "high", "n", "verdict"]
     return pd.DataFrame([(*r[:4], *r[4], verdict(r[4])) for r in found], columns=columns)
@@ -150,9 +146,8 @@ def cells(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     in four cases of five.
     """
     wider = 1 + stats.norm.ppf(0.8) / stats.norm.ppf((1 + level) / 2)
-    every = itertools.product(CLAIMS, SETTINGS, PERTURBATIONS)
     rows = []
-    for key in every:
+    for key in itertools.product(CLAIMS, SETTINGS, PERTURBATIONS):
         part = table[(table[list(CELL)] == list(key)).all(axis=1) & table["verdict"].ne("no data")]
         holds, opposite = (int(part["verdict"].eq(word).sum()) for word in ("holds", "opposite"))
         word = "undecided" if len(part) else "no data"
@@ -193,12 +188,11 @@ def agreement(
     Spearman's correlation. A set whose spread never changes has none.
     """
     keys, rows = ["job", "set", "steps", "share"], []
+    other = seeds[[*keys, spread]].set_axis([*keys, "spread"], axis=1)
     for perturbation, part in {LEFT_OUT: left_out, SEED: seeds}.items():
         for notion in NOTIONS:
             column = MOVED[perturbation][notion]
-            both = part[[*keys, column]].merge(
-                seeds[[*keys, spread]].set_axis([*keys, "spread"], axis=1), on=keys
-            )
+            both = part[[*keys, column]].merge(other, on=keys)
             each = [
                 stats.spearmanr(one[column], one["spread"]).statistic
                 for _, one in both.groupby(["job", "set"])
@@ -273,9 +267,8 @@ def _sets(stored: Stored, level: float) -> Iterator[Row]:
             ("margin", "real head", "", separable, "reach", []),
             ("margin", "real head", ", n held", separable, "reach", ["n"]),
         )  # fmt: skip
-        for steps, (claim, setting, words, rows, x, held) in itertools.product(
-            (100, 1000), designs
-        ):
+        for steps, design in itertools.product((100, 1000), designs):
+            claim, setting, words, rows, x, held = design
             part = table[rows & table["steps"].eq(steps)]
             if len(part):
                 controls = [np.log(part[name]) for name in held]

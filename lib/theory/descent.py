@@ -73,7 +73,7 @@ def head_descent(
     Parameters
     ----------
     rate : η, broadcast to (problems, tracks); a number makes one track
-    times : steps after which weights are kept, rising, from 1
+    times : steps after which weights are kept, rising, from 0
     loss : ``logistic`` or ``exponential``
     start : w_0, broadcast to (problems, tracks, d); the same for S and all S^i
     regularization : λ; each example's loss has the term λ/2 ‖w‖²

@@ -95,10 +95,8 @@ def rank_correlation(a: npt.ArrayLike, b: npt.ArrayLike, *, level: float = 0.95)
     Hartley & Pearson 1957), which takes the points as independent.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.shape != b.shape or a.ndim != 1 or len(a) < 4:
-        raise ValueError(f"shapes {a.shape} and {b.shape}; expected two of (K,), 4 or more")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a and b must be finite: leave out points for which one is not known")
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 4 or not np.isfinite([a, b]).all():
+        raise ValueError(f"shapes {a.shape}, {b.shape}; expected (K,) twice, finite, 4 or more")
     return fisher_interval(float(stats.spearmanr(a, b).statistic), len(a), level=level)
 
 
