@@ -191,7 +191,7 @@ def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) 
         of_panel = table[(table[["setting", "perturbation"]] == list(where)).all(axis=1)]
         for verdict, (colour, marker, filled) in VERDICTS.items():
             ticks = of_panel[of_panel["verdict"] == verdict]
-            at = ticks["value"].clip(-_EDGE, _EDGE), ticks["claim"].map(height) + 0.3
+            at = ticks["value"].clip(-_EDGE, _EDGE), ticks["claim"].map(height).astype(float) + 0.3
             ax.plot(*at, "|", color=colour, markersize=3, alpha=0.7)
             face = style.face(colour, filled)
             ax.plot([], [], marker, color=colour, markerfacecolor=face, label=verdict)
