@@ -117,7 +117,9 @@ def descending_heads(
         of_rows |= {"n": n, "rate": eta[..., None]}
         yield Comparison("H11", error, head.direction_error_of_norm(**of_rows, norm=norm))
         yield Comparison("H13", error, head.direction_error(**of_rows, steps=t[..., None]))
-        both = head.two_terms(n=n, radius=radius, margin=gamma, rate=eta, steps=t)
+        of_set = {"n": n, "radius": radius, "margin": gamma}
+        biased = head.direction_error(**of_set, rate=eta, steps=t)
+        both = 2 * biased + head.mean_rotation(**of_set)
         yield Comparison("H13 + H9", apart.direction.mean(-1), both)
 
 

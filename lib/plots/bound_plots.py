@@ -1,7 +1,8 @@
 """Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
 
 import itertools
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,15 @@ BOUND_LOOKS = {
 MEASURED = PALETTE[0]
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":"}
-#: Verdicts (``lib.theory.expectations``) as they are drawn: colour, marker, filled.
-_VERDICTS = {
-    "direction": (STATUS["ok"][1], "o", True),
+#: Verdicts (``lib.theory.claims``) as they are drawn: colour, marker, filled.
+VERDICTS = {
+    "holds": (STATUS["ok"][1], "o", True),
     "opposite": (STATUS["failed"][1], "v", False),
+    "mixed": (PALETTE[4], "D", False),
     "undecided": ("#777777", "o", False),
 }
+#: Effects are drawn up to this size, larger ones at the edge.
+_EDGE = 3.0
 
 
 def _look(bound: str) -> dict[str, object]:
@@ -175,26 +179,31 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     return ax
 
 
-def verdict_dots(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Measured ratios with their intervals on a log axis, a line a claim, the first on top; a
-    diamond where the theory predicts a size.
-
-    ``table`` is ``lib.theory.expectations.table_of`` of claims about ratios.
+def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
+    interval, all of them as ticks above it, and how many hold; ``lib.theory.claims`` has both
+    tables.
     """
-    predicted = {"color": INK, "markerfacecolor": "none", "markersize": 5}
-    for y, (_, row) in zip(range(len(table) - 1, -1, -1), table.iterrows(), strict=True):
-        look = _VERDICTS.get(row["verdict"].split()[0], _VERDICTS["undecided"])
-        style.interval_dot(ax, row, y, look, value="measured")
-        if np.isfinite(row["predicted"]):
-            ax.plot(row["predicted"], y, "D", **predicted)
-    for kind, (colour, marker, filled) in _VERDICTS.items():
-        label = {"undecided": "undecided, or not the predicted size"}.get(kind, kind)
-        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
-        ax.plot([], [], marker, label=label, **look)
-    if table["predicted"].notna().any():
-        ax.plot([], [], "D", label="predicted", **predicted)
-    ax.axvline(1, color=INK, linestyle=":", linewidth=0.8, zorder=0)
-    ax.set(xscale="log", xlabel="measured ratio")
-    style.plain_log(ax.xaxis)
-    style.label_rows(ax, list(table["quantity"]))
-    return ax
+    claims = list(cells["claim"].unique())
+    height = {claim: y for y, claim in enumerate(claims[::-1])}
+    panels = cells.groupby(["setting", "perturbation"], sort=False)
+    for ax, (where, part) in zip(axes, panels, strict=True):
+        of_panel = table[(table[["setting", "perturbation"]] == list(where)).all(axis=1)]
+        for verdict, (colour, marker, filled) in VERDICTS.items():
+            ticks = of_panel[of_panel["verdict"] == verdict]
+            at = ticks["value"].clip(-_EDGE, _EDGE), ticks["claim"].map(height).astype(float) + 0.3
+            ax.plot(*at, "|", color=colour, markersize=3, alpha=0.7)
+            face = style.face(colour, filled)
+            ax.plot([], [], marker, color=colour, markerfacecolor=face, label=verdict)
+        for _, row in part.iterrows():
+            y, told = height[row["claim"]], f"{row['holds']} of {row['of']}"
+            if row["verdict"] == "no data":
+                ax.text(0, y, "no data", ha="center", va="center", fontsize=6, color="#999999")
+                continue
+            shown = row[["value", "low", "high"]].astype(float).clip(-_EDGE, _EDGE)
+            style.interval_dot(ax, shown, y, VERDICTS[row["verdict"]])
+            ax.text(_EDGE, y - 0.28, told, ha="right", va="center", fontsize=5, color=INK)
+        ax.axvline(0, color=INK, linestyle=":", linewidth=0.8, zorder=0)
+        ax.set(xlim=(-_EDGE * 1.08, _EDGE * 1.08), xticks=[-2, 0, 2])
+        ax.set_title(textwrap.fill(f"{where[0]}, {where[1]}", 15), fontsize=6.5)
+        style.label_rows(ax, claims)

@@ -7,7 +7,6 @@ margin            maximum-margin and soft-margin classifiers of many sets
 problems          random problems
 tuning            gradient descent on heads, any runs together
 descent           the same without each example in turn; the same of quadratic problems
-trends            what one factor does to full fine-tuning, on quadratic problems
 draws             simulated sets of many sizes and gaps
 sweeps            leave-one-out of heads over sizes, margins, steps and rates, as tables
 starts            heads from random starts, several heads averaged, rows removed, as tables
@@ -17,4 +16,5 @@ network           a real classifier as losses over one vector of weights
 retraining        gradient descent on all examples and without some, side by side
 full_tuning       the bounds of full fine-tuning with constants estimated from a network
 retraining_study  one case of it: constants, runs at several rates, bounds beside them
+claims            what the paper claims, beside all of these measurements
 """

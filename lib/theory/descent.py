@@ -48,13 +48,6 @@ def difference(weights: Array) -> Difference:
     )
 
 
-def _rising(times: Sequence[int]) -> list[int]:
-    times = list(times)
-    if not times or times != sorted(set(times)) or times[0] < 0:
-        raise ValueError(f"times = {times!r}: give rising step counts")
-    return times
-
-
 class HeadRuns(NamedTuple):
     """weights (times, problems, tracks, n + 1, d) and accumulated (times, problems, tracks, n + 1):
     A_t = η Σ_{s<t} Σ_i share_i · (−ℓ'(w_s·z_i)), the loss left along the way (H15)."""
@@ -80,7 +73,7 @@ def head_descent(
     Parameters
     ----------
     rate : η, broadcast to (problems, tracks); a number makes one track
-    times : steps after which weights are kept, in rising order
+    times : steps after which weights are kept, rising, from 0
     loss : ``logistic`` or ``exponential``
     start : w_0, broadcast to (problems, tracks, d); the same for S and all S^i
     regularization : λ; each example's loss has the term λ/2 ‖w‖²
@@ -88,7 +81,6 @@ def head_descent(
     workers : threads; as many as there are cores by default
     """
     z, rate, start = np.asarray(z, float), np.asarray(rate, float), np.asarray(start, float)
-    times = _rising(times)
     problems, n, d = z.shape
     share = shares(n, normalization, None if rows == "all" else np.empty((0, 1)))
     tracks = np.broadcast_shapes(np.atleast_1d(rate).shape[-1:], start.shape[-2:-1], (1,))[0]
@@ -96,20 +88,16 @@ def head_descent(
     first = start if start.ndim < 2 else start[..., None, :]
     first = np.broadcast_to(first, (*shape, d)).reshape(problems, -1, d)
     rates = np.broadcast_to(np.broadcast_to(rate, shape[:2])[..., None], shape)
-    runs = tuning.descend(
+    weights, accumulated = tuning.descend(
         z,
         first,
         rates.reshape(problems, -1),
         np.tile(share, (tracks, 1)),
-        steps=[time for time in times if time] or [1],
+        steps=times,
         loss=loss,
         regularization=regularization,
         workers=workers,
     )
-    weights, accumulated = runs
-    if times[0] == 0:
-        weights = np.concatenate([first[None], weights])[: len(times)]
-        accumulated = np.concatenate([np.zeros((1, *first.shape[:2])), accumulated])[: len(times)]
     return HeadRuns(weights.reshape(-1, *shape, d), accumulated.reshape(-1, *shape))
 
 
@@ -126,9 +114,10 @@ def quadratic_descent(
 ) -> QuadraticRuns:
     """Gradient descent on quadratic problems; rate (problems, tracks) or (tracks,).
 
-    ``times`` as in ``head_descent``.
+    ``times``: steps after which weights are kept, rising, from 0.
     """
-    times = _rising(times)
+    if list(times) != sorted(set(times)):
+        raise ValueError(f"times = {times!r}: give rising step counts")
     hessians, centres, start = problem
     problems, n, d, _ = hessians.shape
     # Seen from the start, so that a far origin costs no digits.

@@ -155,7 +155,7 @@ def mean_direction_difference(
     ``start_norm`` = ‖w_0‖ and ``accumulated`` = A_t are needed.
     """
     n, B, gamma = _separable(n, radius, margin)
-    start = _length("start_norm", start_norm)
+    start = _length(start_norm, "start_norm")
     ideal = 2 * constant_of(normalization) * B / (n * gamma)
     if not np.any(start):
         return ideal
@@ -216,21 +216,12 @@ def direction_error(
     return np.sqrt(2 * B * (np.log(n) + eta * B**2) / (gamma * grown))
 
 
-def two_terms(*, n: Values, radius: Values, margin: Values, rate: Values, steps: Values) -> Bound:
-    """H13 twice, plus H9: (1/n) Σ ‖w_t/‖w_t‖ − v_t/‖v_t‖‖ ≤ implicit bias + leave-one-out margin.
-
-    The shape that summaries of Fu, So & Collier describe; H16 is usually far smaller. As H11.
-    """
-    biased = direction_error(n=n, radius=radius, margin=margin, rate=rate, steps=steps)
-    return 2 * biased + mean_rotation(n=n, radius=radius, margin=margin)
-
-
 # --- Two seeds: the same training set, two random heads ------------------------------------------
 
 
 def seed_distance(*, start_distance: Values) -> Bound:
     """H17: ‖w_t(w_0) − w_t(w_0')‖ ≤ ‖w_0 − w_0'‖ for all t. Convex smooth loss, η ≤ 2/β_F."""
-    return _length("start_distance", start_distance)
+    return _length(start_distance, "start_distance")
 
 
 def smallest_norm(
@@ -244,10 +235,21 @@ def smallest_norm(
     eta, t = np.asarray(rate, float), np.asarray(steps, float)
     require((eta > 0) & (eta <= 4 / B**2 * (1 + 1e-12)), "0 < rate ≤ 4 / radius²", rate=eta)
     require(t >= 1, "steps ≥ 1", steps=t)
-    start = _length("start_norm", start_norm)
+    start = _length(start_norm, "start_norm")
     U = 1 / t + (start + np.log(t) / gamma) ** 2 / (2 * eta * t)
     # −ln(e^U − 1) = −U − ln(1 − e^−U), which does not overflow for large U.
     return np.maximum(0.0, (-U - np.log(-np.expm1(-U))) / B)
+
+
+def seed_direction_of_norms(*, norms: tuple[Values, Values], start_distance: Values) -> Bound:
+    """H18′: ‖w_t/‖w_t‖ − w_t'/‖w_t'‖‖ ≤ 2 ‖w_0 − w_0'‖ / (‖w_t‖ + ‖w_t'‖), or 2 if that is more.
+
+    ``norms`` = ‖w_t‖ and ‖w_t'‖, as observed (an a-posteriori bound) or bounded from below. Assumes
+    what ``seed_distance`` assumes, and no margin.
+    """
+    distance, total = seed_distance(start_distance=start_distance), sum(map(_length, norms))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, np.minimum(2.0, 2 * distance / total), 2.0)
 
 
 def seed_direction(
@@ -259,16 +261,14 @@ def seed_direction(
     start_norms: tuple[Values, Values],
     start_distance: Values,
 ) -> Bound:
-    """H18: ‖w_t/‖w_t‖ − w_t'/‖w_t'‖‖ ≤ 2 ‖w_0 − w_0'‖ / (the sum of both ``smallest_norm``).
+    """H18: H18′ with ``smallest_norm`` in the place of both norms, known before anything is run.
 
     O(B ‖w_0 − w_0'‖ / ln(ηγ²t)): more steps, a larger margin and a larger rate make the heads of
-    different seeds more alike in direction. 2, which is always true, where nothing better is known.
+    different seeds more alike in direction.
     """
     shared = {"radius": radius, "margin": margin, "rate": rate, "steps": steps}
-    norms = sum(smallest_norm(**shared, start_norm=norm) for norm in start_norms)
-    distance = seed_distance(start_distance=start_distance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norms > 0, np.minimum(2.0, 2 * distance / norms), 2.0)
+    norms = tuple(smallest_norm(**shared, start_norm=norm) for norm in start_norms)
+    return seed_direction_of_norms(norms=norms, start_distance=start_distance)
 
 
 def averaged_variance(*, variance: Values, heads: Values) -> Bound:
@@ -313,17 +313,6 @@ def soft_by_root(*, n: Values, radius: Values, margin: Values, regularization: V
     return (B + np.sqrt(B**2 + 8 * weight * (1 + B / gamma))) / (2 * weight)
 
 
-def recollected(*, n: Values, radius: Values, margin: Values, regularization: Values) -> Bound:
-    """max(S1, S3) as recalled from Fu, So & Collier: NOT known to be their theorem.
-
-    Recollection (M): a factor ν in front, and what λ and ν mean there, are unverified, as is a term
-    C · log log t / log t that is added. The two expressions are those of ``soft_by_slack`` and
-    ``soft_by_root``, which are proved here for the hinge loss with regulariser.
-    """
-    values = {"n": n, "radius": radius, "margin": margin, "regularization": regularization}
-    return np.maximum(soft_by_slack(**values), soft_by_root(**values))
-
-
 def _separable(n: Values, radius: Values, margin: Values) -> tuple[Bound, Bound, Bound]:
     n, B, gamma = (np.asarray(x, float) for x in (n, radius, margin))
     require(n >= 2, "n ≥ 2 examples", n=n)
@@ -340,7 +329,7 @@ def _margins(margin: Values, margin_without: Values) -> tuple[Bound, Bound]:
     return old, np.maximum(old, new)
 
 
-def _length(name: str, value: Values) -> Bound:
+def _length(value: Values, name: str = "norms") -> Bound:
     value = np.asarray(value, float)
     require(np.isfinite(value) & (value >= 0), f"{name} ≥ 0 and finite", **{name: value})
     return value

@@ -76,14 +76,3 @@ def quadratics(
     centres = rng.normal(size=(problems, n, d))
     start = centres.mean(1) + distance * directions(rng, problems, d)
     return Quadratics(hessians, centres, start)
-
-
-def turning(n: int, tilt: float = 1.0, margin: float = 0.1) -> Array:
-    """z (1, n, 2) where leaving out one example turns the maximum-margin head by a fixed angle.
-
-    n − 1 examples at margin · (1, tilt) and one at margin · (1, −tilt): with it, the head points to
-    (1, 0), without it to (1, tilt), whatever n is.
-    """
-    z = np.tile(margin * np.array([1.0, tilt]), (1, n, 1))
-    z[0, 0, 1] *= -1
-    return z

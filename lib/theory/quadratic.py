@@ -69,7 +69,8 @@ def strongly_convex(
     Assumes gradients of single examples of at most L = ``lipschitz`` along the run on S^i, Hessians
     of F_S between μ = ``curvature`` > 0 and β = ``smoothness``, and 0 < η ≤ 2 / (β + μ). Only F_S
     needs curvature. At most min(cηLt / n, cL / μn): the 1/n of more data, the t and η of early
-    stopping and small rates, the 1/μ of L2-SP and weight decay.
+    stopping and small rates, the 1/μ of an L2-SP term. With an L that was measured along a run this
+    is a bound after the fact, and no uniform stability in the sense of Bousquet & Elisseeff (2002).
 
     Source: derived here (D). ``rate`` = η, ``steps`` = t.
     """
@@ -188,7 +189,7 @@ def optimization_error(
     rate: Values,
     steps: Values,
 ) -> Bound:
-    """T4: ‖w_t − v_t‖ ≤ q^t (D_S + D_i) + min(G / μn, √(G (D_S + D_i) / μn)).
+    """T4: ‖w_t − v_t‖ ≤ q^t (D_S + D_i) + G / μn.
 
     The way through both minimisers: more steps forget the start exponentially. D_S = ``distance`` =
     ‖w_0 − w*_S‖, D_i = ``distance_without`` = ‖w_0 − w*_i‖; the other names as in T2, both
@@ -201,8 +202,7 @@ def optimization_error(
     _check_without(curvature_without, sharpness_without, smoothness)
     both = np.asarray(distance, float) + np.asarray(distance_without, float)
     q = _contraction(eta, mu, curvature_without, sharpness_without)
-    moved = G / (mu * n)
-    return q ** np.asarray(steps, float) * both + np.minimum(moved, np.sqrt(moved * both))
+    return q ** np.asarray(steps, float) * both + G / (mu * n)
 
 
 def local_curvature(*, curvature: Values, hessian_lipschitz: Values, reach: Values) -> Bound:
@@ -220,22 +220,6 @@ def local_curvature(*, curvature: Values, hessian_lipschitz: Values, reach: Valu
     local = mu - M * R
     require(local > 0, "curvature − hessian_lipschitz · reach > 0", local_curvature=local)
     return local
-
-
-def recollected(
-    *, n: Values, lipschitz: Values, curvature: Values, distance: Values, exponent: float
-) -> Bound:
-    """√(2 L ‖w_0 − w*‖ / μ) · n^(−exponent): a form recalled, NOT a bound that anybody proved here.
-
-    Recollection (M) of the theorem of Fu, So & Collier on full fine-tuning; exponent (1/4 or 1/2
-    was recalled) and constant are unverified. T4's second term is the proved relative of this
-    shape. It is here to be looked at beside the proved bounds, never to be cited as the paper's.
-    """
-    if exponent not in (0.25, 0.5):
-        raise ValueError(f"exponent = {exponent!r}: 0.25 and 0.5 are the recalled ones")
-    n, L, mu, D = (np.asarray(x, float) for x in (n, lipschitz, curvature, distance))
-    require((n >= 1) & (L >= 0) & (mu > 0) & (D >= 0), "n ≥ 1, L ≥ 0, μ > 0, D ≥ 0", n=n, mu=mu)
-    return np.sqrt(2 * L * D / mu) * n**-exponent
 
 
 #: The bounds on ‖w_t − v_t‖, and T3, by name.

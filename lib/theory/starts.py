@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from lib.theory import descent, head, sweeps
+from lib.theory.margin import max_margin
 from lib.theory.tuning import Array, descend, pair_distances, unit_vectors
-
-REDUCTIONS = ("sum", "mean")
 
 
 def seeds(
@@ -35,13 +34,15 @@ def seeds(
     ``reduction``: the loss is the sum over heads (every head has the rate η), or the mean (η / H).
     Columns: ``variance`` (tr Cov of the averaged head over runs), ``parameter`` and ``direction``
     (mean over pairs of runs), ``start`` (the same of the starts), ``deviation`` (mean distance of a
-    run's direction from that of the mean of all runs), ``accuracy_mean``, ``accuracy_sd``,
-    ``disagreement``; with ``fresh``, ``fresh_direction``: mean over i of the difference between the
-    directions of a run on S and one on S^i (N1) whose start is another. Bounds: H17 (on
-    ``parameter``), H18 (on ``direction``; of one head), H19 (on ``variance``).
+    run's direction from that of the mean of all runs), ``error`` (from the maximum-margin one),
+    ``accuracy_mean``, ``accuracy_sd``, ``disagreement``; with ``fresh``, ``fresh_direction``: mean
+    over i of the difference between the directions of a run on S and one on S^i (N1) whose start is
+    another. Bounds, of the logistic loss (from a random start the exponential one has no limit to
+    its curvature): H17 (on ``parameter``), H18 (on ``direction``; of one head), H18′ (the same, of
+    observed norms), H19 (on ``variance``).
     """
-    if unknown := set(reductions) - set(REDUCTIONS):
-        raise ValueError(f"reductions: {', '.join(unknown)}; give some of {', '.join(REDUCTIONS)}")
+    if unknown := set(reductions) - {"sum", "mean"}:
+        raise ValueError(f"reductions: {', '.join(unknown)}; give some of sum, mean")
     tables = [
         _several(z, held_out, rng, loss, shares, steps, runs, spread, count, reduction, fresh)
         for count in heads
@@ -57,7 +58,8 @@ def _several(
 ) -> pd.DataFrame:  # fmt: skip
     sets, n, d = z.shape
     scaled = np.asarray(shares, float) / (heads if reduction == "mean" else 1)
-    described = sweeps.describe(z)
+    full = max_margin(z)
+    described = sweeps.describe(z, full)
     rates = sweeps.rates_of(described, scaled, loss)
     importance = np.full((runs * heads, n), 1 / n)
     if fresh:
@@ -74,11 +76,14 @@ def _several(
     table["runs"] = runs
     for name, values in _spreads(whole, held_out).items():
         table[name] = values.reshape(-1)
+    away = unit_vectors(whole) - unit_vectors(full.weights)[:, None, None]
+    table["error"] = np.linalg.norm(away, axis=-1).mean(-1).reshape(-1)
     if fresh:
         turned = unit_vectors(left) - unit_vectors(whole)[..., np.arange(n) % runs, :]
         table["fresh_direction"] = np.linalg.norm(turned, axis=-1).mean(-1).reshape(-1)
     own = starts[:, : runs * heads].reshape(sets, runs, heads, d)
-    return _with_seed_bounds(table, own, len(steps), len(shares), loss)
+    norms = np.linalg.norm(whole, axis=-1)
+    return _with_seed_bounds(table, own, norms, loss)
 
 
 def _trained(
@@ -120,48 +125,38 @@ def _spreads(weights: Array, held_out: Array) -> dict[str, Array]:
     }
 
 
-def _with_seed_bounds(
-    table: pd.DataFrame, starts: Array, n_steps: int, n_shares: int, loss: str
-) -> pd.DataFrame:
-    """Starts (sets, runs, heads, d); rows in the order (steps, sets, rates)."""
-    sets, _, heads, d = starts.shape
+def _with_seed_bounds(table: pd.DataFrame, starts: Array, norms: Array, loss: str) -> pd.DataFrame:
+    """Starts (sets, runs, heads, d), norms of the averaged heads (steps, sets, rates, runs)."""
+    heads, d = starts.shape[2:]
 
     def rows(values: Array) -> Array:
-        return np.broadcast_to(values[None, :, None], (n_steps, sets, n_shares)).reshape(-1)
+        wide = np.broadcast_to(values[None, :, None], (*norms.shape[:3], *values.shape[1:]))
+        return wide.reshape(len(table), *values.shape[1:])
 
-    stable = table["share"] <= 1 + 1e-12
+    stable = ((table["share"] <= 1 + 1e-12) & (loss == "logistic")).to_numpy()
     # Of averaged heads, the triangle inequality gives the mean over the heads' own starts.
     apart = pair_distances(starts.swapaxes(1, 2)).mean(1)
     table["start"] = rows(pair_distances(starts.mean(2)).mean(-1))
     table["H17"] = np.where(stable, head.seed_distance(start_distance=rows(apart.mean(-1))), np.nan)
-    table["H18"] = np.nan
-    if heads == 1 and loss == "logistic":
-        table["H18"] = _mean_direction_bound(table, starts[:, :, 0], apart, n_steps, n_shares)
-    variance = d * table["spread"] ** 2
-    table["H19"] = np.where(
-        stable, head.averaged_variance(variance=variance, heads=table["heads"]), np.nan
-    )
-    return table
-
-
-def _mean_direction_bound(
-    table: pd.DataFrame, starts: Array, apart: Array, n_steps: int, n_shares: int
-) -> Array:
-    """H18 of every pair of runs, averaged over pairs; NaN where it does not apply."""
     a, b = np.triu_indices(starts.shape[1], 1)
-    norms = np.linalg.norm(starts, axis=-1)
-    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy()
-    # Rows are in the order (steps, sets, rates).
-    one = np.tile(np.repeat(np.arange(len(starts)), n_shares), n_steps)[applies]
-    names = ("radius", "margin", "rate", "steps")
-    sets = {name: table.loc[applies, name].to_numpy()[:, None] for name in names}
-    bounds = np.full(len(table), np.nan)
-    bounds[applies] = head.seed_direction(
-        **sets,
-        start_norms=(norms[one][:, a], norms[one][:, b]),
-        start_distance=apart[one],
-    ).mean(-1)
-    return bounds
+    applies = (table["separable"] & (table["share"] <= 0.5 + 1e-12)).to_numpy() & stable
+    table["H18"] = np.nan
+    if heads == 1:
+        begun = rows(np.linalg.norm(starts[:, :, 0], axis=-1))[applies]
+        names = ("radius", "margin", "rate", "steps")
+        table.loc[applies, "H18"] = head.seed_direction(
+            **{name: table.loc[applies, name].to_numpy()[:, None] for name in names},
+            start_norms=(begun[:, a], begun[:, b]),
+            start_distance=rows(apart)[applies],
+        ).mean(-1)
+    ended = norms.reshape(len(table), -1)
+    observed = head.seed_direction_of_norms(
+        norms=(ended[:, a], ended[:, b]), start_distance=rows(apart)
+    )
+    table["H18′"] = np.where(stable, observed.mean(-1), np.nan)
+    variance = head.averaged_variance(variance=d * table["spread"] ** 2, heads=table["heads"])
+    table["H19"] = np.where(stable, variance, np.nan)
+    return table
 
 
 def removal(

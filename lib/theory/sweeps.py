@@ -158,38 +158,23 @@ def grid(
 def _with_descent_bounds(table: pd.DataFrame, loss: str, normalization: str) -> pd.DataFrame:
     stable = table["share"] <= 1 + 1e-12
     logistic = stable & (loss == "logistic")
-    sets = {name: table[name] for name in ("n", "radius")}
-    path = {name: table[name] for name in ("rate", "steps")}
-    table["H15"] = bound_column(
-        head.mean_parameter_difference,
-        where=stable,
-        accumulated=table["accumulated"],
-        normalization=normalization,
-        **sets,
-    )
-    table["H15b"] = bound_column(
-        head.logistic_parameter_difference,
-        where=logistic & (normalization == "N1"),
-        margin=table["margin"],
-        **sets,
-        **path,
-    )
-    table["H16"] = bound_column(
-        head.mean_direction_difference,
-        where=stable,
-        margin=table["margin"],
-        normalization=normalization,
-        **sets,
-    )
+    given = {"normalization": normalization}
+    for name, bound, where, columns, words in (
+        ("H15", head.mean_parameter_difference, stable, ["accumulated"], given),
+        ("H15b", head.logistic_parameter_difference, logistic & (normalization == "N1"),
+         ["margin", "rate", "steps"], {}),
+        ("H16", head.mean_direction_difference, stable, ["margin"], given),
+    ):  # fmt: skip
+        values = {column: table[column] for column in ("n", "radius", *columns)}
+        table[name] = bound_column(bound, where=where, **values, **words)
     # The logistic loss moves by at most B when w moves by 1.
     table["T1c"] = bound_column(
         quadratic.convex,
         where=logistic,
-        n=table["n"],
         lipschitz=table["radius"],
         smoothness=2 / head.largest_rate(radius=table["radius"], loss=loss),
-        normalization=normalization,
-        **path,
+        **{column: table[column] for column in ("n", "rate", "steps")},
+        **given,
     )
     return table
 
@@ -219,7 +204,7 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     columns = {name: table[name] for name in ("n", "radius", "regularization")}
     table["S0"] = bound_column(head.soft_norm, margin=table["margin"])
-    table["S1"] = bound_column(head.soft_by_slack, margin=table["margin"], **columns)
     table["S2"] = bound_column(head.soft_by_radius, **columns)
-    table["S3"] = bound_column(head.soft_by_root, margin=table["margin"], **columns)
+    for name, bound in {"S1": head.soft_by_slack, "S3": head.soft_by_root}.items():
+        table[name] = bound_column(bound, margin=table["margin"], **columns)
     return table

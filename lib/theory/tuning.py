@@ -65,15 +65,15 @@ def descend(
     z : (sets, n, d), z_i = y_i · features_i
     starts : (sets, runs, d); rates (η) : (sets, runs)
     importance : c, (runs, n); 1/n everywhere is the mean loss
-    steps : numbers of steps after which the heads are kept, increasing, from 1
+    steps : numbers of steps after which the heads are kept, increasing, from 0
     regularization : λ; each example's loss has the term λ/2 ‖w‖²
     workers : threads; as many as there are cores by default
     """
     steps = list(steps)
     if loss not in LOSSES:
         raise ValueError(f"loss = {loss!r}: give one of {', '.join(LOSSES)}")
-    if not steps or steps != sorted(set(steps)) or steps[0] < 1:
-        raise ValueError(f"steps = {steps}: give rising numbers from 1")
+    if not steps or steps != sorted(set(steps)) or steps[0] < 0:
+        raise ValueError(f"steps = {steps}: give rising numbers from 0")
     z, starts = np.asarray(z, float), np.asarray(starts, float)
     (sets, n, _), runs = z.shape, starts.shape[1]
     weights = np.empty((len(steps), *starts.shape))
@@ -117,16 +117,17 @@ def _run_block(
     weights, total = state[..., :-1], state[..., -1]
     free = bool((shrink == 1).all())
     row = 0
-    for step in range(1, steps[-1] + 1):
+    for step in range(steps[-1]):
+        if step == steps[row]:
+            out[0][row], out[1][row] = weights, total
+            row += 1
         np.matmul(weights, scaled, out=margins)
         loss.pull(margins, moves)
         np.matmul(margins, wide, out=added)
         if not free:
             weights *= shrink
         state += added
-        if step == steps[row]:
-            out[0][row], out[1][row] = weights, total
-            row += 1
+    out[0][row], out[1][row] = weights, total
 
 
 def unit_vectors(weights: Array) -> Array:

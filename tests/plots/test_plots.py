@@ -2,10 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib.analysis import variance_components
-from lib.plots import run_plots
+from lib.plots import bound_plots, run_plots
+from lib.theory import claims
 
 
 @pytest.fixture
@@ -38,3 +40,26 @@ def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
     np.testing.assert_allclose(lines[0].get_xdata(), [-0.25, 0.9])
     assert "<" in [line.get_marker() for line in ax.lines]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["rest", "order seed", "init seed"]
+
+
+def test_a_cell_of_claims_shows_the_middle_all_ticks_and_how_many_hold():
+    where = {"claim": "SURT", "setting": "network", "perturbation": claims.SEED}
+    values = pd.DataFrame(
+        {
+            "value": [-9.0, -1.0, 0.5], "low": [-9.5, -2.0, -0.5], "high": [-8.5, -0.1, 1.0],
+            "n": 10, "verdict": ["holds", "holds", "undecided"],
+        }
+    )  # fmt: skip
+    table = values.assign(**where, specification=["a", "b", "c"])
+    _, axes = plt.subplots(1, 6)
+    bound_plots.claim_cells(axes, claims.cells(table), table)
+    *others, last = axes
+    assert [text.get_text() for text in last.texts].count("no data") == len(claims.CLAIMS) - 1
+    assert "2 of 3" in [text.get_text() for text in last.texts]
+    ticks = {m.get_color(): m.get_xdata().tolist() for m in last.lines if m.get_marker() == "|"}
+    assert ticks[bound_plots.VERDICTS["holds"][0]] == [-3, -1]  # what is beyond is at the edge
+    assert ticks[bound_plots.VERDICTS["undecided"][0]] == [0.5]
+    shown = [list(line.get_xdata()) for line in last.lines]
+    assert [-2.0, -0.1] in shown and all(len(ax.texts) == len(claims.CLAIMS) for ax in others)
+    assert last.get_yticklabels()[0].get_text() == "SURT"
+    plt.close("all")

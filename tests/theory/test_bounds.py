@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import bounds_verified, bounds_worst, quadratic_checks
+from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks
 from benchmarks import classical_bounds as classical
 from benchmarks.minimizers import logistic_minimizers
 from lib import paths
@@ -27,7 +27,8 @@ ACCEPTED = {
     "gradient": 1.2, "distance": 3.0, "distance_without": 3.0, "hessian_lipschitz": 0.05,
     "reach": 1.0, "radius": 1.0, "margin": 0.2, "margin_without": 0.3, "support": 3, "dual": 1.0,
     "slack": 1.0, "norm": 3.0, "norm_without": 1.0, "displacement": 1.0, "accumulated": 9.0,
-    "start_norm": 1.0, "start_norms": (1.0, 1.0), "start_distance": 1.0, "variance": 1.0,
+    "start_norm": 1.0, "start_norms": (1.0, 1.0), "norms": (1.0, 1.0), "start_distance": 1.0,
+    "variance": 1.0,
     "heads": 4, "regularization": 0.1, "highest": 1.0, "scale": 1.0, "change": 1.0,
     "loss": "logistic", "exponent": 0.5,
 }  # fmt: skip
@@ -80,7 +81,7 @@ def test_outside_of_the_assumptions_there_is_no_bound(bound):
     good = {name: ACCEPTED[name] for name in names}
     assert np.all(np.asarray(bound(**good)) > 0)
     refused = [*REFUSED.items(), *LIMITS.get(bound, {}).items()]
-    if bound.__module__.startswith("lib.") and bound != quadratic.recollected:
+    if bound.__module__.startswith("lib."):
         refused.append(("n", 1))  # nothing is left of a single example
     for name in names - {"loss", "exponent"}:  # no argument may be unknown
         refused += [(name, np.full(np.shape(good[name]), value)) for value in (np.nan, -1.0)]
@@ -104,8 +105,6 @@ def test_unknown_names_are_refused():
         descent.head_descent(np.ones((1, 2, 1)), 1.0, [5, 1])
     with pytest.raises(ValueError, match="logistic or exponential"):
         head.largest_rate(radius=1.0, loss="hinge")
-    with pytest.raises(ValueError, match="recalled"):
-        quadratic.recollected(n=9, lipschitz=1, curvature=1, distance=1, exponent=1.0)
 
 
 # Values by hand, and how the bounds relate to each other.
@@ -128,10 +127,6 @@ def test_values_by_hand():
     assert head.mean_direction_difference(**SET, normalization="N2") == pytest.approx(2 / 6)
     with_start = {"accumulated": 10.0, "start_norm": 1.0}
     assert head.mean_direction_difference(**SET, **with_start) == pytest.approx(4 * 10 / 30)
-    soft = {**SET, "regularization": 0.1}
-    assert head.recollected(**soft) == head.soft_by_root(**soft)
-    known = {"n": 16, "lipschitz": 2, "curvature": 1, "distance": 1}
-    assert quadratic.recollected(**known, exponent=0.25) == pytest.approx(1)
 
 
 @given(
@@ -341,3 +336,20 @@ def test_minimisers_are_where_long_runs_end(normalization):
     runs = descent.quadratic_descent(problem, [0.5], [400], normalization)
     ends = descent.difference(runs.weights[0, :, 0]).parameter
     assert c.shift == pytest.approx(ends, abs=1e-10)
+
+
+def test_the_committed_factors_are_those_of_the_script_and_their_exponents_what_they_must_be():
+    """The spread of the examples scales every distance once the start is forgotten, exactly."""
+    table = pd.read_csv(paths.DATA / "benchmarks" / "bounds_factors.csv")
+    parts = dict(iter(table.groupby("factor")))
+    assert set(parts) == {*bounds_factors.FACTORS, "distance, late"}
+    for name, part in parts.items():
+        assert (part["moved"] <= part[["T1", "T2", "T4"]].min(axis=1)).all(), name
+    again = bounds_factors.trend("strength")
+    columns = list(again)
+    np.testing.assert_allclose(parts["strength"][columns], again, rtol=1e-9)
+    near = bounds_factors.trend("spread", sets=3, distance=0.0, steps=400)
+    moved = near["moved"] / near["value"]
+    assert np.ptp(moved) < 1e-6 * moved.mean()
+    with pytest.raises(ValueError, match="factor = 'size'"):
+        bounds_factors.trend("size")

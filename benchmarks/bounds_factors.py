@@ -3,11 +3,13 @@
 Simulated problems. What is measured is the mean over examples of ‖w_t − v_t‖, N1.
 """
 
-from collections.abc import Sequence
+import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lib import paths
 from lib.measures import intervals
 from lib.theory import descent, problems, quadratic
 from lib.theory.problems import Quadratics
@@ -82,7 +84,28 @@ def trend(
     return pd.DataFrame(rows)
 
 
-def slope(table: pd.DataFrame, columns: Sequence[str] = ("moved", *BOUNDS)) -> pd.Series:
-    """Exponent p of each column ∝ value^p, by least squares on both logarithms."""
-    x = np.log(table["value"].to_numpy())
-    return pd.Series({c: np.polyfit(x, np.log(table[c].to_numpy()), 1)[0] for c in columns})
+def factors(sets: int = 30, seed: int = 0) -> pd.DataFrame:
+    """All trends, a row a factor and value, with the factor's ``label`` first; the distance after
+    one step and, as ``distance, late``, after a hundred, in badly conditioned problems.
+    """
+    tables = {name: trend(name, sets, seed) for name in FACTORS if name != "distance"}
+    for name, steps in {"distance": 1, "distance, late": 100}.items():
+        tables[name] = trend("distance", sets, seed, shared=True, steps=steps)
+    table = pd.concat(tables, names=["factor"]).reset_index(level=0).reset_index(drop=True)
+    table.insert(1, "label", [FACTORS[name.split(",")[0]][0] for name in table["factor"]])
+    return table
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=paths.DATA / "benchmarks", help="folder")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    table = factors()
+    table.to_csv(out / "bounds_factors.csv", index=False, float_format="%.12g")
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
