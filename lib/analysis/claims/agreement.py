@@ -300,3 +300,44 @@ def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estim
     """Rank correlation of a measure with the layer in standard fine-tuning of six layers."""
     (group,) = [g for g in groups("reference-standard") if g.setting["task"] == task]
     return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))
+
+
+@claim(null=0.5, pooling=POOLINGS, layer=("last", "lower half"))
+def llrd_is_the_most_stable_method(pooling: str, layer: str) -> Estimate:
+    """Share of measures and tasks by which LLRD has the smallest value of four distinct methods:
+    all measures at the last layer, or representations at each layer of the lower half.
+    """
+    by_task: dict[str, dict[str, RunGroup]] = {}
+    for group in _chosen("no near copies"):
+        by_task.setdefault(group.setting["task"], {})[group.setting["method"]] = group.take(
+            range(10)
+        )
+    layers = (-1,) if layer == "last" else (0, 1, 2)
+    names = summary.STUDIED if layer == "last" else summary.REPRESENTATION
+    first = []
+    for methods, number, name in itertools.product(by_task.values(), layers, names):
+        values = {
+            method: float(group.statistics(pooling, number)[name](np.ones((1, 10)))[0])
+            for method, group in methods.items()
+        }
+        first.append(min(values, key=values.get) == "llrd")
+    return Estimate.exactly(float(np.mean(first)), len(first))
+
+
+@claim(side="below")
+def sd_misses_more_doses_than_a_valid_one() -> Estimate:
+    """Models in which the SD rises at every dose of noise, less what a valid SD of as many normal
+    scores gives; the interval is that of chance.
+    """
+    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
+    sds = doses[doses["measure"] == "sd"]
+    spreads = sds.pivot_table(index=["job", "model"], columns="dose", values="value")
+    n_runs = int(sds["n_runs"].iloc[0])
+    by_chance = sum(
+        validity.rises_by_chance(part.to_numpy(), n_runs, seed=number)
+        for number, (_, part) in enumerate(spreads.groupby("job"))
+    )
+    rises = int((np.diff(spreads.to_numpy(), axis=1) > 0).all(1).sum())
+    low, high = np.quantile(by_chance, [0.025, 0.975])
+    mean = by_chance.mean()
+    return Estimate(rises - mean, rises - high, rises - low, len(spreads))

@@ -117,6 +117,8 @@ class Claim:
         rows = []
         for chosen in self.specifications():
             estimate = self.statistic(**chosen)
+            if not estimate.n:  # there are no data for it
+                continue
             words = ", ".join(f"{axis}: {choice}" for axis, choice in chosen.items()) or "–"
             row = {"claim": self.name, "specification": words, **estimate._asdict()}
             rows.append(row | {"smallest": estimate.detectable, "verdict": self.of_one(estimate)})

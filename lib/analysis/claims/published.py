@@ -14,6 +14,7 @@ from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals
 from lib.measures.intervals import Interval
+from lib.theory import claims as theory_claims
 
 #: Columns of the printed table by measure.
 PRINTED = {
@@ -234,3 +235,43 @@ def several_heads_agree_more(rate: float, heads: int) -> Estimate:
         return np.log(means[1] / means[0])
 
     return Estimate.of(intervals.interval(statistic, len(one), method="jackknife"))
+
+
+@cache
+def _cells() -> pd.DataFrame:
+    """What the theory is claimed to say, by claim, setting and perturbation."""
+    table = theory_claims.cells(theory_claims.specifications())
+    return table.set_index(list(theory_claims.CELL))
+
+
+def _cell(name: str, setting: str, perturbation: str) -> Estimate:
+    row = _cells().loc[name, setting, perturbation]
+    n = 0 if np.isnan(row["value"]) else int(row["n"])
+    return Estimate(row["value"], row["low"], row["high"], n)
+
+
+WHERE = {"setting": theory_claims.SETTINGS, "perturbation": theory_claims.PERTURBATIONS}
+
+
+@claim(side="below", needed=1.0, **WHERE)
+def more_examples_stabilise(setting: str, perturbation: str) -> Estimate:
+    """log₂ change of the instability with twice the examples: the middle of all specifications."""
+    return _cell("sample size", setting, perturbation)
+
+
+@claim(side="below", needed=1.0, **WHERE)
+def a_smaller_rate_stabilises(setting: str, perturbation: str) -> Estimate:
+    """log₂ change of the instability with half the learning rate."""
+    return _cell("learning rate", setting, perturbation)
+
+
+@claim(side="below", needed=1.0, **WHERE)
+def more_steps_stabilise(setting: str, perturbation: str) -> Estimate:
+    """log₂ change of the instability with twice the steps."""
+    return _cell("iterations", setting, perturbation)
+
+
+@claim(side="below", needed=1.0, **WHERE)
+def a_larger_margin_stabilises(setting: str, perturbation: str) -> Estimate:
+    """log₂ change of the instability with twice the margin of the features."""
+    return _cell("margin", setting, perturbation)
