@@ -1,5 +1,6 @@
 """Claims on measures: which agree, rank methods alike, and show what is known."""
 
+import itertools
 import warnings
 from functools import cache
 
@@ -250,15 +251,20 @@ def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estima
 
 
 @cache
+def _by_task() -> dict[str, dict[str, RunGroup]]:
+    """By task and method, ten runs of each distinct method, the same seeds in all."""
+    found: dict[str, dict[str, RunGroup]] = {}
+    for group in _chosen("no near copies"):
+        own = found.setdefault(group.setting["task"], {})
+        own[group.setting["method"]] = group.take(range(10))
+    return found
+
+
+@cache
 def _told_apart(paired: bool, pooling: str) -> pd.DataFrame:
     """Nine comparisons with the standard method: |z| by measure, a row a task and method."""
     rows = []
-    by_task = {}
-    for group in _chosen("no near copies"):
-        by_task.setdefault(group.setting["task"], {})[group.setting["method"]] = group.take(
-            range(10)
-        )
-    for task, methods in by_task.items():
+    for task, methods in _by_task().items():
         statistics = {name: group.statistics(pooling) for name, group in methods.items()}
         table = comparison.discrimination(statistics, dict.fromkeys(methods, 10), paired=paired)
         both = table[["from", "to"]].eq("standard")
@@ -307,15 +313,10 @@ def llrd_is_the_most_stable_method(pooling: str, layer: str) -> Estimate:
     """Share of measures and tasks by which LLRD has the smallest value of four distinct methods:
     all measures at the last layer, or representations at each layer of the lower half.
     """
-    by_task: dict[str, dict[str, RunGroup]] = {}
-    for group in _chosen("no near copies"):
-        by_task.setdefault(group.setting["task"], {})[group.setting["method"]] = group.take(
-            range(10)
-        )
     layers = (-1,) if layer == "last" else (0, 1, 2)
     names = summary.STUDIED if layer == "last" else summary.REPRESENTATION
     first = []
-    for methods, number, name in itertools.product(by_task.values(), layers, names):
+    for methods, number, name in itertools.product(_by_task().values(), layers, names):
         values = {
             method: float(group.statistics(pooling, number)[name](np.ones((1, 10)))[0])
             for method, group in methods.items()
