@@ -167,7 +167,7 @@ class Claim:
 def choices_of(table: pd.DataFrame) -> pd.DataFrame:
     """The choices behind each row of a table of ``Claim.evaluate``, a column an axis."""
     words = table["specification"].str.split(", ")
-    return pd.DataFrame([dict(part.split(": ") for part in row) for row in words])
+    return pd.DataFrame([dict(part.split(": ") for part in row if part != "–") for row in words])
 
 
 def _hinge(table: pd.DataFrame) -> str:
