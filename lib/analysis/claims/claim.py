@@ -76,7 +76,9 @@ class Claim:
     differs: these hold only where the whole interval is inside the margin.
     ``needed``: the share of specifications in which it has to hold, and in none the opposite; 1
     where each leaves out one seed or group, so that nothing hangs on a single one.
-    ``says``: a sentence for each verdict, of ``claims.toml``.
+    ``says``: a sentence for each verdict, of ``claims.toml``. Over all specifications there is a
+    fourth, ``mixed``, where some hold and some say the opposite; it has the sentence of
+    ``undecided``.
     """
 
     name: str
@@ -130,7 +132,7 @@ class Claim:
         """Of the table of ``evaluate``: the verdict over all specifications and its sentence."""
         counts = table["verdict"].value_counts()
         n, holds, against = len(table), counts.get("holds", 0), counts.get("contradicted", 0)
-        verdict = "undecided"
+        verdict = "mixed" if holds and against else "undecided"
         if holds >= self.needed * n and not against:
             verdict = "holds"
         elif against >= self.needed * n and not holds:
@@ -160,7 +162,7 @@ class Claim:
             "contradicted": int(against),
             "of": n,
             "verdict": verdict,
-            "sentence": self.says[verdict].format(**words),
+            "sentence": self.says.get(verdict, self.says["undecided"]).format(**words),
         }
 
 
