@@ -154,6 +154,9 @@ def test_an_undefined_value_has_no_p_and_is_not_counted():
     table = comparison.every_two(kappas, lambda x, y: comparison.difference(x, y, (6, 6)))
     assert table["p"].isna().sum() == 2
     assert table["adjusted_p"].dropna().tolist() == table["p"].dropna().tolist()
+    one_apart = measures.kappa_statistic(np.array([[1] * 9] * 5 + [[0] * 9]))
+    lost = comparison.jackknife_difference(one_apart, kappas["b"], (6, 6))
+    assert np.isfinite(lost.value) and np.isnan([*lost[1:4], *lost[5:]]).all()
 
 
 def test_paired_scores():

@@ -6,6 +6,8 @@ import pytest
 from support.project import run_python
 
 from lib import paths
+from lib.analysis import validity
+from lib.measures import comparison
 
 COMMITTED = paths.DATA / "benchmarks"
 SCRIPTS = [
@@ -64,6 +66,53 @@ def test_the_committed_benchmarks_are_whole_and_scores_agree():
     assert table.groupby(["backbone", "precision"]).size().tolist() == [4] * 4
     page = (COMMITTED / "finetune_cpu.md").read_text()
     assert page.count("they agree") == 4 and "do not agree" not in page
+
+
+def percent(shares):
+    """``2 to 6 %`` of shares that reach from 0.02 to 0.06, or ``2`` of a single one."""
+    ends = f"{100 * np.min(shares):.0f}", f"{100 * np.max(shares):.0f}"
+    return f"{ends[0]} to {ends[1]} %" if len(np.atleast_1d(shares)) > 1 else ends[0]
+
+
+def test_docstrings_say_of_tests_of_differences_what_was_simulated():
+    table = pd.read_csv(COMMITTED / "differences.csv")
+    assert (table["n_groups"] == 1000).all()
+    clusters, same = table["runs"] != "classifiers", table["ratio"] == 1
+    rejected = {
+        method: table[table["method"] == method]["rejected"]
+        for method in ("jackknife", "resampling", "permutation")
+    }
+    said = " ".join(validity.separation.__doc__.split())
+    assert f"it rejects {percent(rejected['jackknife'][clusters & same])} at 5 %" in said
+    normal, equal = table["tails"] == "normal", table["n_first"] == table["n_second"]
+    assert f"rejects {percent(rejected['permutation'][normal & same])}, or " in said
+    assert f"or {percent(rejected['permutation'][~normal & equal & same])} if a few" in said
+    assert (rejected["permutation"][~equal] == 0).all() and "never with 5 runs against 13" in said
+    wide = table[clusters & ~same & (table["method"] == "jackknife")]
+    cells = wide.set_index(["tails", "n_second", "runs"])["rejected"]
+    for tails, text in (
+        ("normal", "{} and {} % of the time with 5 against 13, {} and {} % with 20 each"),
+        ("t3", "far out {} and {} %, {} and {} %."),
+    ):
+        shares = [cells[tails, n, f"clusters, {d} dimensions"] for n in (13, 20) for d in (3, 20)]
+        assert text.format(*map(percent, shares)) in said
+
+    said = " ".join(comparison.jackknife_difference.__doc__.split())
+    failed, sd = table["failed"] > 0, table["measure"] == "sd"
+    for rows in (~failed, failed & ~sd, failed & sd):
+        assert percent(rejected["jackknife"][rows & same]) in said
+    said = " ".join(comparison.difference.__doc__.split())
+    assert f"it rejects {percent(rejected['resampling'][same])} at 5 %" in said
+    few = ~clusters & ~failed & ~same & (table["measure"] == "disagreement") & (table.n_first == 5)
+    shares = [percent(rejected[method][few]) for method in ("resampling", "jackknife")]
+    assert "disagreement {} % of the time, by the jackknife {} %".format(*shares) in said
+
+
+def test_representations_are_reliable_over_pairs_and_scores_are_not():
+    found = pd.read_csv(COMMITTED / "reliability.csv").fillna({"pooling": ""})
+    found = found.set_index(["measure", "pooling"])["value"]
+    assert found["sd", ""] < 0.3 < found["disagreement", ""] < found["jsd", ""]
+    assert found.drop(["sd", "disagreement"]).min() > 0.8
 
 
 def test_the_committed_coverage_says_that_it_is_simulated_and_how():
