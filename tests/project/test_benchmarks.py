@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from support.project import run_python
 
-from lib import paths
+from lib import measures, paths
 from lib.analysis import validity
-from lib.measures import comparison
+from lib.measures import comparison, intervals
 
 COMMITTED = paths.DATA / "benchmarks"
 SCRIPTS = [
@@ -119,10 +119,25 @@ def test_the_committed_coverage_says_that_it_is_simulated_and_how():
     table = pd.read_csv(COMMITTED / "coverage.csv")
     assert table["covered"].between(0, 1).all() and (table["n_groups"] == 500).all()
     assert "invented" in (COMMITTED / "README.md").read_text()
-    found = table.set_index(["failed", "n_runs", "measure", "method"])["covered"]
-    # What notebook 20 and the report say of it, in words.
-    assert 0.6 < found[0.2, 5, "disagreement", "resampling"] < 0.72
-    assert 0.85 < found[0.2, 10, "disagreement", "resampling"] < 0.95
-    usual = np.where(table["measure"] == "sd", "chi-square", "resampling")
-    default = table[(table["method"] == usual) & (table["failed"] == 0) & (table["n_runs"] >= 5)]
-    assert (default["covered"].min().round(2), default["covered"].max().round(2)) == (0.86, 0.97)
+    usual = table["measure"].map({"sd": "chi-square", "distribution_sd": "exact"})
+    default = table[(table["method"] == usual.fillna("resampling")) & (table["n_runs"] >= 5)]
+    found = default.set_index(["shifts", "failed", "measure", "n_runs"])["covered"].sort_index()
+    # What notebook 20, the findings and docstrings say of it, in words.
+    said = (paths.ROOT / "docs" / "findings.md").read_text()
+    assert f"hold it {percent(found['normal', 0.0])[:-2]} times in a hundred from five" in said
+    for measure, words in (
+        ("mean", "the mean score {} times"),
+        ("sd", "the standard deviation of scores {},"),
+        ("jsd", "the Jensen-Shannon divergence {},"),
+    ):
+        assert words.format(percent(found["t3", 0.0, measure])[:-2]) in said
+    failing = found["normal", 0.2].unstack("n_runs")
+    assert failing[5].between(0.65, 0.68).all() and failing[10].between(0.86, 0.9).all()
+    said = " ".join(measures.seed_variance.__doc__.split())
+    exact = found.unstack(["shifts", "failed"]).loc["distribution_sd"]
+    assert f"cover {percent(exact[[('normal', 0.0), ('none', 0.0)]])} with normal" in said
+    assert f"none, {percent(exact['t3', 0.0])} with those" in said
+    assert f"and {percent(exact['normal', 0.2])} where one run in five" in said
+    said = " ".join(intervals.sd_interval.__doc__.split())
+    shares = [percent(share) for share in found["t3", 0.0, "sd"]]
+    assert "cover {}, {} and {} % with 5, 10 and 20".format(*shares) in said

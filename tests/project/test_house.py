@@ -16,7 +16,8 @@ DOORS = (
     "lib.plots.bound_plots", "lib.results.tables", "lib.results.run_group", "lib.analysis",
     "lib.analysis.validity", "lib.analysis.consistency", "lib.analysis.variance_components",
     "lib.analysis.seed_transfer", "lib.analysis.learning_rate_sweep", "lib.analysis.failed_runs",
-    "lib.report", "lib.theory.head", "lib.theory.margin", "lib.workflow.status",
+    "lib.analysis.reliability", "lib.report", "lib.theory.head", "lib.theory.margin",
+    "lib.workflow.status",
 )  # fmt: skip
 TRAINING = ("torch", "transformers", "safetensors", "tokenizers", "snakemake", "papermill")
 
