@@ -213,9 +213,7 @@ def rank_agreement(
     return pd.DataFrame(rows, columns=["a", "b", "tau", "low", "high", "p"])
 
 
-def mean_rank_agreement(
-    tables: Sequence[pd.DataFrame], *, n_permutations: int = N_PERMUTATIONS, seed: int = 0
-) -> pd.DataFrame:
+def mean_rank_agreement(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Mean over tables of Kendall's τ of every two measures: what no table of few methods can show.
 
     A row a pair, and one (``all``, ``all``) for the mean over pairs: ``a, b, tau, p``. ``p`` is
@@ -226,12 +224,12 @@ def mean_rank_agreement(
     ----------
     tables : a row a method and a column a measure, the same measures in all; one a task, say
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     names = list(tables[0])
     draws = []
     for table in tables:
         values = table[names].to_numpy(float).T
-        shuffled = rng.permuted(np.broadcast_to(values, (n_permutations, *values.shape)), axis=2)
+        shuffled = rng.permuted(np.broadcast_to(values, (N_PERMUTATIONS, *values.shape)), axis=2)
         draws.append(np.concatenate([values[None], shuffled]))
     rows, taus = [], []
     for (i, a), (j, b) in itertools.combinations(enumerate(names), 2):
@@ -268,12 +266,7 @@ def level_against_agreement_published(sd: np.ndarray, levels: pd.DataFrame) -> t
 
 
 def level_against_agreement(
-    sd: np.ndarray,
-    levels: pd.DataFrame,
-    *,
-    strata: np.ndarray | None = None,
-    n_permutations: int = N_PERMUTATIONS,
-    seed: int = 0,
+    sd: np.ndarray, levels: pd.DataFrame, *, strata: np.ndarray | None = None
 ) -> pd.DataFrame:
     """Pearson's r of SD with the agreement of each measure over G groups; p of permuting groups.
 
@@ -293,13 +286,13 @@ def level_against_agreement(
     sd = np.asarray(sd, float)
     strata = np.zeros(len(sd)) if strata is None else np.asarray(strata)
     inner_sd, inner_z = sd.copy(), z.copy()
-    rng = np.random.default_rng(seed)
-    order = np.tile(np.arange(len(sd)), (n_permutations, 1))
+    rng = np.random.default_rng(0)
+    order = np.tile(np.arange(len(sd)), (N_PERMUTATIONS, 1))
     for stratum in np.unique(strata):
         rows = np.flatnonzero(strata == stratum)
         inner_sd[rows] -= sd[rows].mean()
         inner_z[rows] -= z[rows].mean(0)
-        order[:, rows] = rng.permuted(np.tile(rows, (n_permutations, 1)), axis=1)
+        order[:, rows] = rng.permuted(np.tile(rows, (N_PERMUTATIONS, 1)), axis=1)
     inner_sd = _standardised(inner_sd[:, None])[:, 0]
     inner_z = _standardised(inner_z)
     within, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)

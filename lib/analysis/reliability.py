@@ -50,40 +50,34 @@ def split_halves(
     for _ in range(n_splits):
         order = rng.permutation(n_examples)
         halves.append([measured(order[:half]), measured(order[half : 2 * half])])
-    upper = np.triu_indices(len(next(iter(halves[0][0].values()))), 1)
     return {
-        name: np.array([[part[name][upper] for part in split] for split in halves]).swapaxes(0, 1)
+        name: np.array(
+            [[part[name][np.triu_indices(len(part[name]), 1)] for part in s] for s in halves]
+        ).swapaxes(0, 1)
         for name in halves[0][0]
     }
 
 
-def _n_runs(pairs: np.ndarray) -> int:
-    return round((1 + np.sqrt(1 + 8 * pairs.shape[-1])) / 2)
-
-
-def _interval(values: np.ndarray, n_runs: int, level: float) -> tuple[float, float, float]:
-    """The value of all runs, and the ends from the resampled ones behind it."""
+def _estimate(values: np.ndarray, n_runs: int, level: float) -> tuple[float, float, float]:
+    """The value of all runs, and an interval from the resampled ones behind it."""
     if np.isnan(values).mean() > UNDEFINED:
         return float(values[0]), float("nan"), float("nan")
     low, high = percentile_interval(values[1:], level, n_runs=n_runs)
     return float(values[0]), float(low), float(high)
 
 
-def reliabilities(halves: Mapping[str, np.ndarray], *, level: float = 0.95) -> pd.DataFrame:
+def reliabilities(
+    halves: Mapping[str, np.ndarray], n_runs: int, *, level: float = 0.95
+) -> pd.DataFrame:
     """Reliability of each measure on all examples: a row a measure, ``value, low, high``.
 
-    Mean correlation r of two halves over the splits, stepped up to twice as many examples by
-    Spearman and Brown's 2r/(1 + r). The interval resamples runs; fewer than five: NaN.
-
-    Parameters
-    ----------
-    halves : of ``split_halves``
+    The mean correlation r of two halves, stepped up to twice as many examples by Spearman and
+    Brown's 2r/(1 + |r|); the interval resamples runs. ``halves``: of ``split_halves``.
     """
     rows = {}
-    for name, (first, second) in halves.items():
-        n_runs = _n_runs(first)
-        r = rank_correlation(first, second, pair_weights(n_runs)).mean(1)
-        rows[name] = _interval(2 * r / (1 + r), n_runs, level)
+    for name, parts in halves.items():
+        r = rank_correlation(*parts, pair_weights(n_runs)).mean(1)
+        rows[name] = _estimate(2 * r / (1 + np.abs(r)), n_runs, level)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
     return table.rename_axis("measure")
 
@@ -91,49 +85,40 @@ def reliabilities(halves: Mapping[str, np.ndarray], *, level: float = 0.95) -> p
 def corrected_correlations(
     halves: Mapping[str, np.ndarray],
     whole: Mapping[str, np.ndarray],
-    reliability: Mapping[str, float] | None = None,
+    known: Mapping[str, float] | None = None,
     *,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Correlations over pairs of runs, observed and corrected for attenuation: a row two measures.
+    """Correlations over pairs of runs, corrected for attenuation: a row two measures.
 
-    ``a, b, observed, corrected, low, high, reliability_a, reliability_b``. ``observed`` is that on
-    all examples. ``corrected`` has one measure on one half and the other on the other half, so that
-    no noise of an example is in both, divided by the roots of the correlations of the halves. A
-    measure without halves has its value on all examples instead, and its reliability is given: for
-    one near 1 that hardly matters. The interval of ``corrected`` resamples runs and can pass 1;
-    with a reliability of next to nothing it says nothing, and where a tenth of the resamples has a
-    negative one it is NaN.
+    ``a, b, observed, corrected, low, high, reliability_a, reliability_b``. ``observed`` is on all
+    examples. ``corrected`` takes one measure on one half and the other on the other half, so that
+    no noise of an example is in both, and divides by the roots of the correlations of the halves.
+    The interval resamples runs and can pass 1; where a tenth of the resamples has a reliability
+    below 0 there is none.
 
     Parameters
     ----------
     halves : of ``split_halves``
-    whole : distances (S, S) of the same runs on all examples, by measure: these are correlated
-    reliability : of the measures that have no halves (default: 1)
+    whole : distances (S, S) on all examples of the measures that are correlated
+    known : reliabilities of those that have no halves (default: 1) and are taken on all examples,
+        which hardly matters if they are near 1
     """
     n_runs = len(next(iter(whole.values())))
     upper, weights = np.triu_indices(n_runs, 1), pair_weights(n_runs)
     full = {name: np.asarray(one, float)[upper][None] for name, one in whole.items()}
-    parts, own, shown = {}, {}, {}
-    for name in whole:
-        if name in halves:
-            parts[name] = halves[name]
-            own[name] = rank_correlation(*halves[name], weights).mean(1)
-            shown[name] = 2 * own[name][0] / (1 + own[name][0])
-        else:
-            shown[name] = (reliability or {}).get(name, 1.0)
-            parts[name], own[name] = (full[name], full[name]), np.full(len(weights), shown[name])
+    n_splits = max((parts.shape[1] for parts in halves.values()), default=1)
+    parts = {name: halves.get(name, np.stack([one.repeat(n_splits, 0)] * 2))
+             for name, one in full.items()}  # fmt: skip
+    own = {name: np.full(len(weights), (known or {}).get(name, 1.0)) for name in whole}
+    own |= {m: rank_correlation(*halves[m], weights).mean(1) for m in whole if m in halves}
+    shown = reliabilities({m: halves[m] for m in whole if m in halves}, n_runs)["value"]
     rows = []
     for a, b in itertools.combinations(whole, 2):
-        crossed = []
-        for first, second in ((parts[a][0], parts[b][1]), (parts[a][1], parts[b][0])):
-            size = max(len(first), len(second)), len(upper[0])
-            both = np.broadcast_to(first, size), np.broadcast_to(second, size)
-            crossed.append(rank_correlation(*both, weights).mean(1))
-        product = own[a] * own[b]
-        scale = np.sqrt(np.where((own[a] > 0) & (own[b] > 0), product, np.nan))
+        crossed = [rank_correlation(parts[a][i], parts[b][1 - i], weights).mean(1) for i in (0, 1)]
+        scale = np.sqrt(np.where(np.minimum(own[a], own[b]) > 0, own[a] * own[b], np.nan))
         observed = float(rank_correlation(full[a], full[b], weights[:1])[0, 0])
-        found = _interval(np.mean(crossed, axis=0) / scale, n_runs, level)
-        rows.append((a, b, observed, *found, shown[a], shown[b]))
+        found = _estimate(np.mean(crossed, axis=0) / scale, n_runs, level)
+        rows.append((a, b, observed, *found, *(shown.get(m, own[m][0]) for m in (a, b))))
     names = ["a", "b", "observed", "corrected", "low", "high", "reliability_a", "reliability_b"]
     return pd.DataFrame(rows, columns=names)

@@ -190,7 +190,9 @@ def seed_variance(
     normal seed effects of some SD; the interval holds the SDs under which the observed variance is
     in neither tail of (1 − level)/2. ``low`` is 0 where the test does not reject at that; ``high``
     is never 0, nor below what a group of the median variance without seed effects would get.
-    Needs S ≥ 3, else NaN. Effects with heavier tails than normal: ``data/benchmarks/coverage.csv``.
+    Needs S ≥ 3, else NaN. Simulated (``data/benchmarks/coverage.csv``), from 5 to 20 runs intervals
+    of 95 % cover 95 to 98 % with normal effects or none, 90 to 94 % with those of Student's t of 3,
+    and 66 to 93 % where one run in five collapses.
     """
     check_level(level)
     kernel = _variance_kernel(correct)
@@ -211,17 +213,21 @@ def seed_variance(
         mixed = 2 * (drawn * effects).sum(1) / (n_runs - 1)
         squares = effects.var(1, ddof=1)
 
-        def reached(sd: float, share: float, upto: float) -> float:
-            return np.quantile(by_chance + sd * mixed + sd**2 * squares, share) - upto
-
         # One answer of one run is the least that the accuracies can differ by.
-        upto = max(variance, np.median(by_chance), 1 / (n_runs * n**2))
-        most = 3 * np.sqrt(upto * (n_runs - 1) / stats.chi2.ppf(tail, n_runs - 1))
-        scale = np.sqrt(n / (n - 1))  # as in the estimate
-        high = float(scale * optimize.brentq(reached, 0, most, (tail, upto)))
-        low = 0.0
-        if p <= tail:
-            low = float(scale * optimize.brentq(reached, 0, most, (1 - tail, variance)))
+        most = max(variance, np.median(by_chance), 1 / (n_runs * n**2))
+        beyond = 3 * np.sqrt(most * (n_runs - 1) / stats.chi2.ppf(tail, n_runs - 1))
+
+        def sd_of(share: float, upto: float) -> float:
+            """At which SD so many of the variances are smaller; scaled as the estimate is."""
+            root = optimize.brentq(
+                lambda sd: np.quantile(by_chance + sd * mixed + sd**2 * squares, share) - upto,
+                *(0, beyond),
+                xtol=1e-15,
+            )
+            return float(np.sqrt(n / (n - 1)) * root)
+
+        high = sd_of(tail, most)
+        low = sd_of(1 - tail, variance) if p <= tail else 0.0
     value = float(root_pair_means(kernel, np.ones((1, n_runs)))[0])
     floor = float(np.sqrt(correct.var(0, ddof=1).mean() / n))
     return SeedVariance(observed, floor, Interval(value, low, high, n_runs), p)

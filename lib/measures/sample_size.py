@@ -88,66 +88,51 @@ def needed_for(
     return normal if np.isnan(needed) else max(needed, normal)
 
 
-def detectable_difference(
-    error: float, free: float, *, level: float = 0.95, power: float = 0.8
-) -> float:
-    """Smallest difference that a two-sided t test sees with some power, given its standard error.
+#: What is called detectable, or needed: seen in so many cases by tests at two-sided 5 %.
+POWER, EDGE = 0.8, 0.975
 
-    error · (t_{(1 + level)/2} + t_power), at ``free`` degrees of freedom; arrays will do.
+
+def detectable_difference(error: float, free: float) -> float:
+    """Smallest difference that a t test shows with ``POWER``, from its standard error and degrees
+    of freedom: error · (t_EDGE + t_POWER). Arrays will do.
     """
-    return error * (stats.t.ppf((1 + level) / 2, free) + stats.t.ppf(power, free))
+    return error * (stats.t.ppf(EDGE, free) + stats.t.ppf(POWER, free))
 
 
-def seeds_to_tell(
-    value: float, variances: np.ndarray, *, level: float = 0.95, power: float = 0.8
-) -> float:
-    """Smallest number of runs of each setting that shows a difference of ``value`` with that power.
-
-    Parameters
-    ----------
-    variances : (2,) squared standard error of each setting times its number of runs, or (1,) of
-        the paired difference
-
-    3 at least, inf above 1,000.
+def seeds_to_tell(value: float, variances: np.ndarray) -> float:
+    """Smallest number of runs of each setting that shows a difference of ``value`` with ``POWER``:
+    3 at least, inf above 1,000. ``variances``: squared standard error of each setting (or of the
+    paired difference) times its number of runs.
     """
-    n = np.arange(MIN_RUNS, 1001)
-    total = np.sum(variances)
-    if np.isnan(value * total):
-        return float("nan")
+    n, total = np.arange(MIN_RUNS, 1001), np.sum(variances)
     free = (n - 1) * (total**2 / np.sum(np.square(variances)) if total > 0 else 1.0)
-    reach = detectable_difference(np.sqrt(total / n), free, level=level, power=power)
-    return float(n[(reach <= abs(value)).argmax()]) if (reach <= abs(value)).any() else float("inf")
+    seen = detectable_difference(np.sqrt(total / n), free) < abs(value)
+    return float(n[seen.argmax()]) if seen.any() else float("inf")
 
 
-def detectable_seed_sd(
-    n_runs: int, floor: float, *, level: float = 0.95, power: float = 0.8
-) -> float:
-    """Smallest SD of accuracy over seeds that the test of ``measures.seed_variance`` sees with some
-    power beside ``floor``, the SD that a finite test set makes of itself (both normal).
-
-    floor · √(χ²_level/χ²_{1 − power} − 1), at S − 1 degrees of freedom.
+def detectable_seed_sd(n_runs: int, floor: float) -> float:
+    """Smallest SD of accuracy over seeds that ``measures.seed_variance`` shows with ``POWER`` (p is
+    one-sided), beside ``floor``, the SD that a finite test set makes; both normal.
     """
-    return floor * float(np.sqrt(np.divide(*stats.chi2.ppf([level, 1 - power], n_runs - 1)) - 1))
+    return floor * float(np.sqrt(np.divide(*stats.chi2.ppf([0.95, 1 - POWER], n_runs - 1)) - 1))
 
 
-def detectable_correlation(n_groups: int, *, level: float = 0.95, power: float = 0.8) -> float:
-    """Smallest correlation over G ≥ 4 groups that is seen with some power, by Fisher's z
-    (a little too large a one below ten groups).
+def detectable_correlation(n_groups: int) -> float:
+    """Smallest correlation over G groups shown with ``POWER``, by Fisher's z (a little too large
+    below ten).
     """
-    return float(np.tanh(stats.norm.ppf([(1 + level) / 2, power]).sum() / np.sqrt(n_groups - 3)))
+    return float(np.tanh(stats.norm.ppf([EDGE, POWER]).sum() / np.sqrt(n_groups - 3)))
 
 
-def detectable_concordance(
-    n_tasks: int, n_seeds: int, *, level: float = 0.95, power: float = 0.8
-) -> tuple[float, float]:
+def detectable_concordance(n_tasks: int, n_seeds: int) -> tuple[float, float]:
     """Smallest share of the variance of scores within tasks that all tasks must have in common for
-    Kendall's W to be seen with some power, and the W to expect of it.
+    Kendall's W to show it with ``POWER``, and the W to expect of it.
 
-    By the F test of two-way tables of normal scores, which ranks nearly equal (they lose a few per
-    cent of power): F_level/F_{1 − power} = 1 + m·share/(1 − share), W = (1 + (m − 1)·share)/m.
+    By the F test of a table of normal scores: F_0.95/F_{1 − POWER} = 1 + m·share/(1 − share).
+    Ranks lose a few per cent of power.
     """
     free = n_seeds - 1, (n_seeds - 1) * (n_tasks - 1)
-    ratio = float(np.divide(*stats.f.ppf([level, 1 - power], *free))) - 1
+    ratio = float(np.divide(*stats.f.ppf([0.95, 1 - POWER], *free))) - 1
     share = ratio / (n_tasks + ratio)
     return share, (1 + (n_tasks - 1) * share) / n_tasks
 

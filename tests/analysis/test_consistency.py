@@ -70,11 +70,11 @@ def test_mean_rank_agreement_by_hand():
         pd.DataFrame({"a": [1.0, 2, 3], "b": [10.0, 20, 30]}),
         pd.DataFrame({"a": [1.0, 2, 3], "b": [20.0, 10, 30]}),
     ]
-    found = consistency.mean_rank_agreement(tables, n_permutations=20_000)
+    found = consistency.mean_rank_agreement(tables)
     pair, every = found.itertuples(index=False)
     assert (pair.a, pair.b, every.a) == ("a", "b", "all")
     assert pair.tau == every.tau == pytest.approx(2 / 3)
-    assert pair.p == every.p == pytest.approx(10 / 36, abs=0.012)
+    assert pair.p == every.p == pytest.approx(10 / 36, abs=0.018)
 
 
 def test_a_group_that_is_another_again_is_told_from_a_method_that_shares_seeds():

@@ -39,7 +39,7 @@ def world(seed, noises, correlation=0.6, shared=0.0):
 def test_reliability_is_the_share_of_the_variance_that_is_true():
     for noise in (0.0, 3.0, 8.0, 40.0):
         halves = reliability.split_halves(world(1, (noise, 1.0)), N_EXAMPLES)
-        found = reliability.reliabilities(halves).loc["a"]
+        found = reliability.reliabilities(halves, N_RUNS).loc["a"]
         expected = 1 / (1 + noise**2 / N_EXAMPLES)
         assert found["value"] == pytest.approx(expected, abs=0.08)
         assert found["low"] <= found["value"] <= found["high"]

@@ -113,7 +113,6 @@ def test_a_permutation_p_is_that_of_the_absolute_value_and_never_zero():
     drawn = np.array([-3.0, -1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 2.0, 4.0])
     assert intervals.permutation_p(drawn, -3.0) == 3 / 10
     assert intervals.permutation_p(drawn, -3.0, complete=True) == 2 / 9
-    assert intervals.permutation_p(drawn, 2.0, two_sided=False) == 3 / 10
     assert intervals.permutation_p(drawn, 9.0) == 1 / 10
     assert intervals.permutation_p(0.1 + 0.2 + np.zeros(9), 0.3) == 1, "equal but for rounding"
     assert intervals.permutation_p(1e-17 * drawn + 1, 1.0 + 1e-12) == 1

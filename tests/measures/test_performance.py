@@ -94,6 +94,17 @@ def test_with_endless_examples_the_interval_is_that_of_normal_scores():
     assert found[1:3] == pytest.approx(expected[1:3], rel=0.02)
 
 
+def test_the_interval_is_scaled_as_the_estimate_is(monkeypatch):
+    """Of five examples a fifth of the variance of accuracy is lost, without any chance."""
+    monkeypatch.setattr(
+        performance, "_permuted_accuracies", lambda correct, n: np.zeros((n, len(correct)))
+    )
+    correct = np.random.default_rng(3).integers(0, 2, (9, 5))
+    expected = np.sqrt(5 / 4) * np.array(intervals.sd_interval(correct.mean(1))[1:3])
+    found = measures.seed_variance(correct, n_permutations=40_000).distribution
+    assert found[1:3] == pytest.approx(expected, rel=0.02)
+
+
 def test_the_interval_of_a_seed_variance_is_never_of_no_width():
     alike = measures.seed_variance(np.ones((5, 400), int))
     least = np.sqrt(4 / (5 * 400**2 * stats.chi2.ppf(0.025, 4)))
