@@ -119,7 +119,8 @@ def test_every_claim_says_something_for_every_verdict():
         assert one.says.keys() == SAYS.keys(), one.name
         for sentence in one.says.values():
             text = sentence.format(**numbers, n=3, of=4, against=1, ways="in all 4 ways")
-            assert (text[0].isupper() or text[0].isdigit()) and text.endswith(".") and "{" not in text
+            assert (text[0].isupper() or text[0].isdigit()) and text.endswith(".")
+            assert "{" not in text
 
 
 def test_a_claim_falls_when_its_data_change(monkeypatch):
