@@ -17,7 +17,6 @@ from lib.measures.intervals import (
     interval,
     permutation_p,
     root_pair_means,
-    sd_interval,
 )
 from lib.measures.prediction import flip_rate_from_counts, pairwise_disagreement
 
@@ -194,15 +193,35 @@ def seed_variance(
     of 95 % cover 95 to 98 % with normal effects or none, 90 to 94 % with those of Student's t of 3,
     and 66 to 93 % where one run in five collapses.
     """
-    check_level(level)
-    kernel = _variance_kernel(correct)
+    _variance_kernel(correct)  # refuses what is not right or wrong
     correct = np.asarray(correct, int)
-    n_runs, n = correct.shape
-    accuracies = correct.mean(1)
+    return seed_variance_from_counts(
+        correct.mean(1), correct.sum(0), level=level, n_permutations=n_permutations
+    )
+
+
+def seed_variance_from_counts(
+    accuracies: np.ndarray,
+    n_correct: np.ndarray,
+    *,
+    level: float = 0.95,
+    n_permutations: int = N_PERMUTATIONS,
+) -> SeedVariance:
+    """``seed_variance`` from S accuracies and how many runs are right on each of N examples (N,):
+    all of it follows from these.
+    """
+    check_level(level)
+    accuracies, n = check_scores(accuracies), np.size(n_correct)
+    n_runs = len(accuracies)
+    floor = float(np.sqrt(flip_rate_from_counts(n_correct, n_runs).mean() / 2 / n))
+    mean = float(np.mean(n_correct)) / n_runs
+    if n < 2 or abs(accuracies.mean() - mean) > 0.5 / n:
+        means = f"accuracies have mean {accuracies.mean():.5f}, n_correct of {n} examples gives"
+        raise ValueError(f"{means} {mean:.5f}; expected those of the same runs and examples")
     spread = partial(root_pair_means, half_squares(accuracies))
     observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
     variance = accuracies.var(ddof=1)
-    drawn = _permuted_accuracies(correct, n_permutations)
+    drawn = _permuted_accuracies(n_correct, n_runs, n_permutations)
     by_chance = drawn.var(1, ddof=1)
     p = float(permutation_p(by_chance, variance))
     low = high = float("nan")
@@ -228,43 +247,18 @@ def seed_variance(
 
         high = sd_of(tail, most)
         low = sd_of(1 - tail, variance) if p <= tail else 0.0
-    value = float(root_pair_means(kernel, np.ones((1, n_runs)))[0])
-    floor = float(np.sqrt(correct.var(0, ddof=1).mean() / n))
+    value = float(np.sqrt(max(n / (n - 1) * (variance - floor**2), 0)))
     return SeedVariance(observed, floor, Interval(value, low, high, n_runs), p)
 
 
-def seed_variance_from_counts(
-    scores: np.ndarray, n_correct: np.ndarray, *, level: float = 0.95, method: str = "chi-square"
-) -> SeedVariance:
-    """``seed_variance`` from S accuracies and how many runs are right on each of N examples (N,).
-
-    The same values, and other intervals: of the observed SD that of ``intervals.sd_interval`` by
-    ``method``; of the distribution-wise SD both its ends less the floor, as if the floor were
-    known: with thousands of examples it nearly is. ``p`` is that of χ² for the same reason.
-    """
-    scores, n = check_scores(scores), np.size(n_correct)
-    floor = float(np.sqrt(flip_rate_from_counts(n_correct, len(scores)).mean() / 2 / n))
-    mean = float(np.mean(n_correct)) / len(scores)
-    if n < 2 or abs(scores.mean() - mean) > 0.5 / n:
-        means = f"scores have mean {scores.mean():.5f}, n_correct of {n} examples gives {mean:.5f}"
-        raise ValueError(f"{means}; expected those of the same runs and examples")
-    observed = sd_interval(scores, level=level, method=method)
-    beyond = np.clip(n / (n - 1) * (np.square(observed[:3]) - floor**2), 0, None)
-    free = len(scores) - 1
-    above = observed.value / floor if floor > 0 else np.inf * observed.value
-    p = float(stats.chi2.sf(free * np.nan_to_num(above) ** 2, free))
-    return SeedVariance(observed, floor, Interval(*map(float, np.sqrt(beyond)), len(scores)), p)
-
-
-def _permuted_accuracies(correct: np.ndarray, n_permutations: int) -> np.ndarray:
+def _permuted_accuracies(n_correct: np.ndarray, n_runs: int, n_permutations: int) -> np.ndarray:
     """(B, S) accuracies when the runs that are right are drawn anew in each example.
 
     Run by run: of the examples with r right answers left for t runs, a binomial number, of chance
     r/t, has one here. That is the permutation itself, whatever the number of examples.
     """
-    n_runs, n = correct.shape
     rng = np.random.default_rng(0)
-    counts = np.tile(np.bincount(correct.sum(0), minlength=n_runs + 1), (n_permutations, 1))
+    counts = np.tile(np.bincount(n_correct, minlength=n_runs + 1), (n_permutations, 1))
     drawn = np.empty((n_permutations, n_runs))
     for run in range(n_runs):
         chances = np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1)  # none has more than t left
@@ -272,4 +266,4 @@ def _permuted_accuracies(correct: np.ndarray, n_permutations: int) -> np.ndarray
         drawn[:, run] = right.sum(1)
         counts -= right
         counts[:, :-1] += right[:, 1:]
-    return drawn / n
+    return drawn / len(n_correct)

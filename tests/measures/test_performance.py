@@ -60,7 +60,7 @@ def test_answers_drawn_anew_are_those_of_all_permutations_within_examples():
     correct = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1]])
     ways = [sorted(set(itertools.permutations(column))) for column in correct.T]
     every = np.array([np.mean(way, 0) for way in itertools.product(*ways)])
-    drawn = performance._permuted_accuracies(correct, 9999)
+    drawn = performance._permuted_accuracies(correct.sum(0), len(correct), 9999)
     assert np.allclose(drawn.sum(1), correct.mean(1).sum()), "no right answer is lost"
     values, counts = np.unique(every.var(1, ddof=1).round(9), return_counts=True)
     for value, share in zip(values, counts / len(every), strict=True):
@@ -97,7 +97,7 @@ def test_with_endless_examples_the_interval_is_that_of_normal_scores():
 def test_the_interval_is_scaled_as_the_estimate_is(monkeypatch):
     """Of five examples a fifth of the variance of accuracy is lost, without any chance."""
     monkeypatch.setattr(
-        performance, "_permuted_accuracies", lambda correct, n: np.zeros((n, len(correct)))
+        performance, "_permuted_accuracies", lambda _, n_runs, n: np.zeros((n, n_runs))
     )
     correct = np.random.default_rng(3).integers(0, 2, (9, 5))
     expected = np.sqrt(5 / 4) * np.array(intervals.sd_interval(correct.mean(1))[1:3])
