@@ -72,7 +72,8 @@ def svcca_agrees_less(pooling: str, groups: str, other: str) -> Estimate:
 def _reliabilities(which: str) -> list[pd.DataFrame]:
     return [
         reliability.reliabilities(
-            reliability.split_halves(reliability.of_outputs(group), len(group.labels), n_splits=20)
+            reliability.split_halves(reliability.of_outputs(group), len(group.labels), n_splits=20),
+            len(group),
         )
         for group in _chosen(which)
     ]
@@ -262,14 +263,16 @@ def _by_task() -> dict[str, dict[str, RunGroup]]:
 
 @cache
 def _told_apart(paired: bool, pooling: str) -> pd.DataFrame:
-    """Nine comparisons with the standard method: |z| by measure, a row a task and method."""
-    rows = []
+    """Which of the comparisons with the standard method a measure tells, at 5 %: a row a task and
+    method, a column a measure.
+    """
+    tables = {}
     for task, methods in _by_task().items():
-        statistics = {name: group.statistics(pooling) for name, group in methods.items()}
-        table = comparison.discrimination(statistics, dict.fromkeys(methods, 10), paired=paired)
-        both = table[["from", "to"]].eq("standard")
-        rows.append(table[both.any(axis=1)].assign(task=task))
-    return pd.concat(rows).assign(told=lambda t: t["p"] < 0.05)
+        statistics = {name: (group.statistics(pooling), 10) for name, group in methods.items()}
+        told = comparison.discrimination(statistics, paired=paired)["p"] < 0.05
+        with_standard = [("standard" in pair) for pair in told.index.droplevel("measure")]
+        tables[task] = told[with_standard].unstack("measure")
+    return pd.concat(tables)
 
 
 @claim(other=("sd", "disagreement", "cka"), paired=(True, False), pooling=POOLINGS)
@@ -277,9 +280,7 @@ def jsd_tells_more_methods_apart(other: str, paired: bool, pooling: str) -> Esti
     """Of nine comparisons with the standard method, how many more JSD tells (p < .05) than another
     measure; sign test over those that one of the two tells.
     """
-    told = _told_apart(paired, pooling).pivot_table(
-        index=["task", "from", "to"], columns="measure", values="told", aggfunc="first"
-    )
+    told = _told_apart(paired, pooling)
     ahead, behind = (told["jsd"] & ~told[other]).sum(), (~told["jsd"] & told[other]).sum()
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
     return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p), 6.0)

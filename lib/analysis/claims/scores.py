@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib import measures
+from lib import measures, paths
 from lib.analysis import ensembles, seed_transfer, variance_components
 from lib.analysis.claims.claim import Estimate, claim
 from lib.measures import comparison, intervals, sample_size
@@ -280,3 +280,37 @@ def ensembles_disagree_less(size: int, task: str) -> Estimate:
     tasks where none of twenty runs failed.
     """
     return Estimate(*_ensembles(task).loc["ratio", size], 20)
+
+
+#: The method by which each measure's interval is made here; the others are resampled.
+METHODS = {"sd": "chi-square", "distribution_sd": "exact"}
+COVERED = {
+    "measure": ("disagreement", "mean", "sd", "distribution_sd"),
+    "shifts": ("normal", "t3"),
+}
+
+
+def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate:
+    """How often simulated intervals of 95 % hold the truth, with the binomial interval."""
+    table = pd.read_csv(paths.DATA / "benchmarks" / "coverage.csv")
+    method = METHODS.get(measure, "resampling")
+    wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "method": method}
+    part = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    part = part[np.isclose(part["failed"], failed)]
+    if part.empty:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    covered, n = part[["covered", "n_groups"]].iloc[0]
+    ends = stats.binomtest(round(covered * n), int(n)).proportion_ci()
+    return Estimate(float(covered), float(ends.low), float(ends.high), int(n))
+
+
+@claim(side="below", null=0.85, **COVERED)
+def five_runs_are_too_few_where_runs_fail(measure: str, shifts: str) -> Estimate:
+    """Coverage of 95 % intervals of five runs where one run in five collapses."""
+    return _coverage(measure, shifts, 5, 0.2)
+
+
+@claim(null=0.85, **COVERED, n_runs=(20, 10))
+def intervals_hold_where_no_run_fails(measure: str, shifts: str, n_runs: int) -> Estimate:
+    """Coverage of 95 % intervals where no run collapses."""
+    return _coverage(measure, shifts, n_runs, 0.0)
