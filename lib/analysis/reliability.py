@@ -50,11 +50,10 @@ def split_halves(
     for _ in range(n_splits):
         order = rng.permutation(n_examples)
         halves.append([measured(order[:half]), measured(order[half : 2 * half])])
+    stacks = {name: np.array([[part[name] for part in s] for s in halves]) for name in halves[0][0]}
     return {
-        name: np.array(
-            [[part[name][np.triu_indices(len(part[name]), 1)] for part in s] for s in halves]
-        ).swapaxes(0, 1)
-        for name in halves[0][0]
+        name: stack[(..., *np.triu_indices(stack.shape[-1], 1))].swapaxes(0, 1)
+        for name, stack in stacks.items()
     }
 
 
@@ -83,42 +82,34 @@ def reliabilities(
 
 
 def corrected_correlations(
-    halves: Mapping[str, np.ndarray],
-    whole: Mapping[str, np.ndarray],
-    known: Mapping[str, float] | None = None,
-    *,
-    level: float = 0.95,
+    halves: Mapping[str, np.ndarray], whole: Mapping[str, np.ndarray], *, level: float = 0.95
 ) -> pd.DataFrame:
     """Correlations over pairs of runs, corrected for attenuation: a row two measures.
 
     ``a, b, observed, corrected, low, high, reliability_a, reliability_b``. ``observed`` is on all
     examples. ``corrected`` takes one measure on one half and the other on the other half, so that
     no noise of an example is in both, and divides by the roots of the correlations of the halves.
-    The interval resamples runs and can pass 1; where a tenth of the resamples has a reliability
-    below 0 there is none.
+    A measure without halves is taken as it is, its reliability as 1: for distances of
+    representations that is nearly so (``data/benchmarks/reliability.csv``). The interval resamples
+    runs and can pass 1; where a tenth of the resamples has a reliability below 0 there is none.
 
     Parameters
     ----------
     halves : of ``split_halves``
     whole : distances (S, S) on all examples of the measures that are correlated
-    known : reliabilities of those that have no halves (default: 1) and are taken on all examples,
-        which hardly matters if they are near 1
     """
     n_runs = len(next(iter(whole.values())))
     upper, weights = np.triu_indices(n_runs, 1), pair_weights(n_runs)
     full = {name: np.asarray(one, float)[upper][None] for name, one in whole.items()}
-    n_splits = max((parts.shape[1] for parts in halves.values()), default=1)
-    parts = {name: halves.get(name, np.stack([one.repeat(n_splits, 0)] * 2))
-             for name, one in full.items()}  # fmt: skip
-    own = {name: np.full(len(weights), (known or {}).get(name, 1.0)) for name in whole}
-    own |= {m: rank_correlation(*halves[m], weights).mean(1) for m in whole if m in halves}
-    shown = reliabilities({m: halves[m] for m in whole if m in halves}, n_runs)["value"]
+    parts = {name: halves.get(name, (one, one)) for name, one in full.items()}
+    own = {name: rank_correlation(*two, weights).mean(1) for name, two in parts.items()}
+    reliability = reliabilities(parts, n_runs, level=level)["value"]
     rows = []
     for a, b in itertools.combinations(whole, 2):
         crossed = [rank_correlation(parts[a][i], parts[b][1 - i], weights).mean(1) for i in (0, 1)]
         scale = np.sqrt(np.where(np.minimum(own[a], own[b]) > 0, own[a] * own[b], np.nan))
         observed = float(rank_correlation(full[a], full[b], weights[:1])[0, 0])
         found = _estimate(np.mean(crossed, axis=0) / scale, n_runs, level)
-        rows.append((a, b, observed, *found, *(shown.get(m, own[m][0]) for m in (a, b))))
+        rows.append((a, b, observed, *found, reliability[a], reliability[b]))
     names = ["a", "b", "observed", "corrected", "low", "high", "reliability_a", "reliability_b"]
     return pd.DataFrame(rows, columns=names)

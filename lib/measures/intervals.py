@@ -209,12 +209,12 @@ def permutation_p(drawn: np.ndarray, observed: np.ndarray, *, complete: bool = F
     return np.where(np.isnan(observed), np.nan, p)
 
 
-def orders(n: int, n_draws: int = N_PERMUTATIONS, seed: int = 0) -> tuple[np.ndarray, bool]:
+def orders(n: int) -> tuple[np.ndarray, bool]:
     """(B, n) permutations of n things, and whether they are all there are (``ENUMERATED``)."""
     if math.factorial(n) <= ENUMERATED:
         return np.array(list(itertools.permutations(range(n)))), True
-    rng = np.random.default_rng(seed)
-    return rng.permuted(np.tile(np.arange(n), (n_draws, 1)), axis=1), False
+    rng = np.random.default_rng(0)
+    return rng.permuted(np.tile(np.arange(n), (N_PERMUTATIONS, 1)), axis=1), False
 
 
 def instability(
@@ -292,9 +292,7 @@ def mean_interval(
 
 
 def pair_weights(n_runs: int) -> np.ndarray:
-    """(1 + B, P) shares of the P distinct pairs of S runs: all alike, then in each resample, where
-    a pair counts as often as both its runs are drawn.
-    """
+    """(1 + B, P) shares of the P pairs of S runs: all alike, then as often as both are drawn."""
     upper = np.triu_indices(n_runs, 1)
     runs = np.vstack([np.ones((1, n_runs)), run_weights(n_runs)])
     pairs = runs[:, upper[0]] * runs[:, upper[1]]
@@ -302,11 +300,8 @@ def pair_weights(n_runs: int) -> np.ndarray:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(B, H) Spearman's ρ of a and b (H, P), ranks among all P; NaN where one is constant.
-
-    Parameters
-    ----------
-    weights : (B, P) shares that add up to 1
+    """(B, H) Spearman's ρ of a and b (H, P), ranks among all P, under weights (B, P) that add up to
+    1; NaN where one is constant.
     """
     first, second = (stats.rankdata(one, axis=1).T / one.shape[1] - 0.5 for one in (a, b))
     means = weights @ first, weights @ second

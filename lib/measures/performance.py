@@ -190,8 +190,8 @@ def seed_variance(
     in neither tail of (1 − level)/2. ``low`` is 0 where the test does not reject at that; ``high``
     is never 0, nor below what a group of the median variance without seed effects would get.
     Needs S ≥ 3, else NaN. Simulated (``data/benchmarks/coverage.csv``), from 5 to 20 runs intervals
-    of 95 % cover 95 to 98 % with normal effects or none, 90 to 94 % with those of Student's t of 3,
-    and 66 to 93 % where one run in five collapses.
+    of 95 % cover 95 to 99 % with normal effects or none, 90 to 96 % with those of Student's t of 3,
+    and 66 to 92 % where one run in five collapses.
     """
     _variance_kernel(correct)  # refuses what is not right or wrong
     correct = np.asarray(correct, int)

@@ -31,9 +31,8 @@ def made(values, *, half=1.0, p=float("nan"), side="above", needed=0.75, margin=
         value = values[which]
         return Estimate(value, value - half, value + half, 7 + which, p)
 
-    return Claim(
-        "toy", statistic, {"which": range(len(values))}, 20, SAYS, side, null, margin, needed, "–"
-    )
+    axes = {"which": range(len(values))}
+    return Claim("toy", statistic, axes, None, 20, SAYS, side, null, margin, needed, "–")
 
 
 def verdict(one):
@@ -75,18 +74,16 @@ def test_the_sentence_has_the_numbers_of_the_first_specification_and_the_ways():
     assert (found["holds"], found["contradicted"], found["of"]) == (2, 0, 3)
 
 
-def test_a_choice_that_changes_nothing_counts_once_and_exact_facts_always():
-    assert len(made([2, 2, 3]).evaluate()) == 3, "numbers of units differ"
+def test_specifications_can_be_listed_and_those_without_data_are_left_out():
+    def statistic(which):
+        return Estimate(2.0, 1.0, 3.0, which)
 
-    def same(which):
-        return Estimate(2.0, 1.0, 3.0, 5)
+    def given():
+        return [{"which": which} for which in (3, 0, 5)]
 
-    def fact(which):
-        return Estimate.exactly(1.0, 9)
-
-    options = (20, SAYS, "above", 0.0, 0.0, 0.75, "–")
-    assert len(Claim("a", same, {"which": (1, 2)}, *options).evaluate()) == 1
-    assert len(Claim("b", fact, {"which": (1, 2)}, *options).evaluate()) == 2
+    listed = Claim("a", statistic, {}, given, 20, SAYS, "above", 0.0, 0.0, 0.75, "–").evaluate()
+    assert list(listed["specification"]) == ["which: 3", "which: 5"]
+    assert list(claims.choices_of(listed)["which"]) == ["3", "5"]
 
 
 def test_a_difference_of_the_detectable_size_is_seen_four_times_in_five():
@@ -102,19 +99,37 @@ def test_independent_parts_are_pooled_by_their_errors():
     assert pooled[:4] == pytest.approx((2.5, 2.0, 3.0, 4))
 
 
-def test_the_smallest_tau_is_one_that_a_permutation_test_sees():
-    """τ of n methods where nothing is related has the variance that the power is computed from."""
+def rankings(rng, shared):
+    """Three tables of six methods by three measures, which share something or nothing."""
+    tables = []
+    for _ in range(3):
+        common = shared * rng.normal(size=6)
+        tables.append(pd.DataFrame({name: common + rng.normal(size=6) for name in "abc"}))
+    return tables
+
+
+def test_a_mean_tau_is_that_of_scipy_and_its_test_keeps_its_level_and_has_power(monkeypatch):
+    monkeypatch.setattr(agreement, "N_SHUFFLES", 400)
     rng = np.random.default_rng(0)
-    drawn = [stats.kendalltau(range(5), rng.permutation(5)).statistic for _ in range(4000)]
-    error = agreement.smallest_tau(5, 1) / stats.norm.ppf([0.975, 0.8]).sum()
-    assert np.std(drawn) == pytest.approx(error, rel=0.05)
+    tables = rankings(rng, 1.0)
+    taus = [stats.kendalltau(t["a"], t[other]).statistic for t in tables for other in "bc"]
+    assert agreement.mean_tau(tables, ["a"], ["b", "c"]).value == pytest.approx(np.mean(taus))
+    told = {0.0: [], 2.0: []}
+    for shared, found in told.items():
+        for _ in range(150):
+            tables = rankings(rng, shared)
+            if not shared:
+                # b and c go together, which must not make a look related to both.
+                tables = [t.assign(c=t["b"] + 0.1 * rng.normal(size=6)) for t in tables]
+            found.append(agreement.mean_tau(tables, ["a"], ["b", "c"]).p < 0.05)
+    assert np.mean(told[0.0]) <= 0.1 and np.mean(told[2.0]) > 0.9
 
 
 def test_every_claim_says_something_for_every_verdict():
     said = tomllib.loads(Path(claim.__file__).with_name("claims.toml").read_text("utf-8"))
     assert said.keys() == claims.CLAIMS.keys() and len(said) >= 25
-    numbers = dict.fromkeys(("value", "low", "high", "smallest", "p", "least", "most"), 0.5)
-    numbers |= {f"ratio_{name}": 1.0 for name in ("value", "low", "high", "smallest")}
+    names = ("value", "low", "high", "smallest", "least", "most")
+    numbers = dict.fromkeys((*names, "p"), 0.5) | {f"ratio_{name}": 1.0 for name in names}
     for one in claims.CLAIMS.values():
         assert one.says.keys() == SAYS.keys(), one.name
         for sentence in one.says.values():

@@ -167,6 +167,8 @@ def test_paired_scores():
     expected = stats.ttest_rel(second, first).confidence_interval()
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.p == pytest.approx(2 / 2**8) and correlation > 0.9
+    many = comparison.paired_scores(np.zeros(20), 1 + 0.1 * rng.normal(size=20))[0]
+    assert many.p == 1 / 10_000, "no draw of 9,999 flips all twenty signs"
     with pytest.raises(ValueError, match=r"shapes \(8,\) and \(7,\)"):
         comparison.paired_scores(first, second[:7])
     with pytest.raises(ValueError, match="not all finite"):

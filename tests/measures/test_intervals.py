@@ -124,7 +124,7 @@ def test_orders_are_all_of_them_or_draws(monkeypatch):
     every, complete = intervals.orders(4)
     assert complete and len({tuple(order) for order in every}) == len(every) == 24
     monkeypatch.setattr(intervals, "ENUMERATED", 20)
-    drawn, complete = intervals.orders(4, 500)
+    drawn, complete = intervals.orders(4)
     assert not complete and {tuple(order) for order in drawn} == {tuple(order) for order in every}
 
 

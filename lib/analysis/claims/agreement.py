@@ -2,7 +2,9 @@
 
 import itertools
 import warnings
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,29 +13,32 @@ from scipy import stats
 from lib import measures
 from lib.analysis import consistency, reliability, validity
 from lib.analysis.claims.claim import Estimate, claim
-from lib.analysis.claims.scores import accuracy, groups
+from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, summary
 from lib.measures.intervals import Interval
 from lib.results import tables
 from lib.results.run_group import RunGroup
 
 POOLINGS = ("first", "mean")
-#: A group has learned if it is so far above the majority class.
-LEARNED = 0.05
-CHOSEN = ("all", "no near copies", "learned")
+#: Few methods have few orders, and a Bonferroni-adjusted p needs many draws.
+N_SHUFFLES = 40_000
+CHOSEN = ("no near copies", "all")
 
 
 @cache
 def _chosen(which: str) -> list[RunGroup]:
     """The fifteen groups of five methods on three tasks, or some of them.
 
-    ``no near copies``: without wd_pre, which at its strength is all but the standard method.
+    ``no near copies``: without methods whose runs are those of another (``same_runs``).
     """
     every = [*groups("reference-standard"), *groups("reference-methods")]
     if which == "no near copies":
-        return [group for group in every if group.setting["method"] != "wd_pre"]
-    if which == "learned":
-        return [g for g in every if accuracy(g).mean() > g.setting["majority"] + LEARNED]
+        kept = []
+        for task in dict.fromkeys(group.setting["task"] for group in every):
+            own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
+            again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
+            kept += [group for method, group in own.items() if method not in again]
+        return kept
     return every
 
 
@@ -112,81 +117,104 @@ def pairs_follow_noise(measure: str) -> Estimate:
 
 
 @cache
-def _tenths() -> pd.DataFrame:
+def _parts() -> pd.DataFrame:
     """Log of each measure on a part of the examples over that on all, a row a draw."""
     table = validity.top_layer(tables.read_stored("reference-validity", "subsamples"))
     return table.assign(log=np.log(table["value"] / table["full"]))
 
 
-def _on_part(measure: str, fraction: float) -> Estimate:
-    """Mean log ratio over settings and draws, Student's t over draws."""
-    part = _tenths().query("measure == @measure and fraction == @fraction")["log"].to_numpy()
-    found = intervals.mean_interval(part[np.isfinite(part)], method="jackknife")
-    return Estimate.of(found)
+def _on_part(measure: str, setting: str, fraction: float) -> Estimate:
+    """Mean log ratio over the draws of a setting, which are of the same runs."""
+    part = _parts().query("measure == @measure and job == @setting and fraction == @fraction")
+    return Estimate.of(intervals.mean_interval(part["log"].to_numpy(), method="jackknife"))
 
 
-FRACTIONS = tuple(sorted(set(tables.read_stored("reference-validity", "subsamples")["fraction"])))
+def _each_part(*measured: str) -> list[dict[str, Any]]:
+    keys = ["measure", "job", "fraction"]
+    rows = _parts()[keys].drop_duplicates().sort_values(["fraction", *keys[:2]])
+    return [
+        {"measure": row.measure, "setting": row.job, "fraction": row.fraction}
+        for row in rows.itertuples()
+        if row.measure in measured
+    ]
 
 
-@claim(side="below", measure=("op", "svcca"), fraction=FRACTIONS)
-def op_and_svcca_shrink_with_few_examples(measure: str, fraction: float) -> Estimate:
-    """Log of the measure on a part over that on all."""
-    return _on_part(measure, fraction)
+@claim(side="below", given=partial(_each_part, "op", "svcca"))
+def op_and_svcca_shrink_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
+    """Log of the measure on a part over that on all, in each of three settings."""
+    return _on_part(measure, setting, fraction)
 
 
-@claim(side="within", margin=0.1, fraction=FRACTIONS)
-def cka_stays_with_few_examples(fraction: float) -> Estimate:
-    """Log of CKA on a part over that on all, within ± .1."""
-    return _on_part("cka", fraction)
+@claim(side="within", margin=0.1, given=partial(_each_part, "cka"))
+def cka_stays_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
+    """Log of CKA on a part over that on all, within ± .1, in each of three settings."""
+    return _on_part(measure, setting, fraction)
+
+
+def mean_tau(
+    rankings: Sequence[pd.DataFrame], first: Sequence[str], second: Sequence[str], n_tests: int = 1
+) -> Estimate:
+    """Mean of Kendall's τ over tables (a row a method) and pairs of a measure of ``first`` with one
+    of ``second``; p of permuting the methods of each measure of ``first`` in each table, times the
+    number of tests; the smallest mean τ that is seen, from the spread of the permuted ones.
+    """
+    rng, names = np.random.default_rng(0), [*dict.fromkeys([*first, *second])]
+    pairs = {tuple(sorted(two)) for two in itertools.product(first, second) if len({*two}) > 1}
+    total = []
+    for table in rankings:
+        draws = {}
+        for name in names:
+            values = table[name].to_numpy(float)
+            copies = np.tile(values, (N_SHUFFLES, 1))
+            shuffled = rng.permuted(copies, axis=1) if name in first else copies
+            draws[name] = np.concatenate([values[None], shuffled])
+        total += [consistency.kendall(draws[a], draws[b]) for a, b in sorted(pairs)]
+    taus = np.mean(total, axis=0)
+    p = min(1.0, n_tests * float(intervals.permutation_p(taus[1:], taus[0])))
+    seen = stats.norm.ppf([1 - 0.025 / n_tests, 0.8]).sum() * taus[1:].std()
+    return Estimate(float(taus[0]), np.nan, np.nan, len(rankings), p, min(1.0, float(seen)))
 
 
 @cache
-def _ranked(pooling: str, copies: str) -> pd.DataFrame:
-    """Mean τ over tasks of every two measures, with Holm's p, by permuting methods."""
-    chosen = _chosen("all" if copies == "with" else "no near copies")
-    rows = []
-    for group in chosen:
-        first = group.take(range(10))
-        statistics = first.statistics(pooling)
-        values = {name: float(one(np.ones((1, 10)))[0]) for name, one in statistics.items()}
-        rows.append({"task": group.setting["task"], **values})
-    by_task = pd.DataFrame(rows).groupby("task")
-    table = consistency.mean_rank_agreement([part.drop(columns="task") for _, part in by_task])
-    return table.assign(adjusted=comparison.adjust(table["p"].to_numpy()))
+def _values(pooling: str, layer: str) -> list[pd.DataFrame]:
+    """By task, every measure of each distinct method: a row a method."""
+    number = {"last": -1, "third": 2}[layer]
+    return [
+        pd.DataFrame(
+            {
+                method: {m: float(one(np.ones((1, 10)))[0]) for m, one in
+                         group.statistics(pooling, number).items()}
+                for method, group in methods.items()
+            }
+        ).T
+        for methods in _by_task().values()
+    ]  # fmt: skip
 
 
-def smallest_tau(n_methods: int, n_tables: int, n_tests: int = 1) -> float:
-    """The mean τ over tables that is seen with a power of 80 %, among so many tests (Bonferroni).
-
-    Normal, with the variance of τ where nothing is related, 2(2n + 5)/(9n(n − 1)); above 1 no τ is.
-    """
-    variance = 2 * (2 * n_methods + 5) / (9 * n_methods * (n_methods - 1) * n_tables)
-    return float(stats.norm.ppf([1 - 0.025 / n_tests, 0.8]).sum() * np.sqrt(variance))
-
-
-def _tau(a: str, b: str, pooling: str, copies: str) -> Estimate:
-    table, n = _ranked(pooling, copies), 5 if copies == "with" else 4
-    row = table[(table["a"] == a) & (table["b"] == b)].iloc[0]
-    p, seen = row["adjusted"], smallest_tau(n, 3, len(table))
-    return Estimate(row["tau"], np.nan, np.nan, n, p, seen)
-
-
-RANKINGS = {"pooling": POOLINGS, "near_copies": ("without", "with")}
+#: Measures of pairs; kappa is left out, which is disagreement within a task.
+OF_PAIRS = ("disagreement", "jsd", *summary.REPRESENTATION)
+#: Every two measures of seven could have been looked at.
+N_PAIRS = 21
+RANKINGS = {"pooling": POOLINGS, "layer": ("last", "third")}
 
 
 @claim(pair=("jsd svcca", "op cka"), **RANKINGS)
-def two_pairs_rank_alike(pair: str, pooling: str, near_copies: str) -> Estimate:
-    """Mean τ over tasks; near copies of the standard method counted, or not."""
+def two_pairs_rank_alike(pair: str, pooling: str, layer: str) -> Estimate:
+    """Mean τ over three tasks of four distinct methods, Bonferroni over all pairs of measures."""
     a, b = pair.split()
-    return _tau(a, b, pooling, near_copies)
+    return mean_tau(_values(pooling, layer), [a], [b], N_PAIRS)
 
 
 @claim(**RANKINGS)
-def all_measures_rank_alike(pooling: str, near_copies: str) -> Estimate:
-    """Mean τ over tasks and pairs of measures, p of that one test."""
-    row = _ranked(pooling, near_copies).iloc[-1]
-    n = 5 if near_copies == "with" else 4
-    return Estimate(row["tau"], np.nan, np.nan, n, row["p"], smallest_tau(n, 3))
+def measures_of_pairs_rank_alike(pooling: str, layer: str) -> Estimate:
+    """Mean τ over tasks and every two measures of pairs: one test."""
+    return mean_tau(_values(pooling, layer), OF_PAIRS, OF_PAIRS)
+
+
+@claim(**RANKINGS)
+def sd_ranks_methods_alike(pooling: str, layer: str) -> Estimate:
+    """Mean τ over tasks of the SD with the measures of pairs: one test."""
+    return mean_tau(_values(pooling, layer), ["sd"], OF_PAIRS)
 
 
 @claim(other=("cka", "op", "jsd", "disagreement"), pooling=POOLINGS)
@@ -240,8 +268,7 @@ def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estim
     return _level(procedure, without, pooling)
 
 
-@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=(64, 128))
-def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
+def _unrelated(measure: str, n_examples: int) -> Estimate:
     """Mean distance of pairs of independent Gaussian representations of 128 dimensions."""
     noise = np.random.default_rng(0).normal(size=(8, 1, n_examples, 128))
     with warnings.catch_warnings():
@@ -249,6 +276,21 @@ def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estima
         warnings.simplefilter("ignore", measures.SaturationWarning)
         distances = measures.representation_distances(noise, (measure,), workers=1)[measure][0]
     return Estimate.of(measures.instability(distances))
+
+
+FEW = (64, 100)
+
+
+@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=FEW)
+def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
+    """Distance of unrelated representations by measures with a chance level; 1 is unrelated."""
+    return _unrelated(measure, n_examples)
+
+
+@claim(side="within", null=1.0, margin=0.05, n_examples=FEW)
+def debiased_cka_knows_unrelated(n_examples: int) -> Estimate:
+    """The same by the debiased CKA."""
+    return _unrelated("cka", n_examples)
 
 
 @cache
@@ -275,15 +317,20 @@ def _told_apart(paired: bool, pooling: str) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-@claim(other=("sd", "disagreement", "cka"), paired=(True, False), pooling=POOLINGS)
-def jsd_tells_more_methods_apart(other: str, paired: bool, pooling: str) -> Estimate:
+OTHERS = ("sd", "disagreement", *(f"{m} {of}" for m in summary.REPRESENTATION for of in POOLINGS))
+
+
+@claim(other=OTHERS, seeds=("paired", "as independent"))
+def jsd_tells_more_methods_apart(other: str, seeds: str) -> Estimate:
     """Of nine comparisons with the standard method, how many more JSD tells (p < .05) than another
-    measure; sign test over those that one of the two tells.
+    measure; sign test over those that one of the two tells (three share a standard group, so it is
+    a description more than a test).
     """
-    told = _told_apart(paired, pooling)
-    ahead, behind = (told["jsd"] & ~told[other]).sum(), (~told["jsd"] & told[other]).sum()
+    name, _, pooling = other.partition(" ")
+    told = _told_apart(seeds == "paired", pooling or "first")
+    ahead, behind = (told["jsd"] & ~told[name]).sum(), (~told["jsd"] & told[name]).sum()
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
-    return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p), 6.0)
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p))
 
 
 @claim(
@@ -309,20 +356,14 @@ def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estim
     return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))
 
 
-@claim(null=0.5, pooling=POOLINGS, layer=("last", "lower half"))
-def llrd_is_the_most_stable_method(pooling: str, layer: str) -> Estimate:
-    """Share of measures and tasks by which LLRD has the smallest value of four distinct methods:
-    all measures at the last layer, or representations at each layer of the lower half.
+@claim(null=0.5, by=("all", "predictions", "representations"), pooling=POOLINGS)
+def llrd_is_the_most_stable_method(by: str, pooling: str) -> Estimate:
+    """Share of measures and tasks by which LLRD has the smallest value of four distinct methods, at
+    the last layer; in lower layers it is made to.
     """
-    layers = (-1,) if layer == "last" else (0, 1, 2)
-    names = summary.STUDIED if layer == "last" else summary.REPRESENTATION
-    first = []
-    for methods, number, name in itertools.product(_by_task().values(), layers, names):
-        values = {
-            method: float(group.statistics(pooling, number)[name](np.ones((1, 10)))[0])
-            for method, group in methods.items()
-        }
-        first.append(min(values, key=values.get) == "llrd")
+    names = {"all": summary.STUDIED, "predictions": ("disagreement", "kappa", "jsd")}
+    names = names.get(by, summary.REPRESENTATION)
+    first = [table[name].idxmin() == "llrd" for table in _values(pooling, "last") for name in names]
     return Estimate.exactly(float(np.mean(first)), len(first))
 
 

@@ -17,6 +17,8 @@ from lib.measures.intervals import Interval
 ALPHA, POWER = 0.05, 0.8
 #: A claim holds if it does in this share of its specifications, and in none the opposite.
 MOST = 0.75
+#: An axis with more choices than this is a list of analyses, and no single one of them is a hinge.
+MANY = 10
 
 
 class Estimate(NamedTuple):
@@ -70,7 +72,8 @@ Verdict = Literal["holds", "contradicted", "undecided"]
 
 @dataclass(frozen=True)
 class Claim:
-    """See the module. ``axes``: the choices of each part of a specification, the usual one first.
+    """See the module. ``axes``: the choices of each part of a specification, the usual one first;
+    a specification is every combination of them, or one of those that ``given`` lists.
 
     ``side``: ``above`` or ``below`` the null, or ``within`` a margin of it, for claims that nothing
     differs: these hold only where the whole interval is inside the margin.
@@ -84,6 +87,7 @@ class Claim:
     name: str
     statistic: Callable[..., Estimate]
     axes: Mapping[str, Sequence[Any]]
+    given: Callable[[], list[dict[str, Any]]] | None
     notebook: int
     says: Mapping[Verdict, str]
     side: Literal["above", "below", "within"]
@@ -93,7 +97,9 @@ class Claim:
     published: str
 
     def specifications(self) -> list[dict[str, Any]]:
-        """Every combination of choices, the usual ones first."""
+        """All specifications, the usual one first."""
+        if self.given is not None:
+            return self.given()
         return [
             dict(zip(self.axes, v, strict=True)) for v in itertools.product(*self.axes.values())
         ]
@@ -111,22 +117,16 @@ class Claim:
         return "holds" if (value > 0) == (self.side == "above") else "contradicted"
 
     def evaluate(self) -> pd.DataFrame:
-        """A row a specification: claim, specification, the estimate, verdict.
-
-        One whose interval is that of an earlier one, to the last digit, made no other choice (JSD
-        knows no pooling, say) and is left out.
-        """
+        """A row a specification that has data: claim, specification, estimate, verdict."""
         rows = []
         for chosen in self.specifications():
             estimate = self.statistic(**chosen)
-            if not estimate.n:  # there are no data for it
+            if not estimate.n:
                 continue
             words = ", ".join(f"{axis}: {choice}" for axis, choice in chosen.items()) or "–"
             row = {"claim": self.name, "specification": words, **estimate._asdict()}
             rows.append(row | {"smallest": estimate.detectable, "verdict": self.of_one(estimate)})
-        table = pd.DataFrame(rows)
-        same = table.duplicated(["value", "low", "high", "n", "p"]) & (table["low"] < table["high"])
-        return table[~same].reset_index(drop=True)
+        return pd.DataFrame(rows)
 
     def conclude(self, table: pd.DataFrame) -> dict[str, Any]:
         """Of the table of ``evaluate``: the verdict over all specifications and its sentence."""
@@ -141,13 +141,12 @@ class Claim:
         ways = f"in all {n} ways of computing it"
         if holds < n:
             ways = f"in {holds} of {n} ways of computing it{_hinge(table)}"
-        numbers = first[["value", "low", "high", "smallest"]]
+        numbers = first[["value", "low", "high", "smallest"]].astype(float)
+        numbers["least"], numbers["most"] = table["value"].min(), table["value"].max()
         words = {
             **numbers,
-            **np.exp(numbers.astype(float)).add_prefix("ratio_"),
+            **np.exp(numbers.clip(upper=100)).add_prefix("ratio_"),
             **first[["n", "p"]],
-            "least": table["value"].min(),
-            "most": table["value"].max(),
             "ways": ways,
             "against": against,
             "of": n,
@@ -179,7 +178,8 @@ def _hinge(table: pd.DataFrame) -> str:
     choices, holds = choices_of(table), (table["verdict"] == "holds").to_numpy()
     told = []
     for axis in choices:
-        for choice in choices[axis].unique():
+        each = choices[axis].unique()
+        for choice in each if len(each) <= MANY else ():
             made = (choices[axis] == choice).to_numpy()
             if made.all():
                 continue
@@ -202,6 +202,7 @@ def claim(
     null: float = 0.0,
     margin: float = 0.0,
     needed: float = MOST,
+    given: Callable[[], list[dict[str, Any]]] | None = None,
     **axes: Sequence[Any],
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
     """Register a function as the statistic of a claim, which has its name.
@@ -211,11 +212,11 @@ def claim(
 
     def register(statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
         name = statistic.__name__.replace("_", "-")
-        if list(inspect.signature(statistic).parameters) != list(axes):
+        if given is None and list(inspect.signature(statistic).parameters) != list(axes):
             raise ValueError(f"{name} takes {inspect.signature(statistic)}, but axes are {[*axes]}")
         said = {"published": "–", **_SAID[name]}
         CLAIMS[name] = Claim(
-            name, statistic, axes, side=side, null=null, margin=margin, needed=needed,
+            name, statistic, axes, given, side=side, null=null, margin=margin, needed=needed,
             notebook=said.pop("notebook"), published=said.pop("published"), says=said,
         )  # fmt: skip
         return statistic

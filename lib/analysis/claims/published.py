@@ -1,7 +1,8 @@
 """Claims on published numbers, and on the theory and the methods that it proposes."""
 
 import itertools
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from scipy import stats
 
 from lib import measures, paths
 from lib.analysis import consistency
-from lib.analysis.claims.agreement import smallest_tau
+from lib.analysis.claims.agreement import mean_tau
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals
@@ -74,31 +75,29 @@ def published_taus_come_out_again() -> Estimate:
 
 
 @cache
-def _together() -> pd.DataFrame:
-    kept = {name: column for name, column in PRINTED.items() if name != "kappa"}
+def _published_values() -> list[pd.DataFrame]:
+    """By model and task, the printed measures of five methods, without kappa."""
     table = printed_measures()
     cells = table[table["task"] != "sst2"].groupby(["model", "task"])
-    tables = [part[list(kept.values())].set_axis(list(kept), axis=1) for _, part in cells]
-    taus = consistency.mean_rank_agreement(tables)
-    return taus.assign(adjusted=comparison.adjust(taus["p"].to_numpy())).set_index(["a", "b"])
+    return [part[list(PRINTED.values())].set_axis(list(PRINTED), axis=1) for _, part in cells]
 
 
-def _published_tau(a: str, b: str) -> Estimate:
-    row = _together().loc[(a, b) if (a, b) in _together().index else (b, a)]
-    seen = smallest_tau(5, 6, len(_together()))
-    return Estimate(row["tau"], np.nan, np.nan, 6, row["adjusted"], seen)
+OF_PAIRS = ("pwd", "jsd", "cka", "op")
+PAIRS = list(itertools.combinations(OF_PAIRS, 2))
 
 
-@claim(pair=tuple(f"{a} {b}" for a, b in itertools.combinations(("jsd", "pwd", "cka", "op"), 2)))
+@claim(pair=tuple(" ".join(pair) for pair in PAIRS))
 def published_measures_of_pairs_rank_alike(pair: str) -> Estimate:
-    """Mean τ over six tables of five methods, Holm over all pairs of measures."""
-    return _published_tau(*pair.split())
+    """Mean τ over six tables of five methods, Bonferroni over the pairs of measures."""
+    a, b = pair.split()
+    return mean_tau(_published_values(), [a], [b], len(PAIRS))
 
 
-@claim(other=("pwd", "jsd", "cka", "op"))
-def published_sd_ranks_alike(other: str) -> Estimate:
-    """As for the measures of pairs."""
-    return _published_tau("sd", other)
+@claim(others=("all four", "predictions", "representations"))
+def published_sd_ranks_alike(others: str) -> Estimate:
+    """Mean τ of the SD with the measures of pairs, or some of them: one test each."""
+    named = {"predictions": OF_PAIRS[:2], "representations": OF_PAIRS[2:]}.get(others, OF_PAIRS)
+    return mean_tau(_published_values(), ["sd"], named)
 
 
 @claim(null=0.999)
@@ -163,16 +162,16 @@ def _bert_base() -> tuple[pd.DataFrame, np.ndarray]:
     return runs, counts["n_correct_of_100"].to_numpy()
 
 
-@claim()
+@claim(null=float(np.log(2)))
 def bert_base_answers_differ_more_than_scores() -> Estimate:
-    """Share of examples on which exactly one of two runs is right, less the difference of their
-    accuracies, in points; how the former varies over runs is not known from counts.
+    """Log ratio of the share of examples on which exactly one of two runs is right to the mean
+    difference of their accuracies; the interval is of the latter alone.
     """
     runs, counts = _bert_base()
     accuracy = runs["mnli_dev_accuracy"].to_numpy()
     gap = measures.instability(np.abs(accuracy[:, None] - accuracy))
     flips = measures.flip_rate_from_counts(counts, len(runs)).mean()
-    value, low, high = 100 * (flips - np.array([gap.value, gap.high, gap.low]))
+    value, low, high = np.log(flips / np.array([gap.value, gap.high, gap.low]))
     return Estimate(float(value), float(low), float(high), len(runs))
 
 
@@ -185,7 +184,11 @@ def bert_base_seeds_change_accuracy_beyond_flips() -> Estimate:
     return Estimate.of(Interval(*points, len(runs)), spread.p)
 
 
-HANS = ("lexical_nonentailed", "subsequence_nonentailed", "constituent_nonentailed", "overall")
+HANS = (
+    "overall",
+    *(f"{of}_{kind}" for kind in ("nonentailed", "entailed")
+      for of in ("lexical", "subsequence", "constituent")),
+)  # fmt: skip
 
 
 @claim(of=HANS)
@@ -213,64 +216,77 @@ def no_bound_is_violated() -> Estimate:
     return Estimate.exactly(float(table["violations"].sum()), int(table["comparisons"].sum()))
 
 
-@cache
-def _heads(rate: float) -> dict[int, np.ndarray]:
+def _heads() -> list[dict[str, Any]]:
+    return [
+        {"measure": measure, "rate": rate, "heads": heads, "runs": runs}
+        for measure in ("disagreement", "jsd")
+        for rate, kinds in ((3e-4, ("all",)), (3e-3, ("all", "without failed seeds")))
+        for runs in kinds
+        for heads in (10, 2, 5, 20)
+    ]
+
+
+@claim(side="below", given=_heads)
+def several_heads_agree_more(measure: str, rate: float, heads: int, runs: str) -> Estimate:
+    """Log ratio to one head's of a measure of several heads' runs, the same seeds left out in both.
+    ``without failed seeds``: those that fail with neither.
+    """
     found = {}
     for group in groups("reference-stabilizers"):
         method = group.setting["method"]
         if method.startswith("mhloss") and np.isclose(group.setting["learning_rate"], rate):
-            heads = int(method.partition("heads=")[2].rstrip(")") or 5)
-            found[heads] = measures.pairwise_disagreement(group.predictions)
-    return found
-
-
-@claim(side="below", rate=(3e-4, 3e-3), heads=(10, 2, 5, 20))
-def several_heads_agree_more(rate: float, heads: int) -> Estimate:
-    """Log ratio of disagreement to that of one head, the same seeds left out in both."""
-    one, several = _heads(rate)[1], _heads(rate)[heads]
+            found[int(method.partition("heads=")[2].rstrip(")") or 5)] = group
+    both = [found[1], found[heads]]
+    kept = ~(both[0].failed | both[1].failed) if runs != "all" else np.ones(len(both[0]), bool)
+    pairs = np.stack([group.take(kept).pairs("mean")[measure] for group in both])
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        means = [intervals.pair_means(matrix, weights) for matrix in (one, several)]
-        return np.log(means[1] / means[0])
+        means = intervals.pair_means(pairs, weights)
+        return np.log(means[:, 1] / means[:, 0])
 
-    return Estimate.of(intervals.interval(statistic, len(one), method="jackknife"))
+    return Estimate.of(intervals.interval(statistic, int(kept.sum()), method="jackknife"))
 
 
 @cache
-def _cells() -> pd.DataFrame:
-    """What the theory is claimed to say, by claim, setting and perturbation."""
-    table = theory_claims.cells(theory_claims.specifications())
-    return table.set_index(list(theory_claims.CELL))
+def _theory() -> pd.DataFrame:
+    """What Fu, So & Collier claim, measured: a row a specification (``lib.theory.claims``)."""
+    table = theory_claims.specifications()
+    table["specification"] = table["specification"].str.replace(", ", "; ")
+    return table[table["verdict"] != "no data"].set_index(["claim", "specification"])
 
 
-def _cell(name: str, setting: str, perturbation: str) -> Estimate:
-    row = _cells().loc[name, setting, perturbation]
-    n = 0 if np.isnan(row["value"]) else int(row["n"])
-    return Estimate(row["value"], row["low"], row["high"], n)
+def _measured(name: str) -> list[dict[str, str]]:
+    rows = _theory().loc[name].reset_index()
+    columns = ["setting", "perturbation", "specification"]
+    return rows[columns].rename(columns={"specification": "analysis"}).to_dict("records")
 
 
-WHERE = {"setting": theory_claims.SETTINGS, "perturbation": theory_claims.PERTURBATIONS}
+def _effect(name: str, setting: str, perturbation: str, analysis: str) -> Estimate:
+    """log₂ change of the instability where what is claimed to stabilise is done once."""
+    rows = _theory().loc[[(name, analysis)]]
+    row = rows[(rows["setting"] == setting) & (rows["perturbation"] == perturbation)].iloc[0]
+    return Estimate(row["value"], row["low"], row["high"], int(row["n"]))
 
 
-@claim(side="below", needed=1.0, **WHERE)
-def more_examples_stabilise(setting: str, perturbation: str) -> Estimate:
-    """log₂ change of the instability with twice the examples: the middle of all specifications."""
-    return _cell("sample size", setting, perturbation)
+@claim(side="below", given=partial(_measured, "sample size"))
+def more_examples_stabilise(setting: str, perturbation: str, analysis: str) -> Estimate:
+    """log₂ change of the instability with twice the examples."""
+    return _effect("sample size", setting, perturbation, analysis)
 
 
-@claim(side="below", needed=1.0, **WHERE)
-def a_smaller_rate_stabilises(setting: str, perturbation: str) -> Estimate:
+@claim(side="below", given=partial(_measured, "learning rate"))
+def a_smaller_rate_stabilises(setting: str, perturbation: str, analysis: str) -> Estimate:
     """log₂ change of the instability with half the learning rate."""
-    return _cell("learning rate", setting, perturbation)
+    return _effect("learning rate", setting, perturbation, analysis)
 
 
-@claim(side="below", needed=1.0, **WHERE)
-def more_steps_stabilise(setting: str, perturbation: str) -> Estimate:
+@claim(side="below", given=partial(_measured, "iterations"))
+def more_steps_stabilise(setting: str, perturbation: str, analysis: str) -> Estimate:
     """log₂ change of the instability with twice the steps."""
-    return _cell("iterations", setting, perturbation)
+    return _effect("iterations", setting, perturbation, analysis)
 
 
-@claim(side="below", needed=1.0, **WHERE)
-def a_larger_margin_stabilises(setting: str, perturbation: str) -> Estimate:
+@claim(side="below", given=partial(_measured, "margin"))
+def a_larger_margin_stabilises(setting: str, perturbation: str, analysis: str) -> Estimate:
     """log₂ change of the instability with twice the margin of the features."""
-    return _cell("margin", setting, perturbation)
+    return _effect("margin", setting, perturbation, analysis)

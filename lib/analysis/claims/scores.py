@@ -14,7 +14,7 @@ from lib.measures.intervals import Interval
 from lib.results import run_group, tables
 from lib.results.run_group import RunGroup
 
-SIZES = (125, 250, 500)
+SIZES = (125, 250, 500, 1000)
 
 
 @cache
@@ -28,30 +28,45 @@ def accuracy(group: RunGroup) -> np.ndarray:
     return (group.predictions == group.labels).mean(1)
 
 
-@claim(
-    null=2.0, results=("reference", "reference-ladder", "reference-sizes", "reference-stabilizers")
-)
-def seed_moves_accuracy(results: str) -> Estimate:
-    """Range of accuracy over seeds, in points, where no run fails: the mean over settings."""
-    gentle = [g for g in groups(results) if not g.failed.any()]
-    ranges = [100 * np.ptp(accuracy(group)) for group in gentle]
-    return Estimate.exactly(float(np.mean(ranges)), len(ranges))
+#: Learning rates up to this are gentle: no run of the ladders fails there.
+GENTLE = 3e-4
+
+
+def _gentle() -> list[dict[str, str]]:
+    names = ("reference", "reference-sizes", "reference-standard", "reference-tasks")
+    return [
+        {"results": name, "setting": group.setting["setting_id"]}
+        for name in names
+        for group in groups(name)
+        if group.setting["learning_rate"] <= GENTLE and not group.failed.any()
+    ]
+
+
+@claim(null=1.0, given=_gentle)
+def seed_moves_accuracy(results: str, setting: str) -> Estimate:
+    """Best less worst accuracy over the seeds of a setting, in points."""
+    (group,) = [g for g in groups(results) if g.setting["setting_id"] == setting]
+    return Estimate.exactly(float(100 * np.ptp(accuracy(group))), len(group))
 
 
 @claim(
+    null=float(np.log(2)),
     results=("reference-standard", "reference-sizes", "reference-tasks", "reference-methods"),
-    runs=("all", "successful"),
 )
-def answers_differ_more_than_scores(results: str, runs: str) -> Estimate:
-    """Mean over pairs of disagreement less the difference of accuracies, in points."""
+def answers_differ_more_than_scores(results: str) -> Estimate:
+    """Log ratio of the mean disagreement of two runs to the mean difference of their accuracies
+    (which by arithmetic is never larger): the mean over groups.
+    """
     parts = []
     for group in groups(results):
-        kept = group.take(~group.failed) if runs == "successful" else group
-        if len(kept) < intervals.MIN_RESAMPLED:
-            continue
-        score = accuracy(kept)
-        apart = measures.pairwise_disagreement(kept.predictions) - np.abs(score[:, None] - score)
-        parts.append(measures.instability(100 * apart))
+        apart = measures.pairwise_disagreement(group.predictions)
+        gaps = np.abs(accuracy(group)[:, None] - accuracy(group))
+
+        def ratio(weights: np.ndarray, apart=apart, gaps=gaps) -> np.ndarray:
+            means = intervals.pair_means(np.stack([apart, gaps]), weights)
+            return np.log(means[:, 0] / means[:, 1])
+
+        parts.append(intervals.interval(ratio, len(group), method="jackknife"))
     return Estimate.pooled(parts)
 
 
@@ -95,11 +110,15 @@ def more_training_makes_answers_alike(cut: str, start: int) -> Estimate:
     return _trend(distances, n_train)
 
 
-@claim(measure=("op", "jsd", "cka", "svcca"), pooling=("first", "mean"), start=SIZES)
-def more_training_moves_representations_apart(measure: str, pooling: str, start: int) -> Estimate:
+REPRESENTED = tuple(f"{m} {of}" for m in ("op", "cka", "svcca") for of in ("first", "mean"))
+
+
+@claim(measure=("jsd", *REPRESENTED), start=SIZES)
+def more_training_moves_representations_apart(measure: str, start: int) -> Estimate:
     """Slope of the log of a measure, at the last layer, on log₂ rows."""
     chosen, n_train = _nested(start)
-    return _trend([group.pairs(pooling)[measure] for group in chosen], n_train)
+    name, _, pooling = measure.partition(" ")
+    return _trend([group.pairs(pooling or "first")[name] for group in chosen], n_train)
 
 
 def _by_task(without: str) -> list[RunGroup]:
@@ -128,22 +147,20 @@ def _size_correlation(values: list[float], chosen: list[RunGroup], kind: str) ->
 
 
 @cache
-def _spread(task: str, runs: str) -> tuple[measures.SeedVariance | None, int]:
+def _spread(task: str) -> tuple[measures.SeedVariance, int]:
     """The seed variance of a task's accuracy, and the number of runs."""
     (group,) = [g for g in groups("reference-tasks") if g.setting["task"] == task]
-    kept = group.take(~group.failed) if runs == "successful" else group
-    enough = len(kept) >= intervals.MIN_RESAMPLED
-    return measures.seed_variance(kept.predictions == kept.labels) if enough else None, len(kept)
+    return measures.seed_variance(group.predictions == group.labels), len(group)
 
 
-@claim(tasks=("all", "without wnli"), runs=("all", "successful"))
-def seeds_change_accuracy_beyond_flips(tasks: str, runs: str) -> Estimate:
+@claim(tasks=("all", "without wnli", "without failed runs"))
+def seeds_change_accuracy_beyond_flips(tasks: str) -> Estimate:
     """Stouffer's z over tasks of the exact test that the seed variance of accuracy is more than
-    flips of single answers make; the smallest pooled SD, in points, is that of the median task.
+    flips of single answers make; ``smallest`` is the SD that the median task sees, in points.
     """
     chosen = _by_task("wnli" if tasks == "without wnli" else "")
-    every = [_spread(group.setting["task"], runs) for group in chosen]
-    spreads = [(spread, n) for spread, n in every if spread is not None]
+    chosen = [g for g in chosen if tasks != "without failed runs" or not g.failed.any()]
+    spreads = [_spread(group.setting["task"]) for group in chosen]
     z = float(stats.norm.isf([spread.p for spread, _ in spreads]).sum() / np.sqrt(len(spreads)))
     seen = [100 * sample_size.detectable_seed_sd(n, spread.floor) for spread, n in spreads]
     return Estimate(z, z - 1.96, z + 1.96, len(spreads), smallest=float(np.median(seen)))
@@ -206,23 +223,6 @@ def new_weights_decide_at_the_gentle_rate(without_init: str) -> Estimate:
     return _share(_design("rotten-tomatoes", 3e-4), "init", 0, without_init)
 
 
-@claim(results=("reference-ladder", "reference-sources", "reference-stabilizers"))
-def high_rates_make_seeds_fail(results: str) -> Estimate:
-    """Share of failed runs at 3e-3 less that at 3e-4, two-sided Fisher test."""
-    runs = tables.read(results, "runs").query(
-        "task == 'rotten-tomatoes' and backbone == 'bert-tiny'"
-    )
-    rates = [
-        runs[np.isclose(runs["learning_rate"], rate)]["status"] != "ok" for rate in (3e-3, 3e-4)
-    ]
-    counts = [[int(rate.sum()), int((~rate).sum())] for rate in rates]
-    value = float(rates[0].mean() - rates[1].mean())
-    p = float(stats.fisher_exact(counts).pvalue)
-    ends = [measures.failed_rate(rate.to_numpy()) for rate in rates]
-    low, high = ends[0].low - ends[1].high, ends[0].high - ends[1].low
-    return Estimate(value, low, high, sum(map(sum, counts)), p)
-
-
 def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
     return float(frame.loc[frame["measure"] == measure, "seeds_needed"].median())
 
@@ -253,18 +253,24 @@ def _streams(task: str, pooling: str) -> pd.DataFrame:
     return variance_components.stream_table(group.pairs(pooling), group.runs)
 
 
-@claim(
-    null=0.5,
-    stream=("order", "init"),
-    measure=("disagreement", "jsd", "cka"),
-    task=STREAM_TASKS,
-)
-def one_stream_sets_off_most(stream: str, measure: str, task: str) -> Estimate:
+def _each_stream() -> list[dict[str, str]]:
+    measured = ("disagreement", "jsd", "cka first", "cka mean")
+    return [
+        {"stream": stream, "measure": measure, "setting": setting}
+        for stream in ("order", "init", "dropout")
+        for measure in measured
+        for setting in STREAM_TASKS
+    ]
+
+
+@claim(null=0.5, given=_each_stream)
+def one_stream_sets_off_most(stream: str, measure: str, setting: str) -> Estimate:
     """Mean distance of runs that differ in one stream alone, as a share of that of runs that share
-    no seed; last layer, first token.
+    no seed; representations at the last layer.
     """
-    table = _streams(task, "first")
-    row = table[(table["measure"] == measure) & (table["differing"] == stream)].iloc[0]
+    name, _, pooling = measure.partition(" ")
+    table = _streams(setting, pooling or "first")
+    row = table[(table["measure"] == name) & (table["differing"] == stream)].iloc[0]
     return Estimate(row["share"], row["share_low"], row["share_high"], 6)
 
 
@@ -284,10 +290,7 @@ def ensembles_disagree_less(size: int, task: str) -> Estimate:
 
 #: The method by which each measure's interval is made here; the others are resampled.
 METHODS = {"sd": "chi-square", "distribution_sd": "exact"}
-COVERED = {
-    "measure": ("disagreement", "mean", "sd", "distribution_sd"),
-    "shifts": ("normal", "t3"),
-}
+SIMULATED = ("disagreement", "mean", "sd", "distribution_sd", "kappa", "jsd", "ccon")
 
 
 def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate:
@@ -304,13 +307,13 @@ def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate
     return Estimate(float(covered), float(ends.low), float(ends.high), int(n))
 
 
-@claim(side="below", null=0.85, **COVERED)
-def five_runs_are_too_few_where_runs_fail(measure: str, shifts: str) -> Estimate:
+@claim(side="below", null=0.85, measure=SIMULATED)
+def five_runs_are_too_few_where_runs_fail(measure: str) -> Estimate:
     """Coverage of 95 % intervals of five runs where one run in five collapses."""
-    return _coverage(measure, shifts, 5, 0.2)
+    return _coverage(measure, "normal", 5, 0.2)
 
 
-@claim(null=0.85, **COVERED, n_runs=(20, 10))
+@claim(null=0.85, measure=SIMULATED, shifts=("normal", "t3"), n_runs=(20, 10))
 def intervals_hold_where_no_run_fails(measure: str, shifts: str, n_runs: int) -> Estimate:
     """Coverage of 95 % intervals where no run collapses."""
     return _coverage(measure, shifts, n_runs, 0.0)
