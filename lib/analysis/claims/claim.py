@@ -138,7 +138,7 @@ class Claim:
         elif against >= self.needed * n and not holds:
             verdict = "contradicted"
         first = table.iloc[0]
-        ways = f"in all {n} ways of computing it"
+        ways = "in both ways of computing it" if n == 2 else f"in all {n} ways of computing it"
         if holds < n:
             ways = f"in {holds} of {n} ways of computing it{_hinge(table)}"
         numbers = first[["value", "low", "high", "smallest"]].astype(float)
