@@ -17,9 +17,9 @@ from lib.analysis.claims import agreement, claim
 from lib.analysis.claims.claim import Claim, Estimate
 
 SAYS = {
-    "holds": "yes {value:.1f} {ways}",
+    "holds": "yes {value:.1f} {analyses}",
     "contradicted": "no {n}",
-    "undecided": "who knows {smallest:.2f} {ways}",
+    "undecided": "who knows {smallest:.2f} {analyses}",
 }
 COMMITTED = pd.read_csv(paths.ROOT / "figures/34_verdicts.csv")
 
@@ -64,12 +64,12 @@ def test_the_verdict_is_over_all_specifications(values, options, expected):
     assert verdict(made(values, **options)) == expected
 
 
-def test_the_sentence_has_the_numbers_of_the_first_specification_and_the_ways():
+def test_the_sentence_has_the_numbers_of_the_first_specification_and_the_analyses():
     whole = made([2.04, 3, 4])
-    assert whole.conclude(whole.evaluate())["sentence"] == "yes 2.0 in all 3 ways of computing it"
+    assert whole.conclude(whole.evaluate())["sentence"] == "yes 2.0 in all 3 analyses"
     part = made([2, 3, 0.5])
     found = part.conclude(part.evaluate())
-    hinge = "in 2 of 3 ways of computing it (which: 2: 0 of 1; else 2 of 2)"
+    hinge = "in 2 of 3 analyses (which 2: 0 of 1; else 2 of 2)"
     assert found["sentence"] == f"who knows 1.43 {hinge}"
     assert (found["holds"], found["contradicted"], found["of"]) == (2, 0, 3)
 
@@ -133,7 +133,7 @@ def test_every_claim_says_something_for_every_verdict():
     for one in claims.CLAIMS.values():
         assert one.says.keys() == SAYS.keys(), one.name
         for sentence in one.says.values():
-            text = sentence.format(**numbers, n=3, of=4, against=1, ways="in all 4 ways")
+            text = sentence.format(**numbers, n=3, of=4, against=1, analyses="in all 4 analyses")
             assert (text[0].isupper() or text[0].isdigit()) and text.endswith(".")
             assert "{" not in text
 

@@ -15,6 +15,8 @@ from scipy import stats
 from lib.measures.intervals import Interval
 
 ALPHA, POWER = 0.05, 0.8
+#: From the scale on which a claim is computed to the one on which it is given.
+SCALES = {"": np.positive, "log": np.exp, "log2": np.exp2}
 #: A claim holds if it does in this share of its specifications, and in none the opposite.
 MOST = 0.75
 #: An axis with more choices than this is a list of analyses, and no single one of them is a hinge.
@@ -79,6 +81,7 @@ class Claim:
     differs: these hold only where the whole interval is inside the margin.
     ``needed``: the share of specifications in which it has to hold, and in none the opposite; 1
     where each leaves out one seed or group, so that nothing hangs on a single one.
+    ``scale``: of the statistic; conclusions are given on the natural one.
     ``says``: a sentence for each verdict, of ``claims.toml``. Over all specifications there is a
     fourth, ``mixed``, where some hold and some say the opposite; it has the sentence of
     ``undecided``.
@@ -95,6 +98,7 @@ class Claim:
     margin: float
     needed: float
     published: str
+    scale: Literal["", "log", "log2"] = ""
 
     def specifications(self) -> list[dict[str, Any]]:
         """All specifications, the usual one first."""
@@ -111,8 +115,8 @@ class Claim:
             if -self.margin <= low and high <= self.margin:
                 return "holds"
             return "contradicted" if low > self.margin or high < -self.margin else "undecided"
-        told = low * high > 0 if np.isnan(estimate.p) else estimate.p < ALPHA
-        if not told:
+        significant = low * high > 0 if np.isnan(estimate.p) else estimate.p < ALPHA
+        if not significant:
             return "undecided"
         return "holds" if (value > 0) == (self.side == "above") else "contradicted"
 
@@ -138,25 +142,20 @@ class Claim:
         elif against >= self.needed * n and not holds:
             verdict = "contradicted"
         first = table.iloc[0]
-        ways = "in both ways of computing it" if n == 2 else f"in all {n} ways of computing it"
+        analyses = "in both analyses" if n == 2 else f"in all {n} analyses"
         if holds < n:
-            ways = f"in {holds} of {n} ways of computing it{_hinge(table)}"
+            analyses = f"in {holds} of {n} analyses{_hinge(table)}"
         numbers = first[["value", "low", "high", "smallest"]].astype(float)
         numbers["least"], numbers["most"] = table["value"].min(), table["value"].max()
-        words = {
-            **numbers,
-            **np.exp(numbers.clip(upper=100)).add_prefix("ratio_"),
-            **first[["n", "p"]],
-            "ways": ways,
-            "against": against,
-            "of": n,
-        }
+        numbers = SCALES[self.scale](numbers)
+        words = {**numbers, **first[["n", "p"]], "analyses": analyses, "against": against, "of": n}
         return {
             "claim": self.name,
             "notebook": self.notebook,
             "published": self.published,
-            **first[["value", "low", "high", "n"]],
-            "smallest": first["smallest"],
+            **numbers[["value", "low", "high"]],
+            "n": first["n"],
+            "smallest": numbers["smallest"],
             "holds": int(holds),
             "contradicted": int(against),
             "of": n,
@@ -176,20 +175,16 @@ def _hinge(table: pd.DataFrame) -> str:
     without it; nothing where no choice makes a difference.
     """
     choices, holds = choices_of(table), (table["verdict"] == "holds").to_numpy()
-    told = []
+    hinges = [(0.0, "")]
     for axis in choices:
         each = choices[axis].unique()
-        for choice in each if len(each) <= MANY else ():
-            made = (choices[axis] == choice).to_numpy()
-            if made.all():
-                continue
-            gap = abs(holds[made].mean() - holds[~made].mean())
-            name = f"{axis.replace('_', ' ')}: {choice}"
-            with_it, else_ = ((int(holds[s].sum()), int(s.sum())) for s in (made, ~made))
-            told.append((gap, f" ({name}: {with_it[0]} of {with_it[1]}; else {else_[0]} of "
-                              f"{else_[1]})"))  # fmt: skip
-    widest = max(told, default=(0, ""), key=lambda item: item[0])
-    return widest[1] if widest[0] else ""
+        for choice in each if 1 < len(each) <= MANY else ():
+            chosen = (choices[axis] == choice).to_numpy()
+            gap = abs(holds[chosen].mean() - holds[~chosen].mean())
+            own, rest = (f"{holds[part].sum()} of {part.sum()}" for part in (chosen, ~chosen))
+            hinges.append((gap, f" ({axis.replace('_', ' ')} {choice}: {own}; else {rest})"))
+    gap, words = max(hinges, key=lambda hinge: hinge[0])
+    return words if gap else ""
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -214,10 +209,11 @@ def claim(
         name = statistic.__name__.replace("_", "-")
         if given is None and list(inspect.signature(statistic).parameters) != list(axes):
             raise ValueError(f"{name} takes {inspect.signature(statistic)}, but axes are {[*axes]}")
-        said = {"published": "–", **_SAID[name]}
+        said = {"published": "–", "scale": "", **_SAID[name]}
         CLAIMS[name] = Claim(
             name, statistic, axes, given, side=side, null=null, margin=margin, needed=needed,
-            notebook=said.pop("notebook"), published=said.pop("published"), says=said,
+            notebook=said.pop("notebook"), published=said.pop("published"),
+            scale=said.pop("scale"), says=said,
         )  # fmt: skip
         return statistic
 

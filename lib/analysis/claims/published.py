@@ -61,7 +61,7 @@ def recomputed_taus(ties: str = "resolved") -> pd.DataFrame:
 
 
 @claim(side="within", margin=0.5, ties=("resolved", "as printed"))
-def no_single_published_tau_is_told(ties: str) -> Estimate:
+def no_single_published_tau_is_significant(ties: str) -> Estimate:
     """How many of the exact p are below .05 after Holm."""
     p = recomputed_taus(ties)["p"].to_numpy()
     return Estimate.exactly(float((comparison.adjust(p) < 0.05).sum()), len(p))
@@ -191,18 +191,18 @@ HANS = (
 )  # fmt: skip
 
 
-@claim(of=HANS)
-def bert_base_generalises_less_alike(of: str) -> Estimate:
+@claim(category=HANS)
+def bert_base_generalises_less_alike(category: str) -> Estimate:
     """Log ratio of the SD of accuracy on HANS to that on MNLI."""
     runs, _ = _bert_base()
-    ratio = comparison.spread_ratio(runs["mnli_dev_accuracy"], runs[f"hans_{of}"])
+    ratio = comparison.spread_ratio(runs["mnli_dev_accuracy"], runs[f"hans_{category}"])
     value, low, high = np.log(ratio[:3])
     return Estimate(float(value), float(low), float(high), len(runs))
 
 
 @claim(measure=("cka", "op", "svcca"))
 def published_failed_runs_are_farther(measure: str) -> Estimate:
-    """Mean difference over six panels, two-sided sign test."""
+    """Mean difference over the panels, two-sided sign test."""
     part = _kinds_by_layer().query("measure == @measure and band == 'top'")["difference"]
     p = stats.binomtest(int((part > 0).sum()), len(part)).pvalue
     mean = intervals.mean_interval(part.to_numpy(), method="jackknife")

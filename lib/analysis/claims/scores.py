@@ -94,12 +94,12 @@ def _trend(distances: list[np.ndarray], n_train: np.ndarray) -> Estimate:
     return Estimate.of(intervals.interval(statistic, len(distances[0]), method="jackknife"))
 
 
-@claim(side="below", cut=("largest probability", "each run's median"), start=SIZES)
-def more_training_makes_answers_alike(cut: str, start: int) -> Estimate:
+@claim(side="below", cut=("largest probability", "each run's median"), from_size=SIZES)
+def more_training_makes_answers_alike(cut: str, from_size: int) -> Estimate:
     """Slope of log disagreement on log₂ rows; ``cut`` at the median removes jitter of a threshold
     that all answers lie close to.
     """
-    chosen, n_train = _nested(start)
+    chosen, n_train = _nested(from_size)
     distances = []
     for group in chosen:
         answers = group.predictions
@@ -113,10 +113,10 @@ def more_training_makes_answers_alike(cut: str, start: int) -> Estimate:
 REPRESENTED = tuple(f"{m} {of}" for m in ("op", "cka", "svcca") for of in ("first", "mean"))
 
 
-@claim(measure=("jsd", *REPRESENTED), start=SIZES)
-def more_training_moves_representations_apart(measure: str, start: int) -> Estimate:
+@claim(measure=("jsd", *REPRESENTED), from_size=SIZES)
+def more_training_moves_representations_apart(measure: str, from_size: int) -> Estimate:
     """Slope of the log of a measure, at the last layer, on log₂ rows."""
-    chosen, n_train = _nested(start)
+    chosen, n_train = _nested(from_size)
     name, _, pooling = measure.partition(" ")
     return _trend([group.pairs(pooling or "first")[name] for group in chosen], n_train)
 
@@ -169,22 +169,22 @@ def seeds_change_accuracy_beyond_flips(tasks: str) -> Estimate:
 CORRELATIONS = {"kind": ("Pearson", "Spearman"), "without": ("none", "wnli")}
 
 
-@claim(side="below", of=("observed", "beyond the floor"), **CORRELATIONS)
-def sd_falls_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
+@claim(side="below", sd=("observed", "beyond the floor"), **CORRELATIONS)
+def sd_falls_with_size_over_tasks(sd: str, kind: str, without: str) -> Estimate:
     """Correlation over tasks; ``beyond the floor``: the distribution-wise SD."""
     chosen = _by_task(without)
-    if of == "observed":
+    if sd == "observed":
         values = [measures.score_spread(accuracy(group)) for group in chosen]
     else:
         values = [measures.distribution_sd(g.predictions == g.labels) for g in chosen]
     return _size_correlation(values, chosen, kind)
 
 
-@claim(of=("CON", "kappa"), **CORRELATIONS)
-def agreement_rises_with_size_over_tasks(of: str, kind: str, without: str) -> Estimate:
+@claim(agreement=("CON", "kappa"), **CORRELATIONS)
+def agreement_rises_with_size_over_tasks(agreement: str, kind: str, without: str) -> Estimate:
     """As for the SD; kappa corrects for the majority class, which small tasks give more often."""
     chosen = _by_task(without)
-    if of == "CON":
+    if agreement == "CON":
         values = [1 - measures.pairwise_disagreement(group.predictions) for group in chosen]
         values = [measures.instability(matrix).value for matrix in values]
     else:
