@@ -12,7 +12,7 @@ from scipy import stats
 
 from lib import measures
 from lib.analysis import consistency, reliability, validity
-from lib.analysis.claims.claim import Estimate, claim
+from lib.analysis.claims.claim import ALPHA, Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, summary
 from lib.measures.intervals import Interval
@@ -304,16 +304,16 @@ def _by_task() -> dict[str, dict[str, RunGroup]]:
 
 
 @cache
-def _told_apart(paired: bool, pooling: str) -> pd.DataFrame:
-    """Which of the comparisons with the standard method a measure tells, at 5 %: a row a task and
+def _detected(paired: bool, pooling: str) -> pd.DataFrame:
+    """Which of the comparisons with the standard method a measure detects, at 5 %: a row a task and
     method, a column a measure.
     """
     tables = {}
     for task, methods in _by_task().items():
         statistics = {name: (group.statistics(pooling), 10) for name, group in methods.items()}
-        told = comparison.discrimination(statistics, paired=paired)["p"] < 0.05
-        with_standard = [("standard" in pair) for pair in told.index.droplevel("measure")]
-        tables[task] = told[with_standard].unstack("measure")
+        detected = comparison.discrimination(statistics, paired=paired)["p"] < ALPHA
+        with_standard = [("standard" in pair) for pair in detected.index.droplevel("measure")]
+        tables[task] = detected[with_standard].unstack("measure")
     return pd.concat(tables)
 
 
@@ -322,15 +322,19 @@ OTHERS = ("sd", "disagreement", *(f"{m} {of}" for m in summary.REPRESENTATION fo
 
 @claim(other=OTHERS, seeds=("paired", "as independent"))
 def jsd_detects_more_differences(other: str, seeds: str) -> Estimate:
-    """Of nine comparisons with the standard method, how many more JSD tells (p < .05) than another
-    measure; sign test over those that one of the two tells (three share a standard group, so it is
+    """Of nine comparisons with the standard method, how many more JSD detects (p < .05) than another
+    measure; sign test over those that one of the two detects (three share a standard group, so it is
     a description more than a test).
     """
     name, _, pooling = other.partition(" ")
-    told = _told_apart(seeds == "paired", pooling or "first")
-    ahead, behind = (told["jsd"] & ~told[name]).sum(), (~told["jsd"] & told[name]).sum()
+    detected = _detected(seeds == "paired", pooling or "first")
+    ahead, behind = (
+        (detected["jsd"] & ~detected[name]).sum(),
+        (~detected["jsd"] & detected[name]).sum(),
+    )
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
-    return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p))
+    fewest = np.ceil(np.log2(2 / ALPHA))  # that are significant if none is behind
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(detected), float(p), float(fewest))
 
 
 @claim(
@@ -344,9 +348,9 @@ def reinit_differs_from_other_methods(measure: str) -> Estimate:
     """
     unions = validity.top_layer(tables.read_stored("reference-validity", "unions"))
     part = unions[unions["measure"] == measure]
-    told = comparison.adjust(part["p"].to_numpy()) < 0.05
+    apart = comparison.adjust(part["p"].to_numpy()) < ALPHA
     with_reinit = part["first"].eq("reinit") | part["second"].eq("reinit")
-    return Estimate.exactly(float(told[with_reinit].mean()), int(with_reinit.sum()))
+    return Estimate.exactly(float(apart[with_reinit].mean()), int(with_reinit.sum()))
 
 
 @claim(measure=summary.REPRESENTATION, pooling=POOLINGS, task=("mrpc", "rte", "cola"))
