@@ -28,16 +28,6 @@ from lib.measures.intervals import (
 )
 from lib.measures.summary import STUDIED
 
-#: Layers in three equal parts, from the embeddings up.
-BANDS = ("bottom", "middle", "top")
-
-
-def bands(n_layers: int) -> np.ndarray:
-    """(L,) the band of each of L ≥ 3 layers, those of a third together."""
-    if n_layers < len(BANDS):
-        raise ValueError(f"n_layers = {n_layers}; three bands need at least three layers")
-    return np.array(BANDS)[np.arange(n_layers) * len(BANDS) // n_layers]
-
 
 def _check_layers(name: str, distances: np.ndarray) -> np.ndarray:
     distances = np.asarray(distances, float)
@@ -171,13 +161,10 @@ def separation(distances: np.ndarray, failed: np.ndarray, *, level: float = 0.95
 
     Parameters
     ----------
-    distances : (S, S) of one measure, or (L, S, S) of which the layers are averaged
+    distances : (S, S) of one measure
     failed : (S,) booleans; at least two runs of each kind, and three for an interval
     """
-    distances = np.asarray(distances, float)
-    if distances.ndim == 3:
-        distances = distances.mean(0)
-    failed = np.asarray(failed, bool)
+    distances, failed = np.asarray(distances, float), np.asarray(failed, bool)
     if failed.shape != (len(distances),) or min(failed.sum(), (~failed).sum()) < 2:
         raise ValueError(
             f"failed has shape {failed.shape} and {failed.sum()} failed runs; expected "
@@ -192,13 +179,9 @@ def separation(distances: np.ndarray, failed: np.ndarray, *, level: float = 0.95
 
 
 def separations(
-    layers: Mapping[str, np.ndarray],
-    failed: np.ndarray,
-    parts: np.ndarray | None = None,
-    *,
-    level: float = 0.95,
+    layers: Mapping[str, np.ndarray], failed: np.ndarray, *, level: float = 0.95
 ) -> pd.DataFrame:
-    """``separation`` by every measure: a row a measure and part of the layers.
+    """``separation`` by every measure in every layer: a row each.
 
     ``measure, layers, failed, successful, value, low, high, p``: the two mean distances, and failed
     minus successful with its interval.
@@ -207,16 +190,12 @@ def separations(
     ----------
     layers : by measure, distances (L, S, S)
     failed : (S,) booleans
-    parts : (L,) the part that each layer belongs to, for example ``bands``; default: each layer by
-        itself, by its number
     """
-    parts = 1 + np.arange(len(next(iter(layers.values())))) if parts is None else parts
     rows = []
-    for measure, distances in layers.items():
-        for part in dict.fromkeys(parts):
-            kinds = separation(distances[parts == part], failed, level=level)
-            numbers = kinds.failed, kinds.successful, *kinds.difference[:4]
-            rows.append((measure, part, *numbers))
+    for measure, stack in layers.items():
+        for number, distances in enumerate(stack, start=1):
+            kinds = separation(distances, failed, level=level)
+            rows.append((measure, number, kinds.failed, kinds.successful, *kinds.difference[:4]))
     columns = ["measure", "layers", "failed", "successful", "value", "low", "high", "p"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -273,19 +252,6 @@ def _splits(kind: np.ndarray) -> tuple[np.ndarray, bool]:
     weights = np.zeros((len(rows), size))
     np.put_along_axis(weights, rows, 1.0, axis=1)
     return weights, True
-
-
-def balanced(failed: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Row numbers of all runs of the rarer kind and as many of the other, drawn at random.
-
-    Means over pairs do not depend on how many runs there are, but their intervals do; with equal
-    groups neither kind has the narrower one.
-    """
-    failed = np.asarray(failed, bool)
-    kinds = [np.flatnonzero(failed), np.flatnonzero(~failed)]
-    fewest = min(map(len, kinds))
-    rng = np.random.default_rng(seed)
-    return np.sort(np.concatenate([rng.permutation(kind)[:fewest] for kind in kinds]))
 
 
 def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:

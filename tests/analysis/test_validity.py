@@ -22,11 +22,6 @@ def curve(matrices):
     return matrices[:, upper[0], upper[1]].mean(1)
 
 
-def test_bands_are_thirds():
-    assert validity.bands(6).tolist() == ["bottom"] * 2 + ["middle"] * 2 + ["top"] * 2
-    assert [list(validity.bands(24)).count(name) for name in validity.BANDS] == [8, 8, 8]
-
-
 def test_layer_agreement_is_pearson_of_the_mean_curves():
     rng = np.random.default_rng(0)
     a, b = distances(rng, (7,)), distances(rng, (7,))
@@ -41,7 +36,6 @@ def test_layer_agreement_is_pearson_of_the_mean_curves():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda of: validity.bands(2), "at least three layers"),
         (lambda of: validity.layer_agreement(of(), of()), r"a has shape \(6, 6\)"),
         (lambda of: validity.layer_agreement(of(3), of(4)), r"\(3, 6, 6\) and \(4, 6, 6\)"),
         (lambda of: validity.layer_agreement(of(3), of(3), steps=True), "at least 4 layers"),
@@ -115,15 +109,6 @@ def test_two_settings_are_told_apart_by_all_ways_or_by_draws(monkeypatch):
     assert drawn == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 9999))
 
 
-def test_balanced_groups_have_all_of_the_rarer_kind():
-    failed = np.array([True, False, False, True, False, False])
-    rows = validity.balanced(failed, seed=1)
-    assert failed[rows].sum() == (~failed[rows]).sum() == 2
-    assert set(np.flatnonzero(failed)) <= set(rows) and list(rows) == sorted(rows)
-    drawn = {tuple(validity.balanced(failed, seed=s)) for s in range(40)}
-    assert len(drawn) == 6, "every choice of two successful runs of four comes up"
-
-
 def test_rise_with_doses():
     assert validity.rise([0, 1, 2, 4], [0.1, 0.2, 0.3, 0.9]) == (1.0, True)
     tau, everywhere = validity.rise([0, 1, 2, 4], [0.1, 0.3, 0.2, 0.9])
@@ -165,7 +150,7 @@ def test_agreements_of_all_groups_are_corrected_together():
     assert table.loc[smallest, "adjusted"] == pytest.approx(min(1, 6 * table.loc[smallest, "p"]))
 
 
-def test_separations_are_those_of_each_part():
+def test_separations_are_those_of_each_layer():
     rng = np.random.default_rng(5)
     layers, failed = {measure: distances(rng, (4,)) for measure in ("op", "cka")}, np.arange(6) < 3
     table = validity.separations(layers, failed).set_index(["measure", "layers"])
@@ -174,8 +159,6 @@ def test_separations_are_those_of_each_part():
     row = table.loc["op", 4]
     assert (row["failed"], row["successful"]) == (found.failed, found.successful)
     assert row["value"] == found.failed - found.successful and row["p"] == found.difference.p
-    whole = validity.separations(layers, failed, np.array(["all"] * 4)).set_index("measure")
-    assert whole.loc["op", "failed"] == pytest.approx(table.loc["op", "failed"].mean())
 
 
 def test_an_sd_rises_by_chance_as_often_as_an_f_ratio_says():
