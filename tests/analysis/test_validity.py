@@ -66,8 +66,6 @@ def test_separation_by_hand():
     found = validity.separation(matrix, failed)
     assert (found.failed, found.successful) == (5, 3)
     assert found.difference.value == 2
-    layers = validity.separation(np.stack([matrix, 3 * matrix]), failed)
-    assert layers.difference.value == 4, "the mean over layers"
 
 
 def test_separation_is_welchs_test_of_jackknifed_means():

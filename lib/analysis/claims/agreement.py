@@ -322,9 +322,9 @@ OTHERS = ("sd", "disagreement", *(f"{m} {of}" for m in summary.REPRESENTATION fo
 
 @claim(other=OTHERS, seeds=("paired", "as independent"))
 def jsd_detects_more_differences(other: str, seeds: str) -> Estimate:
-    """How many more comparisons with the standard method JSD detects (p < .05) than another measure;
-    sign test over those that one of the two detects (those of a task share its standard group, so
-    that it describes more than it tests).
+    """How many more comparisons with the standard method JSD detects (p < .05) than another
+    measure; sign test over those that one of the two detects (those of a task share its standard
+    group, so that it describes more than it tests).
     """
     name, _, pooling = other.partition(" ")
     detected = _detected(seeds == "paired", pooling or "first")
