@@ -410,7 +410,7 @@ def _means_by_stream(
             stack = np.concatenate([np.where(pairs, distances, 0.0), pairs[None]])
             second = np.prod(list(itertools.compress(weights, chosen)), axis=0)
             first = np.prod(weights, axis=0)
-            totals = np.einsum("bi,mij,bj->bm", first, stack, second, optimize=True)
+            totals = ((first @ stack) * second).sum(-1).T
             totals[totals[:, -1] == 0] = np.nan
             means[tuple(itertools.compress(STREAMS, chosen))] = totals[:, :-1] / totals[:, -1:]
     return means

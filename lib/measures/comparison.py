@@ -243,19 +243,16 @@ def correlation(
     return Correlation(float(fitted.statistic), float(low), float(high), float(p))
 
 
-def adjust(p: np.ndarray, method: str = "holm") -> np.ndarray:
-    """p-values of many comparisons, adjusted: ``holm`` (family-wise) or ``benjamini-hochberg``
-    (false discovery rate). Shape as given; NaN stays and is not counted; statsmodels does the work.
-    """
-    from statsmodels.stats.multitest import multipletests
+def adjust(p: np.ndarray) -> np.ndarray:
+    """p-values of many comparisons, adjusted by Holm's method (family-wise error).
 
-    names = {"holm": "holm", "benjamini-hochberg": "fdr_bh"}
-    if method not in names:
-        raise ValueError(f"method = {method!r} is unknown; valid: {', '.join(names)}")
+    Shape as given; NaN stays and is not counted.
+    """
     p = np.array(p, float)
-    tested = ~np.isnan(p)
-    if tested.any():
-        p[tested] = multipletests(p[tested], method=names[method])[1]
+    known = p[tested := ~np.isnan(p)]
+    order = np.argsort(known)
+    known[order] = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
+    p[tested] = np.minimum(known, 1)
     return p
 
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from benchmarks import coverage
 from lib import measures
@@ -184,13 +185,14 @@ def test_spread_ratio_is_brown_forsythe_with_an_interval():
     assert 1 < found.low < found.value < found.high and found.n_runs == (12, 15)
 
 
-def test_adjusted_p_values_by_hand_and_by_scipy():
+def test_adjusted_p_values_by_hand_and_by_statsmodels():
     p = np.array([[0.01, 0.04], [0.03, 0.005]])
     assert comparison.adjust(p).tolist() == [[0.03, 0.06], [0.06, 0.02]]
-    expected = stats.false_discovery_control(p.ravel()).reshape(2, 2)
-    np.testing.assert_allclose(comparison.adjust(p, "benjamini-hochberg"), expected)
-    with pytest.raises(ValueError, match="'bonferroni' is unknown"):
-        comparison.adjust(p, "bonferroni")
+    assert comparison.adjust(np.array([0.9, np.nan, 0.2])).tolist() == pytest.approx(
+        [0.9, np.nan, 0.4], nan_ok=True
+    )
+    p = np.random.default_rng(0).beta(0.3, 1, 50).round(2)  # with ties
+    np.testing.assert_allclose(comparison.adjust(p), multipletests(p, method="holm")[1])
 
 
 def test_weighted_measures_equal_repeating_runs_and_examples():
