@@ -29,6 +29,7 @@ KINDS = {
     "heads": Kind(
         "44_tune_real_heads", ("margins", "leave_one_out", "soft_margin", "seeds", "removal")
     ),
+    "certified": Kind("48_certify_real_heads", ("certificates", "certified")),
     "full": Kind("45_retrain_without_examples", ("full_tuning", "full_constants")),
     "tuned": Kind("46_look_into_stabilized_runs", ("geometry", "removal_runs", "removal_spread")),
     "known": Kind("14_make_known_differences", ("doses", "subsamples", "unions")),
@@ -41,7 +42,7 @@ RANGES = {
     "n": Field(ge=3), "features": Field(ge=1), "gap": Field(ge=0), "radius": Field(ge=1e-6),
     "sets": Field(ge=1), "steps": Field(ge=1), "shares": Field(ge=1e-9), "runs": Field(ge=2),
     "spread": Field(ge=0), "heads": Field(ge=1), "held_out": Field(ge=1), "seed": Field(ge=0),
-    "regularizations": Field(ge=1e-9), "removals": Field(ge=1), "removed": Field(gt=0),
+    "regularizations": Field(ge=1e-9), "strengths": Field(gt=0), "removals": Field(ge=1), "removed": Field(gt=0),
     "examples": Field(ge=2), "longest": Field(ge=3), "start_factors": Field(),
     "rates": Field(ge=1e-9), "fit_steps": Field(ge=0), "fit_rate": Field(ge=0, le=1),
     "margin_rows": Field(ge=3), "noisy_models": Field(ge=1), "copies": Field(ge=3),

@@ -51,6 +51,7 @@ class Certificate(NamedTuple):
     weights : (D,) of two classes, else (C, D)
     bound : (N,) ‖w_S − w_{S∖i}‖ is at most this
     influence : (N,) ‖δ_i‖, what the first Newton step predicts
+    local : (N,) the same bound before any step, ‖v_i‖ / ((n − 1) λ) and rounding
     stable : (M,) whether no removal of a single training example turns the prediction
     removals : (M,) of how many training examples no removal turns it, as far as is proved
     """
@@ -58,6 +59,7 @@ class Certificate(NamedTuple):
     weights: Array
     bound: Array
     influence: Array
+    local: Array
     stable: npt.NDArray[np.bool_]
     removals: npt.NDArray[np.int_]
 
@@ -120,22 +122,20 @@ def certify(
             there, left = head.without(further, rows[todo])
             better = left < errors[todo]
             todo = todo[better]
-            heads[todo], gradients[todo], errors[todo] = (
-                further[better],
-                there[better],
-                left[better],
-            )
+            heads[todo], gradients[todo] = further[better], there[better]
+            errors[todo] = left[better]
         bound[rows] = np.linalg.norm(heads - w, axis=(1, 2)) + errors + off
         leads = _lead(np.einsum("md,bqd->mbq", test, heads, optimize=True), predicted)
         stable &= (leads > errors * lengths[:, None]).all(axis=1)
 
-    largest = np.sort(np.linalg.norm(pulls, axis=(1, 2)))[::-1][:-1].cumsum()
+    norms = np.linalg.norm(pulls, axis=(1, 2))
     left = n - 1 - np.arange(n - 1)
-    reach = (n * strength * off + largest) / (left * strength)
+    reach = (n * strength * off + np.sort(norms)[:0:-1].cumsum()) / (left * strength)
+    local = (n * strength * off + norms) / ((n - 1) * strength)
     free = lead / np.where(lengths > 0, lengths, 1)
     removals = np.maximum(np.searchsorted(reach, free), stable)
     weights = w[0] if len(w) == 1 else w
-    return Certificate(weights, bound, influence, stable, removals)
+    return Certificate(weights, np.minimum(bound, local), influence, local, stable, removals)
 
 
 class _Head:

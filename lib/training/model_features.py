@@ -26,7 +26,7 @@ SCALINGS = ("unit", "centred-unit", "none")
 @dataclass(frozen=True)
 class Frozen:
     """Last-layer vectors of the training rows (n, D) and the evaluation rows (N, D), float64, and
-    their labels (n,), (N,), which are 0 and 1.
+    their labels (n,), (N,), from 0 on.
     """
 
     train: np.ndarray
@@ -41,15 +41,15 @@ def frozen_features(setting: Setting, *, pooling: str) -> Frozen:
     Of the setting, backbone, task, row counts, subset seed and ``max_length`` count. ``pooling``:
     the vector at position 0, ``first``, or of the ``last`` token, or the ``mean`` over the tokens.
     The method ``head`` reads the first of an encoder and the last of a decoder. Raises
-    ``ValueError`` for a task that does not have two classes, and for the first of a decoder, unless
-    the setting asks for it too.
+    ``ValueError`` for a task without classes, or with several candidates, and for the first of a
+    decoder, unless the setting asks for it too.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
     inputs = dataclasses.replace(prepare_inputs(setting), methods={})
     located, data = inputs.located, inputs.data
-    if data.task.n_classes != 2 or data.train.choices != 1:
-        raise ValueError(f"task = {setting.task!r} has no two classes, which a linear head parts")
+    if data.task.n_classes < 2 or data.train.choices != 1:
+        raise ValueError(f"task = {setting.task!r} has no classes, which a linear head parts")
     decoder = backbones.architecture_of(located) == "decoder"
     if pooling == "first" != setting.pooled_token and decoder:
         raise ValueError(
@@ -86,26 +86,32 @@ def _make(folder: Path, key: str, inputs: RunInputs, token: str) -> None:
             np.savez_compressed(scratch, **vars(features))
 
 
-def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """z = y · (features, 1) of the training rows (1, n, D + 1) and of the evaluation rows, and the
-    training labels (1, n), as −1 and 1. The constant 1 is the head's bias.
+def scaled(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features of the training rows (n, D + 1) and of the evaluation rows; the constant 1 behind
+    them is the head's bias.
 
-    ``scaling``: ``unit``, features divided by their norm, so that B² = 2; ``centred-unit``, the
-    mean feature of the evaluation rows (whose labels are not looked at) taken off before; ``none``.
+    ``scaling``: ``unit``, divided by their norm, so that B² = 2; ``centred-unit``, the mean feature
+    of the evaluation rows (whose labels are not looked at) taken off before; ``none``.
     """
     if scaling not in SCALINGS:
         raise ValueError(f"scaling = {scaling!r}: give one of {', '.join(SCALINGS)}")
     centre = frozen.evaluation.mean(0) if scaling == "centred-unit" else 0.0
-    parts = []
-    for rows, labels in (
-        (frozen.train - centre, frozen.labels),
-        (frozen.evaluation - centre, frozen.evaluation_labels),
-    ):
-        if scaling != "none":
-            rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-        with_bias = np.concatenate([rows, np.ones((len(rows), 1))], -1)
-        parts.append(with_bias[None] * np.where(labels == 1, 1.0, -1.0)[None, :, None])
-    return parts[0], parts[1], np.where(frozen.labels == 1, 1.0, -1.0)[None]
+    parts = frozen.train - centre, frozen.evaluation - centre
+    if scaling != "none":
+        parts = [rows / np.linalg.norm(rows, axis=-1, keepdims=True) for rows in parts]
+    train, evaluation = (np.concatenate([rows, np.ones((len(rows), 1))], -1) for rows in parts)
+    return train, evaluation
+
+
+def signed(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of two classes, z = y · ``scaled`` features of the training rows (1, n, D + 1) and of the
+    evaluation rows, and the training labels (1, n), y, as −1 and 1.
+    """
+    if frozen.labels.max() > 1:
+        raise ValueError(f"{frozen.labels.max() + 1} classes; a single plane parts two")
+    parts = zip(scaled(frozen, scaling), (frozen.labels, frozen.evaluation_labels), strict=True)
+    z, held_out = (rows[None] * np.where(y == 1, 1.0, -1.0)[None, :, None] for rows, y in parts)
+    return z, held_out, np.where(frozen.labels == 1, 1.0, -1.0)[None]
 
 
 def models_of(
