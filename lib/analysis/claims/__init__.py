@@ -11,13 +11,20 @@ scores     macro and micro effects, sizes, tasks, sources of randomness
 failures   failed runs
 agreement  which measures agree, rank, tell settings apart
 published  the papers' numbers, runs of others, theory
+heads      heads on frozen features: certificates, several heads
 """
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from lib.analysis.claims import agreement, failures, published, scores  # noqa: F401
+from lib.analysis.claims import (  # noqa: F401
+    agreement,
+    failures,
+    heads,
+    published,
+    scores,
+)
 from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 
 
