@@ -21,9 +21,15 @@ That is true of any w̃_i. So where e_i is still large, as for a small λ, the s
 next step, from w̃_i with −∇F_i(w̃_i), until e_i is small or ``PASSES`` are over.
 
 A test example x keeps its class without example i if under w̃_i its class leads every other one by
-more than √2 e_i ‖x‖ (one score: if that is more than e_i ‖x‖ from 0). Without any k examples K: the
-gradient at ŵ is (n∇F(ŵ) − Σ_K v_i) / (n − k), so that the head moves by at most
-(n‖∇F(ŵ)‖ + the sum of the k largest ‖v_i‖) / ((n − k) λ). Derived here (grade D).
+more than √2 e_i ‖x‖ (one score: if that is more than e_i ‖x‖ from 0).
+
+**Any k examples.** Without a set R of k examples let w̃_R = ŵ + D, D = Σ_R d_i with d_i = K⁻¹ v_i.
+Of (n − k) ∇F_R(w̃_R) is left: for each i in R, −A_i D x_i x_iᵀ; for every other j a remainder of
+Taylor's formula, at most c/2 ‖D x_j‖² ‖x_j‖; and −(k − 1) λD. Here c bounds the second derivative
+of the probabilities in the scores: 1/(6√3) of one score, 1 of more. As ‖D x_j‖ is at most the sum
+of the k largest ‖d_i x_j‖, this is bounded for all R at once, and so are a test example's scores.
+
+All of this is derived here (grade D).
 """
 
 from collections.abc import Callable
@@ -41,6 +47,8 @@ Rows = npt.NDArray[np.int_]
 BLOCK = 20_000_000
 #: Passes over the data at most; none follows where e_i is so small a share of the way to w̃_i.
 PASSES, SMALL = 5, 0.01
+#: Removals of more examples than this are not looked at.
+MOST = 100
 #: A gradient is computed to within so many roundings of its largest term.
 ROUNDINGS = 64 * np.finfo(float).eps
 
@@ -104,7 +112,8 @@ def certify(
     n, off = len(x), float(head.error(own, w))
 
     pulls = (_probabilities(x @ w.T) - y)[:, :, None] * x[:, None] + strength * w
-    update = head.update(w)
+    factor = head.curvature(w, (n - 1) * strength)
+    update = head.update(w, factor)
     influence, bound = np.empty((2, n))
 
     scores, lengths = test @ w.T, np.linalg.norm(test, axis=1)
@@ -128,12 +137,10 @@ def certify(
         leads = _lead(np.einsum("md,bqd->mbq", test, heads, optimize=True), predicted)
         stable &= (leads > errors * lengths[:, None]).all(axis=1)
 
-    norms = np.linalg.norm(pulls, axis=(1, 2))
-    left = n - 1 - np.arange(n - 1)
-    reach = (n * strength * off + np.sort(norms)[:0:-1].cumsum()) / (left * strength)
-    local = (n * strength * off + norms) / ((n - 1) * strength)
-    free = lead / np.where(lengths > 0, lengths, 1)
-    removals = np.maximum(np.searchsorted(reach, free), stable)
+    local = (n * strength * off + np.linalg.norm(pulls, axis=(1, 2))) / ((n - 1) * strength)
+    steps = _solve(factor, pulls)
+    errors = head.errors_without_any(w, steps) + n / (n - 1 - np.arange(min(MOST, n - 1))) * off
+    removals = np.maximum(_withstood(test, scores, predicted, steps, errors), stable)
     weights = w[0] if len(w) == 1 else w
     return Certificate(weights, np.minimum(bound, local), influence, local, stable, removals)
 
@@ -183,12 +190,11 @@ class _Head:
             w = w - share * step
         return w, self.gradient(w)
 
-    def update(self, w: Array) -> Callable[[Array, Rows], Array]:
+    def update(self, w: Array, factor: Array) -> Callable[[Array, Rows], Array]:
         """From vectors v (B, Q, D) and the rows i that they are of: (K − A_i ⊗ x_i x_iᵀ)⁻¹ v_i at
         w, by Woodbury's formula with A_i = B_i B_iᵀ.
         """
         (n, d), q = self.x.shape, len(w)
-        factor = self.curvature(w, (n - 1) * self.strength)
         roots, leverage = _roots(self.x @ w.T), np.empty((n, q, q))
         for rows in _blocks(n, q * q * d):
             one = [np.kron(unit[:, None], self.x[rows].T) for unit in np.eye(q)]
@@ -196,15 +202,29 @@ class _Head:
             leverage[rows] = np.einsum("akn,bkn->nab", half, half, optimize=True)
         inner = np.eye(q) - roots.swapaxes(1, 2) @ leverage @ roots
 
-        def solved(vectors: Array) -> Array:
-            return cho_solve((factor, True), vectors.reshape(-1, q * d).T).T.reshape(-1, q, d)
-
         def updated(vectors: Array, rows: Rows) -> Array:
-            x, root, plain = self.x[rows], roots[rows], solved(vectors)
+            x, root, plain = self.x[rows], roots[rows], _solve(factor, vectors)
             seen = root.swapaxes(1, 2) @ (plain @ x[:, :, None])
-            return plain + solved(root @ np.linalg.solve(inner[rows], seen) * x[:, None])
+            return plain + _solve(factor, root @ np.linalg.solve(inner[rows], seen) * x[:, None])
 
         return updated
+
+    def errors_without_any(self, w: Array, steps: Array) -> Array:
+        """(k,) by how far w̃_R is at most from the minimiser without any R of 1, 2, … examples."""
+        n, most = len(self.x), min(MOST, len(self.x) - 1)
+        lengths, roots = np.linalg.norm(self.x, axis=1), _roots(self.x @ w.T)
+        sharpness = np.linalg.norm(roots @ roots.swapaxes(1, 2), 2, axis=(1, 2))
+        seen = np.empty((n, most))  # ‖D x_j‖ at most
+        for rows in _blocks(n, steps.shape[1] * n):
+            moved = np.einsum("jd,iqd->jiq", self.x[rows], steps, optimize=True)
+            seen[rows] = _largest(np.linalg.norm(moved, axis=2), most)
+        k = 1 + np.arange(most)
+        removed = [
+            _largest(sharpness * lengths * part, i)[-1] for i, part in zip(k, seen.T, strict=True)
+        ]
+        taylor = (1 / (6 * np.sqrt(3)) if len(w) == 1 else 1) / 2 * (lengths @ seen**2)
+        tilted = (k - 1) * self.strength * _largest(np.linalg.norm(steps, axis=(1, 2)), most)
+        return (removed + taylor + tilted) / ((n - k) * self.strength)
 
     def without(self, heads: Array, rows: Rows) -> tuple[Array, Array]:
         """∇F_i (B, Q, D) at a head for each example i of ``rows``, and e_i (B,)."""
@@ -252,6 +272,45 @@ def _lead(scores: Array, predicted: Array) -> Array:
     others = scores.copy()
     np.put_along_axis(others, predicted[:, None, None], -np.inf, axis=2)
     return (own[:, :, 0] - others.max(2)) / np.sqrt(2)
+
+
+def _withstood(
+    test: Array, scores: Array, predicted: Rows, steps: Array, errors: Array
+) -> npt.NDArray[np.int_]:
+    """(M,) the largest k up to which no removal of k examples turns the predicted class."""
+    most, q = len(errors), scores.shape[1]
+    found = np.zeros(len(test), int)
+    for rows in _blocks(len(test), q * len(steps)):
+        moved = np.einsum("md,iqd->miq", test[rows], steps, optimize=True)
+        sign = np.where(predicted[rows] == 1, 1, -1)[:, None, None]
+        if q == 1:
+            lead, lost, scale = sign[:, :, 0] * scores[rows], -sign * moved, 1.0
+        else:
+            own = predicted[rows][:, None]
+            lead = np.take_along_axis(scores[rows], own, 1) - scores[rows]
+            lost = moved - np.take_along_axis(moved, own[:, None], 2)
+            scale = np.sqrt(2)
+        worst = _largest(lost.swapaxes(1, 2), most)  # (m, Q, k)
+        free = (
+            lead[:, :, None]
+            - worst
+            - scale * errors * np.linalg.norm(test[rows], axis=1)[:, None, None]
+        )
+        if q > 1:
+            np.put_along_axis(free, own[:, :, None], np.inf, 1)
+        found[rows] = np.cumprod((free > 0).all(1), axis=1).sum(1)
+    return found
+
+
+def _largest(values: Array, most: int) -> Array:
+    """(…, k) sums of the 1, 2, …, k = ``most`` largest of (…, n); what is negative counts as 0."""
+    top = -np.sort(np.minimum(-values, 0), axis=-1)[..., :most]
+    return top.cumsum(-1)
+
+
+def _solve(factor: Array, vectors: Array) -> Array:
+    """K⁻¹ of each of (B, Q, D) vectors."""
+    return cho_solve((factor, True), vectors.reshape(len(vectors), -1).T).T.reshape(vectors.shape)
 
 
 def _blocks(n: int, width: int) -> list[Rows]:

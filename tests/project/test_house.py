@@ -105,3 +105,6 @@ for name in {DOORS}:
     done = run_python(*command, **core)
     assert done.returncode == 0, done.stderr
     assert (out / "report.html").exists()
+    done = run_python("-S", "-m", "lib.theory", "data/examples/features.npz", "--out", out, **core)
+    assert done.returncode == 0, done.stderr
+    assert (out / "training_0.01.csv").exists()

@@ -95,6 +95,66 @@ def test_no_removal_of_several_examples_turns_what_is_certified(classes):
             assert (predictions(head, test) == own)[certified].all(), (k, gone)
 
 
+def remaining(x, labels, classes, strength):
+    """(bound, largest error) at the predicted heads without all sets of two and of three."""
+    coded = np.eye(classes)[labels][:, -1:] if classes == 2 else np.eye(classes)[labels]
+    head, n = certificate._Head(x, coded, strength), len(x)
+    w, _ = head.minimize()
+    p = certificate._probabilities(x @ w.T)
+    factor = head.curvature(w, (n - 1) * strength)
+    steps = certificate._solve(factor, (p - coded)[:, :, None] * x[:, None] + strength * w)
+    bound = head.errors_without_any(w, steps)
+    for k in (2, 3):
+        norms = []
+        for gone in itertools.combinations(range(n), k):
+            there, kept = w + steps[list(gone)].sum(0), np.delete(np.arange(n), gone)
+            wrong = certificate._probabilities(x[kept] @ there.T) - coded[kept]
+            gradient = wrong.T @ x[kept] / (n - k) + strength * there
+            norms.append(np.linalg.norm(gradient) / strength)
+        yield bound[k - 1], max(norms)
+
+
+@pytest.mark.parametrize("strength", [10.0, 0.1])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_error_without_several_examples_is_no_smaller_than_the_gradient_says(classes, strength):
+    x, labels, _ = problem(12, 3, classes, seed=11)
+    for bound, largest in remaining(x, labels, classes, strength):
+        assert 0.1 * bound < largest <= bound
+
+
+def test_so_it_is_where_the_remainders_of_all_examples_point_one_way():
+    """Rows of zeros but for one class of copies: what is removed curves little, and many remain."""
+    x = np.r_[np.ones((24, 1)), 0.05 * np.ones((3, 1))]
+    labels = np.r_[np.arange(24) % 6 == 0, [False] * 3].astype(int)
+    for bound, largest in remaining(x, labels, 2, 1e-3):
+        assert 0.1 * bound < largest <= bound
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_attack_turns_what_is_certified(classes):
+    """For each test example, the rows whose removal pushes it most, by single retrained heads."""
+    x, labels, test = problem(60, 3, classes, seed=8, noise=0.1)
+    strength, k = 0.1, 3
+    proved = certify(x, labels, strength=strength, test_features=test)
+    whole, own = proved.weights, predictions(proved.weights, test)
+    pushed = []
+    for head in left_out(x, labels, strength, classes, whole):
+        change = test @ (head - whole).T
+        if classes == 2:
+            pushed.append(change * np.where(own == 1, -1, 1))
+        else:
+            pushed.append(change.max(1) - change[np.arange(len(test)), own])
+    turned = []
+    for row, gone in zip(
+        range(len(test)), np.argsort(-np.array(pushed), axis=0)[:k].T, strict=True
+    ):
+        kept = np.delete(np.arange(len(x)), gone)
+        head = trained(x[kept], labels[kept], strength, classes, whole)
+        turned.append(predictions(head, test[[row]])[0] != own[row])
+    assert not (np.array(turned) & (proved.removals >= k)).any()
+    assert sum(turned) > 0 and (proved.removals >= k).mean() > 0.2
+
+
 def test_influence_is_the_newton_step_of_the_objective_without_the_example():
     """By plain loops with the whole Hessian of each objective."""
     x, labels, _ = problem(15, 3, 3, seed=2)
