@@ -53,7 +53,7 @@ def bound_column(bound: Callable[..., Any], **columns: npt.ArrayLike) -> Array:
     return np.vectorize(of_row, otypes=[float])(*columns.values())
 
 
-def describe(z: Array, full: MaxMargin | None = None) -> pd.DataFrame:
+def _describe(z: Array, full: MaxMargin | None = None) -> pd.DataFrame:
     """A row a set: ``n``, ``radius`` B = max ‖z_i‖, ``separable``, ``margin`` γ (NaN without).
 
     ``full`` : ``max_margin(z)``, where it is known.
@@ -76,14 +76,14 @@ def _moved(heads: Array, names: Sequence[str] = descent.Difference._fields) -> d
 
 
 def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
-    """The limit of infinitely many steps: ``describe``, and what leaving out each example does to
-    the maximum-margin head (``displacement``) and to its direction (``rotation``).
+    """The limit of infinitely many steps: what leaving out each example does to the maximum-margin
+    head (``displacement``) and to its direction (``rotation``), a row a set.
 
     With labels (sets, n) of −1 and 1 also ``centre_distance`` = ‖c₊ − c₋‖, which is at least 2γ.
     """
     full = max_margin(z)
     heads = np.concatenate([full.weights[:, None], max_margin_without(z, full).weights], 1)
-    table = describe(z, full)
+    table = _describe(z, full)
     table["support"] = np.where(table["separable"], (full.dual > 0).sum(-1), np.nan)
     table = table.assign(**_moved(heads, ("displacement", "rotation")))
     table["H1"] = bound_column(head.rotation_of_support, **table[["n", "support"]])
@@ -138,7 +138,7 @@ def leave_one_out(
     ``parameter_mean`` and so on over i, as bounded by H15, H15b, H16 and T1c (the largest of them);
     ``norm`` = ‖w_t(S)‖, ``accumulated`` = A_t.
     """
-    rates, table = _grid(describe(z), shares, steps, loss)
+    rates, table = _grid(_describe(z), shares, steps, loss)
     table.insert(2, "normalization", normalization)
     of_runs = descent.shares(z.shape[1], normalization)
     heads, left = descent.head_descent(z, rates, steps, weights=of_runs, loss=loss)
@@ -174,7 +174,7 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     λ = ``regularization`` is ``relative`` · B²: in other units of the features it is the same
     problem, with the same directions. ``gap`` is the largest duality gap of the solver.
     """
-    sets, parts = describe(z), []
+    sets, parts = _describe(z), []
     for value in relative:
         table = sets.assign(relative=float(value), regularization=value * sets["radius"] ** 2)
         strengths = table["regularization"].to_numpy()[:, None]
@@ -221,7 +221,7 @@ def seeds(
         if count == 1 and reduction != reductions[0]:
             continue  # of one head, sum and mean are the same
         parts = count if reduction == "mean" else 1
-        rates, table = _grid(describe(z, full), shares, steps, loss, parts)
+        rates, table = _grid(_describe(z, full), shares, steps, loss, parts)
         starts = rng.normal(scale=spread, size=(sets, len(of_runs) * count, d))
         how = {"weights": np.repeat(of_runs, count, 0), "starts": starts[:, None], "loss": loss}
         each = descent.head_descent(z, rates, steps, **how).weights
@@ -229,19 +229,15 @@ def seeds(
         whole, left = averaged[..., :runs, :], averaged[..., runs:, :]
         away = unit_vectors(whole) - unit_vectors(full.weights)[:, None, None]
         table = table.assign(heads=count, reduction=reduction, spread=spread, runs=runs)
-        table = table.assign(**_spreads(whole, held_out), error=_mean_length(away))
+        error = np.linalg.norm(away, axis=-1).mean(-1).ravel()
+        table = table.assign(**_spreads(whole, held_out), error=error)
         if fresh:
             turned = unit_vectors(left) - unit_vectors(whole)[..., np.arange(n) % runs, :]
-            table["fresh_direction"] = _mean_length(turned)
+            table["fresh_direction"] = np.linalg.norm(turned, axis=-1).mean(-1).ravel()
         own = starts[:, : runs * count].reshape(sets, runs, count, d)
         norms = np.linalg.norm(whole, axis=-1).reshape(-1, runs)
         tables.append(table.assign(**_seed_bounds(table, own, norms)))
     return pd.concat(tables, ignore_index=True)
-
-
-def _mean_length(vectors: Array) -> Array:
-    """Mean length of vectors (steps, sets, rates, runs, d) over runs, a row each."""
-    return np.linalg.norm(vectors, axis=-1).mean(-1).ravel()
 
 
 def _pair_distances(points: Array) -> Array:
@@ -322,7 +318,7 @@ def removal(
         raise ValueError(f"removed = {removed} leaves {kept} of {n} rows")
     without = (rng.permuted(np.tile(np.arange(n), (runs, 1)), axis=1) < kept) / kept
     own = rng.normal(scale=spread, size=(sets, 1, runs, d))
-    rates, grid = _grid(describe(z), shares, steps, loss)
+    rates, grid = _grid(_describe(z), shares, steps, loss)
     tables = []
     for source, weights, starts in (
         ("rows", without, own[:, :, :1]),

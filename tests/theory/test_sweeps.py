@@ -147,6 +147,19 @@ def test_seeds_are_those_of_a_plain_loop(small):
     assert row["parameter"] <= row["H17"] and np.isnan(row["H18"])
 
 
+def test_the_mean_over_heads_is_their_sum_at_a_rate_that_is_divided(small):
+    given = {"loss": "logistic", "steps": [5, 40], "runs": 3, "spread": 0.2, "heads": [1, 4]}
+    sets, rng = (small[:, :6], small[:, 6:]), np.random.default_rng
+    mean = sweeps.seeds(*sets, rng=rng(1), shares=[0.8], reductions=["mean"], **given)
+    total = sweeps.seeds(*sets, rng=rng(1), shares=[0.2], reductions=["sum"], **given)
+    mean, total = (table[table["heads"] == 4] for table in (mean, total))
+    for name in ("rate", "variance", "parameter", "error", "H17"):
+        assert mean[name].tolist() == pytest.approx(total[name].tolist())
+    assert (mean["share"] == 0.8).all()
+    with pytest.raises(ValueError, match="reductions: max"):
+        sweeps.seeds(*sets, rng=rng(1), shares=[0.2], reductions=["max"], **given)
+
+
 def test_the_bounds_of_one_head_are_means_over_pairs_of_starts(small):
     arguments = {"loss": "logistic", "steps": [2000], "runs": 3, "spread": 0.05}
     rng = np.random.default_rng(3)
