@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import classical_bounds as classical
+from benchmarks import quadratics
 from benchmarks.coupled import LOSSES, Objective, Points, given_paths, with_replaced
 from benchmarks.minimizers import leave_one_out_logistic
 from benchmarks.quadratic_checks import local_logistic
@@ -172,7 +173,7 @@ def examples() -> dict[str, pd.DataFrame]:
     problems.separable(rng, 1, 12, 2, 0.15)
     beside = side_by_side(problems.separable(rng, 1, 60, 8, 0.1)[0], rng)
     rng = np.random.default_rng(0)
-    problems.quadratics(rng, 1, 20, 5, 0.1, distance=3.0)
+    quadratics.draw(rng, 1, 20, 5, 0.1, distance=3.0)
     z = problems.separable(rng, 1, 80, 2, 0.01) * rng.choice([1, 1, -1], (1, 80, 1))
     near = local(z, problems.directions(rng, 1, 2), [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
     return {"side_by_side": beside.reset_index(), "local": near}

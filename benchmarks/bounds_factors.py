@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks import quadratics
+from benchmarks.quadratics import Quadratics
 from lib import paths
 from lib.measures import intervals
 from lib.theory import descent, problems, quadratic
-from lib.theory.problems import Quadratics
 
 #: Factor → (what it is, what it varies over). Rates are shares of 1/β.
 FACTORS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -47,14 +48,14 @@ def measure(
         raise ValueError(f"{', '.join(sorted(unknown))}: give some of {', '.join(BASE)}")
     at = {**BASE, **factors}
     n, steps = int(at["n"]), int(at["steps"])
-    drawn = problems.quadratics(rng, sets, n, 5, 0.02, shared=shared, distance=0.0)
+    drawn = quadratics.draw(rng, sets, n, 5, 0.02, shared=shared, distance=0.0)
     middle = drawn.centres.mean(1, keepdims=True)
     centres = middle + at["spread"] * (drawn.centres - middle)
     start = drawn.start + at["distance"] * problems.directions(rng, sets, 5)
     problem = with_l2sp(Quadratics(drawn.hessians, centres, start), at["strength"])
-    constants = descent.constants(problem)
+    constants = quadratics.constants(problem)
     rate = at["rate"] / constants.smoothness
-    runs = descent.quadratic_descent(problem, rate, [steps])
+    runs = quadratics.descend(problem, rate, [steps])
     moved = descent.difference(runs.weights[0, :, 0]).parameter
     path = {"n": n, "rate": rate, "steps": steps, "lipschitz": runs.lipschitz[0]}
     bounds = {name: quadratic.bound(name, constants, **path).mean(-1) for name in BOUNDS}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks import head_checks, quadratic_checks
+from benchmarks import head_checks, quadratic_checks, quadratics
 from benchmarks.classical_checks import classical
 from benchmarks.quadratic_checks import Comparison
 from lib import paths
@@ -58,9 +58,7 @@ def full_tuning(rng: np.random.Generator) -> Iterator[Comparison]:
             (60, 6, 3, 0.0, True, 3.0),
             (600, 20, 2, 0.1, False, 1.0),
         ):
-            drawn = problems.quadratics(
-                rng, count, n, d, smallest, shared=shared, distance=distance
-            )
+            drawn = quadratics.draw(rng, count, n, d, smallest, shared=shared, distance=distance)
             # Many minimisers, for T3; the way there is compared on the other problems.
             steps = (0.5,) if count == 600 else quadratic_checks.FRACTIONS
             times = (1, 4, 16) if count == 600 else quadratic_checks.TIMES

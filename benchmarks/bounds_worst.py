@@ -17,8 +17,8 @@ import pandas as pd
 
 from benchmarks import head_checks, quadratic_checks
 from benchmarks.quadratic_checks import Comparison
+from benchmarks.quadratics import Quadratics
 from lib import paths
-from lib.theory.problems import Quadratics
 
 Array = npt.NDArray[np.float64]
 FOLDER = paths.DATA / "benchmarks"

@@ -74,7 +74,7 @@ def descending_heads(
     gammas = np.concatenate([full.margin[:, None], without.margin], 1)
     gamma = full.margin[:, None, None]
     rate = head.largest_rate(radius=radius[:, 0], loss=loss) * np.array(fractions)
-    runs = descent.head_descent(z, rate, times, loss=loss, normalization=normalization)
+    runs = descent.head_descent(z, rate, times, weights=descent.shares(n, normalization), loss=loss)
     weights, accumulated = (np.moveaxis(value, 1, 0) for value in runs)
     apart = descent.difference(weights)
     t, eta = np.reshape(times, (1, -1, 1)), rate[:, None]
@@ -131,7 +131,10 @@ def started_heads(
     radius = np.linalg.norm(z, axis=-1).max(-1)[:, None]
     gamma = margin.max_margin(z).margin[:, None, None]
     rate = head.largest_rate(radius=radius, loss="logistic")
-    runs = descent.head_descent(z, rate, times, normalization=normalization, start=start)
+    runs = descent.head_descent(
+        z, np.repeat(rate, start.shape[1], 1), times,
+        weights=descent.shares(n, normalization), starts=start[:, :, None],
+    )  # fmt: skip
     turned = np.moveaxis(descent.difference(runs.weights).direction.mean(-1), 1, 0)
     A = np.moveaxis(runs.accumulated[..., 0], 1, 0)
     length = np.linalg.norm(start, axis=-1)[:, None]
@@ -160,14 +163,11 @@ def seeds(
     radius = np.linalg.norm(z, axis=-1).max(-1)[:, None]
     gamma = margin.max_margin(z).margin
     limit = head.largest_rate(radius=radius, loss="logistic")
-    rate = (limit * np.array(fractions))[:, :, None]
-    tracks = np.broadcast_to(rate, (len(z), len(fractions), count)).reshape(len(z), -1)
-    runs = descent.head_descent(
-        z, tracks, times, start=np.tile(start, (1, len(fractions), 1)), rows="whole"
-    )
+    rate = limit * np.array(fractions)
+    whole = np.full((count, z.shape[1]), 1 / z.shape[1])
+    runs = descent.head_descent(z, rate, times, weights=whole, starts=start[:, None])
     # Axes: problems, times, rates, seeds.
-    w = np.moveaxis(runs.weights[..., 0, :], 1, 0)
-    w = w.reshape(*w.shape[:2], len(fractions), count, -1)
+    w = np.moveaxis(runs.weights, 1, 0)
     one, two = np.array(list(itertools.combinations(range(count), 2))).T
     apart = np.linalg.norm(start[:, one] - start[:, two], axis=-1)[:, None, None]
     after = np.linalg.norm(w[..., one, :] - w[..., two, :], axis=-1)
@@ -178,7 +178,7 @@ def seeds(
     of_set = {
         "radius": radius[..., None, None],
         "margin": gamma[:, None, None, None],
-        "rate": rate[:, None, gentle],
+        "rate": rate[:, None, gentle, None],
         "steps": np.reshape(times, (1, -1, 1, 1)),
     }
     low = head.smallest_norm(**of_set, start_norm=length)

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks import quadratics
 from lib import paths
 from lib.theory import descent, problems
 
@@ -60,13 +61,12 @@ def torch_heads(z: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def batched_heads(z: np.ndarray, workers: int) -> np.ndarray:
+def batched_heads(z: np.ndarray) -> np.ndarray:
     """All runs together."""
-    runs = descent.head_descent(z[None], HEAD_RATE, [HEAD_STEPS], workers=workers)
-    return runs.weights[0, 0, 0]
+    return descent.head_descent(z[None], HEAD_RATE, [HEAD_STEPS]).weights[0, 0, 0]
 
 
-def loop_of_quadratics(problem: problems.Quadratics) -> np.ndarray:
+def loop_of_quadratics(problem: quadratics.Quadratics) -> np.ndarray:
     """One run after the other, with all gradients at each step for the largest of them."""
     hessians, centres, start = (part[0] for part in problem)
     found = np.empty((len(centres) + 1, len(start)))
@@ -82,10 +82,9 @@ def loop_of_quadratics(problem: problems.Quadratics) -> np.ndarray:
     return found
 
 
-def batched_quadratics(problem: problems.Quadratics) -> np.ndarray:
+def batched_quadratics(problem: quadratics.Quadratics) -> np.ndarray:
     """All runs together."""
-    runs = descent.quadratic_descent(problem, [QUADRATIC_RATE], [QUADRATIC_STEPS])
-    return runs.weights[0, 0, 0]
+    return quadratics.descend(problem, QUADRATIC_RATE, [QUADRATIC_STEPS]).weights[0, 0, 0]
 
 
 def timed(work: Callable[[], np.ndarray], repeats: int) -> tuple[float, np.ndarray]:
@@ -101,19 +100,18 @@ def timed(work: Callable[[], np.ndarray], repeats: int) -> tuple[float, np.ndarr
 def rows_of(n: int, rng: np.random.Generator) -> list[dict[str, object]]:
     """All ways at one size; every result is compared with that of the plain loop."""
     z = problems.separable(rng, 1, n, 10, 0.1)[0]
-    problem = problems.quadratics(rng, 1, n, 5, 0.1)
+    problem = quadratics.draw(rng, 1, n, 5, 0.1)
     loop, weights = timed(lambda: loop_of_heads(z), 5)
     found = [("heads", "plain loop", loop, 0.0)]
-    for workers in (1, 2):
-        seconds, result = timed(lambda w=workers: batched_heads(z, w), 25)
-        found.append(("heads", f"batched, {workers} thread(s)", seconds, result - weights))
+    seconds, result = timed(lambda: batched_heads(z), 25)
+    found.append(("heads", "batched", seconds, result - weights))
     seconds, result = timed(lambda: torch_heads(z), 1)
     scaled = seconds * (n + 1) / TORCH_RUNS
     found.append(("heads", "loop of torch's SGD (scaled)", scaled, result - weights[:TORCH_RUNS]))
     loop_q, weights = timed(lambda: loop_of_quadratics(problem), 2)
     found.append(("quadratics", "plain loop", loop_q, 0.0))
     seconds, result = timed(lambda: batched_quadratics(problem), 10)
-    found.append(("quadratics", "batched, 1 thread(s)", seconds, result - weights))
+    found.append(("quadratics", "batched", seconds, result - weights))
     return [
         {
             "task": task,

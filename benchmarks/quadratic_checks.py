@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from benchmarks import quadratics
 from benchmarks.minimizers import logistic_minimizers
+from benchmarks.quadratics import Quadratics
 from lib.theory import descent, quadratic
-from lib.theory.problems import Quadratics
 from lib.theory.quadratic import Constants
 
 Array = npt.NDArray[np.float64]
@@ -42,10 +43,13 @@ def full_tuning(
     """T1, T1c, T2, T2′, T3, T4 on quadratic problems; rates as shares of 2 / (β + μ)."""
     # Axes: problems, times, rates, examples.
     known = Constants(
-        **{k: v[:, None, None] for k, v in vars(descent.constants(problem, normalization)).items()}
+        **{
+            k: v[:, None, None]
+            for k, v in vars(quadratics.constants(problem, normalization)).items()
+        }
     )
     rate = 2 / (known.smoothness + known.curvature) * np.reshape(fractions, (-1, 1))
-    runs = descent.quadratic_descent(problem, rate[:, 0, :, 0], times, normalization)
+    runs = quadratics.descend(problem, rate[:, 0, :, 0], times, normalization)
     moved = np.moveaxis(descent.difference(runs.weights).parameter, 1, 0)
     # Where there is no curvature only T1c applies; harmless values stand in for the others.
     least = np.minimum(known.curvature, known.curvature_without.min(-1, keepdims=True))
@@ -100,8 +104,8 @@ def local_logistic(
     )
     rate = np.outer(2 / (2 * beta), fractions)
     runs = descent.head_descent(
-        z, rate, range(times[-1] + 1), start=start[:, None], normalization=normalization,
-        regularization=regularization,
+        z, rate, range(times[-1] + 1), weights=descent.shares(n, normalization),
+        starts=start[:, None, None], regularization=regularization,
     )  # fmt: skip
     pull = expit(-np.einsum("tprkd,pnd->tprkn", runs.weights, z))
     gradients = regularization * runs.weights[..., None, :] - pull[..., None] * z[:, None, None]

@@ -3,14 +3,10 @@
 assumptions       what a bound assumes; outside of it, asking for the bound is an error
 quadratic         full fine-tuning: gradient descent on the Taylor-quadratic model of the loss
 head              head tuning: a linear classifier on separable features
-margin            maximum-margin and soft-margin classifiers of many sets
-problems          random problems
-tuning            gradient descent on heads, any runs together
-descent           the same without each example in turn; the same of quadratic problems
-draws             simulated sets of many sizes and gaps
-sweeps            leave-one-out of heads over sizes, margins, steps and rates, as tables
-starts            heads from random starts, several heads averaged, rows removed, as tables
-summaries         such tables in short: means with intervals, tightness, ranks
+margin            maximum-margin and soft-margin heads, with and without each example
+descent           gradient descent of heads, any runs together
+problems          separable sets at random
+sweeps            both measured beside their bounds, as tables, and the tables in short
 curvature         Hessian-vector products of a real loss, ends of its spectrum by Lanczos
 network           a real classifier as losses over one vector of weights
 retraining        gradient descent on all examples and without some, side by side

@@ -21,7 +21,7 @@ from lib.measures import intervals
 from lib.measures.intervals import Interval, Statistic
 from lib.results import run_group, tables
 from lib.results.run_group import RunGroup
-from lib.theory import summaries
+from lib.theory import sweeps
 
 #: What is claimed to stabilise, in words.
 CLAIMS = {
@@ -66,7 +66,7 @@ def changed(
         raise ValueError(f"shapes {before.shape} and {after.shape}; expected (S,) twice, paired")
     kept = np.isfinite(before) & np.isfinite(after) & (before > 0) & (after > 0)
     each = np.log2(after[kept] / before[kept]) / np.log2(times)
-    return summaries.mean(each, level=level)
+    return sweeps.mean(each, level=level)
 
 
 def exponent(
@@ -198,7 +198,7 @@ def agreement(
                 for _, one in both.groupby(["job", "set"])
                 if one["spread"].nunique() > 1
             ]
-            rows.append((notion, perturbation, *summaries.mean(np.array(each), level=level)))
+            rows.append((notion, perturbation, *sweeps.mean(np.array(each), level=level)))
     return pd.DataFrame(rows, columns=["notion", "perturbation", "value", "low", "high", "n"])
 
 
@@ -313,7 +313,7 @@ def _networks_without_examples(stored: Stored, level: float) -> Iterator[Row]:
     found: list[tuple[str, str, Interval]] = []
     for row in ends[ends["order"].notna() & ends["rate_factor"].eq(1)].itertuples():
         told = f"{row.job}, λ = {row.regularization:g}"
-        order = summaries.fisher_interval(-row.order, int(row.comparisons), level=level)
+        order = sweeps.fisher_interval(-row.order, int(row.comparisons), level=level)
         found.append(("Lipschitz constant", told, order))
     usual = full["regularization"].eq(10) & full["rate_factor"].eq(1)
     sizes = full[usual & full["job"].isin(["full.n10", "full.strength", "full.n30"])]

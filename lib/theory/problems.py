@@ -1,22 +1,12 @@
-"""Random problems on which bounds are checked. Illustrative data, not measurements of any model."""
+"""Separable sets at random. Simulated data, not measurements of any model."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 
-Array = npt.NDArray[np.float64]
-
-
-class Quadratics(NamedTuple):
-    """Problems whose example j has the loss f_j(w) = ½ (w − a_j)ᵀ H_j (w − a_j), all convex.
-
-    hessians (problems, n, d, d), centres (problems, n, d), start (problems, d): w_0.
-    """
-
-    hessians: Array
-    centres: Array
-    start: Array
+from lib.theory.descent import Array
 
 
 def directions(rng: np.random.Generator, *shape: int) -> Array:
@@ -44,35 +34,62 @@ def separable(
         x[left] = drawn * radius * rng.random((len(drawn), 1)) ** (1 / d)
         left = np.abs((x * plane).sum(-1)) < gap
         if not left.any():
-            break
-    else:
-        raise ValueError(f"gap = {gap} is too large for {d} dimensions: hardly any point is so far")
-    return x * np.sign((x * plane).sum(-1, keepdims=True))
+            return x * np.sign((x * plane).sum(-1, keepdims=True))
+    raise ValueError(f"gap = {gap} is too large for {d} dimensions: hardly any point is so far")
 
 
-def quadratics(
-    rng: np.random.Generator,
-    problems: int,
-    n: int,
-    d: int,
-    smallest: float = 0.0,
-    largest: float = 2.0,
-    *,
-    shared: bool = False,
-    distance: float = 1.0,
-) -> Quadratics:
-    """Quadratic problems with Hessian eigenvalues drawn from [``smallest``, ``largest``].
-
-    Each example has its own eigenvectors and eigenvalues. ``shared``: those of a problem have all
-    the same eigenvectors, and ``smallest`` along the first, so that it is the curvature of their
-    mean as well: badly conditioned problems. The start is ``distance`` away from the mean of the
-    centres, in a random direction.
+class Batch(NamedTuple):
+    """Sets of one shape: z (sets, n, d), held-out rows (sets, m, d) of the same distribution,
+    labels (sets, n) of −1 and 1, and the gap that the sets were drawn with.
     """
-    basis = np.linalg.qr(rng.normal(size=(problems, 1 if shared else n, d, d)))[0]
-    values = rng.uniform(smallest, largest, (problems, n, d))
-    if shared:
-        values[..., 0] = smallest
-    hessians = (basis * values[..., None, :]) @ basis.swapaxes(-1, -2)
-    centres = rng.normal(size=(problems, n, d))
-    start = centres.mean(1) + distance * directions(rng, problems, d)
-    return Quadratics(hessians, centres, start)
+
+    z: Array
+    held_out: Array
+    labels: Array
+    gap: float
+
+
+def draw(
+    rng: np.random.Generator,
+    sets: int,
+    *,
+    n: Sequence[int],
+    features: Sequence[int],
+    gap: Sequence[float],
+    radius: float,
+    held_out: int,
+) -> list[Batch]:
+    """``separable`` sets. ``n``, ``features`` and ``gap`` are one value for all sets, or the least
+    and the most of a draw for each set: uniform, the gap uniform on the log scale.
+
+    Where all are fixed, the sets are one batch. ``labels`` are a coin's: a plane through 0 does not
+    tell (x, y) from (−x, −y), so any labels make the same problem.
+    """
+    for name, values in {"n": n, "features": features, "gap": gap}.items():
+        if not 1 <= len(values) <= 2 or list(values) != sorted(values) or values[0] <= 0:
+            raise ValueError(f"{name} = {list(values)}: give one value, or the least and the most")
+    if n[0] < 2 or sets < 1 or held_out < 1:
+        raise ValueError(f"n = {list(n)}, sets = {sets}, held_out = {held_out}: too few")
+    fixed = len(n) == len(features) == len(gap) == 1
+    batches = []
+    for size in [sets] if fixed else [1] * sets:
+        rows, width = (int(rng.integers(v[0], v[-1] + 1)) for v in (n, features))
+        narrow = float(np.exp(rng.uniform(*np.log([gap[0], gap[-1]]))))
+        z = separable(rng, size, rows + held_out, width, narrow, radius)
+        labels = rng.choice([-1.0, 1.0], size=(size, rows))
+        labels[:, :2] = [-1, 1]
+        batches.append(Batch(z[:, :rows], z[:, rows:], labels, narrow))
+    return batches
+
+
+def over(batches: list[Batch], table_of: Callable[[Batch], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of all batches as one, sets numbered on, with columns ``features`` and ``gap``."""
+    parts, before = [], 0
+    for batch in batches:
+        part = table_of(batch)
+        part["set"] += before
+        part.insert(2, "features", batch.z.shape[-1])
+        part.insert(3, "gap", batch.gap)
+        parts.append(part)
+        before += len(batch.z)
+    return pd.concat(parts, ignore_index=True)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks
+from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks, quadratics
 from benchmarks import classical_bounds as classical
 from benchmarks.minimizers import logistic_minimizers
+from benchmarks.quadratics import Quadratics
 from lib import paths
-from lib.theory import descent, head, problems, quadratic, tuning
+from lib.theory import descent, head, problems, quadratic
 from lib.theory.assumptions import Inapplicable, constant_of
-from lib.theory.problems import Quadratics
 
 SET = {"n": 30, "radius": 1.0, "margin": 0.2}
 #: A value of each argument that every bound accepts.
@@ -211,7 +211,7 @@ def one_dimensional(curvatures, centres, start):
 
 
 def moved_and_lipschitz(problem, rate, steps):
-    runs = descent.quadratic_descent(problem, [rate], [steps])
+    runs = quadratics.descend(problem, [rate], [steps])
     moved = descent.difference(runs.weights[0, 0, 0]).parameter
     return moved, runs.lipschitz[0, 0, 0]
 
@@ -237,7 +237,7 @@ def test_gradients_at_the_optimum_alone_do_not_bound_the_way_there():
     problem = one_dimensional([2, 0.1, 0.1], [0.3, 0, 0], 10.0)
     moved, along = moved_and_lipschitz(problem, 0.2, 5)
     known = {"n": 3, "curvature": 2.2 / 3, "smoothness": 2.2 / 3, "rate": 0.2, "steps": 5}
-    at_optimum = descent.constants(problem).gradient.max()
+    at_optimum = quadratics.constants(problem).gradient.max()
     assert 0.5 < at_optimum < along / 10
     assert moved[0] > quadratic.strongly_convex(**known, lipschitz=at_optimum)
     assert moved[0] <= quadratic.strongly_convex(**known, lipschitz=along)
@@ -252,9 +252,10 @@ def test_curvature_at_the_minimiser_is_not_enough_far_away():
     best, spectrum = logistic_minimizers(z, lam, "N2")
     start = best[:, :1] + 6.0
     times = range(0, 400)
+    share = descent.shares(5, "N2")
     runs = descent.head_descent(
-        z, 0.2, times, start=start, normalization="N2", regularization=lam
-    )  # fmt: skip
+        z, 0.2, times, weights=share, starts=start[:, None], regularization=lam
+    )
     pull = 1 / (1 + np.exp(runs.weights[:, 0, 0, 1:] @ z[0].T))
     gradients = np.abs(lam * runs.weights[:, 0, 0, 1:] - pull * z[0, :, 0]).max()
     moved = descent.difference(runs.weights[:, 0, 0]).parameter.max()
@@ -273,7 +274,7 @@ def test_without_curvature_minimisers_can_be_anywhere():
     shifts = []
     for mu in (1e-2, 1e-4):
         problem = one_dimensional([mu, mu], [1 / mu, -1 / mu], 0.0)
-        shifts.append(descent.constants(problem).shift.max())
+        shifts.append(quadratics.constants(problem).shift.max())
     assert shifts[1] == pytest.approx(100 * shifts[0])
 
 
@@ -287,8 +288,8 @@ def test_all_runs_together_are_each_run_alone(loss, normalization):
     z, start = problems.separable(rng, 2, 5, 3, 0.1), rng.normal(size=(2, 2, 3))
     rates, lam = np.array([0.1, 0.4]), 0.05
     runs = descent.head_descent(
-        z, rates, [0, 1, 20], loss=loss, normalization=normalization, start=start,
-        regularization=lam,
+        z, rates, [0, 1, 20], loss=loss, weights=descent.shares(5, normalization),
+        starts=start[:, :, None], regularization=lam,
     )  # fmt: skip
     for p, k, i in np.ndindex(2, 2, 6):
         keep = z[p] if i == 0 else np.delete(z[p], i - 1, 0)
@@ -302,21 +303,10 @@ def test_all_runs_together_are_each_run_alone(loss, normalization):
         assert runs.accumulated[2, p, k, i] == pytest.approx(total, rel=1e-12)
 
 
-def test_pieces_and_threads_change_nothing(monkeypatch):
-    z = problems.separable(np.random.default_rng(0), 7, 9, 3, 0.1)
-    whole = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=1)
-    monkeypatch.setattr(tuning, "_BLOCK", 50)
-    monkeypatch.setattr(tuning, "_LEAST", 50)
-    pieces = descent.head_descent(z, [0.5, 2.0], [3, 50], workers=2)
-    assert pieces.weights == pytest.approx(whole.weights, rel=1e-13, abs=1e-14)
-    one = descent.head_descent(z[:1], [0.5, 2.0], [3, 50], workers=2)
-    assert one.weights == pytest.approx(whole.weights[:, :1], rel=1e-13, abs=1e-14)
-
-
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
 def test_quadratic_runs_are_each_run_alone(normalization):
-    problem = problems.quadratics(np.random.default_rng(0), 2, 4, 3, 0.1)
-    runs = descent.quadratic_descent(problem, [0.2], [9], normalization)
+    problem = quadratics.draw(np.random.default_rng(0), 2, 4, 3, 0.1)
+    runs = quadratics.descend(problem, [0.2], [9], normalization)
     for p, i in np.ndindex(2, 5):
         w, largest = problem.start[p].copy(), 0.0
         used = [j for j in range(4) if j != i - 1]
@@ -331,9 +321,9 @@ def test_quadratic_runs_are_each_run_alone(normalization):
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
 def test_minimisers_are_where_long_runs_end(normalization):
-    problem = problems.quadratics(np.random.default_rng(1), 3, 5, 2, 0.3)
-    c = descent.constants(problem, normalization)
-    runs = descent.quadratic_descent(problem, [0.5], [400], normalization)
+    problem = quadratics.draw(np.random.default_rng(1), 3, 5, 2, 0.3)
+    c = quadratics.constants(problem, normalization)
+    runs = quadratics.descend(problem, [0.5], [400], normalization)
     ends = descent.difference(runs.weights[0, :, 0]).parameter
     assert c.shift == pytest.approx(ends, abs=1e-10)
 

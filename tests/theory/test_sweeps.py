@@ -1,4 +1,4 @@
-"""Sweeps of the theory against plain loops; their draws and summaries."""
+"""Sweeps of the theory against plain loops; their draws and sweeps."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from scipy import stats
 
 from lib import paths
 from lib.results import tables
-from lib.theory import descent, draws, head, margin, starts, summaries, sweeps
+from lib.theory import descent, head, margin, problems, sweeps
 from lib.theory.assumptions import Inapplicable
 from lib.theory.problems import separable
 
@@ -39,14 +39,16 @@ def small():
 def test_leave_one_out_rows_sum_up_runs_and_bounds(small):
     """The runs themselves are those of a plain loop (``test_bounds``)."""
     z = small[:, :6]
-    how = {"loss": "logistic", "normalization": "N2"}
-    table = sweeps.leave_one_out(z, shares=[0.5, 3.0], steps=[2, 9], **how)
+    given = {"loss": "logistic", "normalization": "N2"}
+    table = sweeps.leave_one_out(z, shares=[0.5, 3.0], steps=[2, 9], **given)
     assert len(table) == 3 * 2 * 2 and table["H15b"].isna().all()  # H15b is for N1 only
     for _, row in table.iterrows():
         one, gamma = z[int(row["set"])], row["margin"]
         radius = max(np.linalg.norm(x) for x in one)
         rate = row["share"] * 8 / radius**2
-        runs = descent.head_descent(one[None], rate, [row["steps"]], **how)
+        runs = descent.head_descent(
+            one[None], rate, [row["steps"]], weights=descent.shares(6, "N2")
+        )
         whole, *left = runs.weights[0, 0, 0]
         accumulated = runs.accumulated[0, 0, 0, 0]
         parameter = [np.linalg.norm(whole - w) for w in left]
@@ -106,7 +108,7 @@ def test_a_set_that_is_not_separable_has_no_margin_and_only_the_bounds_without_o
 def test_seeds_are_those_of_a_plain_loop(small):
     z, held = small[:1, :6], small[:1, 6:]
     arguments = {"loss": "logistic", "shares": [0.4], "steps": [3], "runs": 4, "spread": 0.7}
-    table = starts.seeds(z, held, rng=np.random.default_rng(9), heads=[2], fresh=True, **arguments)
+    table = sweeps.seeds(z, held, rng=np.random.default_rng(9), heads=[2], fresh=True, **arguments)
     (row,) = table.to_dict("records")
     beginnings = np.random.default_rng(9).normal(scale=0.7, size=(20, 3))
 
@@ -145,10 +147,23 @@ def test_seeds_are_those_of_a_plain_loop(small):
     assert row["parameter"] <= row["H17"] and np.isnan(row["H18"])
 
 
+def test_the_mean_over_heads_is_their_sum_at_a_rate_that_is_divided(small):
+    given = {"loss": "logistic", "steps": [5, 40], "runs": 3, "spread": 0.2, "heads": [1, 4]}
+    sets, rng = (small[:, :6], small[:, 6:]), np.random.default_rng
+    mean = sweeps.seeds(*sets, rng=rng(1), shares=[0.8], reductions=["mean"], **given)
+    total = sweeps.seeds(*sets, rng=rng(1), shares=[0.2], reductions=["sum"], **given)
+    mean, total = (table[table["heads"] == 4] for table in (mean, total))
+    for name in ("rate", "variance", "parameter", "error", "H17"):
+        assert mean[name].tolist() == pytest.approx(total[name].tolist())
+    assert (mean["share"] == 0.8).all()
+    with pytest.raises(ValueError, match="reductions: max"):
+        sweeps.seeds(*sets, rng=rng(1), shares=[0.2], reductions=["max"], **given)
+
+
 def test_the_bounds_of_one_head_are_means_over_pairs_of_starts(small):
     arguments = {"loss": "logistic", "steps": [2000], "runs": 3, "spread": 0.05}
     rng = np.random.default_rng(3)
-    table = starts.seeds(small[:2, :6], small[:2, 6:], rng=rng, shares=[0.5, 0.9], **arguments)
+    table = sweeps.seeds(small[:2, :6], small[:2, 6:], rng=rng, shares=[0.5, 0.9], **arguments)
     beginnings = np.random.default_rng(3).normal(scale=0.05, size=(2, 3, 3))
     for _, row in table.iterrows():
         own = beginnings[int(row["set"])]
@@ -172,7 +187,7 @@ def test_the_bounds_of_one_head_are_means_over_pairs_of_starts(small):
 def test_removal_takes_rows_out_and_nothing_else(small):
     z, held = small[:1, :10], small[:1, 10:]
     arguments = {"loss": "logistic", "shares": [0.5], "steps": [4], "runs": 5, "spread": 0.3}
-    table = starts.removal(z, held, rng=np.random.default_rng(4), removed=0.2, **arguments)
+    table = sweeps.removal(z, held, rng=np.random.default_rng(4), removed=0.2, **arguments)
     rows = table.set_index("source")
     rng = np.random.default_rng(4)
     order = rng.permuted(np.tile(np.arange(10), (5, 1)), axis=1)
@@ -191,7 +206,7 @@ def test_removal_takes_rows_out_and_nothing_else(small):
         assert rows.loc[source, "accuracy_sd"] == pytest.approx(right.std(ddof=1))
     for removed in (0.0, 0.01, 1.0):
         with pytest.raises(ValueError, match="removed"):
-            starts.removal(z, held, rng=rng, removed=removed, **arguments)
+            sweeps.removal(z, held, rng=rng, removed=removed, **arguments)
 
 
 def test_a_bound_is_missing_exactly_where_it_does_not_apply():
@@ -200,39 +215,39 @@ def test_a_bound_is_missing_exactly_where_it_does_not_apply():
             raise Inapplicable("a ≥ 0")
         return a + len(word)
 
-    found = sweeps.bound_column(bound, where=[True, True, False], a=[1.0, -1.0, 1.0], word="ab")
-    np.testing.assert_array_equal(found, [3.0, np.nan, np.nan])
+    found = sweeps.bound_column(bound, a=[[1.0], [-1.0]], word=["ab", "a"])
+    np.testing.assert_array_equal(found, [[3.0, 2.0], [np.nan, np.nan]])
 
 
-# Draws and summaries.
+# Draws and sweeps.
 
 
 def test_draws_keep_their_ranges_and_number_sets_on():
     rng = np.random.default_rng(0)
     ranges = {"n": [5, 9], "features": [2, 4], "gap": [0.05, 0.2]}
-    batches = draws.draw(rng, 40, **ranges, radius=1.0, held_out=3)
+    batches = problems.draw(rng, 40, **ranges, radius=1.0, held_out=3)
     assert {batch.z.shape[1] for batch in batches} == {5, 6, 7, 8, 9}
     assert {batch.z.shape[2] for batch in batches} == {2, 3, 4}
     assert all(0.05 <= batch.gap <= 0.2 and batch.held_out.shape[1] == 3 for batch in batches)
-    table = draws.over(batches, lambda batch: sweeps.margins(batch.z, batch.labels))
+    table = problems.over(batches, lambda batch: sweeps.margins(batch.z, batch.labels))
     assert table["set"].tolist() == list(range(40))
     assert (table["margin"] >= table["gap"] * (1 - 1e-9)).all() and table["radius"].max() <= 1
     one = {"n": [5], "features": [2], "gap": [0.1]}
-    (fixed,) = draws.draw(rng, 7, **one, radius=2.0, held_out=3)
+    (fixed,) = problems.draw(rng, 7, **one, radius=2.0, held_out=3)
     assert fixed.z.shape == (7, 5, 2) and set(np.unique(fixed.labels)) == {-1, 1}
     for wrong in ({"n": [9, 5]}, {"features": []}, {"gap": [0.1, 0.2, 0.3]}, {"n": [1]}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
-            draws.draw(rng, 2, **(ranges | wrong), radius=1.0, held_out=3)
+            problems.draw(rng, 2, **(ranges | wrong), radius=1.0, held_out=3)
 
 
 def test_means_count_sets_not_rows():
     table = pd.DataFrame(
         {"job": "a", "set": [0, 0, 1, 1, 2, 2], "n": 5, "x": [0.0, 2, 4, 6, np.nan, np.nan]}
     )
-    (row,) = summaries.means(table, ["n"], ["x"]).to_dict("records")
+    (row,) = sweeps.means(table, ["n"], ["x"]).to_dict("records")
     assert (row["value"], row["sets"], row["quantity"]) == (3.0, 2, "x")
     many = table.loc[[0] * 30].assign(set=range(30), x=np.arange(30.0))
-    (row,) = summaries.means(many, ["n"], ["x"]).to_dict("records")
+    (row,) = sweeps.means(many, ["n"], ["x"]).to_dict("records")
     student = stats.t.interval(0.95, 29, 14.5, stats.sem(np.arange(30.0)))
     assert [row["low"], row["high"]] == pytest.approx(student, abs=0.3)
 
@@ -243,7 +258,7 @@ def test_tightness_counts_violations_and_vacuous_bounds():
          "H16": [0.2, 0.4, 3.0, np.nan], "parameter_mean": 1.0, "parameter_max": 1.0,
          "H15": 2.0, "H15b": np.nan, "T1c": 1.0}
     )  # fmt: skip
-    found = summaries.tightness(table, "leave_one_out").set_index("bound")
+    found = sweeps.tightness(table, "leave_one_out").set_index("bound")
     assert found.loc["H16", ["compared", "sets", "violated", "vacuous"]].tolist() == [3, 2, 1, 1]
     assert found.loc["H16", "largest"] == pytest.approx(1.25)
     assert found.loc["T1c", "violated"] == 0 and found.loc["H15b", "compared"] == 0
@@ -258,7 +273,7 @@ def earlier_and_ours(table):
         part = table[table["job"].str.fullmatch(row["jobs"])]
         for name in ("n", "gap", "steps", "share"):
             part = part[np.isclose(part[name], row[name])]
-        ours = summaries.mean(part[row["quantity"]].to_numpy())
+        ours = sweeps.mean(part[row["quantity"]].to_numpy())
         side = ours.high if row["earlier"] > ours.value else ours.low
         near = abs(row["earlier"] - ours.value) <= np.sqrt(2) * abs(side - ours.value)
         rows.append({**row, **ours._asdict(), "agrees": near})
@@ -279,14 +294,12 @@ def test_the_interval_of_a_rank_correlation_covers():
     rng = np.random.default_rng(4)
     truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's ρ of normal pairs of correlation 0.6
     pairs = rng.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=(2000, 40))
-    found = [summaries.rank_correlation(*pair.T) for pair in pairs]
+    found = [sweeps.rank_correlation(*pair.T) for pair in pairs]
     assert 0.93 < np.mean([f.low < truth < f.high for f in found]) < 0.97
-    assert summaries.rank_correlation(np.arange(5), np.arange(5) ** 3)[:3] == pytest.approx(
-        (1, 1, 1)
-    )
+    assert sweeps.rank_correlation(np.arange(5), np.arange(5) ** 3)[:3] == pytest.approx((1, 1, 1))
     for wrong, message in (([1, 2, 3], "4 or more"), ([1, 2, 3, np.nan], "finite")):
         with pytest.raises(ValueError, match=message):
-            summaries.rank_correlation(wrong, wrong)
+            sweeps.rank_correlation(wrong, wrong)
 
 
 @given(vectors=st.lists(st.floats(-5, 5), min_size=6, max_size=6), moved=st.floats(0, 3))
@@ -305,7 +318,7 @@ def test_directions_of_observed_norms_hold_for_any_two_vectors(vectors, moved):
 
 def test_observed_norms_bound_the_directions_of_seeds_and_more_closely_than_norms_known_before():
     seeds = tables.read_stored("reference-theory", "seeds")
-    tight = summaries.tightness(seeds, "seeds").set_index("bound")
+    tight = sweeps.tightness(seeds, "seeds").set_index("bound")
     assert tight["violated"].eq(0).all() and tight.loc["H18′", "compared"] > 3000
     both = seeds[seeds["H18"].notna()]
     assert len(both) > 1000 and (both["H18′"] <= both["H18"] * (1 + 1e-9)).all()

@@ -13,7 +13,7 @@ from lib import paths, provenance
 from lib.config import grids, job_kinds, parameters
 from lib.config.job_kinds import Job, JobList
 from lib.results import tables
-from lib.theory import summaries
+from lib.theory import sweeps
 from lib.workflow import jobs, promotion, status
 
 
@@ -24,8 +24,8 @@ def test_the_reference_holds_every_job_and_violates_no_bound():
     for job in plan.groups.values():
         for table in job.spec.tables:
             assert len(tables.read_stored("reference-theory", table, [job.name]))
-    for table in summaries.BOUNDED:
-        bounds = summaries.tightness(tables.read_stored("reference-theory", table), table)
+    for table in sweeps.BOUNDED:
+        bounds = sweeps.tightness(tables.read_stored("reference-theory", table), table)
         assert bounds["violated"].sum() == 0 and bounds["compared"].min() > 0
     margins = tables.read_stored("reference-theory", "margins")
     assert (2 * margins["margin"] <= margins["centre_distance"]).loc[margins["separable"]].all()
@@ -169,7 +169,7 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
     found = {t: tables.read_stored("by-hand", t, [kind]) for t in job_kinds.KINDS[kind].tables}
     assert all(len(table) for table in found.values())
     if kind == "heads":
-        bounds = summaries.tightness(found["leave_one_out"], "leave_one_out").set_index("bound")
+        bounds = sweeps.tightness(found["leave_one_out"], "leave_one_out").set_index("bound")
         assert bounds.loc[["H15", "H16"], "compared"].min() > 0 and bounds["violated"].sum() == 0
     if kind == "full":
         compared = found["full_tuning"].groupby("rate_factor")["comparisons"].sum()
@@ -179,7 +179,7 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
 @pytest.mark.parametrize(
     ("notebook", "room", "names"),
     [
-        ("43_sweep_synthetic_sets", "theory", "descent draws head margin sweeps starts tuning"),
+        ("43_sweep_synthetic_sets", "theory", "descent head margin problems sweeps"),
         ("45_retrain_without_examples", "theory", "assumptions curvature network retraining_study"),
         ("46_look_into_stabilized_runs", "measures", "intervals prediction"),
         ("44_tune_real_heads", "training", "model_features"),
