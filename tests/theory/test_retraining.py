@@ -3,15 +3,16 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-import transformers as hf
+from scipy import stats
+from support.tiny_models import bert_on_texts
 
 from lib.config import grids, job_kinds
-from lib.data.examples import Encoded
 from lib.results import tables
-from lib.theory import full_tuning, network, retraining_study
-from lib.theory.retraining import Retraining, descend, minimize
+from lib.theory import network, retraining
+from lib.theory.retraining import Retraining, descend, influence, minimize
 
 N, SIZE = 8, 6
 START, ANCHOR = torch.zeros(SIZE).double(), torch.linspace(-1, 1, SIZE, dtype=torch.float64)
@@ -70,7 +71,6 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
     assert torch.allclose(found.weights, torch.stack(ends), rtol=1e-12, atol=1e-12)
     apart = [torch.linalg.vector_norm(w - ends[0]).item() for w in ends[1:]]
     assert found.apart[-1] == pytest.approx(apart) and (found.apart[0] == 0).all()
-    assert found.moved[-1, 0] == pytest.approx(torch.linalg.vector_norm(ends[0]).item())
 
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
@@ -89,8 +89,9 @@ def test_minimisers_and_estimated_constants_are_those_of_the_matrices(normalizat
         if r:
             gradient = hessians[r - 1] @ (exact - centres[r - 1]) + own * (exact - ANCHOR.numpy())
             assert found.held_out[r - 1] == pytest.approx(np.linalg.norm(gradient), rel=1e-6)
-    at_start = full_tuning.spectrum(problem, START[None], [0])
-    constants = full_tuning.estimate(problem, START, found, at_start, few=N)
+    constants = retraining.estimate(problem, found, few=N)
+    minimum, at_start = found.weights[0], problem.ends(START)
+    constants = retraining.widened(constants, problem, minimum, START, at_start)
     low, high = np.linalg.eigvalsh(whole)[:, [0, -1]].T
     close = {"rel": 0.03, "abs": 1e-6}
     assert constants.curvature == pytest.approx(low[0], **close)
@@ -102,14 +103,10 @@ def test_minimisers_and_estimated_constants_are_those_of_the_matrices(normalizat
     assert constants.hessian_lipschitz == pytest.approx(0, abs=1e-9)
 
 
-def study_of(losses, case, left_out=LEFT_OUT["each"], **how):
-    origin = retraining_study.origin_of(losses, ANCHOR)
-    how = {"precision": torch.float64, "few": losses.n, "search": 3000} | how
-    return retraining_study.study(losses, case, origin, left_out, **how)
-
-
-def case_of(**values):
-    return retraining_study.Case(**({"regularization": 0.3, "rates": (0.1, 1.0)} | values))
+def study_of(losses, left_out=LEFT_OUT["each"], *, strength=0.3, normalization="N1", **how):
+    problem = Retraining(losses, left_out, ANCHOR, strength, normalization)
+    how = {"rates": (0.1, 1.0), "search": 3000} | how
+    return retraining.study(problem, ANCHOR, problem.ends(ANCHOR), **how)
 
 
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
@@ -117,7 +114,7 @@ def case_of(**values):
 def test_on_the_exact_model_every_bound_holds_and_none_is_empty(which, normalization):
     for seed in range(4):
         losses = QuadraticLosses(np.random.default_rng(seed), least=0.1)
-        found = study_of(losses, case_of(normalization=normalization), LEFT_OUT[which]).rows
+        found = study_of(losses, LEFT_OUT[which], normalization=normalization).bounds
         expected = {"T1", "T1c", "T3"} if which == "pairs" else {
             "T1", "T1c", "T2", "T2'", "T3", "T4", "T5"}  # fmt: skip
         assert set(found["theorem"]) == expected
@@ -126,34 +123,33 @@ def test_on_the_exact_model_every_bound_holds_and_none_is_empty(which, normaliza
         assert found.groupby("theorem")["ratio"].max().between(0.01, 1 + 1e-9).all()
 
 
-def test_what_is_known_of_one_start_serves_another():
+def test_starts_share_the_minimisers_and_each_has_its_own_distance():
     losses = QuadraticLosses(np.random.default_rng(0), least=0.1)
-    first = study_of(losses, case_of())
-    moved = study_of(losses, case_of(start_factor=-3.0), known=first)
-    back = study_of(losses, case_of(), known=moved)
-    far, near, again = (one.summary["distance"].iloc[0] for one in (moved, first, back))
+    found = study_of(losses, start_factors=(0.0, -3.0, 0.0))
+    near, far, again = found.constants.query("rate_factor == 1.0")["distance"]
     assert far == pytest.approx(4 * near, rel=0.05) and again == near
-    for found in (first, moved, back):
-        assert (found.rows["reason"] == "").all() and found.rows["violations"].sum() == 0
-        assert found.rows["ratio"].max() > 0.3
-    assert back.rows["bound_mean"].to_numpy() == pytest.approx(first.rows["bound_mean"].to_numpy())
+    assert (found.bounds["reason"] == "").all() and found.bounds["violations"].sum() == 0
+    assert found.bounds.groupby("start_factor")["ratio"].max().min() > 0.3
+    assert set(found.constants.select_dtypes(exclude="number")) == {"normalization", "reason"}
+    first = study_of(losses).bounds["bound_mean"].to_numpy()
+    assert found.bounds["bound_mean"].to_numpy()[-len(first) :] == pytest.approx(first)
 
 
 def test_a_bound_that_is_too_small_is_counted_as_violated():
     """With a curvature ten times too large T3 fails on the exact model, and it is seen."""
-    losses = QuadraticLosses(np.random.default_rng(0), least=0.1)
-    case = case_of(rates=(0.2,), steps=60)
-    known = study_of(losses, case)
-    false = dataclasses.replace(
-        known.constants, curvature=10 * known.constants.curvature, smoothness=20.0
-    )
-    again = study_of(losses, case, known=dataclasses.replace(known, constants=false))
-    assert again.rows.groupby("theorem")["violations"].sum()["T3"] > 0
+    problem = problem_of(QuadraticLosses(np.random.default_rng(0), least=0.1))
+    found = minimize(problem, ANCHOR, curvature=0.2, smoothness=8.0, steps=3000)
+    known = retraining.estimate(problem, found)
+    runs = descend(problem, ANCHOR, rate=0.02, steps=60)
+    for factor, false in ((1, False), (10, True)):
+        given = dataclasses.replace(known, curvature=factor * known.curvature, smoothness=20.0)
+        rows = retraining.compare(problem, runs, 0.02, given).set_index("theorem")
+        assert (rows.loc["T3", "violations"] > 0) == false
 
 
 def test_the_rate_beyond_the_limit_has_no_bound():
     losses = QuadraticLosses(np.random.default_rng(3))
-    found = study_of(losses, case_of(rates=(1.0, 1.6))).rows
+    found = study_of(losses, rates=(1.0, 1.6)).bounds
     beyond = found[(found["rate_factor"] == 1.6) & ~found["theorem"].isin(["T3"])]
     assert beyond["bound_mean"].isna().all() and (beyond["comparisons"] == 0).all()
     assert beyond["reason"].str.contains("rate ≤ 2 / ").all()
@@ -162,20 +158,76 @@ def test_the_rate_beyond_the_limit_has_no_bound():
 
 def test_negative_curvature_has_no_bound_and_is_run_all_the_same():
     losses = BentLosses(np.random.default_rng(4))
-    weak = study_of(losses, case_of(regularization=0.1))
-    assert weak.constants is None and weak.rows["bound_mean"].isna().all()
-    assert weak.rows["reason"].str.contains("curvature > 0 at the start").all()
-    measured = weak.rows[weak.rows["theorem"] == "T1"]["measured_mean"]
+    weak = study_of(losses, strength=0.1)
+    assert weak.removals.empty and weak.bounds["bound_mean"].isna().all()
+    assert weak.bounds["reason"].str.contains("curvature > 0 at the start").all()
+    assert (weak.constants["reason"] == weak.bounds["reason"].iloc[0]).all()
+    assert (weak.constants["curvature"] < 0).all()
+    measured = weak.bounds[weak.bounds["theorem"] == "T1"]["measured_mean"]
     assert np.isfinite(measured).all() and (measured > 0).all()
-    strong = study_of(losses, case_of(regularization=4.0)).rows
+    strong = study_of(losses, strength=4.0).bounds
     assert (strong["reason"] == "").all() and strong["violations"].sum() == 0
 
 
-def test_fitting_is_the_full_run_alone():
-    losses = QuadraticLosses(np.random.default_rng(9))
-    fitted = retraining_study.fit(losses, ANCHOR, 0.3, rate=0.1, steps=12)
-    whole = descend(problem_of(losses), ANCHOR, rate=0.1, steps=12).weights[0]
-    assert fitted.dtype == torch.float64 and torch.allclose(fitted, whole, atol=1e-5)
+# Influence.
+
+
+@pytest.mark.parametrize("normalization", ["N1", "N2"])
+@pytest.mark.parametrize("which", LEFT_OUT)
+def test_influence_is_exact_where_losses_are_quadratic(which, normalization):
+    problem = problem_of(QuadraticLosses(np.random.default_rng(5)), LEFT_OUT[which], normalization)
+    found = minimize(problem, START, curvature=0.5, smoothness=8.0, tolerance=1e-13, steps=3000)
+    predicted = influence(problem, found.weights[0], tolerance=1e-12)
+    assert predicted == pytest.approx(found.changes.numpy(), rel=1e-8, abs=1e-9)
+    table = retraining.compare_influence(found, predicted)
+    assert table[["influence_ratio", "influence_cosine"]].to_numpy() == pytest.approx(1.0)
+    # The effect of a removal alone: from any point, exact for a quadratic with that point's pull.
+    away = influence(problem, found.weights[0] + 1, tolerance=1e-12)
+    ends = problem.gradients((found.weights[0] + 1).expand(len(predicted) + 1, -1))[0].numpy()
+    for run, change in enumerate(away):
+        whole = problem.hessian(found.weights[0], run + 1) @ change + 0.3 * change
+        assert whole == pytest.approx(ends[0] - ends[run + 1], rel=1e-7, abs=1e-9)
+
+
+class LogisticLosses:
+    """log(1 + exp(−y w·x)) of n examples."""
+
+    def __init__(self, rng, n=30, size=SIZE):
+        self.n = n
+        self.z = torch.from_numpy(rng.normal(size=(n, size)) + 0.5)
+
+    def __call__(self, weights, rows=None):
+        z = self.z if rows is None else self.z[rows]
+        return torch.nn.functional.softplus(-(z @ weights[..., None])[..., 0])
+
+
+def test_influence_on_a_logistic_model_is_its_closed_form_and_near_the_truth():
+    losses = LogisticLosses(np.random.default_rng(6))
+    problem = Retraining(losses, np.arange(30)[:, None], START, 0.05)
+    found = minimize(problem, START, curvature=0.05, smoothness=5.0, tolerance=1e-12, steps=3000)
+    z, minimum = losses.z.numpy(), found.weights[0].numpy()
+    wrong = 1 / (1 + np.exp(z @ minimum))
+    predicted = influence(problem, found.weights[0], tolerance=1e-12)
+    for i in range(30):
+        others = np.delete(np.arange(30), i)
+        curved = (wrong * (1 - wrong))[others, None] * z[others]
+        hessian = z[others].T @ curved / 29 + 0.05 * np.eye(SIZE)
+        gradient = -(wrong[others] @ z[others]) / 29 + 0.05 * minimum
+        assert predicted[i] == pytest.approx(-np.linalg.solve(hessian, gradient), abs=1e-8)
+    table = retraining.compare_influence(found, predicted)
+    assert stats.spearmanr(table["influence"], table["apart"]).statistic > 0.99
+    assert (
+        table["influence_ratio"].between(0.8, 1.1).all() and table["influence_cosine"].min() > 0.98
+    )
+
+
+def test_influence_is_missing_where_there_is_no_minimum_or_no_time():
+    rng = np.random.default_rng(7)
+    bent = Retraining(BentLosses(rng), LEFT_OUT["each"], ANCHOR, 0.1)
+    assert np.isnan(influence(bent, START)).all(1).any()
+    whole = problem_of(QuadraticLosses(rng))
+    assert np.isnan(influence(whole, START, tolerance=1e-12, steps=2)).all()
+    assert not np.isnan(influence(whole, START, tolerance=1e-12)).any()
 
 
 # A network.
@@ -183,78 +235,37 @@ def test_fitting_is_the_full_run_alone():
 
 @pytest.fixture(scope="module")
 def bert():
-    config = hf.BertConfig(
-        vocab_size=40, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=20, num_labels=2,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = hf.BertForSequenceClassification(config).eval()
-    rng = np.random.default_rng(0)
-    lengths = [4, 6, 5, 3]
-    return model, Encoded(
-        tokens=rng.integers(1, 40, sum(lengths)).astype(np.int32),
-        types=np.zeros(sum(lengths), np.int8),
-        starts=np.cumsum([0, *lengths]),
-        labels=np.array([0, 1, 1, 0]),
-        example_ids=np.array(list("abcd")),
-        pad_id=np.array(0),
+    return network.TextLosses(
+        *bert_on_texts([4, 6, 5, 3, 8, 7, 3, 5, 6, 4, 8, 7], [0, 1, 1, 0] * 3)
     )
 
 
-def test_a_network_has_the_losses_and_gradients_of_its_model(bert):
-    model, data = bert
-    losses = network.TextLosses(model, data)
-    found = losses(losses.start[None].requires_grad_())[0]
-    alone = []
-    for i in range(4):
-        ids = torch.from_numpy(data.tokens[data.starts[i] : data.starts[i + 1]]).long()[None]
-        logits = model(input_ids=ids).logits
-        alone.append(torch.nn.functional.cross_entropy(logits, torch.tensor([data.labels[i]])))
-    assert found.tolist() == pytest.approx([loss.item() for loss in alone], abs=1e-6)
-    model.zero_grad()
-    sum(alone).backward()
-    weights = losses.start[None].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(losses(weights).sum(), weights)
-    whole = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
-    norm = torch.linalg.vector_norm
-    assert norm(gradient).item() == pytest.approx(norm(whole).item(), rel=1e-5)
-    # Words that do not occur are cut off: they would have had no gradient.
-    unused = model.bert.embeddings.word_embeddings.weight.grad.abs().sum(1) == 0
-    total = sum(w.numel() for w in model.parameters())
-    positions = (20 - 6) * 8
-    padding = 8  # the padding token stays, though it gets no gradient either
-    assert len(losses.start) == total - int(unused.sum()) * 8 - positions + padding
+def test_influence_ranks_the_examples_of_a_network_as_retraining_does(bert):
+    problem = Retraining(bert, np.arange(12)[:, None], bert.start, 5.0)
+    found = retraining.study(problem, bert.start, problem.ends(bert.start), search=400)
+    assert (found.constants["influence_order"] > 0.95).all()
+    assert found.removals["influence_ratio"].between(0.9, 1.1).all()
+    assert found.removals["influence_cosine"].min() > 0.99
+    pd.testing.assert_series_equal(
+        found.constants[found.removals.columns].iloc[0], found.removals.mean(), check_names=False
+    )
 
 
 def test_runs_of_a_network_are_those_of_each_alone(bert):
-    model, data = bert
-    losses = network.TextLosses(model, data)
-    problem = Retraining(losses, np.arange(4)[:, None], losses.start, 0.5)
-    together = descend(problem, losses.start, rate=0.3, steps=5)
+    few = np.arange(4)[:, None]
+    problem = Retraining(bert, few, bert.start, 0.5)
+    together = descend(problem, bert.start, rate=0.3, steps=5)
     for i in range(4):
-        alone = Retraining(losses, np.array([[i]]), losses.start, 0.5)
-        one = descend(alone, losses.start, rate=0.3, steps=5)
+        one = descend(
+            dataclasses.replace(problem, left_out=few[[i]]), bert.start, rate=0.3, steps=5
+        )
         assert one.apart[:, 0] == pytest.approx(together.apart[:, i], rel=1e-9, abs=1e-12)
         assert one.lipschitz[:, 0] == pytest.approx(together.lipschitz[:, i], rel=1e-9)
-    single = descend(problem, losses.start.float(), rate=0.3, steps=5)
-    assert single.apart == pytest.approx(together.apart, abs=full_tuning.ROUNDING)
-
-
-def test_other_models_and_regression_are_refused(bert):
-    model, data = bert
-    floats = dataclasses.replace(data, labels=np.array([0.1, 0.2, 0.3, 0.4], np.float32))
-    with pytest.raises(ValueError, match="expected a BERT and class labels"):
-        network.TextLosses(model, floats)
-
-
-def test_short_rows_are_balanced_and_nested(bert):
-    _, data = bert
-    few = network.short_rows(data, 2, longest=5, seed=1)
-    assert sorted(data.labels[few]) == [0, 1] and (data.lengths[few] <= 5).all()
-    more = network.short_rows(data, 4, longest=6, seed=1)
-    assert sorted(more) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="rows of at most 4 tokens are"):
-        network.short_rows(data, 4, longest=4)
+    single = descend(problem, bert.start.float(), rate=0.3, steps=5)
+    assert single.apart == pytest.approx(together.apart, abs=retraining.ROUNDING)
+    alone = dataclasses.replace(problem, left_out=np.zeros((0, 1), int))
+    whole = descend(alone, bert.start, rate=0.3, steps=5).weights
+    assert torch.allclose(whole, together.weights[:1]) and len(whole) == 1
 
 
 # The committed measurements.
