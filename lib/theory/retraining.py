@@ -354,17 +354,6 @@ def _order(one: np.ndarray, other: np.ndarray) -> float:
     return float(stats.spearmanr(one, other).statistic) if differ else np.nan
 
 
-class Study(NamedTuple):
-    """Three tables: ``compare`` at every start and rate; a row for each of these, with the largest
-    of every constant, the means of ``removals``, and its norms' Spearman ρ, ``influence_order``;
-    and ``removals``, which is ``compare_influence``, empty where no minimiser was looked for.
-    """
-
-    bounds: pd.DataFrame
-    constants: pd.DataFrame
-    removals: pd.DataFrame
-
-
 def study(
     problem: Retraining,
     origin: torch.Tensor,
@@ -374,8 +363,12 @@ def study(
     rates: Sequence[float] = (1.0,),
     steps: int = 20,
     search: int = 80,
-) -> Study:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Look for minimisers, estimate the constants, run in the precision of ``origin``, compare.
+
+    Three tables: ``compare`` at every start and rate; a row for each of these, with the largest of
+    every constant, the means of the third table and the rank correlation of its norms; and
+    ``compare_influence``, empty where no minimiser was looked for.
 
     Parameters
     ----------
@@ -399,29 +392,30 @@ def study(
         means = removals.mean(skipna=False).to_dict() | {"influence_order": order}
     except Inapplicable as error:
         known, removals, means = error, pd.DataFrame(), {}
-    case = {name: getattr(problem, name) for name in ("regularization", "normalization")}
-    case = {"n": problem.losses.n, "removed": problem.left_out.shape[1]} | case
+    case = {
+        "n": problem.losses.n,
+        "removed": problem.left_out.shape[1],
+        "regularization": problem.regularization,
+        "normalization": problem.normalization,
+    }
     bounds, constants = [], []
-    for case["start_factor"] in start_factors:
+    for factor in start_factors:
         start, values = origin, {"curvature": low, "smoothness": high, "reason": str(known)}
         if isinstance(known, Estimated):
-            if case["start_factor"]:
-                start = origin + case["start_factor"] * (minimum - origin)
+            if factor:
+                start = origin + factor * (minimum - origin)
                 known = widened(known, problem, minimum, start, problem.ends(start))
             away = _norms(minimizers.weights - start)
             known = replace(known, distance=away[0], distance_without=away[1:])
             values = {name: np.max(value) for name, value in vars(known).items()}
             values |= means | {"reason": ""}
-        for case["rate_factor"] in rates:
-            rate = case["rate_factor"] * 2 / (values["smoothness"] + max(values["curvature"], 0.0))
+        for share in rates:
+            rate = share * 2 / (values["smoothness"] + max(values["curvature"], 0.0))
             runs = descend(problem, start, rate=rate, steps=steps)
-            bounds.append(compare(problem, runs, rate, known).assign(**case, rate=rate))
-            run = {
-                "rate": rate,
-                "lipschitz": runs.lipschitz.max(),
-                "loss_start": runs.losses[0, 0],
-                "loss_end": runs.losses[-1, 0],
-                "moved": float(_norms(runs.weights[0] - start)),
-            }
-            constants.append(case | run | values)
-    return Study(pd.concat(bounds, ignore_index=True), pd.DataFrame(constants), removals)
+            told = case | {"start_factor": factor, "rate_factor": share, "rate": rate}
+            bounds.append(compare(problem, runs, rate, known).assign(**told))
+            told["lipschitz"] = runs.lipschitz.max()
+            told["loss_start"], told["loss_end"] = runs.losses[[0, -1], 0]
+            told["moved"] = float(_norms(runs.weights[0] - start))
+            constants.append(told | values)
+    return pd.concat(bounds, ignore_index=True), pd.DataFrame(constants), removals

@@ -114,7 +114,7 @@ def study_of(losses, left_out=LEFT_OUT["each"], *, strength=0.3, normalization="
 def test_on_the_exact_model_every_bound_holds_and_none_is_empty(which, normalization):
     for seed in range(4):
         losses = QuadraticLosses(np.random.default_rng(seed), least=0.1)
-        found = study_of(losses, LEFT_OUT[which], normalization=normalization).bounds
+        found, *_ = study_of(losses, LEFT_OUT[which], normalization=normalization)
         expected = {"T1", "T1c", "T3"} if which == "pairs" else {
             "T1", "T1c", "T2", "T2'", "T3", "T4", "T5"}  # fmt: skip
         assert set(found["theorem"]) == expected
@@ -125,14 +125,14 @@ def test_on_the_exact_model_every_bound_holds_and_none_is_empty(which, normaliza
 
 def test_starts_share_the_minimisers_and_each_has_its_own_distance():
     losses = QuadraticLosses(np.random.default_rng(0), least=0.1)
-    found = study_of(losses, start_factors=(0.0, -3.0, 0.0))
-    near, far, again = found.constants.query("rate_factor == 1.0")["distance"]
+    bounds, constants, _ = study_of(losses, start_factors=(0.0, -3.0, 0.0))
+    near, far, again = constants.query("rate_factor == 1.0")["distance"]
     assert far == pytest.approx(4 * near, rel=0.05) and again == near
-    assert (found.bounds["reason"] == "").all() and found.bounds["violations"].sum() == 0
-    assert found.bounds.groupby("start_factor")["ratio"].max().min() > 0.3
-    assert set(found.constants.select_dtypes(exclude="number")) == {"normalization", "reason"}
-    first = study_of(losses).bounds["bound_mean"].to_numpy()
-    assert found.bounds["bound_mean"].to_numpy()[-len(first) :] == pytest.approx(first)
+    assert (bounds["reason"] == "").all() and bounds["violations"].sum() == 0
+    assert bounds.groupby("start_factor")["ratio"].max().min() > 0.3
+    assert set(constants.select_dtypes(exclude="number")) == {"normalization", "reason"}
+    first = study_of(losses)[0]["bound_mean"].to_numpy()
+    assert bounds["bound_mean"].to_numpy()[-len(first) :] == pytest.approx(first)
 
 
 def test_a_bound_that_is_too_small_is_counted_as_violated():
@@ -149,7 +149,7 @@ def test_a_bound_that_is_too_small_is_counted_as_violated():
 
 def test_the_rate_beyond_the_limit_has_no_bound():
     losses = QuadraticLosses(np.random.default_rng(3))
-    found = study_of(losses, rates=(1.0, 1.6)).bounds
+    found, *_ = study_of(losses, rates=(1.0, 1.6))
     beyond = found[(found["rate_factor"] == 1.6) & ~found["theorem"].isin(["T3"])]
     assert beyond["bound_mean"].isna().all() and (beyond["comparisons"] == 0).all()
     assert beyond["reason"].str.contains("rate ≤ 2 / ").all()
@@ -158,14 +158,14 @@ def test_the_rate_beyond_the_limit_has_no_bound():
 
 def test_negative_curvature_has_no_bound_and_is_run_all_the_same():
     losses = BentLosses(np.random.default_rng(4))
-    weak = study_of(losses, strength=0.1)
-    assert weak.removals.empty and weak.bounds["bound_mean"].isna().all()
-    assert weak.bounds["reason"].str.contains("curvature > 0 at the start").all()
-    assert (weak.constants["reason"] == weak.bounds["reason"].iloc[0]).all()
-    assert (weak.constants["curvature"] < 0).all()
-    measured = weak.bounds[weak.bounds["theorem"] == "T1"]["measured_mean"]
+    bounds, constants, removals = study_of(losses, strength=0.1)
+    assert removals.empty and bounds["bound_mean"].isna().all()
+    assert bounds["reason"].str.contains("curvature > 0 at the start").all()
+    assert (constants["reason"] == bounds["reason"].iloc[0]).all()
+    assert (constants["curvature"] < 0).all()
+    measured = bounds[bounds["theorem"] == "T1"]["measured_mean"]
     assert np.isfinite(measured).all() and (measured > 0).all()
-    strong = study_of(losses, strength=4.0).bounds
+    strong, *_ = study_of(losses, strength=4.0)
     assert (strong["reason"] == "").all() and strong["violations"].sum() == 0
 
 
@@ -242,12 +242,13 @@ def bert():
 
 def test_influence_ranks_the_examples_of_a_network_as_retraining_does(bert):
     problem = Retraining(bert, np.arange(12)[:, None], bert.start, 5.0)
-    found = retraining.study(problem, bert.start, problem.ends(bert.start), search=400)
-    assert (found.constants["influence_order"] > 0.95).all()
-    assert found.removals["influence_ratio"].between(0.9, 1.1).all()
-    assert found.removals["influence_cosine"].min() > 0.99
+    at_start = problem.ends(bert.start)
+    _, constants, removals = retraining.study(problem, bert.start, at_start, search=400)
+    assert (constants["influence_order"] > 0.95).all()
+    assert removals["influence_ratio"].between(0.9, 1.1).all()
+    assert removals["influence_cosine"].min() > 0.99
     pd.testing.assert_series_equal(
-        found.constants[found.removals.columns].iloc[0], found.removals.mean(), check_names=False
+        constants[removals.columns].iloc[0], removals.mean(), check_names=False
     )
 
 
