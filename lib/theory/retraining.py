@@ -18,6 +18,7 @@ constants and not the theorem. Where an estimate shows that an assumption fails,
 and the reason is recorded. Row 0 of arrays is the full run, rows 1 … R those without examples.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -131,23 +132,6 @@ def descend(problem: Retraining, start: torch.Tensor, *, rate: float, steps: int
     return Descent(*map(np.stack, zip(*pages, strict=True)), weights)
 
 
-class Minimizers(NamedTuple):
-    """Approximate minimisers (R + 1, P) of the objectives.
-
-    ``residual`` (R + 1,) is the gradient norm there, ``held_out`` (R,) G* of T2 to T4:
-    ``‖Σ ∇f‖`` of the examples left out, with the regulariser's part under N1.
-    """
-
-    weights: torch.Tensor
-    residual: np.ndarray
-    held_out: np.ndarray
-
-    @property
-    def changes(self) -> torch.Tensor:
-        """(R, P) from the minimiser of all examples to those without some."""
-        return self.weights[1:] - self.weights[0]
-
-
 def minimize(
     problem: Retraining,
     start: torch.Tensor,
@@ -156,25 +140,23 @@ def minimize(
     smoothness: float,
     tolerance: float = 3e-4,
     steps: int = 80,
-) -> Minimizers:
-    """Minimisers by Nesterov's accelerated descent from ``start`` (P,), for curvature μ > 0 and
-    smoothness β. It ends when every gradient norm is at most ``tolerance`` times the largest
-    held-out gradient, or after ``steps``; whether that was enough, the residuals say.
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Approximate minimisers (R + 1, P) of the objectives, and the gradient norms (R + 1,) there.
+
+    By Nesterov's accelerated descent from ``start`` (P,), for curvature μ > 0 and smoothness β. It
+    ends when every gradient norm is at most ``tolerance`` times the largest held-out gradient, or
+    after ``steps``; whether that was enough, the norms say.
     """
     root = (curvature / smoothness) ** 0.5
     weights = ahead = start.expand(len(problem.left_out) + 1, -1)
     scale = _norms(problem.held_out(weights[1:])).max()
-    for step in range(steps + 1):
+    for step in itertools.count():
         gradient = problem.gradients(ahead)[0] + problem.pull(ahead)
         residual = _norms(gradient)
         if step == steps or residual.max() <= tolerance * scale:
-            break
+            return ahead, residual
         new = ahead - gradient / smoothness
         weights, ahead = new, new + (1 - root) / (1 + root) * (new - weights)
-    held_out = problem.held_out(ahead[1:])
-    if problem.normalization == "N1":
-        held_out = held_out + problem.pull(ahead[1:])
-    return Minimizers(ahead, residual, problem.left_out.shape[1] * _norms(held_out))
 
 
 def influence(
@@ -212,12 +194,12 @@ def influence(
     return changes
 
 
-def compare_influence(minimizers: Minimizers, predicted: np.ndarray) -> pd.DataFrame:
-    """A row a run without examples: ``apart``, the norm of its change between the minimisers;
-    ``influence``, the norm of the change ``predicted`` (R, P); ``influence_ratio`` of the second to
-    the first; ``influence_cosine`` of the angle between both changes.
+def compare_influence(minimizers: torch.Tensor, predicted: np.ndarray) -> pd.DataFrame:
+    """A row a run without examples: ``apart``, the norm of its change between the ``minimizers``
+    (R + 1, P); ``influence``, the norm of the change ``predicted`` (R, P); ``influence_ratio`` of
+    the second to the first; ``influence_cosine`` of the angle between both changes.
     """
-    changes = minimizers.changes.double().numpy()
+    changes = (minimizers[1:] - minimizers[0]).double().numpy()
     true, norms = np.linalg.norm(changes, axis=1), np.linalg.norm(predicted, axis=1)
     table = pd.DataFrame({"apart": true, "influence": norms, "influence_ratio": norms / true})
     return table.assign(influence_cosine=(changes * predicted).sum(1) / (true * norms))
@@ -229,9 +211,10 @@ class Estimated(Constants):
 
     ``curvature`` and ``curvature_without`` are the smallest eigenvalues found, of F_S and of the
     F_{S∖K} looked at; ``smoothness`` and ``sharpness_without`` the largest; each moved outwards by
-    its error. ``sharpness`` (R,) is the norm of the Hessian of what is left out, ``at_minimum`` the
-    smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M, ``residual`` the largest norm of the
-    gradient at a minimiser.
+    its error. Of what a run leaves out, with the regulariser's part under N1, ``sharpness`` (R,) is
+    the norm of the Hessian at w*_S and ``gradient`` (R,) that of the gradient at the run's own
+    minimiser. ``at_minimum`` is the smallest eigenvalue at w*_S, ``hessian_lipschitz`` T5's M,
+    ``residual`` the largest norm of the gradient at a minimiser.
     """
 
     at_minimum: float
@@ -239,11 +222,13 @@ class Estimated(Constants):
     residual: float
 
 
-def estimate(problem: Retraining, minimizers: Minimizers, few: int = 2) -> Estimated:
+def estimate(
+    problem: Retraining, points: torch.Tensor, residual: np.ndarray, few: int = 2
+) -> Estimated:
     """Constants from the Hessians at the minimiser of F_S, for now also the start, and at the
-    minimisers of ``few`` objectives without examples, those farthest from it.
+    minimisers of ``few`` objectives without examples, those farthest from it; as of ``minimize``.
     """
-    points, apart = minimizers.weights, _norms(minimizers.changes)
+    apart = _norms(points[1:] - points[0])
     chosen = np.argsort(apart)[-few:] + 1
     at_end, without = problem.ends(points[0]), [problem.ends(points[run], run) for run in chosen]
     high_without = max(found.high for found in without)
@@ -253,20 +238,21 @@ def estimate(problem: Retraining, minimizers: Minimizers, few: int = 2) -> Estim
             lambda w, rows=rows: problem.losses(w[None], rows).sum(), points[0]
         )
         held_out.append(network.ends(matrix, tolerance=0.05)[:2])
-    whole = problem.left_out.shape[1] * problem.regularization * (problem.normalization == "N1")
+    k, own = problem.left_out.shape[1], float(problem.normalization == "N1")
+    gradients = problem.held_out(points[1:]) + own * problem.pull(points[1:])
     return Estimated(
         curvature=at_end.low,
         smoothness=max(at_end.high, high_without),
         curvature_without=min(found.low for found in without),
         sharpness_without=high_without,
-        sharpness=np.abs(np.array(held_out) + whole).max(1),
-        gradient=minimizers.held_out,
+        sharpness=np.abs(np.array(held_out) + own * k * problem.regularization).max(1),
+        gradient=k * _norms(gradients),
         distance=0.0,
         distance_without=apart,
         shift=apart,
         at_minimum=at_end.low,
         hessian_lipschitz=problem.change_of_hessian(points[chosen[-1]], points[0]),
-        residual=minimizers.residual.max(),
+        residual=residual.max(),
     )
 
 
@@ -384,9 +370,9 @@ def study(
     try:
         require(low > 0, "curvature > 0 at the start", curvature=low)
         how = {"curvature": low / 2, "smoothness": 2.5 * high, "steps": search}
-        minimizers = minimize(problem, origin, **how)
-        minimum = minimizers.weights[0]
-        known = widened(estimate(problem, minimizers), problem, minimum, origin, at_origin)
+        minimizers, residual = minimize(problem, origin, **how)
+        minimum, known = minimizers[0], estimate(problem, minimizers, residual)
+        known = widened(known, problem, minimum, origin, at_origin)
         removals = compare_influence(minimizers, influence(problem, minimum))
         order = _order(removals["influence"], removals["apart"])
         means = removals.mean(skipna=False).to_dict() | {"influence_order": order}
@@ -405,7 +391,7 @@ def study(
             if factor:
                 start = origin + factor * (minimum - origin)
                 known = widened(known, problem, minimum, start, problem.ends(start))
-            away = _norms(minimizers.weights - start)
+            away = _norms(minimizers - start)
             known = replace(known, distance=away[0], distance_without=away[1:])
             values = {name: np.max(value) for name, value in vars(known).items()}
             values |= means | {"reason": ""}
