@@ -11,7 +11,7 @@ from support.tiny_models import bert_on_texts
 
 from lib.config import grids, job_kinds
 from lib.results import tables
-from lib.theory import network, retraining
+from lib.theory import network, quadratic, retraining
 from lib.theory.retraining import Retraining, descend, influence, minimize
 
 N, SIZE = 8, 6
@@ -42,6 +42,7 @@ class BentLosses(QuadraticLosses):
         return super().__call__(weights, rows) - (weights**2).sum(1, keepdim=True)
 
 
+ENDS = {"curvature": 0.5, "smoothness": 8.0, "tolerance": 1e-9, "steps": 3000}
 LEFT_OUT = {"each": np.arange(N)[:, None], "pairs": np.array([[0, 3], [5, 1], [6, 7]])}
 
 
@@ -55,7 +56,7 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
     losses = QuadraticLosses(np.random.default_rng(0))
     problem = problem_of(losses, LEFT_OUT[which], normalization)
     found = descend(problem, START, rate=0.1, steps=7)
-    ends = []
+    ends, steepest = [], []
     for out in [[], *LEFT_OUT[which].tolist()]:
         kept = [j for j in range(N) if j not in out]
         weight = 1 / len(kept) if normalization == "N1" else 1 / N
@@ -68,7 +69,12 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
         for _ in range(7):
             w = (w - 0.1 * torch.autograd.functional.jacobian(value, w)).detach()
         ends.append(w)
+        parts = [out, kept] if normalization == "N1" else [out]
+        each = torch.autograd.functional.jacobian(lambda w: losses(w[None])[0], w)
+        norms = [each[part].mean(0).norm().item() for part in parts if part]
+        steepest.append(max(norms, default=0.0))
     assert torch.allclose(found.weights, torch.stack(ends), rtol=1e-12, atol=1e-12)
+    assert found.lipschitz[-1] == pytest.approx(steepest[1:])
     apart = [torch.linalg.vector_norm(w - ends[0]).item() for w in ends[1:]]
     assert found.apart[-1] == pytest.approx(apart) and (found.apart[0] == 0).all()
 
@@ -145,6 +151,66 @@ def test_a_bound_that_is_too_small_is_counted_as_violated():
         given = dataclasses.replace(known, curvature=factor * known.curvature, smoothness=20.0)
         rows = retraining.compare(problem, runs, 0.02, given).set_index("theorem")
         assert (rows.loc["T3", "violations"] > 0) == false
+
+
+@pytest.mark.parametrize("which", LEFT_OUT)
+def test_bounds_are_given_the_constants_and_the_largest_gradient_along_the_run(which):
+    problem = problem_of(QuadraticLosses(np.random.default_rng(0)), LEFT_OUT[which])
+    known = retraining.estimate(problem, *minimize(problem, ANCHOR, **ENDS))
+    known = dataclasses.replace(known, smoothness=20.0, hessian_lipschitz=1e-3)
+    runs, k = descend(problem, ANCHOR, rate=0.02, steps=9), LEFT_OUT[which].shape[1]
+    values = {"n": N, "lipschitz": k * runs.lipschitz.max(), "smoothness": 20.0, "rate": 0.02}
+    rows = retraining.compare(problem, runs, 0.02, known).query("steps in (-1, 9)")
+    rows = rows.set_index("theorem")["bound_max"]
+    local = known.at_minimum - 1e-3 * max(known.distance, (2 * known.shift).max())
+    for theorem, curvature in {"T1": known.curvature, "T5": local}.items():
+        if theorem in rows:
+            exact = quadratic.strongly_convex(**values, curvature=curvature, steps=9)
+            assert rows[theorem] == pytest.approx(exact)
+    assert rows["T1c"] == pytest.approx(quadratic.convex(**values, steps=9))
+    assert rows["T3"] == pytest.approx(known.gradient.max() / (N * known.curvature))
+    assert ("T5" in rows) == (which == "each")
+
+
+@pytest.mark.parametrize(
+    ("constant", "value", "failing", "words"),
+    [
+        ("curvature", -0.1, {"T1", "T1c", "T2", "T2'", "T3", "T4", "T5"}, "curvature"),
+        ("residual", 1e-2, {"T2", "T2'", "T3", "T4", "T5"}, "minimisers are found"),
+        ("hessian_lipschitz", 99.0, {"T5"}, "hessian_lipschitz"),
+    ],
+)
+def test_an_assumption_that_fails_takes_the_bounds_that_need_it(constant, value, failing, words):
+    problem = problem_of(QuadraticLosses(np.random.default_rng(0)))
+    known = retraining.estimate(problem, *minimize(problem, ANCHOR, **ENDS))
+    known = dataclasses.replace(known, **{"smoothness": 20.0, constant: value})
+    rows = retraining.compare(problem, descend(problem, ANCHOR, rate=0.02, steps=2), 0.02, known)
+    without = rows[rows["reason"] != ""]
+    assert set(without["theorem"]) == failing
+    assert without["reason"].str.contains(words).all() and (without["comparisons"] == 0).all()
+    assert without["bound_mean"].isna().all() and without["measured_mean"].notna().all()
+
+
+def test_other_points_widen_the_constants_and_never_narrow_them():
+    losses = LogisticLosses(np.random.default_rng(6))
+    problem = Retraining(losses, np.arange(3)[:, None], START, 0.05)
+    points, residual = minimize(problem, START, curvature=0.05, smoothness=5.0, steps=3000)
+    known = retraining.estimate(problem, points, residual)
+    known = dataclasses.replace(known, hessian_lipschitz=0.0)
+
+    def dense(w):
+        wrong = torch.sigmoid(-losses.z @ w)
+        return (losses.z.T * (wrong * (1 - wrong) / losses.n)) @ losses.z
+
+    there = points[0] + 1
+    changed = torch.linalg.matrix_norm(dense(there) - dense(points[0]), 2) / SIZE**0.5
+    for ends in (network.Ends(-1.0, 99.0, 0.0, 0.0), network.Ends(1.0, 2.0, 0.0, 0.0)):
+        found = retraining.widened(known, problem, points[0], there, ends)
+        assert found.curvature == min(known.curvature, ends.low)
+        assert found.smoothness == max(known.smoothness, ends.high)
+        assert found.hessian_lipschitz == pytest.approx(changed.item(), rel=0.05)
+    again = retraining.widened(found, problem, points[0], points[0], ends)
+    assert again.hessian_lipschitz == found.hessian_lipschitz
 
 
 def test_the_rate_beyond_the_limit_has_no_bound():
