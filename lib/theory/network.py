@@ -1,23 +1,24 @@
-"""A real classifier as a set of losses over one long vector of weights, many copies at once."""
+"""A real classifier as losses over one long vector of weights, many copies at once; its curvature.
+
+A Hessian of a network is never formed: it is known only through its products with vectors. Lanczos'
+method (ARPACK's, in scipy) finds its extreme eigenvalues from them (Golub & Van Loan, Matrix
+Computations, §10.1). How near a pair (θ, y) is, its residual ``‖H y − θ y‖`` says: some eigenvalue
+of H lies that close to θ (§8.1). It does not say that this is *the* extreme one; a random start
+vector makes missing it improbable.
+"""
 
 import copy
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch.nn import functional
+from torch.nn.utils import parameters_to_vector
 
 from lib.data.examples import Encoded, Loader
 from lib.models import backbones
-
-
-class Losses(Protocol):
-    """n differentiable losses over P weights; what the leave-one-out runs are made of."""
-
-    n: int
-
-    def __call__(self, weights: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Losses of R weight vectors (R, P): (R, n), or (R, K) of examples ``rows`` (R, K)."""
 
 
 class TextLosses:
@@ -49,7 +50,7 @@ class TextLosses:
         named = dict(self.model.named_parameters())
         self.shapes = {name: weight.shape for name, weight in named.items()}
         self.sizes = [weight.numel() for weight in named.values()]
-        self.start = torch.cat([weight.detach().flatten() for weight in named.values()]).double()
+        self.start = parameters_to_vector(named.values()).detach().double()
 
     def _one(
         self, weights: torch.Tensor, inputs: dict[str, torch.Tensor], labels: torch.Tensor
@@ -62,13 +63,12 @@ class TextLosses:
         return functional.cross_entropy(logits, labels, reduction="none")
 
     def __call__(self, weights: torch.Tensor, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """(R, n), or (R, K) of the examples at ``rows`` (R, K), which may differ between runs."""
-        if rows is None:
-            return torch.func.vmap(self._one, in_dims=(0, None, None))(
-                weights, self.inputs, self.labels
-            )
-        chosen = {name: value[rows] for name, value in self.inputs.items()}
-        return torch.func.vmap(self._one)(weights, chosen, self.labels[rows])
+        """Losses of R weight vectors (R, P): (R, n), or (R, K) of examples ``rows`` (R, K)."""
+        inputs, labels, dim = self.inputs, self.labels, None
+        if rows is not None:
+            inputs = {name: value[rows] for name, value in inputs.items()}
+            labels, dim = labels[rows], 0
+        return torch.func.vmap(self._one, in_dims=(0, dim, dim))(weights, inputs, labels)
 
 
 def short_rows(data: Encoded, n: int, *, longest: int, seed: int = 0) -> np.ndarray:
@@ -84,6 +84,64 @@ def short_rows(data: Encoded, n: int, *, longest: int, seed: int = 0) -> np.ndar
         sizes = [len(rows) for rows in classes]
         raise ValueError(f"n = {n}, but rows of at most {longest} tokens are {sizes} by class")
     return np.stack([rows[:each] for rows in classes], 1).ravel()[:n]
+
+
+class Ends(NamedTuple):
+    """Both ends of a spectrum, each moved outwards by the residual of what was found: some
+    eigenvalue lies between ``low`` and ``low + 2 low_error``, another between
+    ``high − 2 high_error`` and ``high``.
+    """
+
+    low: float
+    high: float
+    low_error: float
+    high_error: float
+
+
+def hessian(loss: Callable[[torch.Tensor], torch.Tensor], weights: torch.Tensor) -> LinearOperator:
+    """Products with the Hessian (P, P) of ``loss``, (P,) → a number, at ``weights`` (P,), in
+    float64, by differentiating the gradient again, whose graph lives as long as the operator.
+
+    A product that is not finite raises ``ValueError``.
+    """
+    weights = weights.detach().double().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(weights), weights, create_graph=True)
+
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        along = gradient @ torch.from_numpy(vector.ravel())
+        product = torch.autograd.grad(along, weights, retain_graph=True)[0].numpy()
+        if not np.isfinite(product).all():
+            raise ValueError("a product with the Hessian is not finite")
+        return product
+
+    return LinearOperator((len(weights),) * 2, multiply, dtype=float)
+
+
+def ends(matrix: LinearOperator, *, tolerance: float = 1e-3) -> Ends:
+    """Smallest and largest eigenvalue of a symmetric matrix (P, P) that is known by its products.
+
+    ``tolerance`` is that of the residuals, as a share of the distance between both ends, or of the
+    norm. Raises what ``scipy.sparse.linalg.eigsh`` raises where it does not converge.
+    """
+    size = matrix.shape[0]
+    start = np.random.default_rng(0).normal(size=size)
+    # The end of larger magnitude, and the other one as the end of larger magnitude from there:
+    # ARPACK's tolerance is a share of the eigenvalue, and an end may be close to 0.
+    found, shift = [], 0.0
+    for _ in range(2):
+        moved = LinearOperator(
+            matrix.shape, lambda v, by=shift: matrix @ v - by * v.ravel(), dtype=float
+        )
+        value, residual = 0.0, 0.0  # of a multiple of the identity, whose ends are the same
+        if np.linalg.norm(moved @ start) > 1e-12 * abs(shift) * np.linalg.norm(start):
+            # A small basis, as a product of a network is dear and some per cent usually suffice.
+            basis = min(size, 8)
+            (value,), vector = eigsh(moved, 1, which="LM", tol=tolerance, v0=start, ncv=basis)
+            residual = float(np.linalg.norm(moved @ vector[:, 0] - value * vector[:, 0]))
+        shift += float(value)
+        found.append((shift, residual))
+    (low, low_error), (high, high_error) = sorted(found)
+    return Ends(low - low_error, high + high_error, low_error, high_error)
 
 
 def _keep(embedding: torch.nn.Embedding, rows: torch.Tensor) -> None:

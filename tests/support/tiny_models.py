@@ -4,9 +4,12 @@ import shutil
 import string
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from lib.data.examples import Encoded
 
 LAYERS, WIDTH = 3, 32
 FAMILIES = ("bert", "roberta", "xlm-roberta", "mpnet", "llama")
@@ -94,3 +97,20 @@ def cache_as_hub(folder: Path, cache: Path, name: str, revision: str) -> None:
     shutil.copytree(folder, root / "snapshots" / revision)
     (root / "refs").mkdir()
     (root / "refs/main").write_text(revision)
+
+
+def bert_on_texts(lengths: list[int], labels: list[int]) -> tuple[torch.nn.Module, Encoded]:
+    """A BERT of 1,700 weights with a head of two classes, and texts of random tokens."""
+    config = hf.BertConfig(
+        vocab_size=40, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=20, num_labels=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return hf.BertForSequenceClassification(config).eval(), Encoded(
+        tokens=np.random.default_rng(0).integers(1, 40, sum(lengths)).astype(np.int32),
+        types=np.zeros(sum(lengths), np.int8),
+        starts=np.cumsum([0, *lengths]),
+        labels=np.array(labels),
+        example_ids=np.array([str(i) for i in range(len(lengths))]),
+        pad_id=np.array(0),
+    )

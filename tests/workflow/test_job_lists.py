@@ -180,7 +180,7 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
     ("notebook", "room", "names"),
     [
         ("43_sweep_synthetic_sets", "theory", "descent head margin problems sweeps"),
-        ("45_retrain_without_examples", "theory", "assumptions curvature network retraining_study"),
+        ("45_retrain_without_examples", "theory", "assumptions network retraining"),
         ("46_look_into_stabilized_runs", "measures", "intervals prediction"),
         ("44_tune_real_heads", "training", "model_features"),
         ("14_make_known_differences", "analysis", "perturbations validity"),
