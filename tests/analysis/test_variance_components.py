@@ -155,8 +155,8 @@ def test_a_crossed_group_becomes_a_grid_whatever_the_order_of_its_rows():
     assert notes == [] and list(found) == ["nyt"]
     design = found["nyt"]
     np.testing.assert_allclose(design.scores, [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
-    assert design.init_seeds == (0, 1, 2) and design.order_seeds == (0, 5)
-    assert design.dropout_seeds == (0,) and not design.failed.any()
+    assert design.seeds("init") == (0, 1, 2) and design.seeds("order") == (0, 5)
+    assert design.seeds("dropout") == (0,) and not design.failed.any()
     replicated = variance_components.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
     assert replicated.scores.shape == (3, 2, 3)
     np.testing.assert_allclose(replicated.scores[1, 1], [0.65, 0.651, 0.652])

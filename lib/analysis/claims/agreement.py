@@ -13,7 +13,7 @@ from scipy import stats
 from lib import measures
 from lib.analysis import consistency, reliability, validity
 from lib.analysis.claims.claim import ALPHA, Estimate, claim
-from lib.analysis.claims.scores import groups
+from lib.analysis.claims.scores import group_of, groups
 from lib.measures import comparison, intervals, summary
 from lib.measures.intervals import Interval
 from lib.results import tables
@@ -32,14 +32,14 @@ def _chosen(which: str) -> list[RunGroup]:
     ``no near copies``: without methods whose runs are those of another (``same_runs``).
     """
     every = [*groups("reference-standard"), *groups("reference-methods")]
-    if which == "no near copies":
-        kept = []
-        for task in dict.fromkeys(group.setting["task"] for group in every):
-            own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
-            again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
-            kept += [group for method, group in own.items() if method not in again]
-        return kept
-    return every
+    if which == "all":
+        return every
+    kept = []
+    for task in dict.fromkeys(group.setting["task"] for group in every):
+        own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
+        again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
+        kept += [group for method, group in own.items() if method not in again]
+    return kept
 
 
 @cache
@@ -217,55 +217,49 @@ def sd_ranks_methods_alike(pooling: str, layer: str) -> Estimate:
     return mean_tau(_values(pooling, layer), ["sd"], OF_PAIRS)
 
 
+PROCEDURES = ("distinct pairs", "as published")
+
+
+def _correlations(group: RunGroup, procedure: str, pooling: str) -> pd.DataFrame:
+    """Of every two measures over resamples of the first ten runs of a group."""
+    first = group.take(range(10))
+    statistics = first.statistics(pooling)
+    if procedure == "as published":
+        pairs = first.pairs(pooling)
+        statistics = consistency.published_statistics(first.scores, pairs, len(first.labels))
+    return consistency.bootstrap_correlations(statistics, 10)
+
+
 @claim(other=("cka", "op", "jsd", "disagreement"), pooling=POOLINGS)
 def self_pairs_inflate_correlations(other: str, pooling: str) -> Estimate:
     """Correlation over resamples as published, less that with distinct pairs: mean of groups."""
-    gains = []
-    for group in _chosen("no near copies"):
-        first = group.take(range(10))
-        pairs = first.pairs(pooling)
-        published = consistency.published_statistics(first.scores, pairs, len(first.labels))
-        corrected = first.statistics(pooling)
-        both = [
-            consistency.bootstrap_correlations({m: s[m] for m in ("svcca", other)}, 10)
-            for s in (published, corrected)
-        ]
-        gains.append(both[0].iloc[0, 1] - both[1].iloc[0, 1])
-    return Estimate.of(intervals.mean_interval(np.array(gains), method="jackknife"))
-
-
-@cache
-def _level(procedure: str, without: str, pooling: str) -> Estimate:
-    every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
-    first = [group.take(range(10)) for group in every]
-    sd = np.array([group.scores.std(ddof=1) for group in first])
-    levels = []
-    for group in first:
-        if procedure == "as published":
-            pairs = group.pairs(pooling)
-            statistics = consistency.published_statistics(group.scores, pairs, len(group.labels))
-        else:
-            statistics = group.statistics(pooling)
-        kept = {m: s for m, s in statistics.items() if m != "svcca"}
-        levels.append(consistency.bootstrap_correlations(kept, 10))
-    tested = consistency.level_against_agreement(
-        sd,
-        consistency.agreement_levels(levels),
-        strata=np.array([group.setting["task"] for group in first]),
+    distinct, published = (
+        np.array([_correlations(g, p, pooling).loc["svcca", other] for g in _chosen(CHOSEN[0])])
+        for p in PROCEDURES
     )
-    row = tested.set_index("measure").loc["all"]
-    low, high = np.tanh(np.arctanh(row["within"]) + np.array([-1, 1]) * 1.96 / np.sqrt(len(sd) - 3))
-    return Estimate(row["within"], float(low), float(high), len(sd), row["p"])
+    return Estimate.of(intervals.mean_interval(published - distinct, method="jackknife"))
 
 
-@claim(
-    without=("none", "cola", "rte", "mrpc", "wd_pre"),
-    pooling=POOLINGS,
-    procedure=("distinct pairs", "as published"),
-)
+def within_tasks(
+    sd: Sequence[float], correlations: Sequence[pd.DataFrame], tasks: Sequence[str]
+) -> Estimate:
+    """r within tasks of a group's SD with the mean correlation of its measures, with Fisher's
+    interval and p of permuting groups within tasks.
+    """
+    levels, strata = consistency.agreement_levels(correlations), np.asarray(tasks)
+    row = consistency.level_against_agreement(np.asarray(sd), levels, strata=strata).iloc[-1]
+    ends = np.tanh(np.arctanh(row["within"]) + np.array([-1, 1]) * 1.96 / np.sqrt(len(sd) - 3))
+    return Estimate(row["within"], *ends, len(sd), row["p"])
+
+
+@claim(without=("none", "cola", "rte", "mrpc", "wd_pre"), pooling=POOLINGS, procedure=PROCEDURES)
 def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estimate:
     """r within tasks of a group's SD with the mean correlation of its measures."""
-    return _level(procedure, without, pooling)
+    every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
+    tables = [_correlations(group, procedure, pooling) for group in every]
+    tables = [table.drop("svcca").drop(columns="svcca") for table in tables]
+    sd = [group.scores[:10].std(ddof=1) for group in every]
+    return within_tasks(sd, tables, [group.setting["task"] for group in every])
 
 
 def _unrelated(measure: str, n_examples: int) -> Estimate:
@@ -356,7 +350,7 @@ def reinit_differs_from_other_methods(measure: str) -> Estimate:
 @claim(measure=summary.REPRESENTATION, pooling=POOLINGS, task=("mrpc", "rte", "cola"))
 def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estimate:
     """Rank correlation of a measure with the layer in standard fine-tuning of six layers."""
-    (group,) = [g for g in groups("reference-standard") if g.setting["task"] == task]
+    group = group_of("reference-standard", task=task)
     return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))
 
 

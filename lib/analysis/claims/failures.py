@@ -34,8 +34,8 @@ def _ratio(values: pd.DataFrame, part: str, setting: str) -> Estimate:
     """Log ratio of failed to successful runs of a quantity of a part of the model."""
     runs = tables.read("reference-failing", "runs")
     row = failed_runs.contrast(values, runs[_named(setting, runs)]).loc[part]
-    value, low, high = np.log(row[["ratio", "low", "high"]].to_numpy(float))
-    return Estimate(value, low, high, int(row["n_failed"] + row["n_successful"]))
+    numbers = np.log(row[["ratio", "low", "high"]].to_numpy(float))
+    return Estimate(*numbers, int(row["n_failed"] + row["n_successful"]))
 
 
 @cache
