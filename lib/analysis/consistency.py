@@ -260,8 +260,8 @@ def level_against_agreement_published(sd: np.ndarray, levels: pd.DataFrame) -> t
     Its p takes the copies of the same G groups for independent points: see
     ``level_against_agreement``.
     """
-    z = (levels - levels.mean()) / levels.std(ddof=0)
-    correlation = stats.pearsonr(np.repeat(sd, z.shape[1]), z.to_numpy().ravel())
+    z = stats.zscore(levels)
+    correlation = stats.pearsonr(np.repeat(sd, z.shape[1]), z.ravel())
     return float(correlation.statistic), float(correlation.pvalue)
 
 
@@ -281,9 +281,8 @@ def level_against_agreement(
     levels : of ``agreement_levels``, a row a group
     strata : (G,) for example the tasks; one stratum if not given, and then ``within`` is ``r``
     """
-    z = (levels - levels.mean()) / levels.std(ddof=0)
-    z = z.assign(all=z.mean(axis=1)).to_numpy(float)
-    sd = np.asarray(sd, float)
+    z = stats.zscore(levels)
+    z, sd = np.column_stack([z, z.mean(1)]), np.asarray(sd, float)
     strata = np.zeros(len(sd)) if strata is None else np.asarray(strata)
     inner_sd, inner_z = sd.copy(), z.copy()
     rng = np.random.default_rng(0)
@@ -293,11 +292,10 @@ def level_against_agreement(
         inner_sd[rows] -= sd[rows].mean()
         inner_z[rows] -= z[rows].mean(0)
         order[:, rows] = rng.permuted(np.tile(rows, (N_PERMUTATIONS, 1)), axis=1)
-    inner_sd = _standardised(inner_sd[:, None])[:, 0]
-    inner_z = _standardised(inner_z)
+    inner_sd, inner_z = stats.zscore(inner_sd), stats.zscore(inner_z)
     within, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
     p = permutation_p(drawn, within)
-    plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
+    plain = stats.zscore(sd) @ stats.zscore(z) / len(sd)
     names = [*levels.columns, "all"]
     return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})
 
@@ -314,8 +312,3 @@ def level_without_parts(sd: np.ndarray, levels: pd.DataFrame, strata: np.ndarray
         for name, of in kept.items()
     }
     return pd.DataFrame(rows).T[["within", "p", "groups"]].astype(float)
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """(G, K) columns of mean 0 and SD 1."""
-    return (values - values.mean(0)) / values.std(0)
