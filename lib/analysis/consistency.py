@@ -53,9 +53,7 @@ def same_seed_share(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median(np.diag(apart)) / others) if others > 0 else float("nan")
 
 
-def same_runs(
-    groups: Mapping[Hashable, np.ndarray], *, limit: float = SAME_RUNS
-) -> dict[Hashable, Hashable]:
+def same_runs(groups: Mapping[Hashable, np.ndarray]) -> dict[Hashable, Hashable]:
     """Groups that are the runs of an earlier one again, and which. Such a group is no second method
     or setting; counted, it makes whatever is compared agree.
 
@@ -65,7 +63,7 @@ def same_runs(
     """
     again: dict[Hashable, Hashable] = {}
     for (a, first), (b, second) in itertools.combinations(groups.items(), 2):
-        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < limit:
+        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < SAME_RUNS:
             again[b] = a
     return again
 
@@ -105,20 +103,14 @@ def published_statistics(
     return {name: statistics[name] for name in STUDIED if name in statistics}
 
 
-def bootstrap_correlations(
-    statistics: Mapping[str, Statistic],
-    n_runs: int,
-    *,
-    n_resamples: int = N_PUBLISHED,
-    seed: int = 0,
-) -> pd.DataFrame:
+def bootstrap_correlations(statistics: Mapping[str, Statistic], n_runs: int) -> pd.DataFrame:
     """Pearson correlations of measures over resamples of the same runs, a row and column each.
 
     Says whether a resample with more of one measure has more of another. With the statistics of
     ``published_statistics`` it is the released analysis; with those of ``lib.measures.summary``
     pairs of a run with itself are left out.
     """
-    weights = run_weights(n_runs, n_resamples, seed)
+    weights = run_weights(n_runs, N_PUBLISHED)
     values = pd.DataFrame({name: one(weights) for name, one in statistics.items()})
     return values.corr()
 
@@ -129,18 +121,15 @@ def chance_correlation(
     pair_means: Callable[[np.ndarray, np.ndarray], np.ndarray] = pair_means_with_self,
     *,
     n_shuffles: int = 200,
-    n_resamples: int = N_PUBLISHED,
-    seed: int = 0,
 ) -> np.ndarray:
     """(n_shuffles,) correlations that a bootstrap finds where there is nothing to find.
 
     The runs of the second measure are relabelled at random, so that the two matrices (S, S) have
     the sizes they have and nothing in common. With the mean of the released bootstrap what is left
     is the number of pairs of a run with itself, zero in both measures in the same resamples; with
-    ``resampling.pair_means`` nothing is left but chance.
+    ``intervals.pair_means`` nothing is left but chance.
     """
-    weights = run_weights(len(a), n_resamples, seed)
-    rng = np.random.default_rng(seed)
+    weights, rng = run_weights(len(a), N_PUBLISHED), np.random.default_rng(0)
     orders = rng.permuted(np.tile(np.arange(len(b)), (n_shuffles, 1)), axis=1)
     shuffled = np.asarray(b, float)[orders[:, :, None], orders[:, None, :]]
     first = pair_means(np.asarray(a, float), weights)
@@ -162,11 +151,7 @@ def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def resampled_values(
-    groups: Sequence[Mapping[str, Statistic]],
-    n_runs: Sequence[int],
-    *,
-    paired: bool = False,
-    seed: int = 0,
+    groups: Sequence[Mapping[str, Statistic]], n_runs: Sequence[int], *, paired: bool = False
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Every measure of every group: the values (a row a group), and by measure (B, G) resampled.
 
@@ -181,7 +166,7 @@ def resampled_values(
         [{m: float(g[m](np.ones((1, n)))[0]) for m in names}
          for g, n in zip(groups, n_runs, strict=True)]
     )  # fmt: skip
-    drawn = [run_weights(n, seed=seed if paired else seed + i) for i, n in enumerate(n_runs)]
+    drawn = [run_weights(n, seed=0 if paired else i) for i, n in enumerate(n_runs)]
     resampled = {
         m: np.stack([g[m](w) for g, w in zip(groups, drawn, strict=True)], axis=-1) for m in names
     }

@@ -128,30 +128,28 @@ def failed_rates(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["source", "seed"])
 
 
-def task_families(designs: dict[str, Crossed]) -> list[list[str]]:
-    """Names of designs that differ only in the task, each task once, at least two of them.
-
-    Such designs have the same seeds and hyperparameters, so a seed can be followed over tasks.
-    """
-    fields = [f.name for f in dataclasses.fields(Setting) if f.name not in TASK_FIELDS]
-    families: dict[tuple, dict[str, str]] = {}
-    for name, design in designs.items():
-        seeds = tuple(design.runs[_SEEDS].itertuples(index=False, name=None))
-        key = seeds, tuple(design.setting[fields].astype(str))
-        families.setdefault(key, {})[design.setting["task"]] = name
-    return [list(tasks.values()) for tasks in families.values() if len(tasks) > 1]
-
-
-def seed_scores(designs: Iterable[Crossed]) -> dict[str, np.ndarray]:
-    """Scores of the same seeds on m tasks, for ``lib.analysis.seed_transfer.kendalls_w``.
+def scores_over_tasks(designs: Iterable[Crossed]) -> dict[str, dict[str, np.ndarray]]:
+    """Scores of the same seeds on m tasks, for ``lib.analysis.seed_transfer.kendalls_w``, from
+    designs that differ only in the task, each task once, at least two of them.
 
     Returns
     -------
-    ``init`` (m, I), the means over order seeds; ``order`` (m, J), over init seeds; ``run``
-    (m, I, J), every init seed with every order seed. Dropout seeds are averaged.
+    names of the tasks → ``init`` (m, I), the means over order seeds; ``order`` (m, J), over init
+    seeds; ``run`` (m, I, J), every init seed with every order seed. Dropout seeds are averaged.
     """
-    grids = np.stack([_cells(design.scores) for design in designs])
-    return {"init": grids.mean(2), "order": grids.mean(1), "run": grids}
+    fields = [f.name for f in dataclasses.fields(Setting) if f.name not in TASK_FIELDS]
+    families: dict[tuple, dict[str, np.ndarray]] = {}
+    for design in designs:
+        seeds = tuple(design.runs[_SEEDS].itertuples(index=False, name=None))
+        family = families.setdefault((seeds, *design.setting[fields].astype(str)), {})
+        family[design.setting["task"]] = _cells(design.scores)
+    stacks = {
+        ", ".join(one): np.stack([*one.values()]) for one in families.values() if len(one) > 1
+    }
+    return {
+        tasks: {"init": grids.mean(2), "order": grids.mean(1), "run": grids}
+        for tasks, grids in stacks.items()
+    }
 
 
 def _cells(scores: np.ndarray) -> np.ndarray:
@@ -420,15 +418,15 @@ def stream_table(
     means = _means_by_stream(np.stack([*pairs.values(), *([] if over is None else [over])]), runs)
     counts = [runs[f"seed_{stream}"].nunique() for stream in STREAMS]
     fewest, rows = min((n for n in counts if n >= MIN_RUNS), default=None), []
+    columns = ["value", "low", "high", "share", "share_low", "share_high"]
     for streams, values in means.items():
         whole = means[max(means, key=len)] if over is None else values[:, -1:]
         shares = values / np.where(whole == 0, np.nan, whole)
+        both = np.stack([values, shares], axis=1)[..., : len(pairs)]  # (1 + B, 2, M)
+        low = high = np.full_like(both[0], np.nan)
+        if fewest is not None:
+            low, high = intervals.percentile_interval(both[1:], level, n_runs=fewest)
+        numbers = np.stack([both[0], low, high], axis=1).reshape(len(columns), -1)
         table = pd.DataFrame({"measure": list(pairs), "differing": ", ".join(streams)})
-        for name, drawn in {"": values, "share_": shares}.items():
-            low = high = np.full(len(drawn[0]), np.nan)
-            if fewest is not None:
-                low, high = intervals.percentile_interval(drawn[1:], level, n_runs=fewest)
-            ends = {name[:-1] or "value": drawn[0], f"{name}low": low, f"{name}high": high}
-            table = table.assign(**{end: numbers[: len(pairs)] for end, numbers in ends.items()})
-        rows.append(table)
+        rows.append(table.assign(**dict(zip(columns, numbers, strict=True))))
     return pd.concat(rows, ignore_index=True)

@@ -187,6 +187,21 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
     assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
 
 
+def test_seeds_are_followed_over_tasks_of_one_setting_alone():
+    """Two tasks; one has another learning rate, and one has more seeds."""
+    tables = [run_table(task) for task in ("nyt", "amazon")]
+    tables[1]["score"] += 0.2
+    tables += [run_table("trec").assign(learning_rate=0.1), run_table("cola", inits=(0, 1, 2, 3))]
+    designs, _ = variance_components.crossed_groups(pd.concat(tables))
+    found = variance_components.scores_over_tasks(designs.values())
+    assert list(found) == ["amazon, nyt"]
+    scores = found["amazon, nyt"]
+    np.testing.assert_allclose(scores["run"][1], [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
+    np.testing.assert_allclose(scores["run"][0], scores["run"][1] + 0.2)
+    np.testing.assert_allclose(scores["init"][1], [0.525, 0.625, 0.725])
+    np.testing.assert_allclose(scores["order"][1], [0.6, 0.65])
+
+
 def crossed_runs(*sizes):
     """A run for each cell of the grid, by its seeds."""
     seeds = itertools.product(*map(range, sizes))

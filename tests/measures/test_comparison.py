@@ -145,8 +145,6 @@ def test_two_runs_tell_no_difference():
     assert np.isfinite(found.value) and np.isnan([found.low, found.high, found.p]).all()
     with pytest.raises(ValueError, match="at least 2 runs"):
         intervals.run_weights(1)
-    with pytest.raises(ValueError, match="at least 2 runs"):
-        sample_size.relative_width(disagreement(runs(5)[0]), 5, [1])
 
 
 def test_an_undefined_value_has_no_p_and_is_not_counted():
@@ -226,7 +224,7 @@ def test_three_widths_tell_runs_from_examples():
         parts = np.hypot(found["runs"], found["examples"])
         assert found["both"] == pytest.approx(parts, rel=0.25)
     with pytest.raises(ValueError, match="S = 2 runs"):
-        sample_size.three_widths(wild[0][:2], wild[1])
+        sample_size.half_widths(wild[0][:2], wild[1])
 
 
 @pytest.mark.parametrize("n_runs", [5, 40])

@@ -43,19 +43,18 @@ def _chosen(which: str) -> list[RunGroup]:
 
 
 @cache
-def _agreement(a: str, b: str, pooling: str, which: str) -> Estimate:
-    """Mean over groups of the rank correlation of two measures over pairs of runs."""
-    pairs = [group.pairs(pooling) for group in _chosen(which)]
+def _agreement(a: str, b: str, pooling: str, groups: str) -> Estimate:
+    """Mean over groups of the rank correlation of two measures over pairs of runs, at the last
+    layer.
+    """
+    pairs = [group.pairs(pooling) for group in _chosen(groups)]
     return Estimate.pooled([intervals.pair_correlation(one[a], one[b]) for one in pairs])
 
 
 OVER_PAIRS = {"pooling": POOLINGS, "groups": CHOSEN}
 
 
-@claim(null=0.5, **OVER_PAIRS)
-def cka_agrees_with_op(pooling: str, groups: str) -> Estimate:
-    """Mean rank correlation over pairs of runs, at the last layer."""
-    return _agreement("cka", "op", pooling, groups)
+claim("cka-agrees-with-op", null=0.5, **OVER_PAIRS)(partial(_agreement, "cka", "op"))
 
 
 @claim(null=0.3, **OVER_PAIRS, other=("cka", "op"))
@@ -84,21 +83,17 @@ def _reliabilities(which: str) -> list[pd.DataFrame]:
     ]
 
 
-def _reliability(measure: str, which: str) -> Estimate:
-    """Mean over groups of the split-half reliability of a measure over pairs of runs."""
-    return Estimate.pooled([Interval(*t.loc[measure], 0) for t in _reliabilities(which)])
+def _reliability(measure: str, groups: str) -> Estimate:
+    """Mean over groups of the split-half reliability of a measure over pairs of runs: which are
+    far apart.
+    """
+    return Estimate.pooled([Interval(*t.loc[measure], 0) for t in _reliabilities(groups)])
 
 
-@claim(side="below", null=0.5, groups=CHOSEN)
-def score_differences_of_pairs_are_noise(groups: str) -> Estimate:
-    """Reliability of the absolute difference of two accuracies: which pairs are far apart."""
-    return _reliability("sd", groups)
-
-
-@claim(null=0.5, groups=CHOSEN)
-def jsd_of_pairs_is_reliable(groups: str) -> Estimate:
-    """Reliability of JSD over pairs of runs."""
-    return _reliability("jsd", groups)
+claim("score-differences-of-pairs-are-noise", side="below", null=0.5, groups=CHOSEN)(
+    partial(_reliability, "sd")
+)
+claim("jsd-of-pairs-is-reliable", null=0.5, groups=CHOSEN)(partial(_reliability, "jsd"))
 
 
 @cache
@@ -124,7 +119,9 @@ def _parts() -> pd.DataFrame:
 
 
 def _on_part(measure: str, setting: str, fraction: float) -> Estimate:
-    """Mean log ratio over the draws of a setting, which are of the same runs."""
+    """Mean log of the measure on a part over that on all, over draws, which are of the same runs;
+    in each of three settings.
+    """
     part = _parts().query("measure == @measure and job == @setting and fraction == @fraction")
     return Estimate.of(intervals.mean_interval(part["log"].to_numpy(), method="jackknife"))
 
@@ -132,23 +129,16 @@ def _on_part(measure: str, setting: str, fraction: float) -> Estimate:
 def _each_part(*measured: str) -> list[dict[str, Any]]:
     keys = ["measure", "job", "fraction"]
     rows = _parts()[keys].drop_duplicates().sort_values(["fraction", *keys[:2]])
-    return [
-        {"measure": row.measure, "setting": row.job, "fraction": row.fraction}
-        for row in rows.itertuples()
-        if row.measure in measured
-    ]
+    rows = rows[rows["measure"].isin(measured)]
+    return rows.rename(columns={"job": "setting"}).to_dict("records")
 
 
-@claim(side="below", given=partial(_each_part, "op", "svcca"))
-def op_and_svcca_shrink_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
-    """Log of the measure on a part over that on all, in each of three settings."""
-    return _on_part(measure, setting, fraction)
-
-
-@claim(side="within", margin=0.1, given=partial(_each_part, "cka"))
-def cka_stays_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
-    """Log of CKA on a part over that on all, within ± .1, in each of three settings."""
-    return _on_part(measure, setting, fraction)
+claim(
+    "op-and-svcca-shrink-with-few-examples", side="below", given=partial(_each_part, "op", "svcca")
+)(_on_part)
+claim("cka-stays-with-few-examples", side="within", margin=0.1, given=partial(_each_part, "cka"))(
+    _on_part
+)
 
 
 def mean_tau(
@@ -262,8 +252,14 @@ def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estim
     return within_tasks(sd, tables, [group.setting["task"] for group in every])
 
 
-def _unrelated(measure: str, n_examples: int) -> Estimate:
-    """Mean distance of pairs of independent Gaussian representations of 128 dimensions."""
+FEW = (64, 100)
+
+
+@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=FEW)
+def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
+    """Mean distance of pairs of independent Gaussian representations of 128 dimensions; 1 is
+    unrelated.
+    """
     noise = np.random.default_rng(0).normal(size=(8, 1, n_examples, 128))
     with warnings.catch_warnings():
         # The claim is what it warns of.
@@ -272,19 +268,9 @@ def _unrelated(measure: str, n_examples: int) -> Estimate:
     return Estimate.of(measures.instability(distances))
 
 
-FEW = (64, 100)
-
-
-@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=FEW)
-def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
-    """Distance of unrelated representations by measures with a chance level; 1 is unrelated."""
-    return _unrelated(measure, n_examples)
-
-
-@claim(side="within", null=1.0, margin=0.05, n_examples=FEW)
-def debiased_cka_knows_unrelated(n_examples: int) -> Estimate:
-    """The same by the debiased CKA."""
-    return _unrelated("cka", n_examples)
+claim("debiased-cka-knows-unrelated", side="within", null=1.0, margin=0.05, n_examples=FEW)(
+    partial(few_examples_make_unrelated_similar, "cka")
+)
 
 
 @cache

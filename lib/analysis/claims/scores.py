@@ -234,10 +234,6 @@ def new_weights_decide_at_the_gentle_rate(without_init: str) -> Estimate:
     return _share(3e-4, "init", without_init)
 
 
-def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
-    return float(frame.loc[frame["measure"] == measure, "seeds_needed"].median())
-
-
 @claim(
     null=2.0,
     results=("reference-standard", "reference-sizes", "reference-tasks", "reference-methods"),
@@ -245,7 +241,8 @@ def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
 def sd_needs_more_runs(results: str) -> Estimate:
     """Ratio of the median numbers of runs needed, over the groups without failed runs."""
     table = tables.read(results, "measures").query("subset == 'all' and n_failed == 0")
-    ratio = _runs_needed(table, "sd") / _runs_needed(table, "disagreement")
+    needed = table.groupby("measure")["seeds_needed"].median()
+    ratio = float(needed["sd"] / needed["disagreement"])
     return Estimate.exactly(ratio, table["group"].nunique())
 
 
@@ -260,17 +257,12 @@ def _streams(task: str, pooling: str) -> pd.DataFrame:
     return variance_components.stream_table(group.pairs(pooling), group.runs)
 
 
-def _each_stream() -> list[dict[str, str]]:
-    measured = ("disagreement", "jsd", "cka first", "cka mean")
-    return [
-        {"stream": stream, "measure": measure, "setting": setting}
-        for stream in ("order", "init", "dropout")
-        for measure in measured
-        for setting in STREAM_TASKS
-    ]
-
-
-@claim(null=0.5, given=_each_stream)
+@claim(
+    null=0.5,
+    stream=("order", "init", "dropout"),
+    measure=("disagreement", "jsd", "cka first", "cka mean"),
+    setting=STREAM_TASKS,
+)
 def one_stream_sets_off_most(stream: str, measure: str, setting: str) -> Estimate:
     """Mean distance of runs that differ in one stream alone, as a share of that of runs that share
     no seed; representations at the last layer.
@@ -303,15 +295,14 @@ SIMULATED = ("disagreement", "mean", "sd", "distribution_sd", "kappa", "jsd", "c
 def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate:
     """How often simulated intervals of 95 % hold the truth, with the binomial interval."""
     table = pd.read_csv(paths.DATA / "benchmarks" / "coverage.csv")
-    method = METHODS.get(measure, "resampling")
-    wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "method": method}
+    wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "failed": failed}
+    wanted["method"] = METHODS.get(measure, "resampling")
     part = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    part = part[np.isclose(part["failed"], failed)]
     if part.empty:
         return Estimate(np.nan, np.nan, np.nan, 0)
     covered, n = part[["covered", "n_groups"]].iloc[0]
     ends = stats.binomtest(round(covered * n), int(n)).proportion_ci()
-    return Estimate(float(covered), float(ends.low), float(ends.high), int(n))
+    return Estimate(covered, ends.low, ends.high, int(n))
 
 
 @claim(side="below", null=0.85, measure=SIMULATED)
