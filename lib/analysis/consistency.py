@@ -78,11 +78,6 @@ def pair_means_with_self(distances: np.ndarray, weights: np.ndarray) -> np.ndarr
     return total / (drawn * (drawn - 1))
 
 
-def _published_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    mean = intervals.run_means(scores, weights)
-    return np.sqrt(np.clip(intervals.run_means(scores**2, weights) - mean**2, 0, None))
-
-
 def published_statistics(
     scores: np.ndarray, pairs: Mapping[str, np.ndarray], n_examples: int
 ) -> dict[str, Statistic]:
@@ -99,7 +94,8 @@ def published_statistics(
     statistics = {
         m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()
     }
-    statistics["sd"] = partial(_published_sd, np.asarray(scores, float))
+    variance = intervals.half_squares(scores) * (1 - 1 / len(scores))
+    statistics["sd"] = lambda weights: np.sqrt(pair_means_with_self(variance, weights))
     return {name: statistics[name] for name in STUDIED if name in statistics}
 
 
@@ -136,15 +132,10 @@ def chance_correlation(
     return np.array([np.corrcoef(first, pair_means(one, weights))[0, 1] for one in shuffled])
 
 
-def _signs(values: np.ndarray) -> np.ndarray:
-    """(…, pairs of groups) sign of the difference of each two of the values (…, G)."""
-    upper = np.triu_indices(values.shape[-1], 1)
-    return np.sign(values[..., upper[0]] - values[..., upper[1]])
-
-
 def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(…) Kendall's τ_b of two measures over G groups, values (…, G); NaN where one is constant."""
-    first, second = _signs(np.asarray(a, float)), _signs(np.asarray(b, float))
+    i, j = np.triu_indices(np.shape(a)[-1], 1)
+    first, second = (np.sign(x[..., i] - x[..., j]) for x in (np.asarray(a), np.asarray(b)))
     scale = np.sqrt((first**2).sum(-1) * (second**2).sum(-1))
     total = (first * second).sum(-1)
     return np.divide(total, scale, out=np.full(np.shape(total), np.nan), where=scale > 0)

@@ -308,13 +308,11 @@ def jsd_detects_more_differences(other: str, seeds: str) -> Estimate:
     """
     name, _, pooling = other.partition(" ")
     detected = _detected(seeds == "paired", pooling or "first")
-    ahead, behind = (
-        (detected["jsd"] & ~detected[name]).sum(),
-        (~detected["jsd"] & detected[name]).sum(),
-    )
+    ahead = (detected["jsd"] & ~detected[name]).sum()
+    behind = (detected[name] & ~detected["jsd"]).sum()
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
     fewest = np.ceil(np.log2(2 / ALPHA))  # that are significant if none is behind
-    return Estimate(float(ahead - behind), np.nan, np.nan, len(detected), float(p), float(fewest))
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(detected), p, fewest)
 
 
 @claim(

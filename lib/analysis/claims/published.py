@@ -220,24 +220,24 @@ def several_heads_agree_more(measure: str, rate: float, heads: int, runs: str) -
     return Estimate.of(log_ratio(several, one))
 
 
+EFFECT = ["setting", "perturbation", "analysis"]
+
+
 @cache
 def _theory() -> pd.DataFrame:
     """What Fu, So & Collier claim, measured: a row a specification (``lib.theory.claims``)."""
-    table = theory_claims.specifications()
-    table["specification"] = table["specification"].str.replace(", ", "; ")
-    return table[table["verdict"] != "no data"].set_index(["claim", "specification"])
+    table = theory_claims.specifications().rename(columns={"specification": "analysis"})
+    table["analysis"] = table["analysis"].str.replace(", ", "; ")
+    return table[table["verdict"] != "no data"].set_index(["claim", *EFFECT], verify_integrity=True)
 
 
 def _measured(name: str) -> list[dict[str, str]]:
-    rows = _theory().loc[name].reset_index()
-    columns = ["setting", "perturbation", "specification"]
-    return rows[columns].rename(columns={"specification": "analysis"}).to_dict("records")
+    return _theory().loc[name].reset_index()[EFFECT].to_dict("records")
 
 
 def _effect(name: str, setting: str, perturbation: str, analysis: str) -> Estimate:
     """log₂ change of the instability where what is claimed to stabilise is done once."""
-    rows = _theory().loc[[(name, analysis)]]
-    row = rows[(rows["setting"] == setting) & (rows["perturbation"] == perturbation)].iloc[0]
+    row = _theory().loc[name, setting, perturbation, analysis]
     return Estimate(row["value"], row["low"], row["high"], int(row["n"]))
 
 
