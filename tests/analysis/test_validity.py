@@ -89,9 +89,11 @@ def test_separation_is_welchs_test_of_jackknifed_means():
     assert np.isfinite(two.difference.value) and np.isnan(two.difference.p)
 
 
-def test_two_settings_are_told_apart_by_all_ways_or_by_draws(monkeypatch):
-    rng = np.random.default_rng(3)
-    matrix, second = distances(rng, n_runs=8), np.arange(8) < 4
+@pytest.mark.parametrize("digits", [1, 16])
+def test_two_settings_are_told_apart_by_all_ways_or_by_draws(monkeypatch, digits):
+    """Of distances with one digit many ways give the same difference but for rounding."""
+    rng = np.random.default_rng(7)
+    matrix, second = distances(rng, n_runs=8).round(digits), np.arange(8) < 4
     found = validity.between_settings(matrix, second)
     gaps = []
     for rows in itertools.combinations(range(8), 4):

@@ -302,7 +302,7 @@ def test_the_share_of_flips_is_near_1_where_seeds_only_flip_answers():
 
 
 def test_zeta_by_hand():
-    scores = np.array([[0.5, 0.7, 0.9], [0.6, 0.6, 0.6]])
+    scores = np.array([[0.5, 0.7, 0.9], [0.1, 0.1, 0.1]])  # whose computed SD is not 0
     expected = {
         "min-max": [[0, 0.5, 1], [0, 0, 0]],
         "z-score": [[-1, 0, 1], [0, 0, 0]],
