@@ -42,7 +42,9 @@ def _rowwise_pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide((a * b).sum(1), scale, out=np.full(len(a), np.nan), where=scale > 1e-12)
 
 
-def layer_agreement(a: np.ndarray, b: np.ndarray, *, steps: bool = False) -> Interval:
+def layer_agreement(
+    a: np.ndarray, b: np.ndarray, *, steps: bool = False, level: float = 0.95
+) -> Interval:
     """Pearson's r over layers of two measures, each the mean distance of a layer's pairs.
 
     The value is the published one (Du & Nguyen, nb 6); the interval resamples runs, for layers are
@@ -66,7 +68,7 @@ def layer_agreement(a: np.ndarray, b: np.ndarray, *, steps: bool = False) -> Int
             curves = [np.diff(curve, axis=1) for curve in curves]
         return _rowwise_pearson(*curves)
 
-    return intervals.interval(statistic, a.shape[1], bounds=(-1.0, 1.0))
+    return intervals.interval(statistic, a.shape[1], level=level, bounds=(-1.0, 1.0))
 
 
 def pair_agreement(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Correlation:
