@@ -53,9 +53,7 @@ def same_seed_share(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median(np.diag(apart)) / others) if others > 0 else float("nan")
 
 
-def same_runs(
-    groups: Mapping[Hashable, np.ndarray], *, limit: float = SAME_RUNS
-) -> dict[Hashable, Hashable]:
+def same_runs(groups: Mapping[Hashable, np.ndarray]) -> dict[Hashable, Hashable]:
     """Groups that are the runs of an earlier one again, and which. Such a group is no second method
     or setting; counted, it makes whatever is compared agree.
 
@@ -65,7 +63,7 @@ def same_runs(
     """
     again: dict[Hashable, Hashable] = {}
     for (a, first), (b, second) in itertools.combinations(groups.items(), 2):
-        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < limit:
+        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < SAME_RUNS:
             again[b] = a
     return again
 
@@ -78,11 +76,6 @@ def pair_means_with_self(distances: np.ndarray, weights: np.ndarray) -> np.ndarr
     drawn = weights.sum(1)
     total = np.einsum("bi,ij,bj->b", weights, distances, weights, optimize=True)
     return total / (drawn * (drawn - 1))
-
-
-def _published_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    mean = intervals.run_means(scores, weights)
-    return np.sqrt(np.clip(intervals.run_means(scores**2, weights) - mean**2, 0, None))
 
 
 def published_statistics(
@@ -101,24 +94,19 @@ def published_statistics(
     statistics = {
         m: partial(pair_means_with_self, one) for m, one in {**pairs, "kappa": kappa}.items()
     }
-    statistics["sd"] = partial(_published_sd, np.asarray(scores, float))
+    variance = intervals.half_squares(scores) * (1 - 1 / len(scores))
+    statistics["sd"] = lambda weights: np.sqrt(pair_means_with_self(variance, weights))
     return {name: statistics[name] for name in STUDIED if name in statistics}
 
 
-def bootstrap_correlations(
-    statistics: Mapping[str, Statistic],
-    n_runs: int,
-    *,
-    n_resamples: int = N_PUBLISHED,
-    seed: int = 0,
-) -> pd.DataFrame:
+def bootstrap_correlations(statistics: Mapping[str, Statistic], n_runs: int) -> pd.DataFrame:
     """Pearson correlations of measures over resamples of the same runs, a row and column each.
 
     Says whether a resample with more of one measure has more of another. With the statistics of
     ``published_statistics`` it is the released analysis; with those of ``lib.measures.summary``
     pairs of a run with itself are left out.
     """
-    weights = run_weights(n_runs, n_resamples, seed)
+    weights = run_weights(n_runs, N_PUBLISHED)
     values = pd.DataFrame({name: one(weights) for name, one in statistics.items()})
     return values.corr()
 
@@ -129,44 +117,32 @@ def chance_correlation(
     pair_means: Callable[[np.ndarray, np.ndarray], np.ndarray] = pair_means_with_self,
     *,
     n_shuffles: int = 200,
-    n_resamples: int = N_PUBLISHED,
-    seed: int = 0,
 ) -> np.ndarray:
     """(n_shuffles,) correlations that a bootstrap finds where there is nothing to find.
 
     The runs of the second measure are relabelled at random, so that the two matrices (S, S) have
     the sizes they have and nothing in common. With the mean of the released bootstrap what is left
     is the number of pairs of a run with itself, zero in both measures in the same resamples; with
-    ``resampling.pair_means`` nothing is left but chance.
+    ``intervals.pair_means`` nothing is left but chance.
     """
-    weights = run_weights(len(a), n_resamples, seed)
-    rng = np.random.default_rng(seed)
+    weights, rng = run_weights(len(a), N_PUBLISHED), np.random.default_rng(0)
     orders = rng.permuted(np.tile(np.arange(len(b)), (n_shuffles, 1)), axis=1)
     shuffled = np.asarray(b, float)[orders[:, :, None], orders[:, None, :]]
     first = pair_means(np.asarray(a, float), weights)
     return np.array([np.corrcoef(first, pair_means(one, weights))[0, 1] for one in shuffled])
 
 
-def _signs(values: np.ndarray) -> np.ndarray:
-    """(…, pairs of groups) sign of the difference of each two of the values (…, G)."""
-    upper = np.triu_indices(values.shape[-1], 1)
-    return np.sign(values[..., upper[0]] - values[..., upper[1]])
-
-
 def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(…) Kendall's τ_b of two measures over G groups, values (…, G); NaN where one is constant."""
-    first, second = _signs(np.asarray(a, float)), _signs(np.asarray(b, float))
+    i, j = np.triu_indices(np.shape(a)[-1], 1)
+    first, second = (np.sign(x[..., i] - x[..., j]) for x in (np.asarray(a), np.asarray(b)))
     scale = np.sqrt((first**2).sum(-1) * (second**2).sum(-1))
     total = (first * second).sum(-1)
     return np.divide(total, scale, out=np.full(np.shape(total), np.nan), where=scale > 0)
 
 
 def resampled_values(
-    groups: Sequence[Mapping[str, Statistic]],
-    n_runs: Sequence[int],
-    *,
-    paired: bool = False,
-    seed: int = 0,
+    groups: Sequence[Mapping[str, Statistic]], n_runs: Sequence[int], *, paired: bool = False
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Every measure of every group: the values (a row a group), and by measure (B, G) resampled.
 
@@ -181,7 +157,7 @@ def resampled_values(
         [{m: float(g[m](np.ones((1, n)))[0]) for m in names}
          for g, n in zip(groups, n_runs, strict=True)]
     )  # fmt: skip
-    drawn = [run_weights(n, seed=seed if paired else seed + i) for i, n in enumerate(n_runs)]
+    drawn = [run_weights(n, seed=0 if paired else i) for i, n in enumerate(n_runs)]
     resampled = {
         m: np.stack([g[m](w) for g, w in zip(groups, drawn, strict=True)], axis=-1) for m in names
     }
@@ -260,8 +236,8 @@ def level_against_agreement_published(sd: np.ndarray, levels: pd.DataFrame) -> t
     Its p takes the copies of the same G groups for independent points: see
     ``level_against_agreement``.
     """
-    z = (levels - levels.mean()) / levels.std(ddof=0)
-    correlation = stats.pearsonr(np.repeat(sd, z.shape[1]), z.to_numpy().ravel())
+    z = stats.zscore(levels)
+    correlation = stats.pearsonr(np.repeat(sd, z.shape[1]), z.ravel())
     return float(correlation.statistic), float(correlation.pvalue)
 
 
@@ -281,9 +257,8 @@ def level_against_agreement(
     levels : of ``agreement_levels``, a row a group
     strata : (G,) for example the tasks; one stratum if not given, and then ``within`` is ``r``
     """
-    z = (levels - levels.mean()) / levels.std(ddof=0)
-    z = z.assign(all=z.mean(axis=1)).to_numpy(float)
-    sd = np.asarray(sd, float)
+    z = stats.zscore(levels)
+    z, sd = np.column_stack([z, z.mean(1)]), np.asarray(sd, float)
     strata = np.zeros(len(sd)) if strata is None else np.asarray(strata)
     inner_sd, inner_z = sd.copy(), z.copy()
     rng = np.random.default_rng(0)
@@ -293,11 +268,10 @@ def level_against_agreement(
         inner_sd[rows] -= sd[rows].mean()
         inner_z[rows] -= z[rows].mean(0)
         order[:, rows] = rng.permuted(np.tile(rows, (N_PERMUTATIONS, 1)), axis=1)
-    inner_sd = _standardised(inner_sd[:, None])[:, 0]
-    inner_z = _standardised(inner_z)
+    inner_sd, inner_z = stats.zscore(inner_sd), stats.zscore(inner_z)
     within, drawn = inner_sd @ inner_z / len(sd), inner_sd[order] @ inner_z / len(sd)
     p = permutation_p(drawn, within)
-    plain = _standardised(sd[:, None])[:, 0] @ _standardised(z) / len(sd)
+    plain = stats.zscore(sd) @ stats.zscore(z) / len(sd)
     names = [*levels.columns, "all"]
     return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})
 
@@ -314,8 +288,3 @@ def level_without_parts(sd: np.ndarray, levels: pd.DataFrame, strata: np.ndarray
         for name, of in kept.items()
     }
     return pd.DataFrame(rows).T[["within", "p", "groups"]].astype(float)
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """(G, K) columns of mean 0 and SD 1."""
-    return (values - values.mean(0)) / values.std(0)

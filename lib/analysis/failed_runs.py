@@ -25,19 +25,17 @@ def outcomes(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(names, pd.MultiIndex.from_frame(runs[KEYS]), name="outcome")
 
 
-def mixed_setting(runs: pd.DataFrame, *, least: int = 2) -> str | None:
-    """The setting of a ladder with the most even mixture of failed and successful runs.
-
-    There are at least ``least`` of each (diverged ones do not count), and the successful runs beat
-    the majority class clearly (``ladder.rate_table``). Of equals the lowest rate; None if there is
-    no such setting.
+def mixed_setting(runs: pd.DataFrame) -> str | None:
+    """The setting of a ladder with the most even mixture of failed and successful runs: two or more
+    of each (diverged ones do not count), and the successful ones beat the majority class clearly
+    (``learning_rate_sweep.rate_table``). Of equals the lowest rate; None if there is none.
     """
     vague = learning_rate_sweep.rate_table(runs)["clear"].fillna(True).eq(False)
     part = runs[~runs["learning_rate"].map(vague)]
     counts = pd.crosstab(part["setting_id"], outcomes(part).to_numpy())
     counts = counts.reindex(part["setting_id"].unique())
     fewer = counts.reindex(columns=["successful", "failed"], fill_value=0).min(axis=1)
-    return str(fewer.idxmax()) if len(fewer) and fewer.max() >= least else None
+    return str(fewer.idxmax()) if len(fewer) and fewer.max() > 1 else None
 
 
 def parts_of(training: pd.DataFrame) -> list[str]:
@@ -64,15 +62,10 @@ def gradient_curves(
     norms = _wide(training, "gradient_norm", ["part", "step"])
     rows = []
     for outcome, part in np.log(norms.clip(lower=FLOOR)).groupby(outcomes(runs)):
-        values = part.to_numpy()
-        ratio = intervals.interval(
-            lambda weights, values=values: intervals.run_means(values, weights),
-            len(values),
-            level=level,
-        )
-        ends = {name: np.exp(getattr(ratio, name)) for name in ("value", "low", "high")}
-        curve = pd.DataFrame(ends, index=part.columns).reset_index()
-        rows.append(curve.assign(outcome=outcome, n_runs=len(values)))
+        *ends, n_runs = intervals.mean_interval(part.to_numpy(), level=level)
+        curve = dict(zip(("value", "low", "high"), np.exp(ends), strict=True))
+        curve = pd.DataFrame(curve, index=part.columns).reset_index()
+        rows.append(curve.assign(outcome=outcome, n_runs=n_runs))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
@@ -150,43 +143,28 @@ def contrast(values: pd.DataFrame, runs: pd.DataFrame, *, level: float = 0.95) -
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def entropy(labels: np.ndarray) -> float:
-    """Entropy (nats) of the class shares of labels (N,): the loss of a model that has learnt how
-    frequent the classes are, and nothing else. 0.693 for two classes of equal size.
-    """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
-        raise ValueError(
-            f"labels has shape {labels.shape} and type {labels.dtype}; expected (N,) class labels"
-        )
-    return float(stats.entropy(np.unique(labels, return_counts=True)[1]))
-
-
-def smooth_losses(training: pd.DataFrame, *, window: int = WINDOW) -> pd.DataFrame:
+def smooth_losses(training: pd.DataFrame) -> pd.DataFrame:
     """Training loss (nats) in a setting, a row a run that did not diverge and a column a step: the
-    mean of the last ``window`` stretches up to it, or of the fewer that there are at the start.
+    mean of the last ``WINDOW`` stretches up to it, or of the fewer that there are at the start.
     """
-    return _wide(training, "loss", ["step"]).T.rolling(window, min_periods=1).mean().T
+    return _wide(training, "loss", ["step"]).T.rolling(WINDOW, min_periods=1).mean().T
 
 
 def is_flat(losses: pd.DataFrame, knows_nothing: float, *, tolerance: float = 0.1) -> pd.DataFrame:
     """Where a loss is no better than (1 − ``tolerance``) × that of a model that knows nothing.
 
+    A row a run, and a column the share of training done at the end of each stretch.
     A loss above it is flat too: runs at high rates jump about.
 
     Parameters
     ----------
     losses : ``smooth_losses``
-    knows_nothing : loss of such a model in nats, ``entropy`` of the labels
+    knows_nothing : loss of such a model in nats, the entropy of the labels' class shares
     """
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance = {tolerance}; expected a share from 0 up to 1, such as 0.1")
-    return losses >= (1 - tolerance) * knows_nothing
-
-
-def _done(flat: pd.DataFrame) -> np.ndarray:
-    """Share of training done at the end of each stretch; steps count from 0."""
-    return (flat.columns.to_numpy(float) + 1) / (flat.columns[-1] + 1)
+    done = (losses.columns + 1) / (losses.columns[-1] + 1)  # steps count from 0
+    return (losses >= (1 - tolerance) * knows_nothing).set_axis(done, axis=1)
 
 
 def flat_since(flat: pd.DataFrame) -> pd.Series:
@@ -194,23 +172,14 @@ def flat_since(flat: pd.DataFrame) -> pd.Series:
 
     0: it never learnt. 0.6: it had learnt, and lost that for good. NaN: it is not flat at the end.
     The share is that at the start of the first stretch of the flat end. A smoothed loss looks back,
-    so it is late by up to the window.
-
-    Parameters
-    ----------
-    flat : ``is_flat``, a row a run and a column a step
+    so it is late by up to the window. ``flat``: of ``is_flat``.
     """
-    values = flat.to_numpy(bool)
-    stays = np.cumprod(values[:, ::-1], axis=1).sum(1)
-    first = values.shape[1] - stays
-    starts = np.append(0.0, _done(flat)[:-1])
-    since = np.where(stays > 0, starts[np.minimum(first, len(starts) - 1)], np.nan)
-    return pd.Series(since, flat.index, name="flat since")
+    stays = np.cumprod(flat.to_numpy(bool)[:, ::-1], axis=1).sum(1)
+    starts = np.array([0.0, *flat.columns[:-1], np.nan])
+    return pd.Series(starts[flat.shape[1] - stays], flat.index, name="flat since")
 
 
-def alarms(
-    flat: pd.DataFrame, runs: pd.DataFrame, shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
-) -> pd.DataFrame:
+def alarms(flat: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """If runs that are flat after a share of training were stopped: which would that be?
 
     Returns
@@ -220,8 +189,8 @@ def alarms(
     """
     names = outcomes(runs).reindex(flat.index)
     rows = {}
-    for share in shares:
-        now = flat.iloc[:, np.searchsorted(_done(flat), share)]
+    for share in (0.1, 0.25, 0.5, 0.75, 1.0):
+        now = flat.iloc[:, np.searchsorted(flat.columns, share)]
         good, bad = now[names == "successful"], now[names == "failed"]
         rows[share] = {
             "failed caught": int(bad.sum()),

@@ -187,9 +187,7 @@ def half_failure(
     kind, start, slope = _shape(rungs, runs, fails)
 
     def profile(middle: float) -> float:
-        odds = _SLOPES[:, None] * (rungs - middle)
-        chances = fails * special.log_expit(odds) + (runs - fails) * special.log_expit(-odds)
-        return chances.sum(1).max()
+        return _log_likelihood(_SLOPES[:, None] * (rungs - middle), runs, fails).max()
 
     threshold = profile(start) - stats.chi2.ppf(level, 1) / 2
     ends = []
@@ -203,6 +201,12 @@ def half_failure(
         gap = rungs[fails == 0][-1], rungs[fails > 0][0]
         return dataclasses.replace(half, between=(float(10 ** gap[0]), float(10 ** gap[1])))
     return half
+
+
+def _log_likelihood(odds: np.ndarray, runs: np.ndarray, fails: np.ndarray) -> np.ndarray:
+    """(…) of so many failures of the runs of each rung, from log-odds (…, rungs)."""
+    chances = fails * special.log_expit(odds) + (runs - fails) * special.log_expit(-odds)
+    return chances.sum(-1)
 
 
 def _shape(rungs: np.ndarray, runs: np.ndarray, fails: np.ndarray) -> tuple[str, float, float]:
@@ -222,9 +226,7 @@ def _shape(rungs: np.ndarray, runs: np.ndarray, fails: np.ndarray) -> tuple[str,
     centre = np.average(rungs, weights=runs)
 
     def misfit(line: np.ndarray) -> float:
-        odds = line[0] + line[1] * (rungs - centre)
-        chances = fails * special.log_expit(odds) + (runs - fails) * special.log_expit(-odds)
-        return -chances.sum() / runs.sum()
+        return -_log_likelihood(line[0] + line[1] * (rungs - centre), runs, fails) / runs.sum()
 
     height, slope = optimize.minimize(misfit, [0.0, 1.0], method="BFGS", options={"gtol": 1e-7}).x
     return "curve", float(centre - height / slope), float(slope)

@@ -30,19 +30,14 @@ def zeta(scores: np.ndarray, form: str) -> np.ndarray:
         raise ValueError(f"form = {form!r} is unknown: {nearest(form, ZETAS)}")
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"scores has shape {scores.shape}; expected (tasks, seeds), two or more")
-    best, mean = scores.max(1, keepdims=True), scores.mean(1, keepdims=True)
-    if form == "ratio to the best":
-        return scores / best
-    if form == "ratio to the mean":
-        return scores / mean
-    if form == "min-max":
-        worst = scores.min(1, keepdims=True)
-        above, span = scores - worst, best - worst
-    else:
-        above, span = scores - mean, scores.std(1, ddof=1, keepdims=True)
-    return np.divide(
-        above, span, out=np.zeros_like(above), where=np.ptp(scores, 1, keepdims=True) > 0
-    )
+    worst, best, mean = (of(scores, 1, keepdims=True) for of in (np.min, np.max, np.mean))
+    above, scale = {
+        "min-max": (scores - worst, best - worst),
+        "z-score": (scores - mean, (best > worst) * scores.std(1, ddof=1, keepdims=True)),
+        "ratio to the best": (scores, best),
+        "ratio to the mean": (scores, mean),
+    }[form]
+    return np.divide(above, scale, out=np.zeros_like(above), where=scale != 0)
 
 
 class Concordance(NamedTuple):

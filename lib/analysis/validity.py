@@ -8,7 +8,6 @@ Arrays: S runs, L layers; distances are (L, S, S), symmetric, of one measure.
 """
 
 import itertools
-import math
 from collections.abc import Hashable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -212,64 +211,37 @@ def between_settings(distances: np.ndarray, second: np.ndarray) -> Between:
     """Are runs of two settings farther from each other than runs of one?
 
     ``p`` is one-sided, of permuting which run is of which setting: pairs share runs, so the runs
-    are what can be exchanged. All ways are gone through where there are ``ENUMERATED`` or fewer.
-    The settings must not share seeds: two runs of one seed may be closer than two of one setting.
+    are what can be exchanged. All ways are gone through where there are ``ENUMERATED`` or fewer,
+    else so many at random. The settings must not share seeds: two runs of one seed may be closer
+    than two of one setting.
 
     Parameters
     ----------
     distances : (S, S) of all runs
     second : (S,) booleans, the runs of the second setting; at least two of each
     """
-    second = np.asarray(second, bool)
+    second, distances = np.asarray(second, bool), np.asarray(distances, float)
     if second.shape != (len(distances),) or min(second.sum(), (~second).sum()) < 2:
         raise ValueError(
             f"second has shape {second.shape} and {second.sum()} runs; expected "
             f"({len(distances)},) with at least two of each setting"
         )
-    distances = np.asarray(distances, float)
+    apart = np.where(np.eye(len(distances), dtype=bool), 0.0, distances)
+    kinds = np.flatnonzero(~second), np.flatnonzero(second)
 
-    def means(kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        within = (pair_means(distances, kinds) + pair_means(distances, 1 - kinds)) / 2
-        total = np.einsum("bi,ij,bj->b", kinds, distances, 1 - kinds, optimize=True)
-        return within, total / (second.sum() * (~second).sum())
+    def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return apart[a[..., :, None], b[..., None, :]].mean((-1, -2))
 
-    within, between = (float(mean[0]) for mean in means(second[None].astype(float)))
-    splits, complete = _splits(second)
-    drawn = np.subtract(*means(splits)[::-1])
-    lowest = min(drawn.min(), between - within)  # from which on, so that only farther counts
-    p = permutation_p(drawn - lowest, between - within - lowest, complete=complete)
-    return Between(within, between, float(p))
+    def means(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = [mean(kind, kind) * kind.shape[-1] / (kind.shape[-1] - 1) for kind in (a, b)]
+        return sum(own) / 2, mean(a, b)
 
+    def gap(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+        return np.subtract(*means(a, b)[::-1]).round(12)  # equal within rounding counts as reached
 
-def _splits(kind: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(B, S) which of S runs may be of a kind, if so many are: all ways, or draws; and which."""
-    size, chosen = len(kind), int(kind.sum())
-    if math.comb(size, chosen) > ENUMERATED:
-        rng = np.random.default_rng(0)
-        drawn = rng.permuted(np.broadcast_to(kind, (N_PERMUTATIONS, size)), axis=1)
-        return drawn.astype(float), False
-    rows = np.array(list(itertools.combinations(range(size), chosen)))
-    weights = np.zeros((len(rows), size))
-    np.put_along_axis(weights, rows, 1.0, axis=1)
-    return weights, True
-
-
-def rise(doses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
-    """Kendall's τ of a measure with known doses, and whether it rises at every step.
-
-    A measure that is valid rises with every dose of a known disturbance.
-
-    Parameters
-    ----------
-    doses : (K,) increasing
-    values : (K,) the measure at each dose
-    """
-    doses, values = np.asarray(doses, float), np.asarray(values, float)
-    if doses.shape != values.shape or doses.ndim != 1 or len(doses) < 3:
-        raise ValueError(f"doses {doses.shape} and values {values.shape}; expected (K,), K ≥ 3")
-    if not (np.diff(doses) > 0).all():
-        raise ValueError(f"doses = {doses}; expected increasing ones")
-    return float(stats.kendalltau(doses, values).statistic), bool((np.diff(values) > 0).all())
+    how = {"n_resamples": ENUMERATED, "batch": 10_000, "alternative": "greater", "rng": 0}
+    p = stats.permutation_test(kinds, gap, vectorized=True, **how).pvalue
+    return Between(*map(float, (*means(*kinds), p)))
 
 
 def rises_by_chance(spreads: np.ndarray, n_runs: int, *, seed: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from scipy import stats
 
 from lib import measures
 from lib.config import Setting
+from lib.config.seeds import STREAMS
 from lib.measures import intervals
 from lib.measures.intervals import (
     MIN_RUNS,
@@ -21,7 +22,7 @@ from lib.measures.intervals import (
     permutation_p,
 )
 
-STREAMS = ("init", "order", "dropout")
+_SEEDS = [f"seed_{stream}" for stream in STREAMS]
 #: What may differ between settings that are compared over tasks.
 TASK_FIELDS = ("task", "text_columns", "label_column")
 
@@ -30,25 +31,38 @@ TASK_FIELDS = ("task", "text_columns", "label_column")
 class Crossed:
     """The runs of one setting as a grid: row i an init seed, column j an order seed.
 
-    ``scores``, ``status`` and ``failed`` are (I, J), or (I, J, K) with K dropout seeds in each
-    cell. A run that diverged has no score; it counts as one that knows nothing: the majority
-    class's accuracy, or 0 where the metric is not accuracy. ``failed`` includes such runs.
+    ``runs`` are in the order of their seeds. Grids are (I, J), or (I, J, K) with K dropout seeds
+    in each cell.
     """
 
-    scores: np.ndarray
-    status: np.ndarray
-    init_seeds: tuple[int, ...]
-    order_seeds: tuple[int, ...]
-    dropout_seeds: tuple[int, ...]
-    task: str
-    metric: str
-    majority: float
-    hyperparameters: tuple
+    runs: pd.DataFrame
+
+    def seeds(self, stream: str) -> tuple[int, ...]:
+        """The seeds of a stream, in order."""
+        return tuple(map(int, sorted(self.runs[f"seed_{stream}"].unique())))
+
+    def grid(self, values: pd.Series) -> np.ndarray:
+        """A value of each run as a grid."""
+        cells = values.to_numpy().reshape(len(self.seeds("init")), len(self.seeds("order")), -1)
+        return cells if cells.shape[2] > 1 else cells[..., 0]
+
+    @property
+    def setting(self) -> pd.Series:
+        """The first row of ``runs``, for what all of them share."""
+        return self.runs.iloc[0]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The scores. A run that diverged has none; it counts as one that knows nothing: the
+        majority class's accuracy, or 0 where the metric is not accuracy.
+        """
+        nothing = self.setting["majority"] if self.setting["metric"] == "accuracy" else 0.0
+        return self.grid(self.runs["score"].astype(float).fillna(nothing))
 
     @property
     def failed(self) -> np.ndarray:
-        """True where a run is not ``ok``."""
-        return self.status != "ok"
+        """True where a run is not ``ok``: where it diverged too."""
+        return self.grid(self.runs["status"] != "ok")
 
 
 def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
@@ -66,57 +80,29 @@ def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
     grids, notes = {}, []
     for group, part in runs.groupby("group"):
         inits, orders = part["seed_init"].nunique(), part["seed_order"].nunique()
-        pairs = part.groupby(["seed_init", "seed_order"]).size()
+        pairs = part.groupby(_SEEDS[:2]).size()
         shared = len(pairs) > max(inits, orders)
         if part["setting_id"].nunique() > 1 or min(inits, orders) < 2 or not shared:
             continue
-        if len(pairs) < inits * orders or pairs.nunique() > 1 or _repeated(part):
+        if len(pairs) < inits * orders or pairs.nunique() > 1 or part.duplicated(_SEEDS).any():
             notes.append(
                 f"{group}: {len(part)} runs of {inits} init and {orders} order seeds are no "
                 "complete grid; train the runs that are missing, or remove those that are extra"
             )
             continue
-        grids[str(group)] = _grid(part)
+        grids[str(group)] = Crossed(part.sort_values(_SEEDS))
     return grids, notes
-
-
-def _repeated(part: pd.DataFrame) -> bool:
-    return bool(part.duplicated(["seed_init", "seed_order", "seed_dropout"]).any())
-
-
-def _grid(part: pd.DataFrame) -> Crossed:
-    part = part.sort_values(["seed_init", "seed_order", "seed_dropout"])
-    first = part.iloc[0]
-    inits, orders = (tuple(sorted(part[f"seed_{s}"].unique())) for s in ("init", "order"))
-    shape = (len(inits), len(orders), len(part) // (len(inits) * len(orders)))
-    shape = shape if shape[2] > 1 else shape[:2]
-    nothing = first["majority"] if first["metric"] == "accuracy" else 0.0
-    fields = [f.name for f in dataclasses.fields(Setting) if f.name not in TASK_FIELDS]
-    return Crossed(
-        scores=part["score"].astype(float).fillna(nothing).to_numpy().reshape(shape),
-        status=part["status"].to_numpy(object).reshape(shape),
-        init_seeds=tuple(map(int, inits)),
-        order_seeds=tuple(map(int, orders)),
-        dropout_seeds=tuple(map(int, sorted(part["seed_dropout"].unique()))),
-        task=str(first["task"]),
-        metric=str(first["metric"]),
-        majority=float(first["majority"]),
-        hyperparameters=tuple(str(first[name]) for name in fields),
-    )
 
 
 def design_table(designs: dict[str, Crossed]) -> pd.DataFrame:
     """A row a design: how many seeds of each stream, runs, failed and diverged ones, majority."""
     rows = {
         name: {
-            "init": len(design.init_seeds),
-            "order": len(design.order_seeds),
-            "dropout": len(design.dropout_seeds),
-            "runs": design.scores.size,
+            **{stream: len(design.seeds(stream)) for stream in STREAMS},
+            "runs": len(design.runs),
             "failed": int(design.failed.sum()),
-            "diverged": int((design.status == "diverged").sum()),
-            "metric": design.metric,
-            "majority": design.majority,
+            "diverged": int((design.runs["status"] == "diverged").sum()),
+            **design.setting[["metric", "majority"]],
         }
         for name, design in designs.items()
     }
@@ -133,37 +119,42 @@ def failed_rates(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
     is for that init seed with all order seeds there could be.
     """
     rows = []
-    sides = {"init": (design.init_seeds, 0), "order": (design.order_seeds, 1)}
-    for source, (seeds, axis) in sides.items():
-        for seed, runs in zip(seeds, np.moveaxis(design.failed, axis, 0), strict=True):
-            rate = measures.failed_rate(runs.ravel(), level=level)
-            row = {"source": source, "seed": seed, "failed": int(runs.sum()), "runs": runs.size}
-            rows.append({**row, "rate": rate.value, "low": rate.low, "high": rate.high})
+    for source in STREAMS[:2]:
+        for seed, status in design.runs.groupby(f"seed_{source}")["status"]:
+            rate = measures.failed_rate(status != "ok", level=level)
+            row = {"source": source, "seed": seed, "failed": sum(status != "ok")}
+            row |= {"runs": rate.n_runs, "rate": rate.value, "low": rate.low, "high": rate.high}
+            rows.append(row)
     return pd.DataFrame(rows).set_index(["source", "seed"])
 
 
-def task_families(designs: dict[str, Crossed]) -> list[list[str]]:
-    """Names of designs that differ only in the task, each task once, at least two of them.
-
-    Such designs have the same seeds and hyperparameters, so a seed can be followed over tasks.
-    """
-    families: dict[tuple, dict[str, str]] = {}
-    for name, design in designs.items():
-        seeds = (design.init_seeds, design.order_seeds, design.dropout_seeds, design.scores.shape)
-        families.setdefault((seeds, design.hyperparameters), {})[design.task] = name
-    return [list(tasks.values()) for tasks in families.values() if len(tasks) > 1]
-
-
-def seed_scores(designs: Iterable[Crossed]) -> dict[str, np.ndarray]:
-    """Scores of the same seeds on m tasks, for ``lib.analysis.seed_transfer.kendalls_w``.
+def scores_over_tasks(designs: Iterable[Crossed]) -> dict[str, dict[str, np.ndarray]]:
+    """Scores of the same seeds on m tasks, for ``lib.analysis.seed_transfer.kendalls_w``, from
+    designs that differ only in the task, each task once, at least two of them.
 
     Returns
     -------
-    ``init`` (m, I), the means over order seeds; ``order`` (m, J), over init seeds; ``run``
-    (m, I, J), every init seed with every order seed. Dropout seeds are averaged.
+    names of the tasks → ``init`` (m, I), the means over order seeds; ``order`` (m, J), over init
+    seeds; ``run`` (m, I, J), every init seed with every order seed. Dropout seeds are averaged.
     """
-    grids = np.stack([d.scores.reshape(*d.scores.shape[:2], -1).mean(2) for d in designs])
-    return {"init": grids.mean(2), "order": grids.mean(1), "run": grids}
+    fields = [f.name for f in dataclasses.fields(Setting) if f.name not in TASK_FIELDS]
+    families: dict[tuple, dict[str, np.ndarray]] = {}
+    for design in designs:
+        seeds = tuple(design.runs[_SEEDS].itertuples(index=False, name=None))
+        family = families.setdefault((seeds, *design.setting[fields].astype(str)), {})
+        family[design.setting["task"]] = _cells(design.scores)
+    stacks = {
+        ", ".join(one): np.stack([*one.values()]) for one in families.values() if len(one) > 1
+    }
+    return {
+        tasks: {"init": grids.mean(2), "order": grids.mean(1), "run": grids}
+        for tasks, grids in stacks.items()
+    }
+
+
+def _cells(scores: np.ndarray) -> np.ndarray:
+    """(I, J) the means over dropout seeds."""
+    return scores.reshape(*scores.shape[:2], -1).mean(2)
 
 
 METHODS = ("generalised", "jackknife")
@@ -215,33 +206,23 @@ def variance_components(
     components, ``sd`` = √max(variance, 0) in the unit of the scores; each with ``_low`` and
     ``_high``. Scores that are all equal have no shares (NaN).
 
-    Coverage of 95 % intervals, simulated on 5 × 5, 5 × 10 and 10 × 10 seeds
-    (``benchmarks.variance_coverage``). ``generalised``: 0.94 to 0.96 (variances) and 0.95 to 0.97
-    (shares) for normal scores; 0.67 to 0.96 and 0.65 to 0.96 where one run in five fails: nominal
-    if at random, low if a seed decides, since a few seeds may hold no bad one. ``jackknife``: 0.88
-    to 0.99 and 0.94 to 0.99 for normal scores; 0.67 to 1.00 and 0.70 to 1.00 with failures, and
-    shares much wider.
+    Simulated (``data/benchmarks/variance_coverage.csv``), 95 % intervals hold 0.94 to 0.97 for
+    normal scores (``jackknife``: 0.88 to 0.99); where one run in five fails they hold as many if it
+    fails at random, and 0.65 to 0.96 if a seed decides, since a few seeds may hold no bad one.
     """
     scores = check_grid(scores)
     check_level(level)
     if method not in METHODS:
         raise ValueError(f"method = {method!r} is unknown; valid: {', '.join(METHODS)}")
-    values = _components(scores)
-    if method == "generalised":
-        low, high = _generalised(scores, level)
-    else:
-        reach = stats.t.ppf((1 + level) / 2, min(scores.shape[:2]) - 1)
-        reach = reach * _jackknife_error(_components, scores)
-        low, high = values - reach, values + reach
+    make = _generalised if method == "generalised" else partial(_jackknife, _components)
+    values, low, high, _ = make(scores, level)
     sources = ["init", "order", *(["rest"] if scores.ndim == 2 else ["interaction", "dropout"])]
     table = pd.DataFrame(index=pd.Index(sources, name="source"))
     ends = {"": values, "_low": low, "_high": high}
-    for quantity, column in (("variance", 0), ("share", 1)):
-        for end, both in ends.items():
-            table[quantity + end] = both[column]
-    for end in ends:
-        table[f"sd{end}"] = np.sqrt(table[f"variance{end}"].clip(lower=0))
-    return table
+    table = table.assign(**{f"variance{end}": both[0] for end, both in ends.items()})
+    table = table.assign(**{f"share{end}": both[1] for end, both in ends.items()})
+    sds = {f"sd{end}": np.sqrt(np.clip(both[0], 0, None)) for end, both in ends.items()}
+    return table.assign(**sds)
 
 
 def shares_without_a_seed(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
@@ -251,7 +232,7 @@ def shares_without_a_seed(design: Crossed, *, level: float = 0.95) -> pd.DataFra
     """
     whole, tables = variance_components(design.scores, level=level), {}
     for axis, stream in enumerate(STREAMS[:2]):
-        for row, seed in enumerate(seeds := getattr(design, f"{stream}_seeds")):
+        for row, seed in enumerate(seeds := design.seeds(stream)):
             rest = np.delete(design.scores, row, axis)
             left = variance_components(rest, level=level) if len(seeds) > 2 else whole * np.nan
             tables[stream, seed] = left[["share", "share_low", "share_high"]]
@@ -310,24 +291,24 @@ def _chi_squares(free: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).chisquare(free, (N_DRAWS, len(free))) / free
 
 
-def _generalised(scores: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _generalised(scores: np.ndarray, level: float) -> Interval:
     squares, free, matrix = _mean_squares(scores)
     drawn = _with_shares(squares / _chi_squares(tuple(free.tolist())) @ matrix.T)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return low, high
+    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=1)
+    return Interval(_components(scores), *ends, scores.size)
 
 
-def _jackknife_error(
-    statistic: Callable[[np.ndarray], np.ndarray], scores: np.ndarray
-) -> np.ndarray:
-    """Standard error from leaving out each row and each column; NaN with fewer than three."""
-    squares = np.zeros_like(statistic(scores))
-    for axis, n in enumerate(scores.shape[:2]):
-        if n < MIN_RUNS:
-            return np.full_like(squares, np.nan)
+def _jackknife(
+    statistic: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, level: float
+) -> Interval:
+    """Value ± t · SE from leaving out each row and each column; NaN with fewer than three."""
+    value, shorter = statistic(scores), min(scores.shape[:2])
+    squares = np.full_like(value, 0.0 if shorter >= MIN_RUNS else np.nan)
+    for axis, n in enumerate(scores.shape[:2] if shorter >= MIN_RUNS else ()):
         left_out = np.stack([statistic(np.delete(scores, i, axis)) for i in range(n)])
         squares += (n - 1) * left_out.var(0)
-    return np.sqrt(squares)
+    reach = stats.t.ppf((1 + level) / 2, shorter - 1) * np.sqrt(squares)
+    return Interval(value, value - reach, value + reach, scores.size)
 
 
 def seed_dependence(scores: np.ndarray) -> dict[str, float]:
@@ -348,7 +329,7 @@ def seed_dependence(scores: np.ndarray) -> dict[str, float]:
     nothing differs that could be permuted (no run failed, say)
     """
     scores = check_grid(scores)
-    cells = scores.reshape(*scores.shape[:2], -1).mean(2)
+    cells = _cells(scores)
     return {"init": _permutation_p(cells), "order": _permutation_p(cells.T)}
 
 
@@ -369,8 +350,7 @@ def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> 
     as a whole (``jackknife`` of ``variance_components``); fewer than three of a stream: NaN.
     The interval is for the expected best of n *new* runs. The value falls a little short of that,
     as it can be no larger than the best run at hand; so does the interval where n nears I·J.
-    Coverage for n = 1, 5 and 10, simulated as above: 0.90 to 0.98 for normal scores; 0.67 to 0.99
-    with failures, low for the mean of grids that may hold no bad seed.
+    Coverage, simulated as above: 0.90 to 0.98 for normal scores, 0.67 to 0.99 with failures.
 
     Parameters
     ----------
@@ -379,10 +359,7 @@ def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> 
     """
     scores = check_grid(scores)
     check_level(level)
-    value = measures.expected_maximum(scores.ravel(), n)
-    error = _jackknife_error(lambda grid: measures.expected_maximum(grid.ravel(), n), scores)
-    reach = stats.t.ppf((1 + level) / 2, min(scores.shape[:2]) - 1) * error
-    return Interval(value, value - reach, value + reach, scores.size)
+    return _jackknife(lambda grid: measures.expected_maximum(grid.ravel(), n), scores, level)
 
 
 def _means_by_stream(
@@ -441,15 +418,15 @@ def stream_table(
     means = _means_by_stream(np.stack([*pairs.values(), *([] if over is None else [over])]), runs)
     counts = [runs[f"seed_{stream}"].nunique() for stream in STREAMS]
     fewest, rows = min((n for n in counts if n >= MIN_RUNS), default=None), []
+    columns = ["value", "low", "high", "share", "share_low", "share_high"]
     for streams, values in means.items():
         whole = means[max(means, key=len)] if over is None else values[:, -1:]
         shares = values / np.where(whole == 0, np.nan, whole)
+        both = np.stack([values, shares], axis=1)[..., : len(pairs)]  # (1 + B, 2, M)
+        low = high = np.full_like(both[0], np.nan)
+        if fewest is not None:
+            low, high = intervals.percentile_interval(both[1:], level, n_runs=fewest)
+        numbers = np.stack([both[0], low, high], axis=1).reshape(len(columns), -1)
         table = pd.DataFrame({"measure": list(pairs), "differing": ", ".join(streams)})
-        for name, drawn in {"": values, "share_": shares}.items():
-            low = high = np.full(len(drawn[0]), np.nan)
-            if fewest is not None:
-                low, high = intervals.percentile_interval(drawn[1:], level, n_runs=fewest)
-            ends = {name[:-1] or "value": drawn[0], f"{name}low": low, f"{name}high": high}
-            table = table.assign(**{end: numbers[: len(pairs)] for end, numbers in ends.items()})
-        rows.append(table)
+        rows.append(table.assign(**dict(zip(columns, numbers, strict=True))))
     return pd.concat(rows, ignore_index=True)

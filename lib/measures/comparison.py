@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,17 +197,14 @@ def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) 
     need a ratio of about two to be told apart, even if they are.
     """
     scores = [np.asarray(values, float) for values in (first, second)]
-    kernels = [half_squares(values) for values in scores]
 
-    def log_sd(kernel: np.ndarray) -> Statistic:
-        def statistic(weights: np.ndarray) -> np.ndarray:
-            spread = root_pair_means(kernel, weights)
-            return np.log(np.where(spread > 0, spread, np.nan))
-
-        return statistic
+    def log_sd(kernel: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        spread = root_pair_means(kernel, weights)
+        return np.log(np.where(spread > 0, spread, np.nan))
 
     sizes = len(scores[0]), len(scores[1])
-    log_ratio = difference(log_sd(kernels[0]), log_sd(kernels[1]), sizes, level=level)
+    logs = [partial(log_sd, half_squares(values)) for values in scores]
+    log_ratio = difference(*logs, sizes, level=level)
     value, low, high = map(float, np.exp(log_ratio[:3]))
     if np.isnan(value):
         return Comparison(value, low, high, float("nan"), sizes)

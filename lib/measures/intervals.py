@@ -257,10 +257,8 @@ def instability(
     return interval(statistic, distances.shape[-1], level=level, method=method, bounds=bounds)
 
 
-def sd_interval(
-    scores: np.ndarray, *, level: float = 0.95, ddof: int = 1, method: str = "chi-square"
-) -> Interval:
-    """SD of S scores with an interval (for the SD of all runs, whatever ``ddof`` the value has).
+def sd_interval(scores: np.ndarray, *, level: float = 0.95, method: str = "chi-square") -> Interval:
+    """SD of S scores with an interval.
 
     ``chi-square`` assumes normal scores: s·√((S − 1)/χ²) at both tails. Scores of groups with
     failed runs are far from normal; the number of failed runs belongs beside the interval. Where
@@ -269,18 +267,13 @@ def sd_interval(
     methods are those of ``interval``; they assume nothing and cover less with few runs.
     """
     scores = check_scores(scores)
-    shrink = np.sqrt((len(scores) - 1) / (len(scores) - ddof))
     if method != "chi-square":
-        statistic = partial(root_pair_means, half_squares(scores))
-        bounds = (0.0, np.inf)
-        whole = interval(statistic, len(scores), level=level, method=method, bounds=bounds)
-        return whole._replace(value=whole.value * float(shrink))
+        statistic, bounds = partial(root_pair_means, half_squares(scores)), (0.0, np.inf)
+        return interval(statistic, len(scores), level=level, method=method, bounds=bounds)
     check_level(level)
-    free = len(scores) - 1
-    tail = (1 - level) / 2
-    factors = np.sqrt(free / stats.chi2.ppf([1 - tail, tail], free))
-    low, high = map(float, scores.std(ddof=1) * factors)
-    return Interval(float(scores.std(ddof=1) * shrink), low, high, len(scores))
+    free, tail, sd = len(scores) - 1, (1 - level) / 2, float(scores.std(ddof=1))
+    low, high = sd * np.sqrt(free / stats.chi2.ppf([1 - tail, tail], free))
+    return Interval(sd, float(low), float(high), len(scores))
 
 
 def mean_interval(

@@ -65,12 +65,6 @@ def _votes(predictions: np.ndarray) -> np.ndarray:
     return (predictions[..., None] == np.unique(predictions)).astype(float)
 
 
-def _agreement(one_hot: np.ndarray) -> np.ndarray:
-    """(S, S) share of examples on which two runs give the same vote: one matrix product."""
-    flat = one_hot.reshape(len(one_hot), -1)
-    return flat @ flat.T / one_hot.shape[1]
-
-
 def _pair_mean(matrix: np.ndarray) -> float:
     return float(matrix[np.triu_indices(len(matrix), 1)].mean())
 
@@ -104,7 +98,8 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     if len(np.unique(predictions)) > MANY_CLASSES:
         return np.array([((row == predictions) & own & right).mean(1)
                          for row, own in zip(predictions, right, strict=True)])  # fmt: skip
-    return _agreement(_votes(predictions) * right[..., None])
+    votes = (_votes(predictions) * right[..., None]).reshape(len(predictions), -1)
+    return votes @ votes.T / predictions.shape[1]
 
 
 def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:

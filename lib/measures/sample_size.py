@@ -1,12 +1,10 @@
 """Before training more: how many seeds an estimate needs."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lib.measures.intervals import MIN_RUNS, Interval, Statistic, percentile_interval, run_weights
+from lib.measures.intervals import MIN_RUNS, Statistic, check_level, run_weights
 from lib.measures.prediction import consistency
 from lib.measures.summary import MEASURES
 
@@ -14,9 +12,7 @@ from lib.measures.summary import MEASURES
 SIZES = (*range(5, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
 
 
-def relative_width(
-    statistic: Statistic, n_runs: int, sizes: Iterable[int] = SIZES, *, level: float = 0.95
-) -> pd.Series:
+def relative_width(statistic: Statistic, n_runs: int, *, level: float = 0.95) -> pd.Series:
     """Half the width of the interval to expect from S' runs, as a share of the value, by size.
 
     By simulation from the group at hand: S' runs are drawn from its S runs with replacement 1,000
@@ -28,7 +24,7 @@ def relative_width(
     value = float(statistic(np.ones((1, n_runs)))[0])
     scale = np.sqrt(n_runs / (n_runs - 1))
     widths = {}
-    for size in sizes:
+    for size in SIZES:
         drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
         drawn = drawn[~np.isnan(drawn)]
         estimable = bool(value) and not np.isnan(value) and len(drawn) > 1
@@ -137,16 +133,15 @@ def detectable_concordance(n_tasks: int, n_seeds: int) -> tuple[float, float]:
     return share, (1 + (n_tasks - 1) * share) / n_tasks
 
 
-SOURCES = ("runs", "examples", "both")
 N_RESAMPLES = 1000
 #: Resamples handled at once, which bounds the memory to this times N·C doubles.
 CHUNK = 200
 
 
-def three_widths(
-    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95, seed: int = 0
-) -> dict[str, dict[str, Interval]]:
-    """Intervals of accuracy and agreement from resampling runs, examples, and both.
+def half_widths(
+    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95
+) -> pd.DataFrame:
+    """Half the widths of intervals of accuracy and agreement, from resampling runs, examples, both.
 
     Parameters
     ----------
@@ -155,57 +150,31 @@ def three_widths(
 
     Returns
     -------
-    measure (``accuracy``, ``disagreement``, ``correct_agreement``) → source (``runs``,
-    ``examples``, ``both``) → interval. Plain percentiles, so that the widths compare; what comes
-    from runs is widened by √(S/(S − 1)), as S runs drawn from S scatter too little by that.
+    a row each of ``accuracy``, ``disagreement`` and ``correct_agreement``; ``value, runs, examples,
+    both``. Plain percentiles, so that the widths compare; what comes from runs is widened by
+    √(S/(S − 1)), as S runs drawn from S scatter too little by that.
     """
-    values = consistency(predictions, labels)
-    point = {
-        "accuracy": values.accuracy,
-        "disagreement": 1 - values.con,
-        "correct_agreement": values.ccon,
-    }
+    check_level(level)
+    accuracy, con, ccon, *_ = consistency(predictions, labels)
+    value = pd.Series({"accuracy": accuracy, "disagreement": 1 - con, "correct_agreement": ccon})
     n_runs, n_examples = np.shape(predictions)
     if n_runs < MIN_RUNS:
         raise ValueError(f"predictions has S = {n_runs} runs; expected S ≥ {MIN_RUNS} to resample")
-    drawn = run_weights(n_runs, N_RESAMPLES, seed)
-    rng = np.random.default_rng(seed + 1)
-    chances = np.full(n_examples, 1 / n_examples)
-    resampled: dict[str, dict[str, list[np.ndarray]]] = {
-        name: {source: [] for source in SOURCES} for name in point
-    }
+    rng, chances = np.random.default_rng(1), np.full(n_examples, 1 / n_examples)
     every_run, every_example = np.ones((CHUNK, n_runs)), np.ones((CHUNK, n_examples))
-    for start in range(0, N_RESAMPLES, CHUNK):
-        runs = drawn[start : start + CHUNK]
+    drawn = []
+    for runs in np.split(run_weights(n_runs, N_RESAMPLES), N_RESAMPLES // CHUNK):
         examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
-        by_runs = weighted_measures(predictions, labels, runs, every_example)
-        by_examples = weighted_measures(predictions, labels, every_run, examples)
-        by_both = weighted_measures(predictions, labels, runs, examples)
-        for name, value in point.items():
-            of_runs = np.sqrt(n_runs / (n_runs - 1)) * (by_runs[name] - value)
-            resampled[name]["runs"].append(value + of_runs)
-            resampled[name]["examples"].append(by_examples[name])
-            resampled[name]["both"].append(by_both[name] - by_runs[name] + value + of_runs)
-    intervals_of: dict[str, dict[str, Interval]] = {}
-    for name, value in point.items():
-        ends = {s: percentile_interval(np.concatenate(resampled[name][s]), level) for s in SOURCES}
-        intervals_of[name] = {
-            s: Interval(value, float(low), float(high), n_runs) for s, (low, high) in ends.items()
-        }
-    return intervals_of
-
-
-def half_widths(
-    predictions: np.ndarray, labels: np.ndarray, *, level: float = 0.95
-) -> pd.DataFrame:
-    """Half the widths of ``three_widths``: a row a measure, columns ``value`` and the sources."""
-    widths = three_widths(predictions, labels, level=level)
-    rows = {
-        name: {"value": parts["both"].value}
-        | {source: (part.high - part.low) / 2 for source, part in parts.items()}
-        for name, parts in widths.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
+        weights = (runs, every_example), (every_run, examples), (runs, examples)
+        by_runs, by_examples, by_both = (
+            pd.DataFrame(weighted_measures(predictions, labels, *both)) for both in weights
+        )
+        widened = value + np.sqrt(n_runs / (n_runs - 1)) * (by_runs - value)
+        parts = {"runs": widened, "examples": by_examples, "both": by_both - by_runs + widened}
+        drawn.append(pd.concat(parts, names=["source"]))
+    sources = pd.concat(drawn).groupby("source", sort=False)
+    low, high = (sources.quantile(share) for share in ((1 - level) / 2, (1 + level) / 2))
+    return pd.concat([value.rename("value"), (high - low).T / 2], axis=1).rename_axis("measure")
 
 
 def weighted_measures(

@@ -119,13 +119,11 @@ def label_rows(ax: Axes, labels: list[str], margin: float = 0.6) -> None:
     ax.set_axisbelow(True)
 
 
-def interval_dot(
-    ax: Axes, row: pd.Series, y: float, look: tuple[str, str, bool], value: str = "value"
-) -> None:
-    """A value of a row with its interval, ``low`` to ``high``; look: colour, marker, filled."""
+def interval_dot(ax: Axes, row: pd.Series, y: float, look: tuple[str, str, bool]) -> None:
+    """A ``value`` with its interval, ``low`` to ``high``; look: colour, marker, filled."""
     colour, marker, filled = look
     ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.2)
-    ax.plot(row[value], y, marker, color=colour, markerfacecolor=face(colour, filled))
+    ax.plot(row["value"], y, marker, color=colour, markerfacecolor=face(colour, filled))
 
 
 def banded_curve(

@@ -20,10 +20,13 @@ def names_of(measures: list[str]) -> list[str]:
     return [MEASURES[measure].label.split(" (")[0] for measure in measures]
 
 
-def _banded_curves(
-    ax: Axes, table: pd.DataFrame, series: str, looks: list[tuple[str, str]]
+def layer_lines(
+    ax: Axes, table: pd.DataFrame, series: str, looks: list[tuple[str, str]] = SERIES
 ) -> Axes:
-    """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``."""
+    """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``.
+
+    Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
+    """
     for (name, part), (colour, marker) in zip(table.groupby(series), looks, strict=False):
         style.banded_curve(ax, part, "layer", colour, alpha=0.15, marker=marker, label=name)
     ax.set(xlabel="layer")
@@ -33,18 +36,10 @@ def _banded_curves(
 
 def correlation_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
-    _banded_curves(ax, table, "pair", PAIRS)
+    layer_lines(ax, table, "pair", PAIRS)
     ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
     ax.set(ylim=(-0.6, 1.05))
     return ax
-
-
-def method_curves(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Mean distance against layer, a line a ``method``, with bands ``low`` to ``high``.
-
-    Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
-    """
-    return _banded_curves(ax, table, "method", SERIES)
 
 
 def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:

@@ -155,8 +155,8 @@ def test_a_crossed_group_becomes_a_grid_whatever_the_order_of_its_rows():
     assert notes == [] and list(found) == ["nyt"]
     design = found["nyt"]
     np.testing.assert_allclose(design.scores, [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
-    assert design.init_seeds == (0, 1, 2) and design.order_seeds == (0, 5)
-    assert design.dropout_seeds == (0,) and not design.failed.any()
+    assert design.seeds("init") == (0, 1, 2) and design.seeds("order") == (0, 5)
+    assert design.seeds("dropout") == (0,) and not design.failed.any()
     replicated = variance_components.crossed_groups(run_table(dropouts=(0, 1, 2)))[0]["nyt"]
     assert replicated.scores.shape == (3, 2, 3)
     np.testing.assert_allclose(replicated.scores[1, 1], [0.65, 0.651, 0.652])
@@ -185,6 +185,21 @@ def test_a_diverged_run_counts_as_one_that_knows_nothing(metric, worth):
     counts = {"init": 3, "order": 2, "dropout": 1, "runs": 6, "failed": 1, "diverged": 1}
     assert row[list(counts)].to_dict() == counts
     assert design.failed.tolist() == [[False, False], [False, True], [False, False]]
+
+
+def test_seeds_are_followed_over_tasks_of_one_setting_alone():
+    """Two tasks; one has another learning rate, and one has more seeds."""
+    tables = [run_table(task) for task in ("nyt", "amazon")]
+    tables[1]["score"] += 0.2
+    tables += [run_table("trec").assign(learning_rate=0.1), run_table("cola", inits=(0, 1, 2, 3))]
+    designs, _ = variance_components.crossed_groups(pd.concat(tables))
+    found = variance_components.scores_over_tasks(designs.values())
+    assert list(found) == ["amazon, nyt"]
+    scores = found["amazon, nyt"]
+    np.testing.assert_allclose(scores["run"][1], [[0.5, 0.55], [0.6, 0.65], [0.7, 0.75]])
+    np.testing.assert_allclose(scores["run"][0], scores["run"][1] + 0.2)
+    np.testing.assert_allclose(scores["init"][1], [0.525, 0.625, 0.725])
+    np.testing.assert_allclose(scores["order"][1], [0.6, 0.65])
 
 
 def crossed_runs(*sizes):
@@ -287,7 +302,7 @@ def test_the_share_of_flips_is_near_1_where_seeds_only_flip_answers():
 
 
 def test_zeta_by_hand():
-    scores = np.array([[0.5, 0.7, 0.9], [0.6, 0.6, 0.6]])
+    scores = np.array([[0.5, 0.7, 0.9], [0.1, 0.1, 0.1]])  # whose computed SD is not 0
     expected = {
         "min-max": [[0, 0.5, 1], [0, 0, 0]],
         "z-score": [[-1, 0, 1], [0, 0, 0]],

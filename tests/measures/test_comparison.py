@@ -145,8 +145,6 @@ def test_two_runs_tell_no_difference():
     assert np.isfinite(found.value) and np.isnan([found.low, found.high, found.p]).all()
     with pytest.raises(ValueError, match="at least 2 runs"):
         intervals.run_weights(1)
-    with pytest.raises(ValueError, match="at least 2 runs"):
-        sample_size.relative_width(disagreement(runs(5)[0]), 5, [1])
 
 
 def test_an_undefined_value_has_no_p_and_is_not_counted():
@@ -225,8 +223,15 @@ def test_three_widths_tell_runs_from_examples():
     for found in (few_examples, few_runs):
         parts = np.hypot(found["runs"], found["examples"])
         assert found["both"] == pytest.approx(parts, rel=0.25)
+    # Of four runs the width from runs is that of a normal mean with the SD of ddof 1.
+    few = wild[0][:4], wild[1]
+    found = sample_size.half_widths(*few).loc["accuracy"]
+    scores = (few[0] == few[1]).mean(1)
+    assert found["value"] == pytest.approx(scores.mean())
+    assert found["runs"] == pytest.approx(1.96 * scores.std(ddof=1) / 2, rel=0.1)
+    assert found["both"] == pytest.approx(np.hypot(found["runs"], found["examples"]), rel=0.1)
     with pytest.raises(ValueError, match="S = 2 runs"):
-        sample_size.three_widths(wild[0][:2], wild[1])
+        sample_size.half_widths(wild[0][:2], wild[1])
 
 
 @pytest.mark.parametrize("n_runs", [5, 40])

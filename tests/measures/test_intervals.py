@@ -132,7 +132,6 @@ def test_the_variance_is_a_mean_over_pairs():
     scores = np.random.default_rng(2).normal(size=9)
     found = intervals.sd_interval(scores, method="resampling")
     assert found.value == pytest.approx(scores.std(ddof=1)) and found.low < found.value < found.high
-    assert intervals.sd_interval(scores, ddof=0).value == pytest.approx(scores.std())
 
 
 def test_weights_are_shared_and_cannot_be_changed():

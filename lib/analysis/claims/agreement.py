@@ -13,7 +13,7 @@ from scipy import stats
 from lib import measures
 from lib.analysis import consistency, reliability, validity
 from lib.analysis.claims.claim import ALPHA, Estimate, claim
-from lib.analysis.claims.scores import groups
+from lib.analysis.claims.scores import group_of, groups
 from lib.measures import comparison, intervals, summary
 from lib.measures.intervals import Interval
 from lib.results import tables
@@ -32,30 +32,29 @@ def _chosen(which: str) -> list[RunGroup]:
     ``no near copies``: without methods whose runs are those of another (``same_runs``).
     """
     every = [*groups("reference-standard"), *groups("reference-methods")]
-    if which == "no near copies":
-        kept = []
-        for task in dict.fromkeys(group.setting["task"] for group in every):
-            own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
-            again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
-            kept += [group for method, group in own.items() if method not in again]
-        return kept
-    return every
+    if which == "all":
+        return every
+    kept = []
+    for task in dict.fromkeys(group.setting["task"] for group in every):
+        own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
+        again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
+        kept += [group for method, group in own.items() if method not in again]
+    return kept
 
 
 @cache
-def _agreement(a: str, b: str, pooling: str, which: str) -> Estimate:
-    """Mean over groups of the rank correlation of two measures over pairs of runs."""
-    pairs = [group.pairs(pooling) for group in _chosen(which)]
+def _agreement(a: str, b: str, pooling: str, groups: str) -> Estimate:
+    """Mean over groups of the rank correlation of two measures over pairs of runs, at the last
+    layer.
+    """
+    pairs = [group.pairs(pooling) for group in _chosen(groups)]
     return Estimate.pooled([intervals.pair_correlation(one[a], one[b]) for one in pairs])
 
 
 OVER_PAIRS = {"pooling": POOLINGS, "groups": CHOSEN}
 
 
-@claim(null=0.5, **OVER_PAIRS)
-def cka_agrees_with_op(pooling: str, groups: str) -> Estimate:
-    """Mean rank correlation over pairs of runs, at the last layer."""
-    return _agreement("cka", "op", pooling, groups)
+claim("cka-agrees-with-op", null=0.5, **OVER_PAIRS)(partial(_agreement, "cka", "op"))
 
 
 @claim(null=0.3, **OVER_PAIRS, other=("cka", "op"))
@@ -84,21 +83,17 @@ def _reliabilities(which: str) -> list[pd.DataFrame]:
     ]
 
 
-def _reliability(measure: str, which: str) -> Estimate:
-    """Mean over groups of the split-half reliability of a measure over pairs of runs."""
-    return Estimate.pooled([Interval(*t.loc[measure], 0) for t in _reliabilities(which)])
+def _reliability(measure: str, groups: str) -> Estimate:
+    """Mean over groups of the split-half reliability of a measure over pairs of runs: which are
+    far apart.
+    """
+    return Estimate.pooled([Interval(*t.loc[measure], 0) for t in _reliabilities(groups)])
 
 
-@claim(side="below", null=0.5, groups=CHOSEN)
-def score_differences_of_pairs_are_noise(groups: str) -> Estimate:
-    """Reliability of the absolute difference of two accuracies: which pairs are far apart."""
-    return _reliability("sd", groups)
-
-
-@claim(null=0.5, groups=CHOSEN)
-def jsd_of_pairs_is_reliable(groups: str) -> Estimate:
-    """Reliability of JSD over pairs of runs."""
-    return _reliability("jsd", groups)
+claim("score-differences-of-pairs-are-noise", side="below", null=0.5, groups=CHOSEN)(
+    partial(_reliability, "sd")
+)
+claim("jsd-of-pairs-is-reliable", null=0.5, groups=CHOSEN)(partial(_reliability, "jsd"))
 
 
 @cache
@@ -124,7 +119,9 @@ def _parts() -> pd.DataFrame:
 
 
 def _on_part(measure: str, setting: str, fraction: float) -> Estimate:
-    """Mean log ratio over the draws of a setting, which are of the same runs."""
+    """Mean log of the measure on a part over that on all, over draws, which are of the same runs;
+    in each of three settings.
+    """
     part = _parts().query("measure == @measure and job == @setting and fraction == @fraction")
     return Estimate.of(intervals.mean_interval(part["log"].to_numpy(), method="jackknife"))
 
@@ -132,23 +129,16 @@ def _on_part(measure: str, setting: str, fraction: float) -> Estimate:
 def _each_part(*measured: str) -> list[dict[str, Any]]:
     keys = ["measure", "job", "fraction"]
     rows = _parts()[keys].drop_duplicates().sort_values(["fraction", *keys[:2]])
-    return [
-        {"measure": row.measure, "setting": row.job, "fraction": row.fraction}
-        for row in rows.itertuples()
-        if row.measure in measured
-    ]
+    rows = rows[rows["measure"].isin(measured)]
+    return rows.rename(columns={"job": "setting"}).to_dict("records")
 
 
-@claim(side="below", given=partial(_each_part, "op", "svcca"))
-def op_and_svcca_shrink_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
-    """Log of the measure on a part over that on all, in each of three settings."""
-    return _on_part(measure, setting, fraction)
-
-
-@claim(side="within", margin=0.1, given=partial(_each_part, "cka"))
-def cka_stays_with_few_examples(measure: str, setting: str, fraction: float) -> Estimate:
-    """Log of CKA on a part over that on all, within ± .1, in each of three settings."""
-    return _on_part(measure, setting, fraction)
+claim(
+    "op-and-svcca-shrink-with-few-examples", side="below", given=partial(_each_part, "op", "svcca")
+)(_on_part)
+claim("cka-stays-with-few-examples", side="within", margin=0.1, given=partial(_each_part, "cka"))(
+    _on_part
+)
 
 
 def mean_tau(
@@ -217,59 +207,59 @@ def sd_ranks_methods_alike(pooling: str, layer: str) -> Estimate:
     return mean_tau(_values(pooling, layer), ["sd"], OF_PAIRS)
 
 
+PROCEDURES = ("distinct pairs", "as published")
+
+
+def _correlations(group: RunGroup, procedure: str, pooling: str) -> pd.DataFrame:
+    """Of every two measures over resamples of the first ten runs of a group."""
+    first = group.take(range(10))
+    statistics = first.statistics(pooling)
+    if procedure == "as published":
+        pairs = first.pairs(pooling)
+        statistics = consistency.published_statistics(first.scores, pairs, len(first.labels))
+    return consistency.bootstrap_correlations(statistics, 10)
+
+
 @claim(other=("cka", "op", "jsd", "disagreement"), pooling=POOLINGS)
 def self_pairs_inflate_correlations(other: str, pooling: str) -> Estimate:
     """Correlation over resamples as published, less that with distinct pairs: mean of groups."""
-    gains = []
-    for group in _chosen("no near copies"):
-        first = group.take(range(10))
-        pairs = first.pairs(pooling)
-        published = consistency.published_statistics(first.scores, pairs, len(first.labels))
-        corrected = first.statistics(pooling)
-        both = [
-            consistency.bootstrap_correlations({m: s[m] for m in ("svcca", other)}, 10)
-            for s in (published, corrected)
-        ]
-        gains.append(both[0].iloc[0, 1] - both[1].iloc[0, 1])
-    return Estimate.of(intervals.mean_interval(np.array(gains), method="jackknife"))
-
-
-@cache
-def _level(procedure: str, without: str, pooling: str) -> Estimate:
-    every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
-    first = [group.take(range(10)) for group in every]
-    sd = np.array([group.scores.std(ddof=1) for group in first])
-    levels = []
-    for group in first:
-        if procedure == "as published":
-            pairs = group.pairs(pooling)
-            statistics = consistency.published_statistics(group.scores, pairs, len(group.labels))
-        else:
-            statistics = group.statistics(pooling)
-        kept = {m: s for m, s in statistics.items() if m != "svcca"}
-        levels.append(consistency.bootstrap_correlations(kept, 10))
-    tested = consistency.level_against_agreement(
-        sd,
-        consistency.agreement_levels(levels),
-        strata=np.array([group.setting["task"] for group in first]),
+    distinct, published = (
+        np.array([_correlations(g, p, pooling).loc["svcca", other] for g in _chosen(CHOSEN[0])])
+        for p in PROCEDURES
     )
-    row = tested.set_index("measure").loc["all"]
-    low, high = np.tanh(np.arctanh(row["within"]) + np.array([-1, 1]) * 1.96 / np.sqrt(len(sd) - 3))
-    return Estimate(row["within"], float(low), float(high), len(sd), row["p"])
+    return Estimate.of(intervals.mean_interval(published - distinct, method="jackknife"))
 
 
-@claim(
-    without=("none", "cola", "rte", "mrpc", "wd_pre"),
-    pooling=POOLINGS,
-    procedure=("distinct pairs", "as published"),
-)
+def within_tasks(
+    sd: Sequence[float], correlations: Sequence[pd.DataFrame], tasks: Sequence[str]
+) -> Estimate:
+    """r within tasks of a group's SD with the mean correlation of its measures, with Fisher's
+    interval and p of permuting groups within tasks.
+    """
+    levels, strata = consistency.agreement_levels(correlations), np.asarray(tasks)
+    row = consistency.level_against_agreement(np.asarray(sd), levels, strata=strata).iloc[-1]
+    ends = np.tanh(np.arctanh(row["within"]) + np.array([-1, 1]) * 1.96 / np.sqrt(len(sd) - 3))
+    return Estimate(row["within"], *ends, len(sd), row["p"])
+
+
+@claim(without=("none", "cola", "rte", "mrpc", "wd_pre"), pooling=POOLINGS, procedure=PROCEDURES)
 def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estimate:
     """r within tasks of a group's SD with the mean correlation of its measures."""
-    return _level(procedure, without, pooling)
+    every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
+    tables = [_correlations(group, procedure, pooling) for group in every]
+    tables = [table.drop("svcca").drop(columns="svcca") for table in tables]
+    sd = [group.scores[:10].std(ddof=1) for group in every]
+    return within_tasks(sd, tables, [group.setting["task"] for group in every])
 
 
-def _unrelated(measure: str, n_examples: int) -> Estimate:
-    """Mean distance of pairs of independent Gaussian representations of 128 dimensions."""
+FEW = (64, 100)
+
+
+@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=FEW)
+def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
+    """Mean distance of pairs of independent Gaussian representations of 128 dimensions; 1 is
+    unrelated.
+    """
     noise = np.random.default_rng(0).normal(size=(8, 1, n_examples, 128))
     with warnings.catch_warnings():
         # The claim is what it warns of.
@@ -278,19 +268,9 @@ def _unrelated(measure: str, n_examples: int) -> Estimate:
     return Estimate.of(measures.instability(distances))
 
 
-FEW = (64, 100)
-
-
-@claim(side="below", null=0.95, measure=("op", "svcca", "cka_biased"), n_examples=FEW)
-def few_examples_make_unrelated_similar(measure: str, n_examples: int) -> Estimate:
-    """Distance of unrelated representations by measures with a chance level; 1 is unrelated."""
-    return _unrelated(measure, n_examples)
-
-
-@claim(side="within", null=1.0, margin=0.05, n_examples=FEW)
-def debiased_cka_knows_unrelated(n_examples: int) -> Estimate:
-    """The same by the debiased CKA."""
-    return _unrelated("cka", n_examples)
+claim("debiased-cka-knows-unrelated", side="within", null=1.0, margin=0.05, n_examples=FEW)(
+    partial(few_examples_make_unrelated_similar, "cka")
+)
 
 
 @cache
@@ -328,13 +308,11 @@ def jsd_detects_more_differences(other: str, seeds: str) -> Estimate:
     """
     name, _, pooling = other.partition(" ")
     detected = _detected(seeds == "paired", pooling or "first")
-    ahead, behind = (
-        (detected["jsd"] & ~detected[name]).sum(),
-        (~detected["jsd"] & detected[name]).sum(),
-    )
+    ahead = (detected["jsd"] & ~detected[name]).sum()
+    behind = (detected[name] & ~detected["jsd"]).sum()
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
     fewest = np.ceil(np.log2(2 / ALPHA))  # that are significant if none is behind
-    return Estimate(float(ahead - behind), np.nan, np.nan, len(detected), float(p), float(fewest))
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(detected), p, fewest)
 
 
 @claim(
@@ -356,7 +334,7 @@ def reinit_differs_from_other_methods(measure: str) -> Estimate:
 @claim(measure=summary.REPRESENTATION, pooling=POOLINGS, task=("mrpc", "rte", "cola"))
 def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estimate:
     """Rank correlation of a measure with the layer in standard fine-tuning of six layers."""
-    (group,) = [g for g in groups("reference-standard") if g.setting["task"] == task]
+    group = group_of("reference-standard", task=task)
     return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))
 
 

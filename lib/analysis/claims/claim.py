@@ -192,6 +192,7 @@ _SAID = tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding
 
 
 def claim(
+    name: str = "",
     *,
     side: Literal["above", "below", "within"] = "above",
     null: float = 0.0,
@@ -200,18 +201,19 @@ def claim(
     given: Callable[[], list[dict[str, Any]]] | None = None,
     **axes: Sequence[Any],
 ) -> Callable[[Callable[..., Estimate]], Callable[..., Estimate]]:
-    """Register a function as the statistic of a claim, which has its name.
+    """Register a function as the statistic of a claim, which has its name if it has no other.
 
     What it says is in ``claims.toml``; ``axes`` are the choices of each of its arguments.
     """
 
     def register(statistic: Callable[..., Estimate]) -> Callable[..., Estimate]:
-        name = statistic.__name__.replace("_", "-")
+        called = name or statistic.__name__.replace("_", "-")
         if given is None and list(inspect.signature(statistic).parameters) != list(axes):
-            raise ValueError(f"{name} takes {inspect.signature(statistic)}, but axes are {[*axes]}")
-        said = {"published": "–", "scale": "", **_SAID[name]}
-        CLAIMS[name] = Claim(
-            name, statistic, axes, given, side=side, null=null, margin=margin, needed=needed,
+            taken = inspect.signature(statistic)
+            raise ValueError(f"{called} takes {taken}, but axes are {[*axes]}")
+        said = {"published": "–", "scale": "", **_SAID[called]}
+        CLAIMS[called] = Claim(
+            called, statistic, axes, given, side=side, null=null, margin=margin, needed=needed,
             notebook=said.pop("notebook"), published=said.pop("published"),
             scale=said.pop("scale"), says=said,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from scipy import stats
 
 from lib.analysis import failed_runs, learning_rate_sweep, validity, variance_components
 from lib.analysis.claims.claim import Estimate, claim
-from lib.analysis.claims.scores import accuracy, groups
+from lib.analysis.claims.scores import accuracy, group_of
 from lib.analysis.learning_rate_sweep import CLEAR
 from lib.measures import comparison
 from lib.results import tables
@@ -26,44 +26,39 @@ SETTINGS = (
 BETWEEN = ("left out", "successful", "failed")
 
 
-def _named(setting: str, table: pd.DataFrame) -> pd.Series:
-    return (table["backbone"] + " " + table["task"]).eq(setting)
+@cache
+def _tables(setting: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of a setting, and their training."""
+    runs, training = (tables.read("reference-failing", name) for name in ("runs", "training"))
+    runs = runs[(runs["backbone"] + " " + runs["task"]) == setting]
+    return runs, training[training["setting_id"].isin(runs["setting_id"])]
 
 
 def _ratio(values: pd.DataFrame, part: str, setting: str) -> Estimate:
     """Log ratio of failed to successful runs of a quantity of a part of the model."""
-    runs = tables.read("reference-failing", "runs")
-    row = failed_runs.contrast(values, runs[_named(setting, runs)]).loc[part]
-    value, low, high = np.log(row[["ratio", "low", "high"]].to_numpy(float))
-    return Estimate(value, low, high, int(row["n_failed"] + row["n_successful"]))
-
-
-@cache
-def _training(setting: str) -> pd.DataFrame:
-    runs = tables.read("reference-failing", "runs")
-    own = runs.loc[_named(setting, runs), "setting_id"].unique()
-    training = tables.read("reference-failing", "training")
-    return training[training["setting_id"].isin(own)]
+    row = failed_runs.contrast(values, _tables(setting)[0]).loc[part]
+    numbers = np.log(row[["ratio", "low", "high"]].to_numpy(float))
+    return Estimate(*numbers, int(row["n_failed"] + row["n_successful"]))
 
 
 @claim(side="below", setting=SETTINGS, since=(0.5, 0.25, 0.75))
 def gradients_vanish_in_failed_runs(setting: str, since: float) -> Estimate:
     """Log ratio of gradient norms in the lowest layer; ``since``: from which share of training."""
-    values = failed_runs.mean_gradients(_training(setting), since=since)
+    values = failed_runs.mean_gradients(_tables(setting)[1], since=since)
     return _ratio(values, "layer1", setting)
 
 
 @claim(side="within", margin=float(np.log(2)), setting=SETTINGS, part=("layer1", "head", "all"))
 def failed_runs_start_like_the_others(setting: str, part: str) -> Estimate:
     """Log ratio of gradient norms in the first tenth of the steps, within a factor of two."""
-    values = failed_runs.mean_gradients(_training(setting), since=0, until=0.1)
+    values = failed_runs.mean_gradients(_tables(setting)[1], since=0, until=0.1)
     return _ratio(values, part, setting)
 
 
 @claim(side="below", setting=SETTINGS, part=("all", "layer1"))
 def failed_runs_move_less_far(setting: str, part: str) -> Estimate:
     """Log ratio of distances from the pretrained weights."""
-    return _ratio(failed_runs.distances(_training(setting)), part, setting)
+    return _ratio(failed_runs.distances(_tables(setting)[1]), part, setting)
 
 
 @cache
@@ -94,7 +89,8 @@ def ladder_finds_the_rate_of_half_failure(encoder: str) -> Estimate:
 @cache
 def _kinds(setting: str, between: str) -> tuple[RunGroup, np.ndarray]:
     """The runs of a setting, and which of them count as failed."""
-    (group,) = [g for g in groups("reference-failing") if _named(setting, g.runs).all()]
+    backbone, task = setting.split()
+    group = group_of("reference-failing", backbone=backbone, task=task)
     barely = ~group.failed & (accuracy(group) <= group.setting["majority"] + CLEAR)
     if between == "left out":
         return group.take(~barely), group.failed[~barely]

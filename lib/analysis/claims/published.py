@@ -9,12 +9,10 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures, paths
-from lib.analysis import consistency
-from lib.analysis.claims.agreement import mean_tau
+from lib.analysis.claims.agreement import mean_tau, within_tasks
 from lib.analysis.claims.claim import Estimate, claim
-from lib.analysis.claims.scores import groups
+from lib.analysis.claims.scores import groups, log_ratio
 from lib.measures import comparison, intervals
-from lib.measures.intervals import Interval
 from lib.theory import claims as theory_claims
 
 #: Columns of the printed table by measure.
@@ -109,13 +107,6 @@ def published_kappa_is_disagreement() -> Estimate:
     return Estimate.exactly(float((gap <= 0.5e-6 * (1 + n / (n - 1))).mean()), len(table))
 
 
-@cache
-def published_groups(model: str) -> pd.DataFrame:
-    """The fifteen groups of a model in the printed bootstrap, without SST-2."""
-    table = pd.read_csv(paths.PUBLISHED / "paper1_bootstrap_corr.csv")
-    return table[(table["run"] == "A") & (table["task"] != "sst2") & (table["model"] == model)]
-
-
 def correlations_of(row: dict) -> pd.DataFrame:
     """A printed row of ten correlations as a table of six measures; kappa and pwd share theirs."""
     names = ["sd", "kappa", "pwd", "jsd", "cka", "op"]
@@ -126,32 +117,13 @@ def correlations_of(row: dict) -> pd.DataFrame:
 
 @claim(needed=1.0, model=("bert", "roberta"), without=("none", "largest SD of each task"))
 def agreement_rises_with_sd_published(model: str, without: str) -> Estimate:
-    """r within tasks, groups permuted within tasks."""
-    part = published_groups(model).reset_index(drop=True)
+    """r within tasks over the fifteen groups of a model in the printed bootstrap, without SST-2."""
+    table = pd.read_csv(paths.PUBLISHED / "paper1_bootstrap_corr.csv")
+    part = table[(table["run"] == "A") & (table["task"] != "sst2") & (table["model"] == model)]
     if without != "none":
-        part = part.drop(part.groupby("task")["sd_10seeds_ddof0"].idxmax()).reset_index(drop=True)
-    levels = consistency.agreement_levels([correlations_of(r) for r in part.to_dict("records")])
-    tested = consistency.level_against_agreement(
-        part["sd_10seeds_ddof0"].to_numpy(), levels, strata=part["task"].to_numpy()
-    )
-    row = tested.set_index("measure").loc["all"]
-    reach = 1.96 / np.sqrt(len(part) - 3)
-    low, high = np.tanh(np.arctanh(row["within"]) + np.array([-reach, reach]))
-    return Estimate(row["within"], float(low), float(high), len(part), row["p"])
-
-
-@cache
-def _kinds_by_layer() -> pd.DataFrame:
-    """The printed curves of failed and successful runs: mean difference a panel and band."""
-    table = pd.read_csv(paths.PUBLISHED / "paper1_layers_success_failed.csv")
-    curves = table.melt(["model", "task", "series"], var_name="layer", value_name="d").dropna()
-    curves["layer"] = curves["layer"].str[1:].astype(int)
-    curves[["measure", "group"]] = curves["series"].str.lower().str.split("_", expand=True)
-    index = ["measure", "model", "task", "layer"]
-    wide = curves.pivot_table(index=index, columns="group", values="d").dropna().reset_index()
-    wide["band"] = pd.cut(wide["layer"], [0, 8, 16, 24], labels=["bottom", "middle", "top"])
-    wide["difference"] = wide["fail"] - wide["succ"]
-    return wide.groupby([*index[:3], "band"], observed=True)["difference"].mean().reset_index()
+        part = part.drop(part.groupby("task")["sd_10seeds_ddof0"].idxmax())
+    correlations = [correlations_of(row) for row in part.to_dict("records")]
+    return within_tasks(part["sd_10seeds_ddof0"], correlations, part["task"])
 
 
 @cache
@@ -171,8 +143,7 @@ def bert_base_answers_differ_more_than_scores() -> Estimate:
     accuracy = runs["mnli_dev_accuracy"].to_numpy()
     gap = measures.instability(np.abs(accuracy[:, None] - accuracy))
     flips = measures.flip_rate_from_counts(counts, len(runs)).mean()
-    value, low, high = np.log(flips / np.array([gap.value, gap.high, gap.low]))
-    return Estimate(float(value), float(low), float(high), len(runs))
+    return Estimate(*np.log(flips / np.array([gap.value, gap.high, gap.low])), len(runs))
 
 
 @claim()
@@ -180,8 +151,7 @@ def bert_base_seeds_change_accuracy_beyond_flips() -> Estimate:
     """SD of accuracy over seeds without the noise of the development set, in points."""
     runs, counts = _bert_base()
     spread = measures.seed_variance_from_counts(runs["mnli_dev_accuracy"].to_numpy(), counts)
-    points = (100 * end for end in spread.distribution[:3])
-    return Estimate.of(Interval(*points, len(runs)), spread.p)
+    return Estimate(*(100 * np.array(spread.distribution[:3])), len(runs), spread.p)
 
 
 HANS = (
@@ -196,14 +166,22 @@ def bert_base_generalises_less_alike(category: str) -> Estimate:
     """Log ratio of the SD of accuracy on HANS to that on MNLI."""
     runs, _ = _bert_base()
     ratio = comparison.spread_ratio(runs["mnli_dev_accuracy"], runs[f"hans_{category}"])
-    value, low, high = np.log(ratio[:3])
-    return Estimate(float(value), float(low), float(high), len(runs))
+    return Estimate(*np.log(ratio[:3]), len(runs))
 
 
 @claim(measure=("cka", "op", "svcca"))
 def published_failed_runs_are_farther(measure: str) -> Estimate:
-    """Mean difference over the panels, two-sided sign test."""
-    part = _kinds_by_layer().query("measure == @measure and band == 'top'")["difference"]
+    """Mean difference of the printed curves of failed and successful runs in the top third of the
+    layers, over the panels; two-sided sign test.
+    """
+    table = pd.read_csv(paths.PUBLISHED / "paper1_layers_success_failed.csv")
+    curves = table.melt(["model", "task", "series"], var_name="layer", value_name="d").dropna()
+    curves["layer"] = curves["layer"].str[1:].astype(int)
+    curves[["measure", "group"]] = curves["series"].str.lower().str.split("_", expand=True)
+    top = curves[(curves["measure"] == measure) & (curves["layer"] > 16)]
+    index = ["model", "task", "layer"]
+    wide = top.pivot_table(index=index, columns="group", values="d").dropna()
+    part = (wide["fail"] - wide["succ"]).groupby(index[:2]).mean()
     p = stats.binomtest(int((part > 0).sum()), len(part)).pvalue
     mean = intervals.mean_interval(part.to_numpy(), method="jackknife")
     return Estimate.of(mean, float(p))
@@ -238,55 +216,36 @@ def several_heads_agree_more(measure: str, rate: float, heads: int, runs: str) -
             found[int(method.partition("heads=")[2].rstrip(")") or 5)] = group
     both = [found[1], found[heads]]
     kept = ~(both[0].failed | both[1].failed) if runs != "all" else np.ones(len(both[0]), bool)
-    pairs = np.stack([group.take(kept).pairs("mean")[measure] for group in both])
+    one, several = (group.take(kept).pairs("mean")[measure] for group in both)
+    return Estimate.of(log_ratio(several, one))
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        means = intervals.pair_means(pairs, weights)
-        return np.log(means[:, 1] / means[:, 0])
 
-    return Estimate.of(intervals.interval(statistic, int(kept.sum()), method="jackknife"))
+EFFECT = ["setting", "perturbation", "analysis"]
 
 
 @cache
 def _theory() -> pd.DataFrame:
     """What Fu, So & Collier claim, measured: a row a specification (``lib.theory.claims``)."""
-    table = theory_claims.specifications()
-    table["specification"] = table["specification"].str.replace(", ", "; ")
-    return table[table["verdict"] != "no data"].set_index(["claim", "specification"])
+    table = theory_claims.specifications().rename(columns={"specification": "analysis"})
+    table["analysis"] = table["analysis"].str.replace(", ", "; ")
+    return table[table["verdict"] != "no data"].set_index(["claim", *EFFECT], verify_integrity=True)
 
 
 def _measured(name: str) -> list[dict[str, str]]:
-    rows = _theory().loc[name].reset_index()
-    columns = ["setting", "perturbation", "specification"]
-    return rows[columns].rename(columns={"specification": "analysis"}).to_dict("records")
+    return _theory().loc[name].reset_index()[EFFECT].to_dict("records")
 
 
 def _effect(name: str, setting: str, perturbation: str, analysis: str) -> Estimate:
     """log₂ change of the instability where what is claimed to stabilise is done once."""
-    rows = _theory().loc[[(name, analysis)]]
-    row = rows[(rows["setting"] == setting) & (rows["perturbation"] == perturbation)].iloc[0]
+    row = _theory().loc[name, setting, perturbation, analysis]
     return Estimate(row["value"], row["low"], row["high"], int(row["n"]))
 
 
-@claim(side="below", given=partial(_measured, "sample size"))
-def more_examples_stabilise(setting: str, perturbation: str, analysis: str) -> Estimate:
-    """log₂ change of the instability with twice the examples."""
-    return _effect("sample size", setting, perturbation, analysis)
-
-
-@claim(side="below", given=partial(_measured, "learning rate"))
-def a_smaller_rate_stabilises(setting: str, perturbation: str, analysis: str) -> Estimate:
-    """log₂ change of the instability with half the learning rate."""
-    return _effect("learning rate", setting, perturbation, analysis)
-
-
-@claim(side="below", given=partial(_measured, "iterations"))
-def more_steps_stabilise(setting: str, perturbation: str, analysis: str) -> Estimate:
-    """log₂ change of the instability with twice the steps."""
-    return _effect("iterations", setting, perturbation, analysis)
-
-
-@claim(side="below", given=partial(_measured, "margin"))
-def a_larger_margin_stabilises(setting: str, perturbation: str, analysis: str) -> Estimate:
-    """log₂ change of the instability with twice the margin of the features."""
-    return _effect("margin", setting, perturbation, analysis)
+#: What should stabilise when it is doubled or, of the learning rate, halved.
+for _claim, _name in {
+    "more-examples-stabilise": "sample size",
+    "a-smaller-rate-stabilises": "learning rate",
+    "more-steps-stabilise": "iterations",
+    "a-larger-margin-stabilises": "margin",
+}.items():
+    claim(_claim, side="below", given=partial(_measured, _name))(partial(_effect, _name))

@@ -23,9 +23,26 @@ def groups(name: str) -> list[RunGroup]:
     return list(run_group.load(name, regression=False)[0].values())
 
 
+def group_of(results: str, **setting: object) -> RunGroup:
+    """The one group of committed results whose setting has these values."""
+    every = groups(results)
+    (group,) = [g for g in every if all(g.setting[name] == v for name, v in setting.items())]
+    return group
+
+
 def accuracy(group: RunGroup) -> np.ndarray:
     """(S,) share of right answers of each run."""
     return (group.predictions == group.labels).mean(1)
+
+
+def log_ratio(first: np.ndarray, second: np.ndarray) -> Interval:
+    """Log ratio of two mean distances, (S, S) of the same runs, leaving each run out of both."""
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        means = intervals.pair_means(np.stack([first, second]), weights)
+        return np.log(means[:, 0] / means[:, 1])
+
+    return intervals.interval(statistic, len(first), method="jackknife")
 
 
 #: Learning rates up to this are gentle: no run of the ladders fails there.
@@ -45,7 +62,7 @@ def _gentle() -> list[dict[str, str]]:
 @claim(null=1.0, given=_gentle)
 def seed_moves_accuracy(results: str, setting: str) -> Estimate:
     """Best less worst accuracy over the seeds of a setting, in points."""
-    (group,) = [g for g in groups(results) if g.setting["setting_id"] == setting]
+    group = group_of(results, setting_id=setting)
     return Estimate.exactly(float(100 * np.ptp(accuracy(group))), len(group))
 
 
@@ -60,13 +77,7 @@ def answers_differ_more_than_scores(results: str) -> Estimate:
     parts = []
     for group in groups(results):
         apart = measures.pairwise_disagreement(group.predictions)
-        gaps = np.abs(accuracy(group)[:, None] - accuracy(group))
-
-        def ratio(weights: np.ndarray, apart=apart, gaps=gaps) -> np.ndarray:
-            means = intervals.pair_means(np.stack([apart, gaps]), weights)
-            return np.log(means[:, 0] / means[:, 1])
-
-        parts.append(intervals.interval(ratio, len(group), method="jackknife"))
+        parts.append(log_ratio(apart, np.abs(accuracy(group)[:, None] - accuracy(group))))
     return Estimate.pooled(parts)
 
 
@@ -149,7 +160,7 @@ def _size_correlation(values: list[float], chosen: list[RunGroup], kind: str) ->
 @cache
 def _spread(task: str) -> tuple[measures.SeedVariance, int]:
     """The seed variance of a task's accuracy, and the number of runs."""
-    (group,) = [g for g in groups("reference-tasks") if g.setting["task"] == task]
+    group = group_of("reference-tasks", task=task)
     return measures.seed_variance(group.predictions == group.labels), len(group)
 
 
@@ -193,18 +204,18 @@ def agreement_rises_with_size_over_tasks(agreement: str, kind: str, without: str
 
 
 @cache
-def _design(task: str, rate: float) -> variance_components.Crossed:
+def _design(rate: float) -> variance_components.Crossed:
     designs, _ = variance_components.crossed_groups(tables.read("reference-sources", "runs"))
-    labels = tables.group_labels("reference-sources")
-    wanted = {labels[group]: design for group, design in designs.items()}
-    return next(d for name, d in wanted.items() if task in name and f"{rate:g}" in name)
+    of_rate = [d for d in designs.values() if np.isclose(d.setting["learning_rate"], rate)]
+    return next(d for d in of_rate if d.setting["task"] == "rotten-tomatoes")
 
 
-def _share(design: variance_components.Crossed, source: str, axis: int, without: str) -> Estimate:
-    scores = design.scores
+def _share(rate: float, stream: str, without: str) -> Estimate:
+    """Share of a stream in the variance of scores, of all its seeds or without one."""
+    scores, axis = _design(rate).scores, variance_components.STREAMS.index(stream)
     if without != "none":
         scores = np.delete(scores, int(without), axis)
-    part = variance_components.variance_components(scores).loc[source]
+    part = variance_components.variance_components(scores).loc[stream]
     return Estimate.of(Interval(*part["share":"share_high"], scores.shape[axis]))
 
 
@@ -214,17 +225,13 @@ SEEDS = ("none", *"012345")
 @claim(null=0.25, needed=1.0, without_order=SEEDS)
 def order_decides_at_the_high_rate(without_order: str) -> Estimate:
     """Share of the order seed, each of them left out in turn."""
-    return _share(_design("rotten-tomatoes", 3e-3), "order", 1, without_order)
+    return _share(3e-3, "order", without_order)
 
 
 @claim(null=0.25, needed=1.0, without_init=SEEDS)
 def new_weights_decide_at_the_gentle_rate(without_init: str) -> Estimate:
     """Share of the init seed, each of them left out in turn."""
-    return _share(_design("rotten-tomatoes", 3e-4), "init", 0, without_init)
-
-
-def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
-    return float(frame.loc[frame["measure"] == measure, "seeds_needed"].median())
+    return _share(3e-4, "init", without_init)
 
 
 @claim(
@@ -234,7 +241,8 @@ def _runs_needed(frame: pd.DataFrame, measure: str) -> float:
 def sd_needs_more_runs(results: str) -> Estimate:
     """Ratio of the median numbers of runs needed, over the groups without failed runs."""
     table = tables.read(results, "measures").query("subset == 'all' and n_failed == 0")
-    ratio = _runs_needed(table, "sd") / _runs_needed(table, "disagreement")
+    needed = table.groupby("measure")["seeds_needed"].median()
+    ratio = float(needed["sd"] / needed["disagreement"])
     return Estimate.exactly(ratio, table["group"].nunique())
 
 
@@ -245,25 +253,16 @@ STREAM_TASKS = ("rotten-tomatoes 0.0003", "rotten-tomatoes 0.003", "amazon 0.003
 def _streams(task: str, pooling: str) -> pd.DataFrame:
     """Shares of mean distances by the streams that differ."""
     name, rate = task.split()
-    (group,) = [
-        g
-        for g in groups("reference-sources")
-        if g.setting["task"] == name and np.isclose(g.setting["learning_rate"], float(rate))
-    ]
+    group = group_of("reference-sources", task=name, learning_rate=float(rate))
     return variance_components.stream_table(group.pairs(pooling), group.runs)
 
 
-def _each_stream() -> list[dict[str, str]]:
-    measured = ("disagreement", "jsd", "cka first", "cka mean")
-    return [
-        {"stream": stream, "measure": measure, "setting": setting}
-        for stream in ("order", "init", "dropout")
-        for measure in measured
-        for setting in STREAM_TASKS
-    ]
-
-
-@claim(null=0.5, given=_each_stream)
+@claim(
+    null=0.5,
+    stream=("order", "init", "dropout"),
+    measure=("disagreement", "jsd", "cka first", "cka mean"),
+    setting=STREAM_TASKS,
+)
 def one_stream_sets_off_most(stream: str, measure: str, setting: str) -> Estimate:
     """Mean distance of runs that differ in one stream alone, as a share of that of runs that share
     no seed; representations at the last layer.
@@ -276,7 +275,7 @@ def one_stream_sets_off_most(stream: str, measure: str, setting: str) -> Estimat
 
 @cache
 def _ensembles(task: str) -> pd.DataFrame:
-    (group,) = [g for g in groups("reference-tasks") if g.setting["task"] == task]
+    group = group_of("reference-tasks", task=task)
     return ensembles.ensemble_table(group.probabilities, group.labels)
 
 
@@ -296,15 +295,14 @@ SIMULATED = ("disagreement", "mean", "sd", "distribution_sd", "kappa", "jsd", "c
 def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate:
     """How often simulated intervals of 95 % hold the truth, with the binomial interval."""
     table = pd.read_csv(paths.DATA / "benchmarks" / "coverage.csv")
-    method = METHODS.get(measure, "resampling")
-    wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "method": method}
+    wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "failed": failed}
+    wanted["method"] = METHODS.get(measure, "resampling")
     part = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    part = part[np.isclose(part["failed"], failed)]
     if part.empty:
         return Estimate(np.nan, np.nan, np.nan, 0)
     covered, n = part[["covered", "n_groups"]].iloc[0]
     ends = stats.binomtest(round(covered * n), int(n)).proportion_ci()
-    return Estimate(float(covered), float(ends.low), float(ends.high), int(n))
+    return Estimate(covered, ends.low, ends.high, int(n))
 
 
 @claim(side="below", null=0.85, measure=SIMULATED)
