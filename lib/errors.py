@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def about(what: str) -> Iterator[None]:
 
 
 def argument(load: Callable[[str], object]) -> Callable[[str], str]:
-    """A type for argparse: the text itself, but what ``load`` refuses is said in a line."""
+    """A type for argparse: the text itself, unless ``load`` refuses it, which is said in a line."""
 
     def check(text: str) -> str:
         try:
@@ -67,14 +66,7 @@ def checked(cls: type) -> type:
     ``dataclasses.replace`` checks anew. ``__post_init__`` sees the fields after their checks.
     """
     strict = dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
-    validate = strict.__init__
-
-    @functools.wraps(validate)
-    def init(self: Any, **values: Any) -> None:
-        with _explained(strict.__pydantic_fields__):
-            validate(self, **values)
-
-    strict.__init__ = init
+    strict.__init__ = _explained(strict.__pydantic_fields__)(strict.__init__)
     return strict
 
 

@@ -154,18 +154,7 @@ def load_plans(source: str | Path) -> list[Grid | JobList]:
     them; or jobs by kind (``lib.config.job_kinds``). Names are names of results, so none may be
     there twice. Tables of one's own are looked for beside the file, then in the working directory.
     """
-    return _load(source, list(_parts(source)))
-
-
-def load_grids(source: str | Path) -> list[Grid]:
-    """The grids of a configuration, for those who train; jobs are left out."""
-    parts = [part for part in _parts(source) if set(part[2]) & set(_GRID)]
-    if not parts:
-        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
-    return _load(source, parts)
-
-
-def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
+    parts = list(_parts(source))
     names = [name for _, name, _ in parts]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
@@ -182,6 +171,14 @@ def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> 
             load = _grid if set(raw) & set(_GRID) else job_kinds.load
             plans.append(load(path, name, raw))
     return plans
+
+
+def load_grids(source: str | Path) -> list[Grid]:
+    """The grids of a configuration, for those who train; jobs are left out."""
+    grids = [plan for plan in load_plans(source) if isinstance(plan, Grid)]
+    if not grids:
+        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
+    return grids
 
 
 def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:

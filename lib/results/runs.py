@@ -4,7 +4,6 @@ A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary
 last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -191,14 +190,3 @@ def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     with paths.atomic_file(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1) + "\n")
     return path
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.results.runs", description="The run store."
-    )
-    parser.add_argument("action", choices=["drop"], help="delete layer vectors that are measured")
-    parser.add_argument("setting", help="id of the setting, a folder of data/runs")
-    setting = parser.parse_args().setting
-    drop_vectors(setting)
-    print(f"layer vectors of {setting} were deleted")

@@ -239,9 +239,7 @@ class MixedCodeWarning(UserWarning):
 def _warn_if_mixed(name: str) -> None:
     trained = "`make run` or `make campaign` makes the older ones again"
     remedies = {"training_code": trained, "distance_code": trained}
-    remedies["measure_code"] = (
-        f"`python -m lib.results.group_tables --again {name}` measures them again"
-    )
+    remedies["measure_code"] = f"`python -m lib.workflow remeasure {name}` measures them again"
     for part, remedy in remedies.items():
         versions = {record[part] for record in records(name).values() if part in record}
         if len(versions) > 1:
