@@ -18,11 +18,8 @@ SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
 #: Pairs of runs drawn for the chance level of the representation measures.
 PERMUTATIONS = 20
 #: Measures of the tables of groups; the others are a look away from the scores.
-_NAMES = tuple(
-    name
-    for name in summary.MEASURES
-    if name not in ("failed", "iqm", "range", "best", "difference")
-)
+_LEFT_OUT = ("failed", "iqm", "range", "best", "difference")
+_NAMES = tuple(name for name in summary.MEASURES if name not in _LEFT_OUT)
 _COLUMNS = [
     *("granularity", "measure", "seeds_needed", "value", "low", "high", "n_runs"),
     *("subset", "n_failed", "n_left_out", "pooling", "layer"),
@@ -65,27 +62,16 @@ def measure_again(group: RunGroup, before: pd.DataFrame) -> tuple[pd.DataFrame, 
 def distance_table(group: RunGroup) -> pd.DataFrame:
     """A row a measure, pooling, layer and pair of runs ``run_a`` < ``run_b``, by their rows."""
     a, b = np.triu_indices(len(group), 1)
-    parts = [
-        pd.DataFrame(
-            {
-                "measure": measure,
-                "pooling": pooling,
-                "layer": layer,
-                "run_a": a,
-                "run_b": b,
-                "distance": distances[a, b].astype(np.float32),
-            }
-        )
-        for (measure, pooling), stack in group.distances.items()
-        for layer, distances in zip(group.layers[pooling], stack, strict=True)
-    ]
+    parts = []
+    for (measure, pooling), stack in group.distances.items():
+        for layer, distances in zip(group.layers[pooling], stack, strict=True):
+            where = {"measure": measure, "pooling": pooling, "layer": layer, "run_a": a, "run_b": b}
+            parts.append(pd.DataFrame(where | {"distance": distances[a, b].astype(np.float32)}))
     return pd.concat(parts, ignore_index=True)
 
 
 def tables_of(
-    group: list[runs.Run],
-    names: Sequence[str] = NAMES,
-    device: str | None = None,
+    group: list[runs.Run], names: Sequence[str] = NAMES, device: str | None = None
 ) -> dict[str, pd.DataFrame]:
     """All tables of a group, by the names of ``lib.results.tables.TABLES``.
 
