@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +61,7 @@ class Grid:
     @property
     def has_ladder(self) -> bool:
         """Whether some settings differ in nothing but the learning rate, at three rates or more."""
-        rest = [
-            tuple((k, str(v)) for k, v in setting.to_dict().items() if k != "learning_rate")
-            for setting in self.settings
-        ]
+        rest = [setting.to_dict() | {"learning_rate": None} for setting in self.settings]
         return max(map(rest.count, rest)) >= 3
 
     @property
@@ -75,12 +73,10 @@ class Grid:
 
     def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
         """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""
-        try:
-            number, of = (int(word) for word in which.split("/"))
-        except ValueError:
-            raise ValueError(f"part = {which!r}: write 1/3 for the first of three") from None
+        match = re.fullmatch(r"(\d+)/(\d+)", which)
+        number, of = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= of:
-            raise ValueError(f"part = {which!r}: count from 1 to {of}")
+            raise ValueError(f"part = {which!r}: write 1/3 for the first of three, to 3/3")
         jobs = [(setting, seeds.read(shard)) for setting in self.settings for shard in self.shards]
         return jobs[number - 1 :: of]
 
@@ -186,14 +182,11 @@ def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:
     value or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds
     by stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
     """
-    raw = errors.check(_GRID, raw)
-    settings = []
+    raw, settings = errors.check(_GRID, raw), []
     for entry in raw["grid"]:
         axes = {k: _values(path, k, value) for k, value in (raw["defaults"] | entry).items()}
-        settings += [
-            Setting(**dict(zip(axes, values, strict=True)))
-            for values in itertools.product(*axes.values())
-        ]
+        points = itertools.product(*axes.values())
+        settings += [Setting(**dict(zip(axes, values, strict=True))) for values in points]
     ids = [setting.id for setting in settings]
     if not ids:
         raise ValueError("grid holds no setting; a list of values is empty")
