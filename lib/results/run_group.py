@@ -67,12 +67,10 @@ class RunGroup:
     left_out: Sequence[str] = ()
 
     @classmethod
-    def of_logits(
-        cls, logits: np.ndarray, *, classes: Sequence[str] = (), **fields: object
-    ) -> "RunGroup":
+    def of_logits(cls, logits: np.ndarray, **fields: object) -> "RunGroup":
         """A group of which logits (S, N, C) are known; C = 1 is regression."""
         if (n_classes := logits.shape[-1]) > 1:
-            fields["classes"] = classes or [str(number) for number in range(n_classes)]
+            fields["classes"] = [str(number) for number in range(n_classes)]
             fields["probabilities"] = softmax(logits.astype(float), axis=-1)
         return cls(predictions=scoring.decide(logits), logits=logits, **fields)
 

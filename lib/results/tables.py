@@ -104,7 +104,7 @@ def training_table(group: list[Run]) -> pd.DataFrame:
         ids = run.record["setting_id"], run.record["seed_label"]
         log = pd.DataFrame(run.log)
         log = log[np.isfinite(log[["loss", "gradient_norm"]]).all(axis=1)]
-        for stretch in np.array_split(np.arange(len(log)), min(STRETCHES, len(log))):
+        for stretch in filter(len, np.array_split(np.arange(len(log)), STRETCHES)):
             means = log.iloc[stretch].mean()
             for column in [name for name in log if name == "loss" or "gradient_norm" in name]:
                 quantity, _, part = column.partition("norm_")

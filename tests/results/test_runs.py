@@ -266,6 +266,15 @@ def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_las
     assert table.loc[("distance", "all"), "step"] == 79
 
 
+def test_a_run_that_was_never_finite_has_no_means_and_the_others_have_theirs():
+    lost, run = make_runs(2)
+    lost.log = [row | {"gradient_norm": np.inf} for row in lost.log]
+    table = tables.training_table([lost, run])
+    counts = table.groupby(["seed_label", "quantity"]).size().unstack(fill_value=0)
+    assert counts.loc["seed0", "loss"] == 0 < counts.loc["seed1", "loss"]
+    assert (counts["distance"] > 0).all()
+
+
 def test_labels_of_groups_tell_settings_apart(store):
     """Whatever they differ in; and two that differ in nothing shown keep their folder names."""
     for name, epochs in {"a": 3, "b": 20, "c": 20}.items():
