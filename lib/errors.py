@@ -113,8 +113,8 @@ def _sentence(error: Mapping[str, Any], names: Collection[str]) -> str:
         return f"{name} = {value!r} is unknown: {nearest(value, choices)}"
     if kind.endswith("_type"):
         expected = kind.removesuffix("_type").replace("string", "str")
-        hint = ""
-        if expected == "float" and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):
+        hint, scientific = "", r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+"
+        if expected == "float" and isinstance(value, str) and re.fullmatch(scientific, value):
             hint = f"; YAML reads this as text: write {float(value):.1e}"
         return f"{name} = {value!r} is {type(value).__name__}, expected {expected}{hint}"
     return f"{name} = {value!r} {message.removeprefix('Input ')}"

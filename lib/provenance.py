@@ -25,12 +25,10 @@ TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
 #: Code without a version, whose results can be made again at any time.
-_UNVERSIONED = [
-    paths.ROOT / "lib" / name
-    for name in (
-        *("analysis", "measures", "plots", "theory", "training/model_features.py"),
-        *("results/group_tables.py", "results/run_group.py", "results/tables.py"),
-    )
+_UNVERSIONED = [paths.ROOT / "lib" / room for room in ("analysis", "measures", "plots", "theory")]
+_UNVERSIONED += [paths.ROOT / "lib/training/model_features.py"]
+_UNVERSIONED += [
+    paths.ROOT / f"lib/results/{k}.py" for k in ("group_tables", "run_group", "tables")
 ]
 
 
