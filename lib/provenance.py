@@ -25,10 +25,10 @@ TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
 #: Code without a version, whose results can be made again at any time.
-_UNVERSIONED = [paths.ROOT / "lib" / room for room in ("analysis", "measures", "plots", "theory")]
-_UNVERSIONED += [paths.ROOT / "lib/training/model_features.py"]
-_UNVERSIONED += [
-    paths.ROOT / f"lib/results/{k}.py" for k in ("group_tables", "run_group", "tables")
+_UNVERSIONED = [
+    *(paths.ROOT / "lib" / room for room in ("analysis", "measures", "plots", "theory")),
+    *(paths.ROOT / f"lib/results/{name}.py" for name in ("group_tables", "run_group", "tables")),
+    paths.ROOT / "lib/training/model_features.py",
 ]
 
 
