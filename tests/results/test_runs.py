@@ -100,6 +100,8 @@ def test_tables_of_a_group_fit_together(store):
     store("demo", group)
     stored = run_group.read("demo")["demo"]
     logits, labels, table = stored.logits, stored.labels, stored.runs
+    columns = list(tables.read("demo", "logits"))
+    assert columns == ["group", "setting_id", "seed_label", "logit_1"], "of two, the difference"
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected - expected[..., :1], atol=4e-3)
     assert (logits == tables.as_stored(logits)).all() and (logits[..., 0] == 0).all()
@@ -290,3 +292,6 @@ def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
+    whole.runs.loc[:2, "score"] = np.nan
+    alone = set(group_tables.measure_table(whole).query("subset == 'all'")["measure"])
+    assert "disagreement" in alone and not alone & {"mean", "sd"}

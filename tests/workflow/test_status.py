@@ -171,9 +171,14 @@ def test_status_counts_runs_failures_and_the_time_left(store, grid):
 
 def test_what_the_reference_holds_is_not_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    table = status.standing(grids.load_grids("quick")[0])
+    [grid] = grids.load_grids("quick")
+    table = status.standing(grid)
     assert table["reference"].tolist() == table["runs"].tolist()
     assert table["stored"].sum() == table["missing"].sum() == 0
+    statuses = tables.read("reference", "runs")["status"]
+    assert table["failed"].sum() == (statuses != "ok").sum() > 0
+    more = dataclasses.replace(grid, seeds=[*grid.seeds, Seeds.of(99)])
+    assert status.standing(more)["reference"].sum() == 0, "a group with a run more is another"
 
 
 def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, path):
