@@ -226,7 +226,13 @@ def test_a_sweep_and_crossed_streams_have_analyses_of_their_own(store, path, old
     assert set(jobs.load(path).figures) - usual == {paths.figures("mine") / f"{analysis}.svg"}
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "a", "1"])
+def test_machines_share_the_jobs(grid):
+    [(first, seeds)], [(second, _)], nothing = (grid.part(f"{i}/3") for i in (1, 2, 3))
+    assert [first, second] == grid.settings and not nothing
+    assert [run.label for run in seeds] == LABELS
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "a", "1", "-1/2", "1/2/3"])
 def test_there_is_no_such_part(grid, part):
     with pytest.raises(ValueError, match="part"):
         grid.part(part)
