@@ -139,7 +139,7 @@ rule drop_vectors:
         paths.RUNS / "{setting}" / "vectors_dropped.txt",
     priority: len(PLAN.settings) + 2
     shell:
-        "{sys.executable:q} -m lib.results.runs drop {wildcards.setting:q} > {output:q}"
+        "{sys.executable:q} -m lib.workflow drop {wildcards.setting:q} > {output:q}"
 
 
 # A job beside the grids: what it runs, with which values, is in lib.config.job_kinds.

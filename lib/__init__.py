@@ -1,4 +1,4 @@
-"""Shared module of the compendium on the instability of fine-tuning: a room an idea.
+"""Shared module of the compendium: a room an idea. A room imports only from rooms above it.
 
 errors, paths, provenance   the ground floor
 measures    scores, predictions and representations of S runs → numbers with intervals
@@ -12,6 +12,4 @@ theory      stability bounds and what to hold them against
 analysis    validity, consistency, sources of variance, failed runs
 report      your own predictions → a page
 workflow    what the engine asks; status; promotion
-
-A room imports only from rooms above it.
 """

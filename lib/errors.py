@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def about(what: str) -> Iterator[None]:
 
 
 def argument(load: Callable[[str], object]) -> Callable[[str], str]:
-    """A type for argparse: the text itself, but what ``load`` refuses is said in a line."""
+    """A type for argparse: the text itself, unless ``load`` refuses it, which is said in a line."""
 
     def check(text: str) -> str:
         try:
@@ -67,14 +66,7 @@ def checked(cls: type) -> type:
     ``dataclasses.replace`` checks anew. ``__post_init__`` sees the fields after their checks.
     """
     strict = dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
-    validate = strict.__init__
-
-    @functools.wraps(validate)
-    def init(self: Any, **values: Any) -> None:
-        with _explained(strict.__pydantic_fields__):
-            validate(self, **values)
-
-    strict.__init__ = init
+    strict.__init__ = _explained(strict.__pydantic_fields__)(strict.__init__)
     return strict
 
 
@@ -121,8 +113,8 @@ def _sentence(error: Mapping[str, Any], names: Collection[str]) -> str:
         return f"{name} = {value!r} is unknown: {nearest(value, choices)}"
     if kind.endswith("_type"):
         expected = kind.removesuffix("_type").replace("string", "str")
-        hint = ""
-        if expected == "float" and isinstance(value, str) and re.fullmatch(r"[\d.eE+-]+", value):
+        hint, scientific = "", r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+"
+        if expected == "float" and isinstance(value, str) and re.fullmatch(scientific, value):
             hint = f"; YAML reads this as text: write {float(value):.1e}"
         return f"{name} = {value!r} is {type(value).__name__}, expected {expected}{hint}"
     return f"{name} = {value!r} {message.removeprefix('Input ')}"

@@ -50,10 +50,7 @@ def figures(name: str) -> Path:
 
 
 def space_left() -> str:
-    """A sentence on the room left for output if it is short (below 1 GiB), else nothing.
-
-    For the end of a failed command: what a job had to say goes to the disk that may be full.
-    """
+    """A sentence on the room left for output if it is short (below 1 GiB), else nothing."""
     existing = next(path for path in (OUTPUT, *OUTPUT.parents) if path.exists())
     free = shutil.disk_usage(existing).free // 2**20
     return f"only {free} MiB are free in {OUTPUT}" if free < 1024 else ""
@@ -61,12 +58,11 @@ def space_left() -> str:
 
 @contextmanager
 def lock(target: Path) -> Iterator[None]:
-    """Hold a file or folder while it is made. Whoever wants to make it too says that it waits,
-    and then finds it.
+    """Hold a file or folder while it is made; whoever wants to make it too says so and waits.
 
-    The lock ends with its process, however that ends, so nothing is ever held by the dead; what
-    they left half-written beside the target is deleted. On a file system without locks nobody
-    waits: two processes may make the same, and both then move it into place.
+    The lock ends with its process, however that ends; what such a process left half-written beside
+    the target is deleted. On a file system without locks nobody waits: two processes may make the
+    same, and both then move it into place.
     """
     from filelock import FileLock, Timeout
 
@@ -93,11 +89,7 @@ def lock(target: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill, which then becomes ``target`` in place of what is there.
-
-    Whole or not at all: after an error nothing of it stays, and ``target`` is as it was. Of two
-    processes that write the same, the later stays.
-    """
+    """An empty folder to fill, which then becomes ``target``, as ``atomic_file`` does it."""
     with atomic_file(target) as fresh:
         fresh.mkdir()
         yield fresh
@@ -105,7 +97,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """A path to write to, which then becomes ``target``, as ``atomic_folder`` does it."""
+    """A path to write to, which then becomes ``target`` in place of what is there.
+
+    Whole or not at all: after an error nothing of it stays, and ``target`` is as it was. Of two
+    processes that write the same, the later stays.
+    """
     fresh, stale = _scratch(target), _scratch(target)
     try:
         yield fresh
@@ -127,10 +123,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def make_once(target: Path, write: Callable[[Path], object]) -> Path:
-    """The folder ``target``; if it is not there, ``write`` is asked to fill an empty one.
-
-    Of several processes that ask at once, one writes and the others find it. If ``write`` fails
-    nothing stays, and its exception passes through.
+    """The folder ``target``; if it is not there, ``write`` fills an empty one, of several
+    processes that ask at once in one of them. If it fails, nothing stays.
     """
     if not target.is_dir():
         with lock(target):
@@ -141,7 +135,7 @@ def make_once(target: Path, write: Callable[[Path], object]) -> Path:
 
 
 def _scratch(target: Path) -> Path:
-    """A name beside ``target`` that nobody else has, by which ``lock`` knows what was left."""
+    """A path beside ``target`` that nobody else has, of the form that ``lock`` deletes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     return target.with_name(f".{target.name}-{uuid.uuid4().hex}{target.suffix}")
 
@@ -154,10 +148,8 @@ def _delete(path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the disk holds a file, or the files of a folder.
-
-    File systems put a renamed folder on the disk before what its files hold; without this, a power
-    cut leaves whole folders of empty files.
+    """Wait until the disk holds a file, or the files of a folder: else a power cut can leave a
+    folder in its place with empty files in it.
     """
     for file in [path, *path.rglob("*")]:
         if file.is_file():

@@ -16,22 +16,19 @@ from typing import Any
 from lib import paths
 
 #: Versions of how runs are trained and evaluated, by the kind of backbone. A run counts as done
-#: while the version that made it is today's, so a change of code that changes no run (a move, a new
-#: name, a new option at its default) makes none stale. Raise a version, to "2", "3", …, when runs
-#: come out otherwise than before: `tests/training/test_behaviour.py` trains with the archived code
-#: of the versions named here and fails when they do. The first version goes by the digest of its
-#: code.
+#: while the version that made it is today's, whatever else changed in the code. Raise a version, to
+#: "2", "3", …, when runs come out otherwise: `tests/training/test_behaviour.py` trains with the
+#: archived code of the versions named here and fails when they do. The first goes by the digest of
+#: its code.
 TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
 #: Code without a version, whose results can be made again at any time.
 _UNVERSIONED = [
-    paths.ROOT / "lib" / name
-    for name in (
-        *("analysis", "measures", "plots", "theory", "training/model_features.py"),
-        *("results/group_tables.py", "results/run_group.py", "results/tables.py"),
-    )
+    *(paths.ROOT / "lib" / room for room in ("analysis", "measures", "plots", "theory")),
+    *(paths.ROOT / f"lib/results/{name}.py" for name in ("group_tables", "run_group", "tables")),
+    paths.ROOT / "lib/training/model_features.py",
 ]
 
 
@@ -83,13 +80,10 @@ def code_files(name: str) -> list[Path]:
     """A module or notebook, by its path below the root of the project, and the code that it
     imports, directly or not, as far as that has no version.
     """
-    waiting = [paths.ROOT / name]
-    files = set(waiting)
-    while waiting:
-        _, imported = _read_code(waiting.pop())
-        new = {f for f in imported - files if any(f.is_relative_to(room) for room in _UNVERSIONED)}
-        files |= new
-        waiting += new
+    files = [paths.ROOT / name]
+    for file in files:  # which grows while it is read
+        new = _read_code(file)[1].difference(files)
+        files += [f for f in new if any(f.is_relative_to(room) for room in _UNVERSIONED)]
     return sorted(files)
 
 
@@ -99,10 +93,8 @@ def code_fingerprint(name: str) -> str:
 
 
 def commit() -> tuple[str, bool]:
-    """(commit, dirty): the checkout's commit and whether tracked files differ from it.
-
-    Notebooks, figures and results do not count: a run of the analyses rewrites them, and they are
-    committed together with what they show.
+    """(commit, dirty): the checkout's commit and whether tracked files differ from it, but for
+    notebooks, figures and results, which a run of the analyses rewrites.
     """
     what = (".", ":!notebooks", ":!figures", ":!data/results")
     command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--", *what)
@@ -145,9 +137,8 @@ def _files_sha256(folder: Path) -> str:
 
 
 def colophon(**parameters: object) -> None:
-    """Print what made this notebook; the last cell of each notebook calls it.
-
-    Beside committed results named in the parameters stands the digest of their files.
+    """Print what made this notebook, with the digest of the files of committed results that are
+    named in its parameters. The last cell of each notebook calls it.
     """
     here = made_by()
     threads = os.environ.get("OMP_NUM_THREADS", "all")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,10 +61,7 @@ class Grid:
     @property
     def has_ladder(self) -> bool:
         """Whether some settings differ in nothing but the learning rate, at three rates or more."""
-        rest = [
-            tuple((k, str(v)) for k, v in setting.to_dict().items() if k != "learning_rate")
-            for setting in self.settings
-        ]
+        rest = [setting.to_dict() | {"learning_rate": None} for setting in self.settings]
         return max(map(rest.count, rest)) >= 3
 
     @property
@@ -75,12 +73,10 @@ class Grid:
 
     def part(self, which: str) -> list[tuple[Setting, list[Seeds]]]:
         """The jobs of machine I of K, from ``"I/K"``: every K-th, each a setting and its seeds."""
-        try:
-            number, of = (int(word) for word in which.split("/"))
-        except ValueError:
-            raise ValueError(f"part = {which!r}: write 1/3 for the first of three") from None
+        match = re.fullmatch(r"(\d+)/(\d+)", which)
+        number, of = map(int, match.groups()) if match else (0, 0)
         if not 1 <= number <= of:
-            raise ValueError(f"part = {which!r}: count from 1 to {of}")
+            raise ValueError(f"part = {which!r}: write 1/3 for the first of three, to 3/3")
         jobs = [(setting, seeds.read(shard)) for setting in self.settings for shard in self.shards]
         return jobs[number - 1 :: of]
 
@@ -154,18 +150,7 @@ def load_plans(source: str | Path) -> list[Grid | JobList]:
     them; or jobs by kind (``lib.config.job_kinds``). Names are names of results, so none may be
     there twice. Tables of one's own are looked for beside the file, then in the working directory.
     """
-    return _load(source, list(_parts(source)))
-
-
-def load_grids(source: str | Path) -> list[Grid]:
-    """The grids of a configuration, for those who train; jobs are left out."""
-    parts = [part for part in _parts(source) if set(part[2]) & set(_GRID)]
-    if not parts:
-        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
-    return _load(source, parts)
-
-
-def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> list[Any]:
+    parts = list(_parts(source))
     names = [name for _, name, _ in parts]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{source}: two configurations are called {', '.join(repeated)}")
@@ -184,19 +169,24 @@ def _load(source: str | Path, parts: list[tuple[Path, str, dict[str, Any]]]) -> 
     return plans
 
 
+def load_grids(source: str | Path) -> list[Grid]:
+    """The grids of a configuration, for those who train; jobs are left out."""
+    grids = [plan for plan in load_plans(source) if isinstance(plan, Grid)]
+    if not grids:
+        raise ValueError(f"{source} holds jobs of notebooks and no grid: `make run` runs them")
+    return grids
+
+
 def _grid(path: Path, name: str, raw: dict[str, Any]) -> Grid:
     """``defaults`` holds values of ``Setting`` shared by all; each entry of ``grid`` gives one
     value or a list of values a name and stands for their Cartesian product. ``cross`` gives seeds
     by stream, ``{init: [0, 1], order: [0, 1]}``: every combination is a run, under each base seed.
     """
-    raw = errors.check(_GRID, raw)
-    settings = []
+    raw, settings = errors.check(_GRID, raw), []
     for entry in raw["grid"]:
         axes = {k: _values(path, k, value) for k, value in (raw["defaults"] | entry).items()}
-        settings += [
-            Setting(**dict(zip(axes, values, strict=True)))
-            for values in itertools.product(*axes.values())
-        ]
+        points = itertools.product(*axes.values())
+        settings += [Setting(**dict(zip(axes, values, strict=True))) for values in points]
     ids = [setting.id for setting in settings]
     if not ids:
         raise ValueError("grid holds no setting; a list of values is empty")

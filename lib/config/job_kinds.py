@@ -95,10 +95,8 @@ def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
     Top level: kinds. Of each kind, ``defaults`` holds parameters shared by its jobs, ``jobs`` the
     jobs by name, each with the parameters that are its own (or nothing).
     """
-    shape = {
-        "defaults": (dict[str, Any] | None, None),
-        "jobs": (dict[Any, dict[str, Any] | None], ...),
-    }
+    values = dict[str, Any] | None
+    shape = {"defaults": (values, None), "jobs": (dict[Any, values], ...)}
     errors.check({kind: (dict[str, Any], {}) for kind in KINDS}, raw)
     jobs: dict[str, Job] = {}
     for kind, entry in raw.items():
@@ -115,11 +113,8 @@ def load(path: Path, name: str, raw: dict[str, Any]) -> JobList:
 
 def _job(path: Path, kind: str, name: str, values: dict[str, Any]) -> Job:
     errors.check_name("job", name)
-    fields = {
-        parameter: (_type_of(parameter, *declared), declared.default)
-        for parameter, declared in parameters.declared(KINDS[kind].notebook).items()
-        if parameter not in _GIVEN
-    }
+    declared = parameters.declared(KINDS[kind].notebook).items()
+    fields = {k: (_type_of(k, *known), known.default) for k, known in declared if k not in _GIVEN}
     if "task" in values:
         values["task"] = tasks.beside(path.parent, values["task"])
     with errors.about(f"job {name}"):

@@ -25,28 +25,27 @@ class Seeds:
     dropout: int
 
     @classmethod
-    def of(cls, seed: int, init: int = -1, order: int = -1, dropout: int = -1) -> "Seeds":
-        """All streams from ``seed``, except those given (−1: not given)."""
-        return cls(seed, *(seed if value < 0 else value for value in (init, order, dropout)))
+    def of(cls, seed: int, **streams: int) -> "Seeds":
+        """All streams from ``seed``, except those given by name."""
+        return cls(seed, **(dict.fromkeys(STREAMS, seed) | streams))
 
     @classmethod
     def parse(cls, label: str) -> "Seeds":
         """The seeds of a label: ``seed3``, ``seed3-init0-order7``."""
-        match = re.fullmatch(r"seed(\d+)(?:-init(\d+))?(?:-order(\d+))?(?:-dropout(\d+))?", label)
+        streams = "".join(f"(-{name}(?P<{name}>\\d+))?" for name in STREAMS)
+        match = re.fullmatch(rf"seed(?P<seed>\d+){streams}", label)
         if not match:
             raise ValueError(
                 f"seeds: {label!r} is not a seed; write 3, or seed3-init0 to hold the new weights, "
                 "seed3-order0, seed3-dropout0, or several of these in that order"
             )
-        return cls.of(*(-1 if word is None else int(word) for word in match.groups()))
+        return cls.of(**{name: int(word) for name, word in match.groupdict().items() if word})
 
     @property
     def label(self) -> str:
         """``seed3``, or ``seed3-init0`` where the init stream is held at another seed."""
-        overrides = [
-            f"-{name}{getattr(self, name)}" for name in STREAMS if getattr(self, name) != self.seed
-        ]
-        return f"seed{self.seed}{''.join(overrides)}"
+        held = {name: getattr(self, name) for name in STREAMS if getattr(self, name) != self.seed}
+        return "-".join([f"seed{self.seed}", *(f"{name}{seed}" for name, seed in held.items())])
 
     def stream(self, name: str) -> int:
         """The stream's own 32-bit seed: streams are independent even under one number."""
@@ -61,9 +60,8 @@ def read(seeds: Sequence[int | str]) -> list[Seeds]:
     runs = []
     for i, seed in enumerate(seeds):
         if type(seed) not in (int, str):
-            raise ValueError(
-                f"seeds[{i}] = {seed!r} is {type(seed).__name__}, expected int or a label"
-            )
+            kind = type(seed).__name__
+            raise ValueError(f"seeds[{i}] = {seed!r} is {kind}, expected int or a label")
         if type(seed) is int and seed < 0:
             raise ValueError(f"seeds must not be negative: {seed}")
         runs.append(Seeds.of(seed) if type(seed) is int else Seeds.parse(seed))

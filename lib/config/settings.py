@@ -44,18 +44,16 @@ def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
     nearest valid names.
     """
     declared: dict[str, Any] = namespace.get("__annotations__", {})
-    injected = {
-        name
-        for name, value in namespace.items()
-        if not name.startswith("_")
-        and name not in {"In", "Out", "exit", "quit", "open", "get_ipython"}
-        and not isinstance(value, types.ModuleType)
-        and not callable(value)
-    }
+    names = list(declared)
     # papermill starts a fresh kernel; a reader who runs the cell again has variables of the story.
-    first_time = not namespace.get("_parameters_were_checked")
+    if "_parameters_were_checked" not in namespace:
+        names += sorted(
+            name
+            for name, value in namespace.items()
+            if not (name.startswith("_") or name in (*declared, "In", "Out"))
+            and not (callable(value) or isinstance(value, types.ModuleType))
+        )
     namespace["_parameters_were_checked"] = True
-    names = [*declared, *sorted(injected - set(declared) if first_time else ())]
     fields = {name: (kind, ...) for name, kind in declared.items()}
     checked = errors.check(fields, {name: namespace[name] for name in names})
     namespace.update(checked)

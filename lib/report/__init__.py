@@ -8,16 +8,4 @@ interpret   the same in plain words
 page        the same as a page
 """
 
-from lib.report.page import (
-    MOST_NAMED,
-    figures,
-    main,
-    write,
-)
-
-__all__ = [
-    "MOST_NAMED",
-    "figures",
-    "main",
-    "write",
-]
+from lib.report.page import figures, main, write  # noqa: F401 (the room's own names)

@@ -8,8 +8,8 @@ from lib.measures import Interval
 from lib.report.measuring import MeasuredRuns
 
 
-def _number(value: float, digits: int = 3) -> str:
-    return "not defined" if np.isnan(value) else f"{value:.{digits}f}"
+def _number(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"{value:.3f}"
 
 
 def _value(measured: MeasuredRuns, measure: str) -> pd.Series | None:

@@ -1,6 +1,5 @@
 """From the runs of a group to its tidy tables, and from its tables to its measures again."""
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from lib import paths
 from lib.config.grids import load_grids
-from lib.errors import argument, nearest
+from lib.errors import nearest
 from lib.measures import scoring, summary
 from lib.measures.representation import NAMES
 from lib.results import run_group, runs, tables
@@ -19,11 +18,8 @@ SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
 #: Pairs of runs drawn for the chance level of the representation measures.
 PERMUTATIONS = 20
 #: Measures of the tables of groups; the others are a look away from the scores.
-_NAMES = tuple(
-    name
-    for name in summary.MEASURES
-    if name not in ("failed", "iqm", "range", "best", "difference")
-)
+_LEFT_OUT = ("failed", "iqm", "range", "best", "difference")
+_NAMES = tuple(name for name in summary.MEASURES if name not in _LEFT_OUT)
 _COLUMNS = [
     *("granularity", "measure", "seeds_needed", "value", "low", "high", "n_runs"),
     *("subset", "n_failed", "n_left_out", "pooling", "layer"),
@@ -66,27 +62,16 @@ def measure_again(group: RunGroup, before: pd.DataFrame) -> tuple[pd.DataFrame, 
 def distance_table(group: RunGroup) -> pd.DataFrame:
     """A row a measure, pooling, layer and pair of runs ``run_a`` < ``run_b``, by their rows."""
     a, b = np.triu_indices(len(group), 1)
-    parts = [
-        pd.DataFrame(
-            {
-                "measure": measure,
-                "pooling": pooling,
-                "layer": layer,
-                "run_a": a,
-                "run_b": b,
-                "distance": distances[a, b].astype(np.float32),
-            }
-        )
-        for (measure, pooling), stack in group.distances.items()
-        for layer, distances in zip(group.layers[pooling], stack, strict=True)
-    ]
+    parts = []
+    for (measure, pooling), stack in group.distances.items():
+        for layer, distances in zip(group.layers[pooling], stack, strict=True):
+            where = {"measure": measure, "pooling": pooling, "layer": layer, "run_a": a, "run_b": b}
+            parts.append(pd.DataFrame(where | {"distance": distances[a, b].astype(np.float32)}))
     return pd.concat(parts, ignore_index=True)
 
 
 def tables_of(
-    group: list[runs.Run],
-    names: Sequence[str] = NAMES,
-    device: str | None = None,
+    group: list[runs.Run], names: Sequence[str] = NAMES, device: str | None = None
 ) -> dict[str, pd.DataFrame]:
     """All tables of a group, by the names of ``lib.results.tables.TABLES``.
 
@@ -114,14 +99,15 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     return np.stack(vectors).astype(np.float16)
 
 
-def _check_stored(name: str) -> None:
+def check_stored(name: str) -> None:
     """An error if there are no groups of this name."""
     if not any(paths.results(name).glob("**/logits.parquet")):
         valid = nearest(name, tables.committed())
         raise ValueError(f"no groups in {paths.results(name)}: {valid}")
 
 
-def _measure_stored(name: str) -> None:
+def measure_stored(name: str) -> None:
+    """Measure the groups of ``data/results/<name>`` again, from their logits and distances."""
     before = dict(iter(tables.read_stored(name, "measures").groupby("group")))
     for key, group in run_group.read(name).items():
         table, measures = measure_again(group, before[key])
@@ -133,7 +119,10 @@ def _measure_stored(name: str) -> None:
         tables.pack(name, list(before))
 
 
-def _measure_trained(configuration: str, device: str | None) -> None:
+def measure_trained(configuration: str, device: str | None) -> None:
+    """Measure the groups of a configuration whose runs are trained; ``device`` as in
+    ``tables_of``.
+    """
     for grid in load_grids(configuration):
         labels = [seeds.label for seeds in grid.seeds]
         for name, members in grid.groups.items():
@@ -141,42 +130,3 @@ def _measure_trained(configuration: str, device: str | None) -> None:
             frames = tables_of(group, device=device)
             tables.save_tables(grid.name, name, frames, sample_vectors(group))
             print(f"{grid.name}/{name}: {len(group)} runs measured")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """``python -m lib.results.group_tables CONFIG`` and ``python -m lib.results.group_tables
-    --again [RESULTS ...]``.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.results.group_tables",
-        description="Measure the groups of a configuration whose runs are trained.",
-    )
-    parser.add_argument(
-        "config",
-        metavar="CONFIG",
-        nargs="?",
-        type=argument(load_grids),
-        help="name in config/ or path of a .yaml file",
-    )
-    parser.add_argument(
-        "--device", help="cuda, cuda:1, …: compute distances there; else on the CPU"
-    )
-    parser.add_argument(
-        "--again",
-        metavar="RESULTS",
-        nargs="*",
-        type=argument(_check_stored),
-        help="measure groups in data/results/RESULTS (default: all committed ones) again, from "
-        "their logits and distances",
-    )
-    options = parser.parse_args(arguments)
-    if (options.config is None) == (options.again is None):
-        parser.error("name one configuration, or measure --again what is stored")
-    if options.config:
-        _measure_trained(options.config, options.device)
-    for name in [] if options.again is None else options.again or tables.committed():
-        _measure_stored(name)
-
-
-if __name__ == "__main__":
-    main()

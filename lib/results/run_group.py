@@ -67,20 +67,12 @@ class RunGroup:
     left_out: Sequence[str] = ()
 
     @classmethod
-    def of_logits(
-        cls, logits: np.ndarray, *, classes: Sequence[str] = (), **fields: object
-    ) -> "RunGroup":
+    def of_logits(cls, logits: np.ndarray, **fields: object) -> "RunGroup":
         """A group of which logits (S, N, C) are known; C = 1 is regression."""
-        n_classes = logits.shape[-1]
-        if n_classes == 1:
-            return cls(predictions=scoring.decide(logits), logits=logits, **fields)
-        return cls(
-            predictions=scoring.decide(logits),
-            probabilities=softmax(logits.astype(float), axis=-1),
-            logits=logits,
-            classes=classes or [str(number) for number in range(n_classes)],
-            **fields,
-        )
+        if (n_classes := logits.shape[-1]) > 1:
+            fields["classes"] = [str(number) for number in range(n_classes)]
+            fields["probabilities"] = softmax(logits.astype(float), axis=-1)
+        return cls(predictions=scoring.decide(logits), logits=logits, **fields)
 
     @classmethod
     def of_runs(cls, group: Sequence[runs.Run]) -> "RunGroup":
@@ -331,12 +323,11 @@ def measure(
     """
     finite, statistics, plain = group.finite(), {}, {}
     if len(finite) >= 2:
-        if "score" in finite.runs:
-            scores = finite.scores[~np.isnan(finite.scores)]
-            if len(scores) >= 2:
-                for name, statistic in summary.statistics_of(scores=scores).items():
-                    statistics[name] = statistic, scores
-                plain = {"range": np.ptp(scores), "best": scores.max()}
+        scores = finite.scores[~np.isnan(finite.scores)] if "score" in finite.runs else ()
+        if len(scores) >= 2:
+            for name, statistic in summary.statistics_of(scores=scores).items():
+                statistics[name] = statistic, scores
+            plain = {"range": np.ptp(scores), "best": scores.max()}
         for name, statistic in _of_predictions(finite).items():
             of_accuracy = name == "distribution_sd"
             data = finite.predictions == finite.labels if of_accuracy else len(finite)

@@ -4,11 +4,10 @@ A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary
 last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
 """
 
-import argparse
 import csv
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,16 +114,9 @@ def load(target: Path) -> Run:
     return Run(record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors)
 
 
-def load_group(
-    setting_ids: Iterable[str], seed_labels: Iterable[str], store: "os.PathLike[str] | None" = None
-) -> list[Run]:
+def load_group(setting_ids: Sequence[str], seed_labels: Sequence[str]) -> list[Run]:
     """The runs of a group, their examples checked to be the same in the same order."""
-    seed_labels = list(seed_labels)
-    group = [
-        load(folder(setting_id, label, store))
-        for setting_id in setting_ids
-        for label in seed_labels
-    ]
+    group = [load(folder(one, label)) for one in setting_ids for label in seed_labels]
     first = group[0]
     made_by = {_training_versions(run): name_of(run) for run in group}
     if len(made_by) > 1:
@@ -134,12 +126,10 @@ def load_group(
             f"other versions in {paths.RUNS}, and `make run` trains them again as the others."
         )
     for run in group[1:]:
-        same = [
-            np.array_equal(run.example_ids, first.example_ids),
-            np.array_equal(run.labels, first.labels),
-            run.record["data_sha256"] == first.record["data_sha256"],
-        ]
-        if not all(same):
+        same_ids = np.array_equal(run.example_ids, first.example_ids)
+        same_labels = np.array_equal(run.labels, first.labels)
+        same_data = run.record["data_sha256"] == first.record["data_sha256"]
+        if not (same_ids and same_labels and same_data):
             raise ValueError(
                 f"runs were evaluated on different examples: {name_of(first)} and {name_of(run)}"
             )
@@ -168,14 +158,14 @@ def name_of(run: Run) -> str:
     return f"{run.record['setting_id']} seed {run.record['seed']}"
 
 
-def drop_vectors(setting_id: str, store: "os.PathLike[str] | None" = None) -> None:
+def drop_vectors(setting_id: str) -> None:
     """Delete the layer vectors of a setting whose runs are measured; logits and records stay.
 
     The markers go first: whoever needs the vectors again finds the shards unfinished, and
     training the runs again gives the same bits.
     """
     for pattern in ("*_to_*.json", *(f"seed*/{name}.npy" for name in POOLINGS)):
-        for path in (Path(store or paths.RUNS) / setting_id).glob(pattern):
+        for path in (paths.RUNS / setting_id).glob(pattern):
             path.unlink(missing_ok=True)
 
 
@@ -191,14 +181,3 @@ def write_marker(setting_id: str, records: list[dict[str, Any]]) -> Path:
     with paths.atomic_file(path) as scratch:
         scratch.write_text(json.dumps(content, indent=1) + "\n")
     return path
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.results.runs", description="The run store."
-    )
-    parser.add_argument("action", choices=["drop"], help="delete layer vectors that are measured")
-    parser.add_argument("setting", help="id of the setting, a folder of data/runs")
-    setting = parser.parse_args().setting
-    drop_vectors(setting)
-    print(f"layer vectors of {setting} were deleted")

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,13 @@ def as_stored(logits: np.ndarray) -> np.ndarray:
 
 def logit_table(group: list[Run]) -> pd.DataFrame:
     """A row a run and example, in the order of the example table; logits in float16."""
-    parts = []
-    for run in group:
-        part = pd.DataFrame(as_stored(run.logits).astype(np.float16)).rename(
-            columns="logit_{}".format
-        )
-        part.insert(0, "seed_label", run.record["seed_label"])
-        part.insert(0, "setting_id", run.record["setting_id"])
-        parts.append(part)
-    whole = pd.concat(parts, ignore_index=True)
-    return whole.drop(columns="logit_0") if group[0].logits.shape[-1] == 2 else whole
+    logits = as_stored(np.stack([run.logits for run in group])).astype(np.float16)
+    _, n_examples, n_classes = logits.shape
+    names = ("setting_id", "seed_label")
+    columns = {k: np.repeat([run.record[k] for run in group], n_examples) for k in names}
+    for number in range(1 if n_classes == 2 else 0, n_classes):
+        columns[f"logit_{number}"] = logits[..., number].ravel()
+    return pd.DataFrame(columns)
 
 
 def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarray:
@@ -106,7 +104,7 @@ def training_table(group: list[Run]) -> pd.DataFrame:
         ids = run.record["setting_id"], run.record["seed_label"]
         log = pd.DataFrame(run.log)
         log = log[np.isfinite(log[["loss", "gradient_norm"]]).all(axis=1)]
-        for stretch in np.array_split(np.arange(len(log)), min(STRETCHES, len(log))):
+        for stretch in filter(len, np.array_split(np.arange(len(log)), STRETCHES)):
             means = log.iloc[stretch].mean()
             for column in [name for name in log if name == "loss" or "gradient_norm" in name]:
                 quantity, _, part = column.partition("norm_")
@@ -126,14 +124,14 @@ def save_tables(
     parameters: dict[str, Any] | None = None,
 ) -> Path:
     """Write the tables of a group or of a job of a configuration; the folder is replaced as a
-    whole. ``sample``: of the group's layer vectors; ``parameters``: those that the job was run
-    with, which its record then holds.
+    whole. ``sample``: of the group's layer vectors; ``parameters``: those of the job.
     """
     if paths.is_reference(name):
         raise ValueError(f"results = {name!r} is made by promoting, never directly")
-    measuring = provenance.code_fingerprint(MEASURING)
-    record = provenance.made_by()
-    record |= {"distance_code": provenance.DISTANCE_VERSION, "measure_code": measuring}
+    record = provenance.made_by() | {
+        "distance_code": provenance.DISTANCE_VERSION,
+        "measure_code": provenance.code_fingerprint(MEASURING),
+    }
     if "runs" in tables and "code" in tables["runs"]:
         record["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
     if parameters:
@@ -148,10 +146,7 @@ def save_tables(
 
 def update_measures(name: str, group: str, runs: pd.DataFrame, measures: pd.DataFrame) -> None:
     """Put scores and measures that were made again into the folder of a group, at once; a packed
-    group has a folder then.
-
-    Its record then names the code and the commit that measured; what trained the runs and took
-    their distances is as before.
+    group has a folder then. Its record names the code and the commit that measured.
     """
     head, dirty = provenance.commit()
     record = records(name)[group] | {
@@ -186,19 +181,19 @@ def write(path: Path, frame: pd.DataFrame) -> None:
 
 def packed(name: str) -> dict[str, dict[str, Any]]:
     """What made each packed group or job of results, by its name."""
-    path = paths.results(name) / MADE
-    return json.loads(path.read_text()) if path.exists() else {}
+    return _made(paths.results(name))
 
 
 def records(name: str) -> dict[str, dict[str, Any]]:
     """What made each group or job of results, packed or in a folder, by its name; it may be empty,
     for the oldest jobs have no record.
     """
-    by_group = packed(name)
-    for folder in folders(name):
-        path = folder / MADE
-        by_group[folder.name] = json.loads(path.read_text()) if path.exists() else {}
-    return by_group
+    return packed(name) | {folder.name: _made(folder) for folder in folders(name)}
+
+
+def _made(folder: Path) -> dict[str, Any]:
+    path = folder / MADE
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def folders(name: str) -> list[Path]:
@@ -207,10 +202,8 @@ def folders(name: str) -> list[Path]:
 
 
 def pack(name: str, groups: Collection[str]) -> None:
-    """Put the folders of groups or jobs, and what is packed, together as one file a table.
-
-    Of each only those named stay. Folders go last, so that nothing is lost if this is interrupted;
-    one with a sample of layer vectors keeps that.
+    """Put the named groups or jobs, from folders and from what is packed, together as one file a
+    table. The others, and then the folders, are deleted, but for samples of layer vectors.
     """
     root, small = paths.results(name), folders(name)
     record = {group: made for group, made in sorted(records(name).items()) if group in groups}
@@ -237,11 +230,9 @@ class MixedCodeWarning(UserWarning):
 
 
 def _warn_if_mixed(name: str) -> None:
-    trained = "`make run` or `make campaign` makes the older ones again"
-    remedies = {"training_code": trained, "distance_code": trained}
-    remedies["measure_code"] = (
-        f"`python -m lib.results.group_tables --again {name}` measures them again"
-    )
+    train = "`make run` or `make campaign` makes the older ones again"
+    measure = f"`python -m lib.workflow remeasure {name}` measures them again"
+    remedies = {"training_code": train, "distance_code": train, "measure_code": measure}
     for part, remedy in remedies.items():
         versions = {record[part] for record in records(name).values() if part in record}
         if len(versions) > 1:
@@ -325,24 +316,20 @@ def group_labels(name: str) -> dict[str, str]:
 
     A union of settings is called by its name.
     """
-    table = read(name, "runs")
-    first = table.groupby("group").first()
-    differing = [
-        field.name
-        for field in dataclasses.fields(Setting)
-        if field.name != "task" and field.name in first and first[field.name].nunique() > 1
-    ]
+    groups = read(name, "runs").groupby("group")
+    first, is_union = groups.first(), groups["setting_id"].nunique() > 1
+    fields = [spec.name for spec in dataclasses.fields(Setting) if spec.name != "task"]
+    differing = [field for field in fields if field in first and first[field].nunique() > 1]
     labels = {}
-    for group, part in table.groupby("group"):
-        words = [Path(part["task"].iloc[0]).stem]
+    for group, row in first.to_dict("index").items():
+        words = [Path(row["task"]).stem]
         for field in differing:
-            value = part[field].iloc[0]
-            short = {"learning_rate": "lr", "backbone": ""}.get(field, field.replace("_", " "))
-            words.append(f"{short} {value:g}" if isinstance(value, float) else f"{short} {value}")
-        is_union = part["setting_id"].nunique() > 1
-        labels[group] = group if is_union else ", ".join(word.strip() for word in words)
-    repeated = [label for label in labels.values() if list(labels.values()).count(label) > 1]
-    return {group: group if label in repeated else label for group, label in labels.items()}
+            word = {"learning_rate": "lr", "backbone": ""}.get(field, field.replace("_", " "))
+            value = f"{row[field]:g}" if isinstance(row[field], float) else row[field]
+            words.append(f"{word} {value}".strip())
+        labels[group] = group if is_union[group] else ", ".join(words)
+    counts = Counter(labels.values())
+    return {group: group if counts[label] > 1 else label for group, label in labels.items()}
 
 
 def read_sample(name: str) -> tuple[np.ndarray, str]:

@@ -1,4 +1,4 @@
-"""What `make` and the engine call: ``python -m lib.workflow run|status|promote|pack``."""
+"""What `make` and the engine call, and what works without them: ``python -m lib.workflow``."""
 
 import argparse
 import sys
@@ -6,13 +6,17 @@ import sys
 import pandas as pd
 
 from lib import paths
-from lib.config.grids import load_plans
+from lib.config.grids import load_grids, load_plans
 from lib.errors import argument
+from lib.results import group_tables, runs, tables
 from lib.workflow import jobs, promotion, run, status
 
-HELP = {
+ACTIONS = {
     "run": "run the engine and show how far it is",
     "status": "what is done, failed and missing, and the time left",
+    "measure": "measure the groups of a configuration whose runs are trained",
+    "remeasure": "measure groups again, from their stored logits and distances",
+    "drop": "delete the layer vectors of a setting, which are measured",
     "promote": "copy one group's results into the reference",
     "pack": "delete what the reference of a configuration holds beside its groups or jobs; put it "
     "into one file a table, if it is complete",
@@ -22,50 +26,61 @@ HELP = {
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.workflow", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    run, status, promote, pack = (actions.add_parser(word, help=HELP[word]) for word in HELP)
-    for action in (run, status, pack):
-        what = "name in config/ or path of a .yaml file"
-        action.add_argument("config", type=argument(load_plans), help=what)
-    run.add_argument("--campaign", action="store_true", help="only what the reference lacks")
-    run.add_argument("engine", nargs="*", help="options of the engine, behind --")
-    status.add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
-    status.add_argument("--missing", action="store_true", help="only what is missing")
-    promote.add_argument("name", help="of the results, data/results/NAME")
-    promote.add_argument("group")
-    for action in (promote, pack):
-        action.add_argument("--commit", action="store_true", help="and commit it to git")
+    of = {name: actions.add_parser(name, help=text) for name, text in ACTIONS.items()}
+    for name in ("run", "status", "measure", "pack"):
+        kind = argument(load_grids if name == "measure" else load_plans)
+        of[name].add_argument("config", type=kind, help="name in config/ or path of a .yaml file")
+    of["run"].add_argument("--campaign", action="store_true", help="only what the reference lacks")
+    of["run"].add_argument("engine", nargs="*", help="options of the engine, behind --")
+    of["status"].add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
+    of["status"].add_argument("--missing", action="store_true", help="only what is missing")
+    of["measure"].add_argument("--device", help="cuda, cuda:1, …: compute distances there")
+    stored = {"nargs": "*", "type": argument(group_tables.check_stored)}
+    of["remeasure"].add_argument("results", **stored, help="data/results/RESULTS (default: all "
+                                 "committed ones)")  # fmt: skip
+    of["drop"].add_argument("setting", help="its id, a folder of data/runs")
+    of["promote"].add_argument("name", help="of the results, data/results/NAME")
+    of["promote"].add_argument("group")
+    for name in ("promote", "pack"):
+        of[name].add_argument("--commit", action="store_true", help="and commit it to git")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     options = _parser().parse_args(arguments)
-    if options.action == "promote":
-        folder = promotion.promote(options.name, options.group)
-        if options.commit:
-            promotion.commit(folder, f"Results of {folder.parent.name}: {folder.name}")
-        print(f"promoted {options.name}/{options.group}")
-        return
-    if options.action == "run":
-        try:
-            plan = jobs.load(options.config, campaign=options.campaign)
-        except ValueError as error:
-            sys.exit(str(error))
-        run.run(plan, options.engine, campaign=options.campaign)
-        return
-    plans = load_plans(options.config)
-    if options.action == "pack":
-        for plan in plans:
-            print(*promotion.pack(plan), sep="\n")
+    match options.action:
+        case "run":
+            try:
+                plan = jobs.load(options.config, campaign=options.campaign)
+            except ValueError as error:
+                sys.exit(str(error))
+            run.run(plan, options.engine, campaign=options.campaign)
+        case "status":
+            standing = [status.standing(plan) for plan in load_plans(options.config)]
+            for column in ("job", "setting"):
+                if of_kind := [table for table in standing if column in table]:
+                    table = pd.concat(of_kind, ignore_index=True)
+                    print(status.report(table, options.cores, only_missing=options.missing))
+        case "measure":
+            group_tables.measure_trained(options.config, options.device)
+        case "remeasure":
+            for name in options.results or tables.committed():
+                group_tables.measure_stored(name)
+        case "drop":
+            runs.drop_vectors(options.setting)
+            print(f"layer vectors of {options.setting} were deleted")
+        case "promote":
+            folder = promotion.promote(options.name, options.group)
             if options.commit:
-                name = paths.reference_of(plan.name)
-                promotion.commit(paths.results(name), f"Results of {name}, packed")
-        return
-    standing = [status.standing(plan) for plan in plans]
-    for column in ("job", "setting"):
-        if of_kind := [table for table in standing if column in table]:
-            table = pd.concat(of_kind, ignore_index=True)
-            print(status.report(table, options.cores, only_missing=options.missing))
+                promotion.commit(folder, f"Results of {folder.parent.name}: {folder.name}")
+            print(f"promoted {options.name}/{options.group}")
+        case "pack":
+            for plan in load_plans(options.config):
+                print(*promotion.pack(plan), sep="\n")
+                if options.commit:
+                    name = paths.reference_of(plan.name)
+                    promotion.commit(paths.results(name), f"Results of {name}, packed")
 
 
 if __name__ == "__main__":

@@ -100,10 +100,9 @@ def load(
     """What is to be executed for a configuration; for a ``campaign``, what the reference lacks.
 
     ``seeds_per_job`` takes the place of the configuration's own: how runs are split over jobs
-    decides nothing about them. Brings the markers of the shards up to date first, so that runs
-    that are there are not planned, and deletes the record of a job that has lost a table. A job
-    that reads the plan only to be run (``planning`` false) leaves these files alone: another
-    process goes by them.
+    decides nothing about them. Unless a job reads the plan only to be run (``planning`` false), the
+    files that the engine goes by are brought up to date: markers of shards, records of jobs that
+    have lost a table, notes of promotions.
     """
     plan, kept = Plan(), set()
     for part in load_plans(configuration):
@@ -117,7 +116,7 @@ def load(
         else:
             _add_jobs(plan, part.name, groups, planning)
     # Vectors go once all groups that a setting is in are measured.
-    for folder in {marker.parent: None for marker in plan.shards}:
+    for folder in dict.fromkeys(marker.parent for marker in plan.shards):
         if folder.name not in kept:
             plan.dropped[folder / "vectors_dropped.txt"] = [
                 made.outputs[-1]
@@ -143,12 +142,11 @@ def _add_grid(plan: Plan, grid: Grid, groups: dict[str, list[str]], planning: bo
             plan.shards[marker] = Execution("10_finetune", given, [], [marker])
             plan.runs += status.planned_runs(setting, shard).values()
             markers[member].append(marker)
-    labels = [seeds.label for seeds in grid.seeds]
+    labels, folder = [seeds.label for seeds in grid.seeds], paths.results(grid.name)
     for group, members in groups.items():
         given = {"results": grid.name, "group": group, "setting_ids": members, "seeds": labels}
         inputs = [marker for member in members for marker in markers[member]]
-        folder = paths.results(grid.name) / group
-        outputs = [folder / f"{table}.parquet" for table in tables.TABLES]
+        outputs = [folder / group / f"{table}.parquet" for table in tables.TABLES]
         plan.results[grid.name, group] = Execution("12_measure_group", given, inputs, outputs)
     drawn = [figure for figure, suits in ANALYSES.values() if suits(grid)]
     plan.figures += [paths.figures(grid.name) / f"{figure}.svg" for figure in drawn]

@@ -17,27 +17,21 @@ from lib.workflow import status
 
 
 def promote(name: str, group: str) -> Path:
-    """Copy the results of a group or job into its reference, whole or not at all.
-
-    Of the layer vectors, only the sample of one group of ``reference``, without failed runs, is
-    copied: one is enough to look at, and the committed results are to stay small. Returns the
-    folder.
+    """Copy the results of a group or job into its reference, whole or not at all, and return the
+    folder. Samples of layer vectors stay behind, but for that of one group of ``reference``,
+    without failed runs: one is enough to look at.
     """
-    source = paths.results(name) / group
-    target = paths.results(paths.reference_of(name)) / group
+    reference, source = paths.reference_of(name), paths.results(name) / group
+    target = paths.results(reference) / group
     if not (source / tables.MADE).exists():
         raise FileNotFoundError(
             f"no results of {group} in {source.parent}; `make run CONFIG={name}` makes them"
         )
-    others = [path for path in target.parent.glob(f"*/{tables.SAMPLE}") if path.parent != target]
-    sampled = (
-        paths.reference_of(name) == "reference"
-        and not others
-        and (tables.read(name, "runs", [group])["status"] == "ok").all()
-    )
+    sampled = {path.parent for path in target.parent.glob(f"*/{tables.SAMPLE}")} - {target}
+    wanted = reference == "reference" and not sampled
     with paths.atomic_folder(target) as fresh:
         shutil.copytree(source, fresh, dirs_exist_ok=True)
-        if not sampled:
+        if not (wanted and (tables.read(name, "runs", [group])["status"] == "ok").all()):
             (fresh / tables.SAMPLE).unlink(missing_ok=True)
     return target
 

@@ -31,9 +31,8 @@ class Progress:
         self.began = time.monotonic()
         self.waiting = [run for run in plan.runs if not run.stored()]
         self.n_runs, self.at_first = len(plan.runs), len(self.waiting)
-        self.results = [made.outputs[-1] for made in plan.results.values()]
-        self.figures = figures
-        self.last = ""
+        results = [made.outputs[-1] for made in plan.results.values()]
+        self.files, self.last = {"measuring": results, "drawing": figures}, ""
 
     def line(self) -> str:
         """In a line: runs done, the last score, the time left; then tables, then figures."""
@@ -49,7 +48,7 @@ class Progress:
             left = status.duration(elapsed / done * len(self.waiting)) if done else "not known yet"
             n_done = self.n_runs - len(self.waiting)
             return f"training: {n_done} of {self.n_runs} runs{self.last}; time left: {left}"
-        for doing, files in (("measuring", self.results), ("drawing", self.figures)):
+        for doing, files in self.files.items():
             n_done = sum(file.exists() for file in files)
             if n_done < len(files):
                 return f"{doing}: {n_done} of {len(files)} done"
@@ -90,10 +89,7 @@ def outcome(name: str) -> pd.DataFrame:
 
 
 def run(plan: jobs.Plan, engine: list[str], *, campaign: bool) -> None:
-    """Execute a plan by Snakemake with these options, and show how far it is and what came out.
-
-    Paths are shown as one would type them.
-    """
+    """Execute a plan by Snakemake with these options, and show how far it is and what came out."""
     log = paths.OUTPUT / "build/engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     progress = Progress(plan, [] if campaign else plan.figures)
@@ -111,9 +107,7 @@ def run(plan: jobs.Plan, engine: list[str], *, campaign: bool) -> None:
         print(*words[-40:], sep="\n", file=sys.stderr)
         sys.exit(f"something failed; above is the end of {os.path.relpath(log)}. Finished runs "
                  "stay: once the cause is gone, the same command makes the rest")  # fmt: skip
-    if campaign:
-        return
-    for name in dict.fromkeys(name for name, _ in plan.results):
+    for name in [] if campaign else dict.fromkeys(name for name, _ in plan.results):
         drawn = paths.figures(name)
         made = any(file.exists() for file in plan.results_of(name))
         if made and any(figure.parent == drawn for figure in plan.figures):

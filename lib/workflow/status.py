@@ -9,7 +9,6 @@ downloaded for it.
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -109,9 +108,9 @@ def has_job(results: str, job: Job) -> bool:
     in_folder = (paths.results(results) / job.name).is_dir()
     if record is None or (in_folder and not is_whole(results, job)):
         return False
-    if "parameters" not in record:
-        return paths.is_reference(results)
-    return job.made_with(record["parameters"])
+    if "parameters" in record:
+        return job.made_with(record["parameters"])
+    return paths.is_reference(results)
 
 
 def is_whole(results: str, job: Job) -> bool:
@@ -129,9 +128,9 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
     reference = paths.reference_of(plan.name)
     if isinstance(plan, JobList):
         return {name: job for name, job in plan.groups.items() if has_job(reference, job)}
-    settings = {setting.id: setting for setting in plan.settings}
     records, labels = tables.records(reference), [seeds.label for seeds in plan.seeds]
     by_group = dict(iter(tables.read_stored(reference, "runs").groupby("group"))) if records else {}
+    planned = {setting.id: planned_runs(setting, labels) for setting in plan.settings}
     held = {}
     for group, members in plan.groups.items():
         if records.get(group, {}).get("distance_code") != provenance.DISTANCE_VERSION:
@@ -140,14 +139,9 @@ def referenced(plan: Grid | JobList) -> dict[str, Any]:
             (row["setting_id"], row["seed_label"]): {**row, "sources": json.loads(row["sources"])}
             for row in by_group[group].to_dict("records")
         }
-        wanted = {
-            (member, label): run
-            for member in members
-            for label, run in planned_runs(settings[member], labels).items()
-        }
-        if rows.keys() == wanted.keys() and all(
-            run.is_current(rows[key]) for key, run in wanted.items()
-        ):
+        wanted = {(one, label): run for one in members for label, run in planned[one].items()}
+        same = rows.keys() == wanted.keys()
+        if same and all(run.is_current(rows[key]) for key, run in wanted.items()):
             held[group] = rows
     return held
 
@@ -172,19 +166,12 @@ def standing(plan: Grid | JobList) -> pd.DataFrame:
         records = {label: run.stored() for label, run in planned_runs(setting, labels).items()}
         here = {(setting.id, label): record for label, record in records.items() if record}
         known = here | (there := held.get(setting.id, {}))
+        failed = sum(record["status"] != "ok" for record in known.values())
         seconds = [record["wall_s"] for record in known.values()]
-        rows.append(
-            {
-                "configuration": plan.name,
-                "setting": setting.id,
-                "runs": len(labels),
-                "stored": len(here),
-                "reference": len(there),
-                "failed": sum(record["status"] != "ok" for record in known.values()),
-                "missing": len(labels) - len(known),
-                "seconds_a_run": fmean(seconds) if seconds else float("nan"),
-            }
-        )
+        row = {"configuration": plan.name, "setting": setting.id, "runs": len(labels)}
+        row |= {"stored": len(here), "reference": len(there), "failed": failed}
+        row |= {"missing": len(labels) - len(known), "seconds_a_run": pd.Series(seconds).mean()}
+        rows.append(row)
     table = pd.DataFrame(rows)
     typical = table["seconds_a_run"].fillna(table["seconds_a_run"].mean())
     return table.assign(seconds_left=typical * table["missing"])
@@ -210,7 +197,6 @@ def report(table: pd.DataFrame, cores: int, *, only_missing: bool = False) -> st
 
 def duration(seconds: float) -> str:
     """About how long, in words."""
-    minutes = seconds / 60
-    if minutes < 1:
+    if seconds < 60:
         return "under a minute"
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -39,6 +39,7 @@ def load_grid(source):
         ({"backbone": "bert-tinny"}, "did you mean bert-tiny"),
         ({"method": "mixin"}, "method 'mixin' is unknown: did you mean mixout"),
         ({"learning_rate": "2e-5"}, "YAML reads this as text: write 2.0e-05"),
+        ({"learning_rate": "2-5"}, "learning_rate = '2-5' is str, expected float$"),
         ({"epochs": 3.0}, "epochs = 3.0 is float, expected int"),
         ({"epochs": True}, "is bool, expected int"),
         ({"precision": "half"}, "precision = 'half' is unknown: valid: bfloat16, float32"),

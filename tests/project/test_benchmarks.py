@@ -17,8 +17,6 @@ SCRIPTS = [
 ]
 COMMANDS = {
     "lib.training": "CONFIG",
-    "lib.results.group_tables": "CONFIG",
-    "lib.results.runs": "drop",
     "lib.workflow": "promote",
     "lib.report": "PATH",
 }

@@ -13,6 +13,7 @@ from lib import paths, provenance
 from lib.measures import scoring
 from lib.results import group_tables, run_group, tables
 from lib.results.run_group import RunGroup
+from lib.workflow.__main__ import main
 
 COMMITTED = [(name, group) for name in tables.committed() for group in tables.records(name)]
 #: Some of the groups, always the same ones until groups are added.
@@ -63,7 +64,7 @@ def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored
     chance = measures["subset"] == "chance"
     wrong = measures.assign(value=measures["value"].where(chance, 9.0))
     tables.write(stored / "measures.parquet", wrong)
-    group_tables.main(["--again", "copied"])
+    main(["remeasure", "copied"])
     assert f"copied/group: {len(runs)} runs measured again" in capsys.readouterr().out
     after = {file.name: file.read_bytes() for file in stored.iterdir()}
     assert {name for name in before if before[name] != after[name]} <= {
@@ -79,14 +80,15 @@ def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored
     assert old == new
 
 
-def test_packed_groups_are_measured_again_and_stay_packed(stored):
+def test_packed_groups_are_measured_again_and_stay_packed(stored, monkeypatch):
     (stored / tables.SAMPLE).touch()
     before = {table: tables.read("copied", table) for table in tables.TABLES}
     tables.pack("copied", ["group"])
     packed = {path.name for path in stored.parent.iterdir()}
     assert packed == {"made.json", "group", *(f"{table}.parquet" for table in tables.TABLES)}
     assert [path.name for path in stored.iterdir()] == [tables.SAMPLE]
-    group_tables.main(["--again", "copied"])
+    monkeypatch.setattr(tables, "committed", lambda: ["copied"])
+    main(["remeasure"])  # all committed ones
     assert {path.name for path in stored.parent.iterdir()} == packed
     for table, frame in before.items():
         pd.testing.assert_frame_equal(tables.read("copied", table), frame)
@@ -101,7 +103,7 @@ def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypat
 
     monkeypatch.setattr(tables, "write", full)
     with pytest.raises(OSError, match="disk full"):
-        group_tables.main(["--again", "copied"])
+        main(["remeasure", "copied"])
     assert {file.name: file.read_bytes() for file in stored.iterdir()} == before
     assert [path.name for path in stored.parent.iterdir()] == ["group"]
 
@@ -133,13 +135,13 @@ def test_a_diverged_run_has_no_score_and_a_regression_no_accuracy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--again", "reference-standart"], "did you mean reference-standard"),
-        ([], "name one configuration"),
-        (["quick", "--again"], "name one configuration"),
-        (["quik"], "did you mean quick"),
+        (["remeasure", "reference-standart"], "did you mean reference-standard"),
+        (["measure"], "required: config"),
+        (["measure", "quik"], "did you mean quick"),
+        (["measure", "theory"], "theory holds jobs of notebooks and no grid"),
     ],
 )
 def test_the_command_refuses_what_is_not_there(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        group_tables.main(arguments)
+        main(arguments)
     assert message in capsys.readouterr().err

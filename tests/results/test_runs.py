@@ -26,6 +26,13 @@ def store(tmp_path, monkeypatch):
     return save
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder in which runs are looked for."""
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    return tmp_path
+
+
 def test_what_is_saved_is_read_back(tmp_path):
     run = make_run(0)
     runs.save(run, tmp_path / "demo/seed0")
@@ -62,7 +69,7 @@ def test_a_run_counts_only_with_its_fingerprint_and_a_stale_one_is_replaced(tmp_
         ("transformers", "5.24.0", "different versions.*transformers 5.24.0"),
     ],
 )
-def test_runs_that_differ_in_more_than_the_seed_are_never_compared(tmp_path, field, value, message):
+def test_runs_that_differ_in_more_than_the_seed_are_never_compared(folder, field, value, message):
     other = make_run(1)
     if field in other.record["versions"]:
         other.record["versions"][field] = value
@@ -71,21 +78,21 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_compared(tmp_path, fie
     else:
         setattr(other, field, value)
     for run in (make_run(0), other):
-        runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
+        runs.save(run, folder / f"demo/{run.record['seed_label']}")
     with pytest.raises(ValueError, match=message):
-        runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)
+        runs.load_group(["demo"], ["seed0", "seed1"])
 
 
-def test_runs_of_builds_for_other_devices_are_compared(tmp_path):
+def test_runs_of_builds_for_other_devices_are_compared(folder):
     for seed, torch in enumerate(["2.13.0+cpu", "2.13.0"]):
         versions = {"torch": torch, "transformers": "5.23.0"}
-        runs.save(make_run(seed, versions=versions), tmp_path / f"demo/seed{seed}")
-    assert len(runs.load_group(["demo"], ["seed0", "seed1"], tmp_path)) == 2
+        runs.save(make_run(seed, versions=versions), folder / f"demo/seed{seed}")
+    assert len(runs.load_group(["demo"], ["seed0", "seed1"])) == 2
 
 
-def test_a_missing_run_says_how_to_make_it(tmp_path):
+def test_a_missing_run_says_how_to_make_it(folder):
     with pytest.raises(FileNotFoundError, match="make run"):
-        runs.load_group(["demo"], ["seed0"], tmp_path)
+        runs.load_group(["demo"], ["seed0"])
 
 
 def test_tables_of_a_group_fit_together(store):
@@ -93,6 +100,8 @@ def test_tables_of_a_group_fit_together(store):
     store("demo", group)
     stored = run_group.read("demo")["demo"]
     logits, labels, table = stored.logits, stored.labels, stored.runs
+    columns = list(tables.read("demo", "logits"))
+    assert columns == ["group", "setting_id", "seed_label", "logit_1"], "of two, the difference"
     expected = np.stack([run.logits for run in group])
     np.testing.assert_allclose(logits, expected - expected[..., :1], atol=4e-3)
     assert (logits == tables.as_stored(logits)).all() and (logits[..., 0] == 0).all()
@@ -116,11 +125,11 @@ def test_tables_of_a_group_fit_together(store):
     }
 
 
-def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path, store):
+def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(folder, store):
     group = make_runs(3, poolings=("last", "mean"))
     for run in group:
-        runs.save(run, tmp_path / f"demo/{run.record['seed_label']}")
-    back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"], tmp_path)
+        runs.save(run, folder / f"demo/{run.record['seed_label']}")
+    back = runs.load_group(["demo"], ["seed0", "seed1", "seed2"])
     store("decoders", back)
     # The embedding of the last token, unlike that at position 0, differs between texts.
     table = tables.read("demo", "distances", pooling="last")
@@ -135,8 +144,8 @@ def test_of_decoders_the_last_token_is_stored_and_measured_by_its_name(tmp_path,
     # Runs of an encoder and of a decoder have the mean in common.
     mixed = RunGroup.of_runs([*group, make_run(3)])
     assert list(mixed.representations) == list(mixed.layers) == ["mean"]
-    runs.drop_vectors("demo", tmp_path)
-    assert not [*tmp_path.glob("demo/*/last.npy"), *tmp_path.glob("demo/*/mean.npy")]
+    runs.drop_vectors("demo")
+    assert not [*folder.glob("demo/*/last.npy"), *folder.glob("demo/*/mean.npy")]
 
 
 def test_a_diverged_run_is_counted_but_not_averaged():
@@ -259,6 +268,15 @@ def test_a_stretch_of_training_has_the_mean_of_its_steps_and_the_name_of_the_las
     assert table.loc[("distance", "all"), "step"] == 79
 
 
+def test_a_run_that_was_never_finite_has_no_means_and_the_others_have_theirs():
+    lost, run = make_runs(2)
+    lost.log = [row | {"gradient_norm": np.inf} for row in lost.log]
+    table = tables.training_table([lost, run])
+    counts = table.groupby(["seed_label", "quantity"]).size().unstack(fill_value=0)
+    assert counts.loc["seed0", "loss"] == 0 < counts.loc["seed1", "loss"]
+    assert (counts["distance"] > 0).all()
+
+
 def test_labels_of_groups_tell_settings_apart(store):
     """Whatever they differ in; and two that differ in nothing shown keep their folder names."""
     for name, epochs in {"a": 3, "b": 20, "c": 20}.items():
@@ -274,3 +292,6 @@ def test_a_run_without_a_score_is_counted_as_left_out_of_the_scores():
     rows = group_tables.measure_table(whole).query("subset == 'all'").set_index("measure")
     assert rows.loc["sd", ["n_runs", "n_left_out"]].tolist() == [3, 1]
     assert rows.loc["disagreement", ["n_runs", "n_left_out"]].tolist() == [4, 0]
+    whole.runs.loc[:2, "score"] = np.nan
+    alone = set(group_tables.measure_table(whole).query("subset == 'all'")["measure"])
+    assert "disagreement" in alone and not alone & {"mean", "sd"}

@@ -193,7 +193,7 @@ class Batch(Checkout):
 
     def measure(self) -> None:
         """Measure all groups without the engine."""
-        self.python("lib.results.group_tables", "faulty")
+        self.python("lib.workflow", "measure", "faulty")
 
     def processes(self, word: str = "") -> Iterator[psutil.Process]:
         """Everything alive that works for this batch, orphans too, with this in its command."""

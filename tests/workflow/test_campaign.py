@@ -166,7 +166,7 @@ def test_without_snakemake_jupyter_network_and_texts_the_results_are_the_same(ca
     shutil.rmtree(bare.project / "notebooks")
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
     bare.python("lib.training", "tiny", "--device", "cpu", **offline)
-    assert "3 runs measured" in bare.python("lib.results.group_tables", "tiny", **offline)
+    assert "3 runs measured" in bare.python("lib.workflow", "measure", "tiny", **offline)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not (bare.project / "data/raw").exists()
     assert_same_tables(bare.project / "data/results/tiny", campaign.project / REFERENCE)

@@ -171,9 +171,14 @@ def test_status_counts_runs_failures_and_the_time_left(store, grid):
 
 def test_what_the_reference_holds_is_not_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "RUNS", tmp_path)
-    table = status.standing(grids.load_grids("quick")[0])
+    [grid] = grids.load_grids("quick")
+    table = status.standing(grid)
     assert table["reference"].tolist() == table["runs"].tolist()
     assert table["stored"].sum() == table["missing"].sum() == 0
+    statuses = tables.read("reference", "runs")["status"]
+    assert table["failed"].sum() == (statuses != "ok").sum() > 0
+    more = dataclasses.replace(grid, seeds=[*grid.seeds, Seeds.of(99)])
+    assert status.standing(more)["reference"].sum() == 0, "a group with a run more is another"
 
 
 def test_a_plan_holds_the_shards_that_a_configuration_is_cut_into(store, path):
@@ -221,7 +226,13 @@ def test_a_sweep_and_crossed_streams_have_analyses_of_their_own(store, path, old
     assert set(jobs.load(path).figures) - usual == {paths.figures("mine") / f"{analysis}.svg"}
 
 
-@pytest.mark.parametrize("part", ["0/2", "3/2", "a", "1"])
+def test_machines_share_the_jobs(grid):
+    [(first, seeds)], [(second, _)], nothing = (grid.part(f"{i}/3") for i in (1, 2, 3))
+    assert [first, second] == grid.settings and not nothing
+    assert [run.label for run in seeds] == LABELS
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "a", "1", "-1/2", "1/2/3"])
 def test_there_is_no_such_part(grid, part):
     with pytest.raises(ValueError, match="part"):
         grid.part(part)
