@@ -70,11 +70,12 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
             w = (w - 0.1 * torch.autograd.functional.jacobian(value, w)).detach()
         ends.append(w)
         parts = [out, kept] if normalization == "N1" else [out]
-        each = torch.autograd.functional.jacobian(lambda w: losses(w[None])[0], w)
+        each = torch.autograd.functional.jacobian(lambda w: losses(w[None])[0], START + 9)
         norms = [each[part].mean(0).norm().item() for part in parts if part]
         steepest.append(max(norms, default=0.0))
     assert torch.allclose(found.weights, torch.stack(ends), rtol=1e-12, atol=1e-12)
-    assert found.lipschitz[-1] == pytest.approx(steepest[1:])
+    far = descend(problem, START + 9, rate=0.1, steps=0)
+    assert far.lipschitz[0] == pytest.approx(steepest[1:])
     apart = [torch.linalg.vector_norm(w - ends[0]).item() for w in ends[1:]]
     assert found.apart[-1] == pytest.approx(apart) and (found.apart[0] == 0).all()
 
@@ -156,7 +157,16 @@ def test_a_bound_that_is_too_small_is_counted_as_violated():
 @pytest.mark.parametrize("which", LEFT_OUT)
 def test_bounds_are_given_the_constants_and_the_largest_gradient_along_the_run(which):
     problem = problem_of(QuadraticLosses(np.random.default_rng(0)), LEFT_OUT[which])
-    known = retraining.estimate(problem, *minimize(problem, ANCHOR, **ENDS))
+    points, residual = minimize(problem, ANCHOR, **ENDS)
+    known = retraining.estimate(problem, points, residual)
+    for r, rows in enumerate(LEFT_OUT[which]):
+
+        def left_out(w, rows=rows):
+            each = problem.losses(w[None])[0] + 0.15 * ((w - ANCHOR) ** 2).sum()
+            return each[rows].sum()
+
+        gradient = torch.autograd.functional.jacobian(left_out, points[r + 1])
+        assert known.gradient[r] == pytest.approx(gradient.norm().item(), rel=1e-6)
     known = dataclasses.replace(known, smoothness=20.0, hessian_lipschitz=1e-3)
     runs, k = descend(problem, ANCHOR, rate=0.02, steps=9), LEFT_OUT[which].shape[1]
     values = {"n": N, "lipschitz": k * runs.lipschitz.max(), "smoothness": 20.0, "rate": 0.02}
