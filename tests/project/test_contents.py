@@ -11,7 +11,7 @@ from lib import paths, plots
 from lib.data import assets, package_tasks, tasks
 from lib.errors import TaskError
 
-BINARY = {".parquet", ".npy", ".pdf", ".png", ".zip"}
+BINARY = {".parquet", ".npy", ".npz", ".pdf", ".png", ".zip"}
 SHINGLE = 8
 
 
