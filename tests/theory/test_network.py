@@ -101,6 +101,8 @@ def test_a_network_has_the_losses_and_gradients_of_its_model(bert):
         logits = model(input_ids=ids).logits
         alone.append(torch.nn.functional.cross_entropy(logits, torch.tensor([data.labels[i]])))
     assert found.tolist() == pytest.approx([loss.item() for loss in alone], abs=1e-6)
+    rows = torch.tensor([[2, 0], [1, 3]])
+    assert torch.allclose(losses(losses.start.expand(2, -1), rows), found[rows])
     model.zero_grad()
     sum(alone).backward()
     weights = losses.start[None].clone().requires_grad_()
