@@ -40,8 +40,11 @@ class Outputs(NamedTuple):
     labels: torch.Tensor
 
 
-class SingleModel:
-    """One model as it is, which is called with rows (1, B) of its data."""
+class Learner:
+    """Models that are called with rows of their data: what one and several seeds have in common.
+
+    ``trained``: by name, the weights that are trained, as the optimiser gets them.
+    """
 
     def __init__(
         self,
@@ -50,10 +53,24 @@ class SingleModel:
         device: torch.device,
         precision: str = "float32",
     ) -> None:
-        (self.model,), self.precision = models, precision
+        self.models, self.model, self.precision = models, models[0], precision
         self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
-        self.trained = {n: w for n, w in self.model.named_parameters() if w.requires_grad}
         self.features = _Features(self.model)
+        self.trained = self._trained()
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        weights = self.model.named_parameters()
+        return {name: weight for name, weight in weights if weight.requires_grad}
+
+    def close(self) -> None:
+        """Leave the models as ordinary ones, adapters merged."""
+        self.features.hook.remove()
+        for model in self.models:
+            backbones.merge_adapters(model)
+
+
+class SingleModel(Learner):
+    """One model as it is, which is called with rows (1, B) of its data."""
 
     def __call__(self, rows: np.ndarray) -> Outputs:
         inputs, labels = self.loader.batch(rows[0])
@@ -71,48 +88,34 @@ class SingleModel:
         """Multiply the gradients of each seed by its factor (1,)."""
         torch._foreach_mul_(grads, factors[0])
 
-    def close(self) -> None:
-        """Leave the model as an ordinary one, adapters merged."""
-        self.features.hook.remove()
-        backbones.merge_adapters(self.model)
 
-
-class SeedBatch:
+class SeedBatch(Learner):
     """Several models of one architecture as one program, which is called with rows (S, B) of their
     data; weights (S, …).
     """
 
-    def __init__(
-        self,
-        models: list[torch.nn.Module],
-        data: Encoded,
-        device: torch.device,
-        precision: str = "float32",
-    ) -> None:
-        self.models, self.precision = models, precision
-        self.model = models[0]
-        self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
+    def _trained(self) -> dict[str, torch.Tensor]:
         self.attention = self.model.config._attn_implementation
         # Only the plain implementation of attention runs under vmap on every device.
         self.model.set_attn_implementation("eager")
-        self.features = _Features(self.model)
-        own = [dict(model.named_parameters()) for model in models]
-        self.trained: dict[str, torch.Tensor] = {}
-        for name in [name for name, weight in own[0].items() if weight.requires_grad]:
+        own = [dict(model.named_parameters()) for model in self.models]
+        trained = super()._trained()
+        for name in trained:
             stack = torch.stack([weights[name].detach() for weights in own])
             for s, weights in enumerate(own):
                 # Each model's own weights become a view of the stack: nothing is there twice.
                 weights[name].data = stack[s]
-            self.trained[name] = stack.requires_grad_()
+            trained[name] = stack.requires_grad_()
         # What is frozen or constant is mostly the same for all seeds, and then there once.
         self.apart: dict[str, torch.Tensor] = {}
         for kind in ("named_parameters", "named_buffers"):
-            every = [dict(getattr(model, kind)()) for model in models]
+            every = [dict(getattr(model, kind)()) for model in self.models]
             for name, value in every[0].items():
-                if name in self.trained:
+                if name in trained:
                     continue
                 if not all(torch.equal(value, other[name]) for other in every[1:]):
                     self.apart[name] = torch.stack([other[name].detach() for other in every])
+        return trained
 
     def __call__(self, rows: np.ndarray) -> Outputs:
         def forward(
@@ -140,7 +143,5 @@ class SeedBatch:
 
     def close(self) -> None:
         """Leave the models as ordinary ones, adapters merged."""
-        self.features.hook.remove()
-        for model in self.models:
-            backbones.merge_adapters(model)
+        super().close()
         self.model.set_attn_implementation(self.attention)

@@ -19,7 +19,7 @@ from lib.data.examples import epoch_batches
 from lib.models import backbones
 from lib.training import evaluation, optimizers
 from lib.training.inputs import RunInputs
-from lib.training.learners import SeedBatch, SingleModel
+from lib.training.learners import Learner, SeedBatch, SingleModel
 
 #: Losses are looked at after so many steps where each look would wait for a GPU.
 STEPS_BETWEEN_LOOKS = 64
@@ -110,7 +110,7 @@ class BestCheckpoint:
 
     def __init__(
         self,
-        learner: SingleModel | SeedBatch,
+        learner: Learner,
         models: list[torch.nn.Module],
         validate: Callable[[torch.nn.Module], float],
     ) -> None:

@@ -13,7 +13,7 @@ from lib.config import Setting
 from lib.models import backbones
 from lib.models.stabilizers import Method
 from lib.training.inputs import RunInputs
-from lib.training.learners import SeedBatch, SingleModel
+from lib.training.learners import Learner
 
 EPSILON = 1e-6
 MOMENTUM = 0.9
@@ -54,7 +54,7 @@ class AdamWNoBiasCorrection(torch.optim.Optimizer):
 
 
 def make(
-    inputs: RunInputs, learner: SingleModel | SeedBatch, new: set[str], n_steps: int
+    inputs: RunInputs, learner: Learner, new: set[str], n_steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     """The optimiser of a setting over the trained weights, as its methods say, and its schedule.
 
@@ -84,9 +84,7 @@ def make(
     return optimizer, steps
 
 
-def _decaying(
-    learner: SingleModel | SeedBatch, n_layers: int, methods: Collection[Method]
-) -> set[str]:
+def _decaying(learner: Learner, n_layers: int, methods: Collection[Method]) -> set[str]:
     """Names of the trained weights that decay as far as methods say. Biases and norms never do."""
     return {
         name
@@ -99,7 +97,7 @@ def _decaying(
 
 
 def _anchors(
-    learner: SingleModel | SeedBatch, new: set[str], n_layers: int, others: list[Method]
+    learner: Learner, new: set[str], n_layers: int, others: list[Method]
 ) -> dict[torch.Tensor, torch.Tensor | None]:
     """Each weight that decays as far as the other methods say, with its pretrained value; None
     where decay is towards zero.

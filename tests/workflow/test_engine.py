@@ -121,7 +121,7 @@ CHANGES = {
     ),
     "a docstring, a comment, a name: nothing": (
         [
-            ("lib/training/learners.py", '"""Leave the model as', '"""Leave a model as'),
+            ("lib/training/learners.py", '"""Models that are', '"""The models that are'),
             ("lib/data/examples.py", "#: Batches are cut", "#: The batches are cut"),
             ("lib/data/examples.py", "BATCHES_PER_POOL", "POOL"),
         ],
