@@ -150,17 +150,12 @@ def leave_one_out(
     known = table.assign(lipschitz=radius, smoothness=radius**2 / 4)
     known = known.where(table["share"] <= 1 + 1e-12)
     for name, bound, columns, words in (
-        ("H15", head.mean_parameter_difference, ["n", "radius", "accumulated"], given),
-        (
-            "H15b",
-            head.logistic_parameter_difference,
-            ["n", "radius", "margin", "rate", "steps"],
-            {},
-        ),
-        ("H16", head.mean_direction_difference, ["n", "radius", "margin"], given),
-        ("T1c", quadratic.convex, ["n", "lipschitz", "smoothness", "rate", "steps"], given),
+        ("H15", head.mean_parameter_difference, "n radius accumulated", given),
+        ("H15b", head.logistic_parameter_difference, "n radius margin rate steps", {}),
+        ("H16", head.mean_direction_difference, "n radius margin", given),
+        ("T1c", quadratic.convex, "n lipschitz smoothness rate steps", given),
     ):
-        table[name] = bound_column(bound, **known[columns], **words)
+        table[name] = bound_column(bound, **known[columns.split()], **words)
     if normalization != "N1":
         table["H15b"] = np.nan
     if loss != "logistic":

@@ -235,6 +235,8 @@ def test_draws_keep_their_ranges_and_number_sets_on():
     one = {"n": [5], "features": [2], "gap": [0.1]}
     (fixed,) = problems.draw(rng, 7, **one, radius=2.0, held_out=3)
     assert fixed.z.shape == (7, 5, 2) and set(np.unique(fixed.labels)) == {-1, 1}
+    (pairs,) = problems.draw(rng, 20, **(one | {"n": [2]}), radius=1.0, held_out=3)
+    assert (pairs.labels.sum(1) == 0).all()  # no set is of one class
     for wrong in ({"n": [9, 5]}, {"features": []}, {"gap": [0.1, 0.2, 0.3]}, {"n": [1]}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             problems.draw(rng, 2, **(ranges | wrong), radius=1.0, held_out=3)
