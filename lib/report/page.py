@@ -1,6 +1,6 @@
 """An instability report on runs made elsewhere: one page of HTML, and tables.
 
-    python -m lib.report PATH [--labels FILE] [--out FOLDER]
+    python -m lib.report PATH [--labels FILE] [--features FILE] [--out FOLDER]
 
 ``lib.report.reading`` says what PATH may be. The same measures as everywhere else, each with an
 interval and the number of runs that it needs, and a reading in plain words.
@@ -21,6 +21,7 @@ from lib.measures.summary import REPRESENTATION
 from lib.report import reading
 from lib.report.interpret import interpret
 from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+from lib.theory.own_features import CertifiedHead, certify_file
 
 #: Runs whose names fit beside a figure.
 MOST_NAMED = 40
@@ -69,12 +70,16 @@ def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
-def write(measured: MeasuredRuns, folder: Path) -> Path:
-    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder; returns the page."""
+def write(measured: MeasuredRuns, folder: Path, head: CertifiedHead | None = None) -> Path:
+    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder, and of a certified head
+    its tables; returns the page.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     measured.table.to_csv(folder / "measures.csv", index=False, float_format="%.6g")
     measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
+    if head is not None:
+        head.write(folder)
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
         for title, (figure, alt) in figures(measured).items()
@@ -93,6 +98,7 @@ def write(measured: MeasuredRuns, folder: Path) -> Path:
         sources=measured.sources.reset_index().to_dict("records"),
         unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
+        head=head,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
     )
     target = folder / "report.html"
@@ -135,6 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--metric", help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}"
     )
+    parser.add_argument(
+        "--features", type=Path, metavar="FILE",
+        help="features under the head and labels of the training rows, for a section on how far a "
+        "single training row can move the head: as for python -m lib.theory",
+    )  # fmt: skip
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument(
         "--width", type=float, default=0.2, help="relative half-width for seeds needed (0.2)"
@@ -146,10 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured = measure_runs(
             group, metric=options.metric, level=options.level, width=options.width
         )
+        head = certify_file(options.features) if options.features else None
     except ValueError as error:
         parser.exit(2, f"{error}\n")
     try:
-        page = write(measured, options.out)
+        page = write(measured, options.out, head)
     except OSError as error:
         parser.exit(2, f"{options.out}: cannot write there ({error}); choose another --out\n")
-    print(group.source, *group.notes, "", *interpret(measured), "", f"written: {page}", sep="\n")
+    said = [*interpret(measured), *(head.sentences() if head else ())]
+    print(group.source, *group.notes, "", *said, "", f"written: {page}", sep="\n")
