@@ -269,8 +269,13 @@ def _long(
         row = empty.argmax() + 1
         raise OutsideError(f"{content.path}: row {row} names no run; fill in column {run!r}")
     whole = _one(content, table, options, values, taken, run)
+    # Examples are in the order in which the file first names them.
+    order = np.arange(len(table))
+    if whole.ids is not None:
+        order = np.argsort(pd.factorize(whole.ids)[0], kind="stable")
     runs = {}
-    for name, rows in table.groupby(names, sort=False).indices.items():
+    for name, places in names.iloc[order].groupby(names.iloc[order].to_numpy()).indices.items():
+        rows = order[places]
         runs[str(name)] = StoredRuns(
             whole.values[rows],
             whole.kind,
@@ -318,14 +323,15 @@ def _unless_another_metric(
     """The labels, unless the table calls other answers right than those that equal their label."""
     for column in [c for c in table if plain(c) in NAMES["correct"]]:
         right = _is_right(table[column])
-        if right is None or data.dtype != labels.dtype or data.ndim > 1:
+        if right is None or data.ndim > 1:
             continue
-        if ((data == labels) != (right == 1)).any():
+        equal = as_text(data) == as_text(labels)
+        if (equal != (right == 1)).any():
             taken.labels = None
             taken.notes.append(
-                f"{column} calls {right.mean():.1%} of the answers right, and "
-                f"{np.mean(data == labels):.1%} equal their label: answers are compared without "
-                f"labels. For a report on {column} say --metric {column}."
+                f"{column} calls {right.mean():.1%} of the answers right, and {equal.mean():.1%} "
+                f"equal their label: answers are compared without labels. For a report on {column} "
+                f"say --metric {column}."
             )
             return None
     return labels
@@ -444,3 +450,12 @@ def cleaned(column: pd.Series) -> np.ndarray:
     if not words.any() and numbers.notna().any() and not text.str.contains("_").any():
         return numbers.to_numpy(float)
     return text.to_numpy(object)
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Objects of text; whole numbers without a point."""
+    if values.dtype == object:
+        return values
+    whole = np.isfinite(values) & (values % 1 == 0)
+    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str),
+                    values.astype(str)).astype(object)  # fmt: skip

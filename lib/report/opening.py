@@ -162,19 +162,24 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     if not lines:
         raise OutsideError(f"{path}: is empty; write a header, and a row for each example")
     mark = _mark(lines)
-    if mark is None and suffix == ".txt" and any(" " in line.strip() for line in lines):
+    if mark is None and suffix == ".txt":
         rows = [line.split() for line in lines]
-        if len({len(row) for row in rows}) == 1:
-            mark, text = ",", "\n".join(",".join(row) for row in rows)
-    how = {"sep": mark or ",", "header": None, "dtype": str, "keep_default_na": False}
-    if mark == "\t":
-        how["quoting"] = csv.QUOTE_NONE  # GLUE has lone quotes
+        mark = " " if len(rows[0]) > 1 else None
     if mark is None:
-        table = pd.DataFrame([line.strip().strip('"') for line in lines])
-    else:
-        table = pd.read_csv(io.StringIO(text), skipinitialspace=True, **how)
-        if (table.iloc[:, -1] == "").all() and len(table.columns) > 2:
-            table = table.iloc[:, :-1]  # lines that end in the mark
+        rows = [[line.strip().strip('"')] for line in lines]
+    elif mark != " ":
+        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL  # GLUE has lone quotes
+        reader = csv.reader(
+            io.StringIO(text), delimiter=mark, skipinitialspace=True, quoting=quoting
+        )
+        rows = [row for row in reader if row]
+    if all(row[-1:] == [""] for row in rows) and len(rows[0]) > 2:
+        rows = [row[:-1] for row in rows]  # lines that end in the mark
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            what = f"row {number} has {len(row)} cells, the first {len(rows[0])}"
+            raise OutsideError(f"{path}: {what}; write the same number of columns in every row")
+    table = pd.DataFrame(rows, dtype=str)
     table = table.apply(lambda column: column.str.strip())
     for column in table:
         cells = table[column].iloc[1:]
@@ -182,7 +187,7 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
             table[column] = [table[column].iloc[0], *cells.str.replace(",", ".")]
             notes = [*notes, "Decimal commas were read as points."]
     content = Content(path, notes=list(dict.fromkeys(notes)))
-    if _has_header(table):
+    if _has_header(table, lines_of_answers=suffix == ".txt" and mark != "\t"):
         header, table = list(table.iloc[0]), table.iloc[1:].reset_index(drop=True)
         table.columns = header
     else:
@@ -205,8 +210,10 @@ def _mark(lines: Sequence[str]) -> str | None:
     return "," if any("," in line for line in head) and "," in head[0] else None
 
 
-def _has_header(table: pd.DataFrame) -> bool:
-    """Whether the first row is names: no numbers, and no values that stand below as well."""
+def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
+    """Whether the first row is names: no numbers, and no values that stand below as well, in the
+    same columns, or, of lines of answers, in any.
+    """
     first, below = table.iloc[0], table.iloc[1:]
     if list(first) in ([str(i + k) for i in range(len(first))] for k in (0, 1)):
         return len(first) > 1 and len(below) > 0
@@ -214,6 +221,8 @@ def _has_header(table: pd.DataFrame) -> bool:
         return False
     if not len(below):
         return True
+    if lines_of_answers:
+        return not set(first) & set(below.to_numpy().ravel())
     return not all(first[column] in set(below[column]) for column in table)
 
 
@@ -244,4 +253,8 @@ def natural(name: str) -> tuple:
 
 
 def show(value: object) -> str:
-    return np.array2string(np.asarray(value), precision=4, separator=", ", threshold=8)
+    """A value or some of them, for a message; whole numbers without a point."""
+    value = np.asarray(value)
+    if value.dtype.kind == "f" and np.isfinite(value).all() and (value % 1 == 0).all():
+        value = value.astype(np.int64)
+    return np.array2string(value, precision=4, separator=", ", threshold=8)

@@ -101,7 +101,7 @@ def read(
         taken.notes.append(f"Left out as asked: {', '.join(exclude)}.")
     if alone:
         group = _of_scores(path, found, names, options, taken)
-        what = f"{group.runs['metric'].iloc[0]} alone"
+        source = f"{len(names)} runs from {path.name}: {group.runs['metric'].iloc[0]} alone."
     else:
         raw = values.joined(path, {name: found[name] for name in names}, taken.notes)
         if labels is not None:
@@ -110,8 +110,7 @@ def read(
             taken.labels = labels.name
         group = values.finish(path, raw, names, taken, task=task)
         what = f"{len(group.classes)} classes" if group.classes else "scores (regression)"
-        what = f"{len(raw.ids)} examples: {what}"
-    source = f"{len(names)} runs from {path.name}, {what}."
+        source = f"{len(names)} runs on {len(raw.ids)} examples from {path.name}: {what}."
     notes = [in_words(taken), *taken.notes]
     return Outside(replace(group, source=source, notes=notes, left_out=exclude), taken)
 
@@ -126,8 +125,8 @@ def _of_scores(
         raise OutsideError(f"{path}: no scores are called {metric!r}: {hint}")
     taken.ignored = [name for name in table.metrics if name != metric] + taken.ignored
     taken.notes.append(
-        "Scores alone: predictions would add how many answers flip, on which examples, and how much "
-        "of the spread of scores is the size of the test set."
+        "Scores alone: predictions would add how many answers flip, on which examples, and how "
+        "much of the spread of scores is the size of the test set."
     )
     scores = table.metrics[metric][[table.runs.index(name) for name in names]]
     runs = pd.DataFrame({"run": names, "metric": metric, "score": scores})
@@ -167,7 +166,10 @@ def _of_content(
 ) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
     """The runs in a file; ``single``: that of a run, whose name is ''."""
     if content.table is not None:
-        return runs_in(content, options)
+        found, taken = runs_in(content, options)
+        if single and isinstance(found, dict) and len(found) == 1:
+            found = {"": next(iter(found.values()))}
+        return found, taken
     return _single_arrays(content) if single else _arrays(content)
 
 
@@ -329,8 +331,9 @@ def _folder(
     if any(read.values()):  # what has names goes before what has none
         read = {kind: header for kind, header in read.items() if header}
     if not read:
-        if len(folders) == 1 and len(inside) == 1:
-            return _folder(folders[0], options, file)
+        inner = [f for f in folders if any(_readable(item, file) for item in f.rglob("*"))]
+        if len(inner) == 1:
+            return _folder(inner[0], options, file)
         hint = "; ".join(why[:2]) or f"give files that end in {', '.join(SUFFIXES)}"
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
     return _runs_of(path, layout, list(read), folders, options)

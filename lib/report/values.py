@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib.report.columns import StoredRuns, Taken
+from lib.report.columns import StoredRuns, Taken, as_text
 from lib.report.opening import OutsideError, show
 from lib.results.run_group import RunGroup
 
@@ -59,7 +59,7 @@ def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
         ids = pd.Series(run.ids)
         if (again := ids.duplicated()).any():
             rows = ", ".join(str(row + 1) for row in ids.index[ids == ids[again.idxmax()]][:3])
-            what = f"example {ids[again.idxmax()]!r} is in rows {rows}"
+            what = f"example {ids[again.idxmax()]!r} is in its rows {rows}"
             raise OutsideError(
                 f"{path}: run {name!r}: {what}; keep one row a run and example, or name the column "
                 "that tells them apart by --example"
@@ -299,7 +299,7 @@ def _refuse_missing(path: Path, raw: StoredRuns, names: Sequence[str]) -> None:
 def _at(raw: StoredRuns, names: Sequence[str], place: Sequence[int]) -> str:
     """A run and an example in words, with the value there."""
     run, row = place[:2]
-    return f"run {names[run]!r}, example {raw.ids[row]!r}: {show(raw.values[run, row])}"
+    return f"run {names[run]!r}, example {str(raw.ids[row])!r}: {show(raw.values[run, row])}"
 
 
 def _gold_is(path: Path, raw: StoredRuns, taken: Taken, bad: np.ndarray, why: str) -> None:
@@ -309,7 +309,7 @@ def _gold_is(path: Path, raw: StoredRuns, taken: Taken, bad: np.ndarray, why: st
         why = "is missing: fill it in, or leave all labels out" if empty else why
         source = taken.labels or path
         label = show(raw.gold[row])
-        raise OutsideError(f"{path}: {source}: example {raw.ids[row]!r}: label {label} {why}")
+        raise OutsideError(f"{path}: {source}: example {str(raw.ids[row])!r}: label {label} {why}")
 
 
 def _numbers(path: Path, raw: StoredRuns, gold: np.ndarray, taken: Taken) -> np.ndarray:
@@ -397,7 +397,7 @@ def agree(where: str, gold: np.ndarray, other: str, others: np.ndarray, ids: Seq
     if differ.any():
         row = differ.argmax()
         raise OutsideError(
-            f"{where}: the label of example {ids[row]!r} is {show(gold[row])}, in {other} "
+            f"{where}: the label of example {str(ids[row])!r} is {show(gold[row])}, in {other} "
             f"{show(others[row])}; give the same labels, with examples in the same order"
         )
 
@@ -405,12 +405,3 @@ def agree(where: str, gold: np.ndarray, other: str, others: np.ndarray, ids: Seq
 def missing(values: np.ndarray) -> np.ndarray:
     """Empty text, NaN or infinite numbers."""
     return values == "" if values.dtype == object else ~np.isfinite(values)
-
-
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Objects of text; whole numbers without a point."""
-    if values.dtype == object:
-        return values
-    whole = np.isfinite(values) & (values % 1 == 0)
-    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str),
-                    values.astype(str)).astype(object)  # fmt: skip
