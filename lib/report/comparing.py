@@ -20,6 +20,7 @@ from lib.measures import comparison, pairwise_disagreement
 from lib.measures.intervals import MIN_RUNS, Interval, pair_means, run_means
 from lib.report.measuring import MeasuredRuns, measure_runs
 from lib.report.opening import OutsideError
+from lib.report.values import agree
 from lib.results.run_group import RunGroup
 
 #: Of weights (R, S) and (R, T) of the runs of two settings, one of which may be (1, …): (R,).
@@ -29,8 +30,8 @@ _WORDS = (
     ("mean", "value", "{metric}: A {first:.4f}, B {second:.4f}; B − A {interval}, p = {p:.2g}: "
      "{shown}."),
     ("mean", "p_both", "By the choice of examples too, p = {p_both:.2g}: the variance of B − A is "
-     "{variance_runs:.2g} by seeds and {variance_examples:.2g} by examples. What evaluation "
-     "(decoding) adds is in that by seeds; only runs that are evaluated twice tell it apart."),
+     "{variance_runs:.2g} by seeds and {variance_examples:.2g} by examples."),
+    ("mean", "variance_repeats", "Of that by seeds, {variance_repeats:.2g} is due to evaluation."),
     ("mean", "correlation", "Over the shared seeds the scores correlate {correlation:.2f}; pairing "
      "helps only if they do in truth. Swapping A and B within seeds: p = {p_swaps:.2g}."),
     ("mean", "detectable", "With a power of 80 % these runs show a difference of {detectable:.4f}; "
@@ -50,13 +51,15 @@ _WORDS = (
 
 class SideBySide(NamedTuple):
     """Two settings on the same examples, in one order (none, where predictions are not known of
-    both); run by run, if ``paired``. ``notes`` say what was aligned, and how.
+    both); run by run, if ``paired``. ``notes`` say what was aligned, and how; ``repeats`` is the
+    variance of the difference of mean scores that is due to evaluation.
     """
 
     groups: list[RunGroup]
     metric: str | None
     paired: bool
     notes: list[str]
+    repeats: float = float("nan")
 
 
 def align(
@@ -65,11 +68,13 @@ def align(
     *,
     metric: str | None = None,
     paired: bool = True,
+    repeats: Mapping[str, str] | None = None,
 ) -> SideBySide:
     """Two settings, A and B, on the same examples; ``OutsideError`` where these or labels differ.
 
     ``metric`` is that of runs not measured yet; ``paired``: pair runs, if their names say that both
-    settings have the same seeds.
+    settings have the same seeds. ``repeats``, run → training seed, says which runs evaluate one
+    trained model again: their scores are averaged, and their answers those of the first.
     """
     bare = {"representations": {}, "distances": {}}
     measured = [
@@ -88,7 +93,12 @@ def align(
                 f"{name}: run {group.names[lost.argmax()]!r} has no {metric} (diverged?), and the "
                 "mean needs one of each; leave it out by --exclude, and say so"
             )
-    notes = []
+    notes, noise = [], float("nan")
+    if repeats and metric:
+        groups, noise = zip(*(_averaged(group, repeats) for group in groups), strict=True)
+        groups, noise = list(groups), sum(noise)
+    elif metric:
+        notes.append("No run is evaluated twice: the noise of evaluation is a part of the seeds'.")
     if all(len(group.example_ids) for group in groups):
         groups[1] = _as_first(*groups)
     else:
@@ -101,7 +111,17 @@ def align(
     else:
         why = "run names do not say the same seeds in both" if paired else "as asked"
         notes.append(f"Not paired by seed: {why}.")
-    return SideBySide(groups, metric, paired and order is not None, notes)
+    return SideBySide(groups, metric, paired and order is not None, notes, noise)
+
+
+def _averaged(group: RunGroup, repeats: Mapping[str, str]) -> tuple[RunGroup, float]:
+    """One run a training seed, and the variance of their mean score that is due to evaluation."""
+    keys = pd.Series([repeats.get(name, name) for name in group.names])
+    scores = pd.Series(group.scores).groupby(keys, sort=False)
+    within = (scores.var() * (scores.size() - 1)).sum() / max(len(keys) - scores.ngroups, 1)
+    once = group.take(~keys.duplicated().to_numpy())
+    runs = once.runs.assign(run=scores.mean().index, score=scores.mean().to_numpy())
+    return replace(once, runs=runs), float(within * (1 / scores.size()).mean() / len(once))
 
 
 def same_seeds(first: Sequence[str], second: Sequence[str]) -> list[int] | None:
@@ -136,22 +156,19 @@ def _as_first(first: RunGroup, second: RunGroup) -> RunGroup:
             "the same order; add ids to the rows, or gold labels by --labels"
         )
     where = ids[1].get_indexer(ids[0])
-    predictions, labels, classes = second.predictions[:, where], second.labels, first.classes
+    predictions, classes = second.predictions[:, where], [*first.classes]
+    if first.labels is not None:
+        gold = [
+            np.array(group.classes, object)[group.labels] if classes else group.labels
+            for group in (first, second)
+        ]
+        agree("B", gold[1][where], "A", gold[0], ids[0])
     if classes:
-        classes = list(dict.fromkeys([*classes, *second.classes]))
-        code = np.array([classes.index(name) for name in second.classes])
-        predictions, labels = code[predictions], None if labels is None else code[labels]
-    if labels is not None:
-        labels = labels[where]
-        if (differ := ~np.isclose(first.labels, labels)).any():
-            row = differ.argmax()
-            gold = [classes[g[row]] if classes else g[row] for g in (first.labels, labels)]
-            raise OutsideError(
-                f"{differ.sum()} of {len(labels)} gold labels differ, first that of {ids[0][row]}: "
-                f"{gold[0]} in A, {gold[1]} in B; give the same to both by --labels"
-            )
-    kept = {"example_ids": first.example_ids, "probabilities": None, "logits": None}
-    return replace(second, predictions=predictions, labels=labels, classes=classes, **kept)
+        classes += [name for name in second.classes if name not in classes]
+        predictions = np.array([classes.index(name) for name in second.classes])[predictions]
+    bare = {"probabilities": None, "logits": None}
+    kept = {"example_ids": first.example_ids, "labels": first.labels, "classes": classes}
+    return replace(second, predictions=predictions, **kept, **bare)
 
 
 def contrast(
@@ -179,6 +196,7 @@ def mean_difference(pair: SideBySide, *, level: float = 0.95) -> dict[str, float
     apart = [scores[1] - scores[0]] if pair.paired else scores
     squares = [own.var(ddof=1) / len(own) for own in apart]
     found |= {"first": scores[0].mean(), "second": scores[1].mean(), "variance_runs": sum(squares)}
+    found["variance_repeats"] = pair.repeats
     n = len(pair.groups[0].example_ids)
     if pair.metric != "accuracy" or n < 2 or min(sizes) < MIN_RUNS:
         return found
