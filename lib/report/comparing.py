@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from lib.measures import comparison, pairwise_disagreement
-from lib.measures.intervals import MIN_RUNS, Interval, pair_means, run_means
+from lib.measures import comparison, failed_rate, pairwise_disagreement, sample_size
+from lib.measures.intervals import MIN_RUNS, Interval, pair_means
 from lib.report.measuring import MeasuredRuns, measure_runs
 from lib.report.opening import OutsideError
 from lib.report.values import agree
 from lib.results.run_group import RunGroup
 
-#: Of weights (R, S) and (R, T) of the runs of two settings, one of which may be (1, …): (R,).
+#: Weights (R, S) and (R, T) of the runs of two settings → (R,).
 Contrasted = Callable[[np.ndarray, np.ndarray], np.ndarray]
 #: What is said of a quantity, if it and the column named are known.
 _WORDS = (
@@ -184,31 +184,54 @@ def contrast(
 
 
 def mean_difference(pair: SideBySide, *, level: float = 0.95) -> dict[str, float]:
-    """Mean score of B less that of A, by ``contrast``: Welch's test, or the paired one.
+    """Mean score of B less that of A: Welch's t-test, or the paired one.
 
-    Of accuracies, ``p_both`` is over runs and examples: ``variance_examples``, that of the
+    Degrees of freedom are at most those of equal variances: where the fewer runs are alike by
+    chance, Welch's are too many (simulated, 5.5 % of ledgers of 20 runs against 5 keep a candidate
+    falsely, in place of 0.5 %). Of accuracies, ``p_both`` is over runs and examples: ``variance_examples``, that of the
     mean over examples less what answers that vary run by run add to it, joins ``variance_runs``
     (clusters of two kinds; Cameron, Gelbach & Miller 2011, Eq. 2.8, where it is not negative).
     """
-    scores, sizes = [group.scores for group in pair.groups], [len(group) for group in pair.groups]
-    means = [partial(run_means, own) for own in scores]
-    found = contrast(lambda w, v: means[1](v) - means[0](w), sizes, paired=pair.paired, level=level)
+    scores, n = [group.scores for group in pair.groups], len(pair.groups[0].example_ids)
     apart = [scores[1] - scores[0]] if pair.paired else scores
-    squares = [own.var(ddof=1) / len(own) for own in apart]
-    found |= {"first": scores[0].mean(), "second": scores[1].mean(), "variance_runs": sum(squares)}
-    found["variance_repeats"] = pair.repeats
-    n = len(pair.groups[0].example_ids)
-    if pair.metric != "accuracy" or n < 2 or min(sizes) < MIN_RUNS:
+    sizes = np.array([len(own) for own in apart])
+    squares = np.array([own.var(ddof=1) for own in apart]) / sizes
+    value = float(scores[1].mean() - scores[0].mean())
+    error, free, p = _student(value, squares, sizes - 1, _free(1 / sizes, sizes - 1))
+    reach = stats.t.ppf((1 + level) / 2, free) * error
+    found = {
+        **{"first": scores[0].mean(), "second": scores[1].mean(), "value": value},
+        **{"low": value - reach, "high": value + reach, "p": p},
+        "detectable": float(sample_size.detectable_difference(error, free)),
+        "seeds_needed": sample_size.seeds_to_tell(value, squares * sizes),
+        **{"variance_runs": squares.sum(), "variance_repeats": pair.repeats},
+    }
+    if pair.metric != "accuracy" or n < 2:
         return found
     right = [(group.predictions == group.labels).astype(float) for group in pair.groups]
     whole = right[1].mean(0) - right[0].mean(0)
     right = [right[1] - right[0]] if pair.paired else right
     own = sum(answers.var(0, ddof=1).sum() / len(answers) for answers in right) / n**2
-    squares = np.array([*squares, max(whole.var(ddof=1) / n - own, 0)])
-    if (total := squares.sum()) > 0:
-        free = total**2 / (squares**2 / [*(len(own) - 1 for own in apart), n - 1]).sum()
-        found["p_both"] = 2 * stats.t.sf(abs(found["value"]) / math.sqrt(total), free)
-    return found | {"variance_examples": squares[-1]}
+    beyond = max(whole.var(ddof=1) / n - own, 0)
+    _, _, p = _student(value, np.array([error**2, beyond]), np.array([free, n - 1]))
+    return found | {"p_both": p, "variance_examples": beyond}
+
+
+def _student(
+    value: float, squares: np.ndarray, frees: np.ndarray, most: float = math.inf
+) -> tuple[float, float, float]:
+    """Standard error, degrees of freedom and p of a value, from the parts of its variance."""
+    if min(frees) < MIN_RUNS - 1:
+        return (float("nan"),) * 3
+    if not squares.any():
+        return 0.0, float(min(frees)), float(value == 0)
+    error, free = math.sqrt(squares.sum()), min(_free(squares, frees), most)
+    return error, free, float(2 * stats.t.sf(abs(value) / error, free))
+
+
+def _free(squares: np.ndarray, frees: np.ndarray) -> float:
+    """Degrees of freedom of a sum of variances (Satterthwaite)."""
+    return float(squares.sum() ** 2 / (squares**2 / frees).sum())
 
 
 def chance_of_better(
@@ -267,7 +290,7 @@ def compare(
     """Every difference of two settings that their runs allow; ``how`` as for ``align``.
 
     Rows: ``mean`` score; ``sd``, a ratio; ``better``, that a new run of B has a higher score than
-    one of A, ``better_same_seed``, that it has with the same seed; ``disagreement`` of the runs of
+    one of A, ``better_same_seed``, with the same seed (ties: no); ``disagreement`` of the runs of
     a setting; ``gained``, the share of examples on which a run of B is right where one of A is
     wrong, ``lost``, the other way round, and both in ``_excess`` of those of two runs of one
     setting. Columns: ``first, second``, what is so of each; ``value, low, high, p`` and the rest of
@@ -278,17 +301,14 @@ def compare(
     if pair.metric is not None:
         a, b = (group.scores for group in groups)
         rows["mean"] = mean_difference(pair, level=level)
-        ratio = comparison.spread_ratio(a, b, level=level)._asdict()
-        rows["sd"] = ratio | {"first": a.std(ddof=1), "second": b.std(ddof=1)}
+        if min(sizes) >= MIN_RUNS:
+            ratio = comparison.spread_ratio(a, b, level=level)._asdict()
+            rows["sd"] = ratio | {"first": a.std(ddof=1), "second": b.std(ddof=1)}
         rows["better"] = chance_of_better(a, b, level=level)
         if pair.paired:
             swaps, correlation = comparison.paired_scores(a, b, level=level)
             rows["mean"] |= {"p_swaps": swaps.p, "correlation": correlation}
-            wins, n = (np.sign(b - a) + 1).sum() / 2, len(a)
-            tails = np.array([1 - level, 1 + level]) / 2
-            low, high = stats.beta.ppf(tails, [wins, wins + 1], [n - wins + 1, n - wins])
-            ends = {"low": np.nan_to_num(low), "high": 1.0 if np.isnan(high) else high}
-            rows["better_same_seed"] = {"value": wins / n, **ends}
+            rows["better_same_seed"] = failed_rate(b > a, level=level)._asdict()
     if len(groups[0].example_ids) and groups[0].classes:
         for name, (of, within) in _of_answers(groups).items():
             own = [f(np.ones((1, n)))[0] for f, n in zip(within, sizes, strict=True)]

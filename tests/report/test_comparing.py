@@ -69,8 +69,7 @@ def test_every_quantity_is_what_counting_over_pairs_of_runs_gives():
     expected = {
         "mean": b.mean() - a.mean(),
         "better": np.mean([(y.mean() > x.mean()) + (y.mean() == x.mean()) / 2 for x, y in across]),
-        "better_same_seed": np.mean([(y.mean() > x.mean()) + (y.mean() == x.mean()) / 2
-                                     for x, y in zip(a, b, strict=True)]),
+        "better_same_seed": np.mean([y.mean() > x.mean() for x, y in zip(a, b, strict=True)]),
         "gained": np.mean([(y & ~x).mean() for x, y in across]),
         "lost": np.mean([(x & ~y).mean() for x, y in across]),
         "sd": b.mean(1).std(ddof=1) / a.mean(1).std(ddof=1),
@@ -102,6 +101,35 @@ def test_the_mean_has_the_error_of_the_books():
     swaps, correlation = comparison.paired_scores(a, b)
     assert (paired["p_swaps"], paired["correlation"]) == pytest.approx((swaps.p, correlation))
     assert paired[["low", "high"]].to_list() == pytest.approx([swaps.low, swaps.high])
+
+
+def test_of_unlike_sizes_degrees_of_freedom_are_at_most_those_of_equal_variances():
+    many, few = np.array([0.1, 0.9, 0.4, 0.7, 0.2, 0.6, 0.5, 0.3]), np.array([0.90, 0.91, 0.92])
+    welch = stats.ttest_ind(few, many, equal_var=False)
+    most = (1 / 8 + 1 / 3) ** 2 / (1 / 64 / 7 + 1 / 9 / 2)
+    found = comparing.compare(scored(many), scored(few)).table.loc["mean"]
+    assert welch.df > 7 and most < 4
+    assert found["p"] == pytest.approx(2 * stats.t.sf(welch.statistic, most))
+    wild = stats.ttest_ind(9 * few, many / 100, equal_var=False)
+    assert wild.df < most
+    found = comparing.compare(scored(many / 100), scored(9 * few)).table.loc["mean"]
+    assert found["p"] == pytest.approx(wild.pvalue)
+
+
+def test_pairs_whose_answers_differ_alike_leave_the_examples_alone():
+    """B is A in each run, but for ten examples that A never knows and B always: no seed tells."""
+    first = A.predictions.copy()
+    first[:, 40:] = (GOLD[40:] + 1) % 3
+    second = first.copy()
+    second[:, 50:] = GOLD[50:]
+    pair = [measured(replace(A, predictions=own)) for own in (first, second)]
+    mean = comparing.mean_difference(comparing.align(*pair))
+    each = np.repeat([0.0, 1.0], [50, 10])
+    assert mean["variance_runs"] < 1e-30 and mean["p"] < 1e-9
+    assert mean["variance_examples"] == pytest.approx(each.var(ddof=1) / N)
+    assert mean["p_both"] == pytest.approx(stats.ttest_1samp(each, 0).pvalue)
+    apart = comparing.mean_difference(comparing.align(*pair, paired=False))
+    assert apart["variance_examples"] < mean["variance_examples"]
 
 
 def test_without_seeds_examples_are_all_there_is_and_with_seeds_alone_they_are_nothing():
