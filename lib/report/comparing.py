@@ -188,9 +188,10 @@ def mean_difference(pair: SideBySide, *, level: float = 0.95) -> dict[str, float
 
     Degrees of freedom are at most those of equal variances: where the fewer runs are alike by
     chance, Welch's are too many (simulated, 5.5 % of ledgers of 20 runs against 5 keep a candidate
-    falsely, in place of 0.5 %). Of accuracies, ``p_both`` is over runs and examples: ``variance_examples``, that of the
-    mean over examples less what answers that vary run by run add to it, joins ``variance_runs``
-    (clusters of two kinds; Cameron, Gelbach & Miller 2011, Eq. 2.8, where it is not negative).
+    falsely, in place of 0.5 %). Of accuracies, ``p_both`` is over runs and examples:
+    ``variance_examples``, that of the mean over examples less what answers that vary run by run add
+    to it, joins ``variance_runs`` (clusters of two kinds; Cameron, Gelbach & Miller 2011, Eq. 2.8,
+    where it is not negative).
     """
     scores, n = [group.scores for group in pair.groups], len(pair.groups[0].example_ids)
     apart = [scores[1] - scores[0]] if pair.paired else scores

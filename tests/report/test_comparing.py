@@ -221,6 +221,12 @@ def test_scores_alone_are_compared_and_what_they_lack_is_said():
     table, sentences = comparing.compare(scored([0.7, 0.8, 0.75]), scored([0.9, 0.85, 0.95]))
     assert list(table.index) == ["mean", "sd", "better", "better_same_seed"]
     assert any(s.startswith("Scores alone") for s in sentences) and "p_both" not in table
+    two = comparing.compare(scored([0.7, 0.8]), scored([0.9, 0.85]))
+    assert (
+        list(two.table.index) == ["mean", "better"]
+        and two.table.loc["mean", ["p", "low"]].isna().all()
+    )
+    assert "not shown" in " ".join(two.sentences)
     mixed = comparing.compare(measured(A), scored([0.9, 0.8, 0.7]), paired=False)
     assert "disagreement" not in mixed.table.index and "as asked" in " ".join(mixed.sentences)
     with pytest.raises(OutsideError, match="scores of A are accuracy, of B f1"):
