@@ -1,0 +1,204 @@
+"""A gate: its verdicts, its ledger, and how often it errs."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report.test_comparing import GOLD, group, measured, scored
+from scipy import stats
+
+from benchmarks import gate as simulation
+from lib import paths
+from lib.report import comparing, gate
+from lib.report.opening import OutsideError
+
+BASE = scored([0.80, 0.82, 0.79, 0.81, 0.80])
+GOOD, SAME, BAD = (
+    scored(np.array([0.81, 0.79, 0.80, 0.82, 0.805]) + by, [f"x{i}" for i in "abcde"])
+    for by in (0.06, 0.001, -0.06)
+)
+
+
+def test_better_not_shown_and_worse_and_the_other_way_round_for_losses():
+    verdicts = [gate.judge(BASE, other) for other in (GOOD, SAME, BAD)]
+    assert [v.verdict for v in verdicts] == ["better", "not shown", "worse"]
+    assert [gate.EXIT_CODES[v.verdict] for v in verdicts] == [0, 1, 2]
+    losses = [gate.judge(BASE, other, lower_is_better=True) for other in (GOOD, SAME, BAD)]
+    assert [v.verdict for v in losses] == ["worse", "not shown", "better"]
+    welch = stats.ttest_ind(BASE.group.scores, GOOD.group.scores, equal_var=False)
+    assert verdicts[0].p == pytest.approx(welch.pvalue) and verdicts[0].alpha == 0.05
+    for verdict in verdicts:
+        assert "\n" not in verdict.line and verdict.line.startswith(f"{verdict.verdict}: accuracy ")
+    assert "5 and 5 runs: more than the seeds" in verdicts[0].line
+    assert "not shown to be more than the seeds; with as many it takes ±0.0" in verdicts[1].line
+
+
+def test_what_it_takes_is_where_the_verdict_turns():
+    line = gate.judge(BASE, SAME).line
+    reach = float(line.split("it takes ±")[1].split(",")[0])
+    for extra, verdict in ((-2e-4, "not shown"), (2e-4, "better")):
+        moved = np.array(SAME.group.scores) - np.mean(SAME.group.scores)
+        other = scored(moved + np.mean(BASE.group.scores) + reach + extra, list("vwxyz"))
+        assert gate.judge(BASE, other).verdict == verdict
+
+
+def test_what_it_takes_in_a_ledger_is_at_the_share_of_the_candidate(tmp_path):
+    line = gate.judge(BASE, SAME, ledger=tmp_path / "l.json").line
+    found = comparing.compare(BASE, SAME, level=1 - gate.share(1, 0.05)).table.loc["mean"]
+    assert f"it takes ±{(found['high'] - found['low']) / 2:.4f}" in line and "or " not in line
+
+
+def test_pairs_of_seeds_decide_where_names_say_them():
+    scores = np.array([0.5, 0.9, 0.7, 0.6, 0.8])
+    other = scored(scores + np.array([0.02, 0.03, 0.02, 0.025, 0.03]))
+    assert gate.judge(scored(scores), other).verdict == "better"
+    assert ", paired by seed" in gate.judge(scored(scores), other).line
+    assert gate.judge(scored(scores), other, paired=False).verdict == "not shown"
+
+
+def test_more_than_the_seeds_can_be_less_than_the_choice_of_examples():
+    """Runs that hardly vary, of two settings that each know some examples: 30 against 24 of 60."""
+    answers = np.tile(GOLD, (6, 1))
+    answers[:, 30:] = (answers[:, 30:] + 1) % 3
+    other = np.tile((GOLD + 1) % 3, (6, 1))
+    other[:, 24:] = GOLD[24:]
+    for runs in (answers, other):
+        runs[np.arange(6), np.arange(6)] = GOLD[:6]
+    pair = [measured(replace(group(n_runs=6), predictions=runs)) for runs in (answers, other)]
+    verdict = gate.judge(*pair)
+    assert verdict.verdict == "not shown" and verdict.p > 0.2
+    assert "more than the seeds, but not shown to be more than the choice" in verdict.line
+    assert gate.judge(*(scored(one.group.scores) for one in pair)).verdict == "better"
+
+
+def test_few_runs_say_how_many_it_takes(tmp_path):
+    two = gate.judge(scored([0.5, 0.51]), scored([0.9, 0.91]))
+    assert two.verdict == "not shown" and two.line.endswith("it takes 3 runs of each")
+    three = scored([0.50, 0.51, 0.505]), scored([0.9, 0.91, 0.905])
+    assert gate.judge(*three).verdict == "better"
+    within = gate.judge(*three, ledger=tmp_path / "l.json")
+    assert within.verdict == "not shown" and within.line.endswith("it takes 5 runs of each")
+
+
+def test_shares_of_alpha_never_add_up_to_more():
+    shares = np.array([gate.share(k, 0.05) for k in range(1, 200_001)])
+    assert 0.0499 < shares.sum() < 0.05 and (np.diff(shares) < 0).all()
+    assert shares[49] / shares[0] == pytest.approx(20 * 21 / (69 * 70))
+
+
+def test_a_ledger_records_spends_and_is_idempotent(tmp_path):
+    ledger = tmp_path / "ledger.json"
+    for number, (name, other) in enumerate({"good": GOOD, "same": SAME, "bad": BAD}.items(), 1):
+        verdict = gate.judge(BASE, other, ledger=ledger, name=name)
+        assert verdict.alpha == gate.share(number, 0.05)
+    before = ledger.read_bytes()
+    assert gate.judge(BASE, SAME, ledger=ledger, name="same").alpha == gate.share(2, 0.05)
+    assert ledger.read_bytes() == before, "the same candidate again spends nothing"
+    gate.judge(BASE, scored([0.8, 0.81, 0.82, 0.83, 0.84]), ledger=ledger, name="same")
+    content = json.loads(ledger.read_text())
+    entries = content["candidates"]
+    assert [e["candidate"] for e in entries] == ["good", "same", "bad", "same"]
+    assert [e["verdict"] for e in entries] == ["better", "not shown", "worse", "not shown"]
+    assert entries[0]["p"] == pytest.approx(gate.judge(BASE, GOOD).p)
+    assert all(datetime.fromisoformat(e["time"]).tzinfo for e in entries)
+    # The same baseline in another order is the same.
+    again = scored([0.82, 0.80, 0.80, 0.79, 0.81])
+    assert gate.judge(again, GOOD, ledger=ledger, name="x").alpha == gate.share(5, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        ({"baseline": GOOD}, "another baseline"),
+        ({"alpha": 0.1}, "another alpha (0.05, now 0.1)"),
+        ({"lower_is_better": True}, "another lower_is_better"),
+        ({"baseline": scored(BASE.group.scores, metric="f1"),
+          "candidate": scored(GOOD.group.scores, metric="f1")},
+         "another metric (accuracy, now f1)"),
+    ],
+    ids=["baseline", "alpha", "direction", "metric"],
+)  # fmt: skip
+def test_a_ledger_is_of_one_baseline_metric_and_alpha(how, named, tmp_path):
+    ledger = tmp_path / "ledger.json"
+    gate.judge(BASE, SAME, ledger=ledger)
+    before = ledger.read_bytes()
+    with pytest.raises(OutsideError) as error:
+        gate.judge(**{"baseline": BASE, "candidate": SAME, "ledger": ledger, **how})
+    assert named in str(error.value) and str(ledger) in str(error.value)
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "null"])
+def test_a_damaged_ledger_is_refused(text, tmp_path):
+    (tmp_path / "l.json").write_text(text)
+    with pytest.raises(OutsideError, match="is no ledger, or damaged"):
+        gate.judge(BASE, SAME, ledger=tmp_path / "l.json")
+    assert (tmp_path / "l.json").read_text() == text
+
+
+def test_a_ledger_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    ledger = tmp_path / "ledger.json"
+    gate.judge(BASE, SAME, ledger=ledger)
+    before = ledger.read_bytes()
+
+    def full(path, text):
+        path.write_bytes(text.encode()[:40])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        gate.judge(BASE, GOOD, ledger=ledger)
+    assert ledger.read_bytes() == before and list(tmp_path.iterdir()) == [ledger]
+
+
+def test_what_cannot_be_judged_is_refused():
+    with pytest.raises(OutsideError, match="alpha = 5"):
+        gate.judge(BASE, GOOD, alpha=5)
+    with pytest.raises(OutsideError, match="gold labels"):
+        gate.judge(replace(group(), labels=None), replace(group(2), labels=None))
+
+
+def test_the_simulation_has_the_p_of_the_gate():
+    rng = np.random.default_rng(0)
+    for paired in (True, False):
+        a, b = rng.normal(size=(2, 7))
+        judged = gate.judge(scored(a), scored(b), paired=paired)
+        assert judged.p == pytest.approx(float(simulation.p_of(a, b, paired=paired)))
+    right = rng.random((4, 5, 80)) < 0.7
+    pair = [simulation.group_of(r) for r in right[:2]]
+    mean = comparing.mean_difference(comparing.SideBySide(pair, "accuracy", False, []))
+    assert mean["p"] == pytest.approx(float(simulation.p_of(*right[:2].mean(-1))))
+
+
+def test_the_gate_errs_as_seldom_as_it_says():
+    """Through the gate itself: a baseline and ten candidates that are the same, one in five
+    failing; any kept of a ledger, and the first alone."""
+    rng, alone, any_kept = np.random.default_rng(6), [], []
+    for _ in range(60):
+        drawn = rng.normal(size=(11, 5)) - 15 * (rng.random((11, 5)) < 0.2)
+        base, *others = (scored(s, [f"{k}{c}" for c in "abcde"]) for k, s in enumerate(drawn))
+        alone.append(gate.judge(base, others[0]).verdict)
+        levels = [gate.share(k + 1, 0.05) for k in range(10)]
+        kept = [gate.judge(base, o, alpha=a).verdict for o, a in zip(others, levels, strict=True)]
+        any_kept.append("better" in kept)
+    assert np.mean(np.array(alone) != "not shown") <= 0.12 and np.mean(any_kept) <= 0.09
+
+
+def test_the_committed_simulation_bears_out_what_the_gate_promises():
+    table = pd.read_csv(paths.DATA / "benchmarks" / "gate.csv")
+    mine = table[(table["rule"] == "gate") & (table["better_by_sd"] == 0)]
+    alike = mine[~mine["runs"].str.contains("SD of candidates × 3")]
+    error = 3 * np.sqrt(0.05 * 0.95 / mine["n_simulations"].min())
+    assert len(alike) >= 30 and (mine["n_simulations"] >= 2000).all()
+    assert (mine[["kept_first", "kept_any"]] <= 0.05 + error).all(axis=None)
+    assert (alike["kept_any"] <= 0.05).all()
+    others = table[table["better_by_sd"] == 0].set_index("rule")
+    assert others.loc["Welch's t at 5 % each", "kept_any"].max() > 0.2
+    assert (others.loc["the higher mean", "kept_any"] > 0.9).all()
+    power = table[(table["rule"] == "gate") & (table["runs"] == "scores, normal")]
+    power = power.set_index(["candidate", "better_by_sd"])["kept_first"]
+    assert power[10, 2.0] > 0.95 and power[5, 3.0] > 0.95 and power[3, 1.0] < 0.2
