@@ -19,9 +19,11 @@ BOUND_LOOKS = {
     "T2": (PALETTE[2], "-.", "^"),
     "T4": (PALETTE[4], (0, (5, 1, 1, 1, 1, 1)), "D"),
     "T5": (PALETTE[3], "--", "P"),
-    "H9": (PALETTE[2], "-.", "^"),
     "H13": (PALETTE[3], ":", "v"),
+    "H15": (PALETTE[1], "--", "s"),
+    "H15b": (PALETTE[5], ":", "v"),
     "H16": (PALETTE[4], "-.", "D"),
+    "H18′": (PALETTE[2], "-.", "^"),
 }
 MEASURED = PALETTE[0]
 #: Bounds of full fine-tuning: line styles.
@@ -60,6 +62,8 @@ def bounded_curves(
     for name, bound in bounds.items():
         ax.plot(x, bound, **_look(name.split()[0]), markersize=3, label=name)
     ax.set(xscale="log", yscale="log")
+    style.plain_log(ax.xaxis, (1,))
+    style.plain_log(ax.yaxis, (1,))
     return ax
 
 
@@ -82,7 +86,19 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
         style.value_ticks(ax, x)
     else:
         ax.set_xticks(x, [f"{value:g}" for value in values])
+    style.plain_log(ax.yaxis, (1, 3))
     return ax
+
+
+def trend_grid(axes: npt.NDArray, tables: Mapping[tuple[str, str], pd.DataFrame]) -> None:
+    """``trend_panel`` of each table, row by row: its key is a label and the factor, a column of it
+    beside ``value, low, high``; the label stands at the left of a row.
+    """
+    for ax, ((label, factor), table) in zip(axes.flat, tables.items(), strict=True):
+        shown = table.rename(columns={factor: "value", "value": "moved"})
+        trend_panel(ax, shown, [], label="")
+        if ax in axes[:, 0]:
+            ax.set_ylabel(label)
 
 
 def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
@@ -98,6 +114,15 @@ def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayL
     ax.axvline(0, color=INK, linewidth=0.4)
     ax.set_aspect("equal")
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
+    return ax
+
+
+def two_heads(ax: Axes, weights: npt.NDArray) -> Axes:
+    """Paths (steps, 2 heads, 2) in the plane of the weights; dotted: each end, seen from 0."""
+    for colour, marker, path in zip((INK, MEASURED), "xo", weights.swapaxes(0, 1), strict=True):
+        ax.plot(*path[::3].T, color=colour, marker=marker, markersize=3)
+        ax.plot(*np.stack([0 * path[-1], path[-1]]).T, ":", color=colour, linewidth=0.8)
+    ax.set(xlabel="weight of feature 1", ylabel="weight of feature 2", aspect="equal")
     return ax
 
 

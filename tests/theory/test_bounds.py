@@ -29,8 +29,8 @@ ACCEPTED = {
     "gradient": 1.2, "distance": 3.0, "distance_without": 3.0, "hessian_lipschitz": 0.05,
     "reach": 1.0, "radius": 1.0, "margin": 0.2, "support": 3, "accumulated": 9.0, "shift": 0.1,
     "start_norm": 1.0, "start_norms": (1.0, 1.0), "norms": (1.0, 1.0), "start_distance": 1.0,
-    "norm": 3.0, "norm_without": 1.0, "variance": 1.0, "heads": 4, "regularization": 0.1, "highest": 1.0, "scale": 1.0, "change": 1.0,
-    "loss": "logistic", "exponent": 0.5,
+    "norm": 3.0, "norm_without": 1.0, "variance": 1.0, "heads": 4, "regularization": 0.1,
+    "highest": 1.0, "scale": 1.0, "change": 1.0, "loss": "logistic", "exponent": 0.5,
 }  # fmt: skip
 #: What no bound accepts, beside NaN and −1 for any argument.
 REFUSED = {"n": 0, "margin": 0.0, "curvature": 0.0, "regularization": 0.0}
