@@ -5,19 +5,21 @@ they hold on drawn and on searched problems, but not with half of the constant w
 import dataclasses
 import inspect
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.notebooks import prose, read
 
 from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks, quadratics
 from benchmarks import classical_bounds as classical
 from benchmarks.minimizers import logistic_minimizers
 from benchmarks.quadratics import Quadratics
 from lib import paths
-from lib.theory import descent, head, problems, quadratic
+from lib.theory import descent, head, problems, quadratic, sweeps
 from lib.theory.assumptions import Inapplicable, constant_of
 from lib.theory.quadratic import Constants
 
@@ -208,6 +210,75 @@ def test_half_of_the_constant_would_be_wrong(theorem):
     again = bounds_worst.recomputed(theorem)
     assert max(0.5, TIGHT[theorem]) < again.now.max() < 1 + 1e-6
     assert again.now.to_numpy() == pytest.approx(again.stored.to_numpy(), rel=1e-4, abs=1e-4)
+
+
+# What the proofs in the notebooks rest on.
+
+
+@given(vectors=st.lists(st.floats(-1, 1), min_size=9, max_size=9))
+@settings(max_examples=300, deadline=None)
+def test_a_turn_is_at_most_k_times_the_distance_over_what_is_along_u(vectors):
+    u, w, v = np.reshape(vectors, (3, 3))
+    assume(min(np.linalg.norm(x) for x in (u, w, v)) > 0.01)
+    u, w, v = u / np.linalg.norm(u), w * np.sign(w @ u), v * np.sign(v @ u)
+    assume(w @ u > 0.01 and v @ u > 0)
+    turn = np.linalg.norm(w / np.linalg.norm(w) - v / np.linalg.norm(v))
+    assert turn <= 8 / np.sqrt(27) * np.linalg.norm(w - v) / (w @ u) * (1 + 1e-9)
+
+
+def test_no_smaller_k_would_do():
+    """tan²ψ = 2, ψ = 45° + φ/2, and v at a right angle to u, short."""
+    phi = 2 * np.arctan(np.sqrt(2)) - np.pi / 2
+    w, v = np.array([np.cos(phi), np.sin(phi)]), np.array([0.0, -1e-6])
+    turn = np.linalg.norm(w - v / 1e-6)
+    assert turn == pytest.approx(8 / np.sqrt(27) * np.linalg.norm(w - v) / w[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("share", "falls"), [(2.0, True), (4.0, False)])
+def test_the_exponential_loss_stays_below_1(share, falls):
+    """From a value of at most 1 a step of 2/B² never raises it; one of twice that length can."""
+    rng = np.random.default_rng(0)
+    z = problems.separable(rng, 4000, 3, 2, 0.01)
+    w = rng.normal(size=(4000, 1, 2)) * rng.exponential(size=(4000, 1, 1))
+    w[0] = 0
+    inside = np.exp(-(w * z).sum(-1)).mean(-1) <= 1
+    assert inside.sum() > 1000
+    z, w = z[inside], w[inside]
+    loss = np.exp(-(w * z).sum(-1))
+    radius = np.linalg.norm(z, axis=-1).max(-1)
+    step = (loss[..., None] * z).mean(1) * (share / radius**2)[:, None]
+    after = np.exp(-((w[:, 0] + step)[:, None] * z).sum(-1)).mean(-1)
+    assert (after <= loss.mean(-1) * (1 + 1e-12)).all() == falls
+
+
+def test_at_small_rates_a_faster_rate_turns_a_head_by_at_most_the_logarithm():
+    rng = np.random.default_rng(0)
+    for n in (2, 5, 20):
+        z = problems.separable(rng, 200, n, 3, 0.02)
+        rates = [0.01, 0.01 * n / (n - 1)]
+        runs = descent.head_descent(z, rates, [1, 30, 1000, 9000], weights=np.full((1, n), 1 / n))
+        turn = descent.difference(np.swapaxes(runs.weights, 2, 3)).direction
+        assert 0.02 * np.log(n / (n - 1)) < turn.max() <= np.log(n / (n - 1))
+
+
+def test_every_theorem_that_is_named_is_stated_in_one_place_and_checked():
+    """Between asterisks in 40 or 41; named in tables, in code, on pages and in other notebooks."""
+    stated = []
+    for number in ("40", "41"):
+        [path] = (paths.ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        stated += re.findall(r"\*\*([THS]\d+\w?′?)\.\*\*", prose(read(path)))
+    assert len(stated) == len(set(stated)) == 28
+    tables = [pd.read_csv(bounds_worst.FOLDER / f"bounds_{t}.csv") for t in ("verified", "worst")]
+    checked = {re.sub(r" \(.*", "", name) for table in tables for name in table["theorem"]}
+    assert {name for name in checked if re.match(r"[THS]\d", name)} == set(stated)
+    named = {name for bounds in sweeps.BOUNDED.values() for name in bounds} | {*quadratic.THEOREMS}
+    pages = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
+    texts = [page.read_text() for page in (*pages, *(paths.ROOT / "lib").glob("**/*.py"))]
+    for path in (paths.ROOT / "notebooks").glob("*.ipynb"):
+        texts.append("\n".join(cell.source for cell in read(path).cells))
+    for text in texts:
+        named |= set(re.findall(r"\b(?:T[1-5]c?|H\d\d?[abu]?|S[0-3])(?!\w)[′']?", text))
+    assert {name.replace("'", "′") for name in named} <= set(stated)
 
 
 # Counterexamples: without an assumption the inequality fails.
