@@ -62,7 +62,7 @@ def test_leave_one_out_rows_sum_up_runs_and_bounds(small):
         if row["share"] > 1:  # beyond the step condition nothing is promised
             assert bounds.isna().all()
             continue
-        by_hand = [2 / gamma, accumulated, rate * row["steps"]]
+        by_hand = [8 / np.sqrt(27) / gamma, accumulated, rate * row["steps"]]
         assert bounds.tolist() == pytest.approx([radius * value / 6 for value in by_hand])
 
 
