@@ -26,7 +26,8 @@ def _certificates() -> pd.DataFrame:
     medians = bounds.assign(**ratios).groupby(KEYS)[list(ratios)].median()
     table = stored("certified").set_index(KEYS).join(medians)
     found = table["stable"] / table["kept"]
-    return table.assign(broken=table["violations"] + table["turned"], found=found)
+    table = table.assign(broken=table["violations"] + table["turned"], found=found)
+    return table.sort_index()
 
 
 def _each() -> list[dict[str, object]]:
