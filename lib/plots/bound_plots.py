@@ -28,10 +28,10 @@ BOUND_LOOKS = {
 MEASURED = PALETTE[0]
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":"}
-#: Verdicts (``lib.theory.claims``) as they are drawn: colour, marker, filled.
+#: Verdicts of cells of claims as they are drawn: colour, marker, filled.
 VERDICTS = {
     "holds": (STATUS["ok"][1], "o", True),
-    "opposite": (STATUS["failed"][1], "v", False),
+    "contradicted": (STATUS["failed"][1], "v", False),
     "mixed": (PALETTE[4], "D", False),
     "undecided": ("#777777", "o", False),
 }
@@ -206,8 +206,8 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
 
 def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
     """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
-    interval, all of them as ticks above it, and how many hold; ``lib.theory.claims`` has both
-    tables.
+    interval, all of them as ticks above it, and how many hold; both tables are those of
+    ``lib.analysis.claims.stability``.
     """
     claims = list(cells["claim"].unique())
     height = {claim: y for y, claim in enumerate(claims[::-1])}

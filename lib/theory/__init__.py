@@ -10,5 +10,4 @@ problems     separable sets at random
 sweeps       both measured beside their bounds, as tables, and the tables in short
 network      a real classifier as losses over one vector of weights; its curvature
 retraining   a network with and without some examples: runs, minimisers, influence, bounds
-claims       what the paper claims, beside all of these measurements
 """

@@ -350,6 +350,24 @@ def mean(values: np.ndarray, *, level: float = 0.95) -> Interval:
     return intervals.mean_interval(values, level=level)
 
 
+def exponent(
+    x: npt.ArrayLike, y: npt.ArrayLike, *controls: npt.ArrayLike, level: float = 0.95
+) -> Interval:
+    """b of y ∝ x^b: the slope of log y on log x, beside ``controls`` as they are, by least squares,
+    with Student's interval. All (K,), x and y positive; ``ValueError`` unless there are more points
+    than coefficients.
+    """
+    intervals.check_level(level)
+    design = np.column_stack([np.log(x), np.ones(len(x)), *controls])
+    if (free := len(design) - design.shape[1]) < 1:
+        raise ValueError(f"{len(design)} points for {design.shape[1]} coefficients")
+    inverse, logs = np.linalg.pinv(design), np.log(y)
+    fit = inverse @ logs
+    error = np.sqrt(((logs - design @ fit) ** 2).sum() / free) * np.linalg.norm(inverse[0])
+    reach = stats.t.ppf((1 + level) / 2, free) * error
+    return Interval(float(fit[0]), float(fit[0] - reach), float(fit[0] + reach), len(design))
+
+
 def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Bounds against what they bound, a row a bound of ``kind``, a key of ``BOUNDED``: ``compared``
     rows in which it applies, of ``rows``; ``sets``; ``violated`` (by more than rounding);

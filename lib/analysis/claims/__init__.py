@@ -10,8 +10,9 @@ claim      what a claim is
 scores     macro and micro effects, sizes, tasks, sources of randomness
 failures   failed runs
 agreement  which measures agree, rank, tell settings apart
-published  the papers' numbers, runs of others, theory
-heads      heads on frozen features: certificates, several heads
+published  the papers' numbers, runs of others, bounds
+stability  what is claimed to stabilise: heads and networks, an example left out or another seed
+heads      heads on frozen features: certificates, several heads, what goes with the SD
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from lib.analysis.claims import (  # noqa: F401
     heads,
     published,
     scores,
+    stability,
 )
 from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 
