@@ -32,8 +32,6 @@ from lib.results.runs import Run
 SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
-#: The module whose code, with what it imports, decides what tables are made of runs.
-MEASURING = "lib/results/group_tables.py"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
@@ -130,7 +128,7 @@ def save_tables(
         raise ValueError(f"results = {name!r} is made by promoting, never directly")
     record = provenance.made_by() | {
         "distance_code": provenance.DISTANCE_VERSION,
-        "measure_code": provenance.code_fingerprint(MEASURING),
+        "measure_code": provenance.code_fingerprint(*provenance.MEASURING),
     }
     if "runs" in tables and "code" in tables["runs"]:
         record["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
@@ -150,7 +148,7 @@ def update_measures(name: str, group: str, runs: pd.DataFrame, measures: pd.Data
     """
     head, dirty = provenance.commit()
     record = records(name)[group] | {
-        "measure_code": provenance.code_fingerprint(MEASURING),
+        "measure_code": provenance.code_fingerprint(*provenance.MEASURING),
         "measured": {"commit": head, "dirty": dirty},
     }
     tables = {table: read_stored(name, table, [group]).drop(columns="group") for table in TABLES}
