@@ -140,11 +140,8 @@ def discrimination(
     groups: Mapping[str, tuple[Mapping[str, Statistic], int]], *, paired: bool = False
 ) -> pd.DataFrame:
     """Which settings does each measure tell apart? ``jackknife_difference`` of every two settings
-    by every measure (``measure, from, to``), with Holm's p over the pairs of a measure.
-
-    Parameters
-    ----------
-    groups : by setting, the statistics of its measures and its number of runs
+    by every measure (``measure, from, to``), with Holm's p over the pairs of a measure. ``groups``
+    has, by setting, the statistics of its measures and its number of runs.
     """
     names = next(iter(groups.values()))[0]
     tables = {

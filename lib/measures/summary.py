@@ -123,12 +123,8 @@ def statistics_of(
 def interval_of(
     name: str, statistic: Statistic, data: np.ndarray | int, *, level: float = 0.95
 ) -> Interval:
-    """Interval of a measure of ``statistics_of``.
-
-    Parameters
-    ----------
-    data : the scores (S,); for ``distribution_sd`` which answers are right (S, N); for everything
-        else the number of runs is enough
+    """Interval of a measure of ``statistics_of``. ``data``: the scores (S,); for
+    ``distribution_sd`` which answers are right (S, N); else the number of runs is enough.
 
     The SD of scores has its chi-square interval, ``distribution_sd`` that of
     ``measures.seed_variance``, and the rest is resampled. An interval ends where the measure does,

@@ -1,4 +1,4 @@
-"""Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
+"""Figures of stability bounds, in the style of ``lib.plots``."""
 
 import itertools
 import textwrap
@@ -49,7 +49,7 @@ def bounded_curves(
     *,
     each: npt.ArrayLike | None = None,
     label: str = "measured",
-) -> Axes:
+) -> None:
     """A measured curve and the curves of its bounds, on logarithmic axes.
 
     measured and bounds (times,); ``each`` (times, n), drawn thin behind: one curve an example.
@@ -60,10 +60,9 @@ def bounded_curves(
     for name, bound in bounds.items():
         ax.plot(x, bound, **_look(name.split()[0]), markersize=3, label=name)
     ax.set(xscale="log", yscale="log")
-    return ax
 
 
-def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str) -> Axes:
+def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str) -> None:
     """What one factor does: means with intervals, and the means of the bounds.
 
     ``table`` has columns ``value, moved, low, high`` and one for each of ``bounds``. Axes are
@@ -82,10 +81,9 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
         style.value_ticks(ax, x)
     else:
         ax.set_xticks(x, [f"{value:g}" for value in values])
-    return ax
 
 
-def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
+def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> None:
     """A set z (n, 2) and heads as arrows from the origin, each of unit length."""
     z = np.asarray(z)
     ax.plot(*z.T, "o", color=MEASURED, markersize=3)
@@ -98,10 +96,9 @@ def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayL
     ax.axvline(0, color=INK, linewidth=0.4)
     ax.set_aspect("equal")
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
-    return ax
 
 
-def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
+def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> None:
     """Mean distance between runs with and without an example, step by step, and bounds on it.
 
     ``rows`` are those of one case and rate of ``lib.theory.retraining.compare``. Points: measured,
@@ -121,10 +118,9 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 4)  # room for a legend
     style.plain_log(ax.yaxis)
-    return ax
 
 
-def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
+def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> None:
     """Measured values and bounds against n on log axes; a pale line of the predicted slope.
 
     ``table`` has ``n, measured_mean, bound_mean``, by rising n.
@@ -138,10 +134,9 @@ def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
     ax.set(xscale="log", yscale="log")
     style.plain_log(ax.yaxis)
     style.value_ticks(ax, x)
-    return ax
 
 
-def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
+def distance_curves(ax: Axes, rows: pd.DataFrame) -> None:
     """Distance between runs at some steps against the distance from the start to the minimiser.
 
     ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
@@ -152,10 +147,9 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
         look = {"color": colour, "marker": marker, "label": f"step {steps}"}
         ax.plot(part["distance"], part["measured_mean"], **look)
     ax.set(ylim=(0, None), xlabel="distance from start to minimiser")
-    return ax
 
 
-def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
+def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> None:
     """A spread over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
 
     ``table`` has ``heads``, ``learning_rate``, and ``quantity`` (such as ``sd``) with its ends,
@@ -176,7 +170,6 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     ax.set(xscale="log", yscale="log", xlabel="heads")
     style.plain_log(ax.yaxis)
     style.value_ticks(ax, sorted(table["heads"].unique()))
-    return ax
 
 
 def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:

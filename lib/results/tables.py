@@ -246,8 +246,7 @@ def check_pooling(pooling: str, available: Collection[str]) -> None:
     if pooling not in available:
         raise ValueError(
             f"pooling = {pooling!r}, but these results have {', '.join(available) or 'none'}: "
-            "give one of those. (Vectors are pooled at the first token of encoders, at the last of "
-            "decoders, and as the mean.)"
+            "give one of those"
         )
 
 
