@@ -56,7 +56,7 @@ def seeds_needed_for_sd(*, width: float = 0.2, level: float = 0.95) -> float:
     A group of a few runs cannot know the tails of its scores, on which the SD of an SD depends;
     where it already shows heavier ones than normal, ``seeds_needed`` is larger.
     """
-    sizes = np.arange(SIZES[0], SIZES[-1] + 1)
+    sizes = np.arange(SIZES[0], SIZES[-1] + 1.0)
     tails = np.array([[1 + level], [1 - level]]) / 2
     low, high = np.sqrt((sizes - 1) / stats.chi2.ppf(tails, sizes - 1))
     return float(np.min(sizes[(high - low) / 2 <= width], initial=np.inf))
