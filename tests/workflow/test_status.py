@@ -302,11 +302,11 @@ def test_bars_count_runs_then_tables_and_figures(store, path, monkeypatch, capsy
     monkeypatch.setattr(run, "BARS", 0.0)
     monkeypatch.setattr(run, "tqdm", partial(run.tqdm, disable=False))
     assert run.follow(Engine(), plan, plan.figures) == 3
-    shown = [line.split("\r")[-1] for line in [*shown, capsys.readouterr().err] if line]
-    assert "0/2" in shown[0] and shown[0].startswith("training"), "a stale run is not done"
-    assert "1/2" in shown[1] and "nyt standard lr0.001 nall seed0=0.5" in shown[1]
-    assert "seed1=diverged" in shown[2] and "2/2" in shown[2]
-    assert f"{len(files) - 1}/{len(files)}" in shown[-1] and "tables and figures" in shown[-1]
+    first, _, stale, *others = [*shown, capsys.readouterr().err]
+    assert "training" in first and "0/2" in first and not stale, "a stale run is not done"
+    expected = ["1/2", "lr0.001 nall seed0=0.5", "2/2", "seed1=diverged", "tables and figures"]
+    expected.append(f"{len(files) - 1}/{len(files)}")
+    assert re.search(".*".join(map(re.escape, expected)), "".join(others), re.S)
 
 
 def test_the_table_is_of_the_committed_measures():
