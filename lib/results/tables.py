@@ -177,16 +177,12 @@ def write(path: Path, frame: pd.DataFrame) -> None:
     )
 
 
-def packed(name: str) -> dict[str, dict[str, Any]]:
-    """What made each packed group or job of results, by its name."""
-    return _made(paths.results(name))
-
-
 def records(name: str) -> dict[str, dict[str, Any]]:
     """What made each group or job of results, packed or in a folder, by its name; it may be empty,
     for the oldest jobs have no record.
     """
-    return packed(name) | {folder.name: _made(folder) for folder in folders(name)}
+    in_folders = {folder.name: _made(folder) for folder in folders(name)}
+    return _made(paths.results(name)) | in_folders
 
 
 def _made(folder: Path) -> dict[str, Any]:
@@ -201,26 +197,17 @@ def folders(name: str) -> list[Path]:
 
 def pack(name: str, groups: Collection[str]) -> None:
     """Put the named groups or jobs, from folders and from what is packed, together as one file a
-    table. The others, and then the folders, are deleted, but for samples of layer vectors.
+    table, at once. All else is deleted, but for samples of layer vectors.
     """
-    root, small = paths.results(name), folders(name)
+    root = paths.results(name)
     record = {group: made for group, made in sorted(records(name).items()) if group in groups}
-    for table in sorted({path.stem for path in root.glob("**/*.parquet")}):
-        frame = read_stored(name, table)
-        frame = frame[frame.iloc[:, 0].isin(list(record))]
-        path = root / f"{table}.parquet"
-        if frame.empty:
-            path.unlink(missing_ok=True)
-        else:
-            with paths.atomic_file(path) as fresh:
-                write(fresh, frame)
-    with paths.atomic_file(root / MADE) as fresh:
-        fresh.write_text(json.dumps(record, indent=1) + "\n")
-    for folder in small:
-        for path in [*folder.glob("*.parquet"), folder / MADE]:
-            path.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    frames = {path.stem: read_stored(name, path.stem) for path in root.glob("**/*.parquet")}
+    kept = {table: frame[frame.iloc[:, 0].isin(list(record))] for table, frame in frames.items()}
+    with paths.atomic_folder(root) as fresh:
+        _fill(fresh, {table: frame for table, frame in kept.items() if len(frame)}, record)
+        for sample in root.glob(f"*/{SAMPLE}"):
+            (fresh / sample.parent.name).mkdir()
+            shutil.copy(sample, fresh / sample.parent.name)
 
 
 class MixedCodeWarning(UserWarning):

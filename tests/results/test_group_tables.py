@@ -92,7 +92,7 @@ def test_packed_groups_are_measured_again_and_stay_packed(stored, monkeypatch):
     assert {path.name for path in stored.parent.iterdir()} == packed
     for table, frame in before.items():
         pd.testing.assert_frame_equal(tables.read("copied", table), frame)
-    assert tables.packed("copied")["group"]["measured"]["commit"] == provenance.commit()[0]
+    assert tables.records("copied")["group"]["measured"]["commit"] == provenance.commit()[0]
 
 
 def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypatch):
