@@ -4,7 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import integrate, optimize, stats
+from scipy import optimize, stats
 
 from lib.measures.intervals import (
     MIN_RUNS,
@@ -53,10 +53,7 @@ def expected_range(n: int) -> float:
     """Expected range of n independent standard normal values: the constant d₂ (2.326 for n = 5)."""
     if n < 2:
         raise ValueError(f"n = {n}; a range needs at least 2 values")
-    inside = integrate.quad(
-        lambda x: 1 - stats.norm.cdf(x) ** n - stats.norm.sf(x) ** n, -np.inf, np.inf
-    )
-    return float(inside[0])
+    return 2 * float(stats.norm.expect(lambda x: n * x * stats.norm.cdf(x) ** (n - 1)))
 
 
 def interquartile_mean(scores: np.ndarray) -> float:

@@ -87,14 +87,9 @@ def statistics_of(
     probabilities: np.ndarray | None = None,
     labels: np.ndarray | None = None,
 ) -> dict[str, Statistic]:
-    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``.
-
-    Parameters
-    ----------
-    scores : (S,) of the task's metric
-    predictions : (S, N) integer class labels
-    probabilities : (S, N, C)
-    labels : (N,) gold labels
+    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``: scores
+    (S,) of the task's metric, predictions (S, N) and gold labels (N,) as integers, probabilities
+    (S, N, C).
     """
     statistics: dict[str, Statistic] = {}
     if scores is not None:

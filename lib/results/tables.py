@@ -1,15 +1,9 @@
 """Tidy tables of a configuration's results, Parquet files in ``data/results/<name>/``.
 
-runs         a row a run: setting, seeds, status, score, distance from the start, device, …
-examples     a row an example: id, gold label
-logits       a row a run and example: ``logit_0`` … (float16); of two classes the difference alone
-training     a row a run, quantity, part of the model and stretch of training
-distances    a row a pair of runs, layer, pooling and measure: the upper triangle (float32)
-measures     a row a measure (layer, pooling, subset of runs): value with interval
-
-Each group or job is first a folder ``<name>/<group>/`` with ``<table>.parquet`` and ``made.json``.
-Packed, all of them are one file a table, ``<name>/<table>.parquet``, whose column ``group`` or
-``job`` names them, and one ``made.json``. A folder goes before what is packed of the same name.
+``docs/data-card.md`` says what their rows and columns are. Each group or job is first a folder
+``<name>/<group>/`` with ``<table>.parquet`` and ``made.json``. Packed, all of them are one file a
+table, ``<name>/<table>.parquet``, whose column ``group`` or ``job`` names them, and one
+``made.json``. A folder goes before what is packed of the same name.
 """
 
 import dataclasses
@@ -90,11 +84,7 @@ def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarr
 
 
 def training_table(group: list[Run]) -> pd.DataFrame:
-    """How each run was trained: means over ``STRETCHES`` of steps, and where it ended.
-
-    Columns: ``setting_id``, ``seed_label``, ``quantity`` (``loss``, ``gradient_norm`` before
-    clipping, ``distance`` from the pretrained weights at the end), ``part`` (``all``,
-    ``embeddings``, ``layer1`` …, ``head``), ``step`` (the last of the stretch), ``value``. Of a
+    """How each run was trained: means over ``STRETCHES`` of steps, and where it ended. Of a
     diverged run the means end before the step that was not finite.
     """
     rows = []
