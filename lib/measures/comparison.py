@@ -203,10 +203,8 @@ def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) 
     logs = [partial(log_sd, half_squares(values)) for values in scores]
     log_ratio = difference(*logs, sizes, level=level)
     value, low, high = map(float, np.exp(log_ratio[:3]))
-    if np.isnan(value):
-        return Comparison(value, low, high, float("nan"), sizes)
-    test = stats.levene(*scores, center="median")
-    return Comparison(value, low, high, float(test.pvalue), sizes)
+    p = value if np.isnan(value) else float(stats.levene(*scores, center="median").pvalue)
+    return Comparison(value, low, high, p, sizes)
 
 
 class Correlation(NamedTuple):

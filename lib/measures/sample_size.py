@@ -72,10 +72,9 @@ def needed_for(
     if not MEASURES[name].relative:
         return float("nan")
     needed = seeds_needed(statistic, n_runs, width=width, level=level)
-    if name != "sd":
-        return needed
-    normal = seeds_needed_for_sd(width=width, level=level)
-    return normal if np.isnan(needed) else max(needed, normal)
+    if name == "sd":
+        needed = float(np.fmax(needed, seeds_needed_for_sd(width=width, level=level)))
+    return needed
 
 
 #: What is called detectable, or needed: seen in so many cases by tests at two-sided 5 %.
