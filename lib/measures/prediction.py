@@ -86,7 +86,7 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     if labels is not None:
         right = predictions == _check_labels(labels, predictions.shape[1])
     rows = zip(predictions, right, strict=True)
-    return np.array([((row == predictions) & own & right).mean(1) for row, own in rows])
+    return np.array([((row == predictions) & own).mean(1) for row, own in rows])
 
 
 def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
