@@ -37,7 +37,8 @@ def follow(engine: subprocess.Popen, plan: jobs.Plan, figures: list[Path]) -> in
                     waiting.remove(run)
                     score = record["status"] if record["score"] is None else record["score"]
                     words = run.setting.id.rpartition("_")[0].replace("_", " ")
-                    bar.set_postfix({f"{words} {run.seeds.label}": score}, refresh=False)
+                    last = f"{words} {run.seeds.label}, {record['metric']}"
+                    bar.set_postfix({last: score}, refresh=False)
                     bar.update()
             time.sleep(LOOK)
     files, running = [*(made.outputs[-1] for made in plan.results.values()), *figures], True

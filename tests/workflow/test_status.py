@@ -304,7 +304,7 @@ def test_bars_count_runs_then_tables_and_figures(store, path, monkeypatch, capsy
     assert run.follow(Engine(), plan, plan.figures) == 3
     first, _, stale, *others = [*shown, capsys.readouterr().err]
     assert "training" in first and "0/2" in first and not stale, "a stale run is not done"
-    expected = ["1/2", "lr0.001 nall seed0=0.5", "2/2", "seed1=diverged", "tables and figures"]
+    expected = ["1/2", "lr0.001 nall seed0, accuracy=0.5", "2/2", "=diverged", "tables and figures"]
     expected.append(f"{len(files) - 1}/{len(files)}")
     assert re.search(".*".join(map(re.escape, expected)), "".join(others), re.S)
 
