@@ -80,6 +80,42 @@ def test_runs_side_by_side_are_those_of_a_plain_loop(which, normalization):
     assert found.apart[-1] == pytest.approx(apart) and (found.apart[0] == 0).all()
 
 
+def test_the_way_is_measured_from_the_start_and_ends_at_a_loss():
+    problem = problem_of(QuadraticLosses(np.random.default_rng(1)))
+    whole = descend(problem, START + 3, rate=0.05, steps=60)
+    weights = [START + 3]
+    for _ in range(60):
+        w = weights[-1][None]
+        gradient = problem.gradients(w.expand(N + 1, -1))[0][0] + problem.pull(w)[0]
+        weights.append(weights[-1] - 0.05 * gradient)
+    moves = torch.stack(weights).diff(dim=0).norm(dim=1)
+    assert whole.path == pytest.approx(np.r_[0, moves.cumsum(0)])
+    away = [torch.linalg.vector_norm(w - weights[0]).item() for w in weights]
+    assert whole.distance == pytest.approx(away)
+    assert (whole.distance <= whole.path + 1e-12).all() and whole.distance[-1] < whole.path[-1]
+    # A quarter of the way from one step to the next, in the loss.
+    before, after = whole.losses[7:9, 0]
+    found = whole.reach(0.75 * before + 0.25 * after)
+    assert found["steps"] == pytest.approx(7.25)
+    for name, way in {"distance": away, "moved": whole.apart.mean(1)}.items():
+        assert found[name] == pytest.approx(0.75 * way[7] + 0.25 * way[8])
+    assert whole.reach(whole.losses[0, 0] + 1)["distance"] == 0
+    assert np.isnan(list(whole.reach(whole.losses.min() - 1).values())).all()
+    short = descend(problem, START + 3, rate=0.05, steps=60, until=after)
+    assert len(short.losses) == 9 and short.reach(after) == whole.reach(after)
+
+
+@pytest.mark.parametrize("start", [0.2, 3.0])
+def test_a_nearer_start_is_seen_as_nearer_and_steadies_before_the_end(start):
+    """What T2 says of the exact model, and that the way to a minimiser finds the true one."""
+    problem = problem_of(QuadraticLosses(np.random.default_rng(1)))
+    points, _ = minimize(problem, START, **ENDS)
+    runs = [descend(problem, points[0] + s, rate=0.05, steps=3) for s in (start, 2 * start)]
+    far = descend(problem, points[0] + start, rate=0.05, steps=2000)
+    assert far.distance[-1] == pytest.approx(start * SIZE**0.5, rel=1e-6)
+    assert runs[0].apart[-1].mean() < runs[1].apart[-1].mean()
+
+
 @pytest.mark.parametrize("normalization", ["N1", "N2"])
 def test_minimisers_and_estimated_constants_are_those_of_the_matrices(normalization):
     losses = QuadraticLosses(np.random.default_rng(2))
@@ -353,7 +389,7 @@ def test_runs_of_a_network_are_those_of_each_alone(bert):
 
 def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     [plan] = grids.load_plans("theory")
-    for kind in ("full", "tuned"):
+    for kind in ("full", "tuned", "ways"):
         names = [job.name for job in plan.groups.values() if job.kind == kind]
         for table in job_kinds.KINDS[kind].tables:
             assert set(tables.read_stored("reference-theory", table, names)["job"]) == set(names)
@@ -365,3 +401,21 @@ def test_the_reference_holds_every_job_and_no_bound_without_its_assumptions():
     constants = tables.read_stored("reference-theory", "full_constants")
     failing = constants.loc[constants["curvature"] <= 0, "job"]
     assert len(failing) and (constants.loc[failing.index, "reason"] != "").all()
+
+
+def test_starts_of_a_pair_differ_in_surt_alone():
+    ways = tables.read_stored("reference-theory", "ways")
+    own = ["loss_start", "gradient", "low", "high", "length", "retrained"]
+    starts = ways.groupby(["task", "seed", "epochs"])[own].nunique()
+    assert (starts == 1).all(axis=None) and len(starts) == 48
+    assert ways.loc[ways["epochs"] == 0, "retrained"].eq(0).all()
+    moved = ways.drop_duplicates(["task", "seed", "epochs"]).set_index("epochs")["retrained"]
+    assert 0 < moved[3].max() < moved[10].min()
+    known = ways.dropna(subset="distance")
+    assert (known[["distance", "moved"]] > 0).all(axis=None)
+    to_loss = known[known["to"] == "loss"]
+    assert (to_loss["distance"] <= to_loss["path"]).all()
+    # The lower the loss, and the weaker the pull, the longer the way.
+    longer = known.assign(end=known["level"]).sort_values("end", ascending=False)
+    for _, part in longer.groupby(["task", "seed", "epochs", "to"]):
+        assert part["distance"].is_monotonic_increasing and part["moved"].is_monotonic_increasing

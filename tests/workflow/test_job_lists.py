@@ -149,6 +149,8 @@ heads: {train_rows: 12, eval_rows: 10, max_length: 16, steps: [1, 5], runs: 3, r
         heads: [2], regularizations: [0.1]}
 certified: {train_rows: 12, eval_rows: 10, max_length: 16, strengths: [0.1]}
 full: {examples: 4, longest: 20, steps: 2, regularizations: [20.0], rates: [1.0, 3.0]}
+ways: {train_rows: 40, epochs: [1], seeds: [0], examples: 4, longest: 20, removals: 2, steps: 3,
+       regularizations: [20.0], levels: [0.1]}
 tuned: {train_rows: 40, eval_rows: 20, epochs: 1, margin_rows: 20, runs: 3, methods: [standard]}
 known: {train_rows: 40, epochs: 1, runs: 3, noisy_models: 1, copies: 3, doses: [0.0, 0.1], draws: 1}
 """)
@@ -180,7 +182,8 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
     ("notebook", "room", "names"),
     [
         ("43_sweep_synthetic_sets", "theory", "descent head margin problems sweeps"),
-        ("45_retrain_without_examples", "theory", "assumptions network retraining"),
+        ("45_retrain_without_examples", "theory", "assumptions network"),
+        ("49_shorten_the_way", "theory", "network"),
         ("46_look_into_stabilized_runs", "measures", "intervals prediction"),
         ("44_tune_real_heads", "training", "model_features"),
         ("14_make_known_differences", "analysis", "perturbations validity"),

@@ -12,6 +12,7 @@ failures   failed runs
 agreement  which measures agree, rank, tell settings apart
 published  the papers' numbers, runs of others, theory
 heads      heads on frozen features: certificates, several heads
+surt       a start re-trained on the task's texts
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from lib.analysis.claims import (  # noqa: F401
     heads,
     published,
     scores,
+    surt,
 )
 from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 
