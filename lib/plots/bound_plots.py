@@ -125,7 +125,7 @@ def two_heads(ax: Axes, weights: npt.NDArray) -> None:
 def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> None:
     """Mean distance between runs with and without an example, step by step, and bounds on it.
 
-    ``rows`` are those of one case and rate of ``lib.theory.retraining.compare``. Points: measured,
+    ``rows`` are those of one case and rate of ``lib.theory.network.compare``. Points: measured,
     the bar reaching up to the largest over the examples. A bound that does not apply is not drawn.
     """
     colour = STATUS["ok"][1]

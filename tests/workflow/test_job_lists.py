@@ -148,6 +148,8 @@ heads: {train_rows: 12, eval_rows: 10, max_length: 16, steps: [1, 5], runs: 3, r
         heads: [2], regularizations: [0.1]}
 certified: {train_rows: 12, eval_rows: 10, max_length: 16, strengths: [0.1]}
 full: {examples: 4, longest: 20, steps: 2, regularizations: [20.0], rates: [1.0, 3.0]}
+ways: {train_rows: 40, epochs: [1], seeds: [0], examples: 4, longest: 20, removals: 2, steps: 3,
+       regularizations: [20.0], levels: [0.1]}
 tuned: {train_rows: 40, eval_rows: 20, epochs: 1, margin_rows: 20, runs: 3, methods: [standard]}
 known: {train_rows: 40, epochs: 1, runs: 3, noisy_models: 1, copies: 3, doses: [0.0, 0.1], draws: 1}
 """)

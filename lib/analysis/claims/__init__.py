@@ -13,6 +13,7 @@ agreement  which measures agree, rank, tell settings apart
 published  the papers' numbers, runs of others, bounds
 stability  what is claimed to stabilise: heads and networks, an example left out or another seed
 heads      heads on frozen features: certificates, several heads, what goes with the SD
+surt       a start re-trained on the task's texts
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from lib.analysis.claims import (  # noqa: F401
     published,
     scores,
     stability,
+    surt,
 )
 from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 
