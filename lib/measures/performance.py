@@ -20,6 +20,10 @@ from lib.measures.intervals import (
 )
 from lib.measures.prediction import flip_rate_from_counts, pairwise_disagreement
 
+#: Of more than 140 runs, ``seed_variance`` permutes less often, so that the time stays: so many
+#: times the square of the runs, and at least so often.
+MOST_DRAWS, FEW_PERMUTATIONS = 2e8, 199
+
 
 class SeedVariance(NamedTuple):
     """SD of accuracy over seeds, and what of it the test set makes; see ``seed_variance``."""
@@ -199,6 +203,8 @@ def seed_variance_from_counts(
     spread = partial(root_pair_means, half_squares(accuracies))
     observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
     variance = accuracies.var(ddof=1)
+    # The time grows as the square of the runs.
+    n_permutations = min(n_permutations, max(FEW_PERMUTATIONS, int(MOST_DRAWS / n_runs**2)))
     drawn = _permuted_accuracies(n_correct, n_runs, n_permutations)
     by_chance = drawn.var(1, ddof=1)
     p = float(permutation_p(by_chance, variance))

@@ -147,11 +147,13 @@ def half_widths(
     n_runs, n_examples = np.shape(predictions)
     if n_runs < MIN_RUNS:
         raise ValueError(f"predictions has S = {n_runs} runs; expected S ≥ {MIN_RUNS} to resample")
-    rng, chances = np.random.default_rng(1), np.full(n_examples, 1 / n_examples)
-    every_run, every_example = np.ones((CHUNK, n_runs)), np.ones((CHUNK, n_examples))
-    drawn = []
+    # Examples with the same answers and label count together, as often as there are.
+    columns = np.vstack([predictions, labels])
+    (*predictions, labels), counts = np.unique(columns, axis=1, return_counts=True)
+    rng, drawn = np.random.default_rng(1), []
+    every_run, every_example = np.ones((CHUNK, n_runs)), np.tile(1.0 * counts, (CHUNK, 1))
     for runs in np.split(run_weights(n_runs, N_RESAMPLES), N_RESAMPLES // CHUNK):
-        examples = rng.multinomial(n_examples, chances, size=CHUNK).astype(float)
+        examples = rng.multinomial(n_examples, counts / n_examples, size=CHUNK).astype(float)
         weights = (runs, every_example), (every_run, examples), (runs, examples)
         by_runs, by_examples, by_both = (
             pd.DataFrame(weighted_measures(predictions, labels, *both)) for both in weights

@@ -1,5 +1,5 @@
 """``python -m lib.report PATH`` reports on runs made anywhere."""
 
-from lib.report.page import main
+from lib.report.command import main
 
 main()

@@ -1,7 +1,7 @@
 """What a group of runs made elsewhere amounts to: every measure that they allow, as tables."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,8 @@ import pandas as pd
 from lib import measures
 from lib.measures import intervals, sample_size
 from lib.measures.summary import MEASURES, REPRESENTATION
-from lib.report.files import OutsideError
+from lib.report.columns import RIGHT, WRONG
+from lib.report.opening import OutsideError
 from lib.results import run_group
 from lib.results.run_group import RunGroup
 
@@ -64,8 +65,12 @@ def measure_runs(
     metric = _metric(group, metric)
     names = [name for name in MEASURES if name not in ("cka_biased", "svcca_published")]
     if metric is not None:
-        group = run_group.score_runs(group, metric)
-        if np.isnan(group.scores).any():
+        if len(group.example_ids):
+            group = run_group.score_runs(group, metric)
+        if _only_right(group):  # the most frequent class is right, and no run is a failure for it
+            known = group.runs.assign(status="ok", majority=np.nan)
+            group = replace(group, runs=known)
+        if len(group.example_ids) and np.isnan(group.scores).any():
             names = [name for name in names if name not in _OF_SCORES]
     group = group.with_distances(sorted(REPRESENTATION), n_permutations=20)
     kinds = {measure.granularity for measure in MEASURES.values()}
@@ -90,7 +95,13 @@ def measure_runs(
     )
 
 
+def _only_right(group: RunGroup) -> bool:
+    return list(group.classes) == [RIGHT, WRONG] and (group.labels == 0).all()
+
+
 def _metric(group: RunGroup, metric: str | None) -> str | None:
+    if "metric" in group.runs:
+        return str(group.runs["metric"].iloc[0])
     if group.labels is None:
         if metric is not None:
             raise OutsideError(f"metric {metric!r} needs gold labels, and there are none")

@@ -1,14 +1,10 @@
 """An instability report on runs made elsewhere: one page of HTML, and tables.
 
-    python -m lib.report PATH [--labels FILE] [--out FOLDER]
-
-``lib.report.reading`` says what PATH may be. The same measures as everywhere else, each with an
-interval and the number of runs that it needs, and a reading in plain words.
+The same measures as everywhere else, each with an interval and the number of runs that it needs,
+and a reading in plain words.
 """
 
-import argparse
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,9 +14,9 @@ from matplotlib.figure import Figure
 
 from lib import measures, plots, provenance
 from lib.measures.summary import REPRESENTATION
-from lib.report import reading
 from lib.report.interpret import interpret
-from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+from lib.report.measuring import MeasuredRuns
+from lib.theory.own_features import CertifiedHead
 
 #: Runs whose names fit beside a figure.
 MOST_NAMED = 40
@@ -69,12 +65,16 @@ def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
-def write(measured: MeasuredRuns, folder: Path) -> Path:
-    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder; returns the page."""
+def write(measured: MeasuredRuns, folder: Path, head: CertifiedHead | None = None) -> Path:
+    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder, and of a certified head
+    its tables; returns the page.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     measured.table.to_csv(folder / "measures.csv", index=False, float_format="%.6g")
     measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
+    if head is not None:
+        head.write(folder)
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
         for title, (figure, alt) in figures(measured).items()
@@ -93,6 +93,7 @@ def write(measured: MeasuredRuns, folder: Path) -> Path:
         sources=measured.sources.reset_index().to_dict("records"),
         unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
+        head=head,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
     )
     target = folder / "report.html"
@@ -116,40 +117,3 @@ def _cell(value: object, digits: int = 3) -> str:
     if isinstance(value, float):
         return "> 300" if np.isinf(value) else f"{value:.{digits}f}".replace("-", "−")
     return str(value)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the report of runs made elsewhere."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.report",
-        description="How unstable are these runs? Reads predictions of several runs of one "
-        "setting, writes report.html, measures.csv and examples.csv.",
-        epilog=reading.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("path", help="a .csv, .parquet or .npz file, or a folder of run folders")
-    parser.add_argument("--labels", help="gold labels: .csv, .parquet or .npy")
-    parser.add_argument(
-        "--exclude", action="append", default=[], metavar="RUN", help="leave a run out; repeatable"
-    )
-    parser.add_argument(
-        "--metric", help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}"
-    )
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument(
-        "--width", type=float, default=0.2, help="relative half-width for seeds needed (0.2)"
-    )
-    parser.add_argument("--out", type=Path, default=Path("instability-report"), help="folder")
-    options = parser.parse_args(arguments)
-    try:
-        group = reading.read(options.path, labels=options.labels, exclude=options.exclude)
-        measured = measure_runs(
-            group, metric=options.metric, level=options.level, width=options.width
-        )
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    try:
-        page = write(measured, options.out)
-    except OSError as error:
-        parser.exit(2, f"{options.out}: cannot write there ({error}); choose another --out\n")
-    print(group.source, *group.notes, "", *interpret(measured), "", f"written: {page}", sep="\n")

@@ -1,230 +1,494 @@
-"""Runs that were made elsewhere, read from tables, arrays or folders and checked row by row.
+"""Runs that were made elsewhere: from a file or folder to runs side by side.
 
-``read`` tells these apart by suffix and columns:
+PATH may be
 
-long table    .csv or .parquet, a row a run and example: ``run``, ``example`` and ``prediction``,
-              or ``logit_0``, ``logit_1``, … or ``prob_0``, …; optionally ``label``
-wide table    .csv or .parquet, a row an example: optionally ``example`` and ``label``; every other
-              column is the predictions of a run
-lines         .txt without a header, a line an example: the answers of all runs, with commas or
-              white space between them
-arrays        .npz with ``logits`` or ``probabilities`` (S, N, C) or ``predictions`` (S, N);
-              optionally ``labels`` (N,), ``runs`` (S,), ``examples`` (N,) and
-              ``representations`` (S, L, N, D)
-run folders   a folder with one folder a run, each with ``predictions.npz``, or each with the
-              ``predict_results*.txt`` that run_glue.py and run_classification.py write
+one table      a row an example and a column a run (seed0, seed1, …), or a row a run and example
+               (run or seed, example or id, prediction, or logits or probabilities of each class)
+one file a run in a folder: seed0.csv, seed1.csv, … (tables, .npz, .npy, JSON, logs of
+               lm-evaluation-harness or inspect_ai)
+one folder a   with one such file in each, at any depth: predictions.npz, what run_glue.py or
+run            run_classification.py write, RTE.tsv, samples_rte_….jsonl, …
+one archive    .npz with logits or probabilities (S, N, C), or predictions (S, N); labels, runs,
+               examples, representations (S, L, N, D)
+our own        a setting of the run store, or a folder of committed results (with --only group=…)
+scores alone   a row a run: seed, accuracy, f1, …
 
-Two lines after training with transformers make a ``predictions.npz``; ``examples`` (N,) and
-``hidden_states`` (L, N, D) may be added, and ``label_ids`` left out if there are no labels::
-
-    out = trainer.predict(dataset)
-    np.savez("out/seed1/predictions.npz", predictions=out.predictions, label_ids=out.label_ids)
-
-Examples without ids are numbered from 1, in a .txt from 0; a label may be called ``gold_label``.
-Classes are numbered in sorted order, unless there are logits or probabilities: then a label is the
-number of its column.
+Files are recognised by what is in them. Columns have the names that people give to them, or those
+that --runs, --run, --example, --label and --prediction say; whatever is not known is ignored, and
+the report begins with what was taken for what.
 """
 
+import fnmatch
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import nearest
-from lib.report.files import (
+from lib.report import values
+from lib.report.columns import (
+    NAMES,
+    Options,
+    ScoreTable,
+    StoredRuns,
+    Taken,
+    cleaned,
+    find,
+    ids_of,
+    plain,
+    runs_in,
+)
+from lib.report.opening import (
+    SUFFIXES,
+    Content,
     OutsideError,
     check_shape,
     existing,
-    fractions,
-    ids_of,
     natural,
-    numbers_in,
-    read_answers,
-    read_arrays,
-    read_table,
-    texts,
+    open_file,
+    suffix_of,
 )
-from lib.report.values import StoredRuns, add_labels, finish, identical, joined
+from lib.results import run_group, tables
+from lib.results import runs as run_store
 from lib.results.run_group import RunGroup
 
-KINDS = ("logits", "probabilities", "predictions")
-RUN_FILES = ("predictions.npz", "predict_results*.txt")
-# What a column of a wide table is called that holds anything but the predictions of a run.
-NO_RUNS = {"", "fold", "gold", "id", "idx", "index", "sentence", "set", "source", "split"}
-NO_RUNS |= {"target", "text"}
+#: Arrays of one run, or of all, by the names that people give to them.
+ARRAYS = {
+    "logits": ("logits", "scores"),
+    "probabilities": ("probabilities", "probs", "prob", "proba"),
+    "predictions": ("predictions", "preds", "pred", "y_pred", "predicted"),
+}
+_GOLD_ARRAYS = NAMES["gold"]
+NOTHING_SAID = Options()
+#: Most levels of folders between a run's folder and its file.
+DEPTH = 3
 
 
-_Found = tuple[str, dict[str, StoredRuns], list[str]]  # one of KINDS, runs in natural order, notes
+class Outside(NamedTuple):
+    """Runs made elsewhere, and what was taken for what. Of scores alone, the group has no examples,
+    and its ``runs`` have ``score``, ``metric`` and ``status``: ``failed`` where there is no score.
+    """
+
+    group: RunGroup
+    taken: Taken
 
 
 def read(
-    path: str | Path, *, labels: str | Path | None = None, exclude: Sequence[str] = ()
-) -> RunGroup:
+    path: str | Path,
+    *,
+    labels: str | Path | None = None,
+    exclude: Sequence[str] = (),
+    options: Options = NOTHING_SAID,
+    file: str = "",
+    task: values.Task = "",
+) -> Outside:
     """The runs in a file or folder, without those named in ``exclude``.
 
-    ``labels`` is a .csv or .parquet with ``label`` and optionally ``example`` (else by order), or
-    a .npy (N,); it must agree with the labels that come with the runs, if any do. Whatever is
-    wrong with the input raises OutsideError.
+    ``labels`` is a file with gold labels, by id or by order; it must agree with those that come
+    with the runs, if any do. ``file`` is a pattern for names of files, where a run has several.
+    Whatever is wrong with the input raises ``OutsideError``.
     """
     path = existing(path)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
-    if path.is_dir():
-        kind, runs, notes = _folder(path, exclude)
-    elif path.suffix == ".npz":
-        kind, runs, notes = _npz(path, exclude)
-    elif path.suffix in (".csv", ".parquet", ".txt"):
-        table = read_answers(path) if path.suffix == ".txt" else read_table(path)
-        long = any(re.fullmatch(r"run|prediction|(logit|prob)_\d+", name) for name in table)
-        kind, runs, notes = (_long if long else _wide)(path, table, exclude)
-    else:
-        raise OutsideError(
-            f"{path}: files that end in {path.suffix!r} cannot be read; give a .csv, .parquet, "
-            ".txt or .npz file, or a folder with one folder a run"
-        )
+    found, taken = _folder(path, options, file) if path.is_dir() else _file(path, options)
+    alone = isinstance(found, ScoreTable)
+    taken.runs = names = _pick(path, found.runs if alone else list(found), exclude)
     if exclude:
-        notes.append(f"Left out as asked: {', '.join(exclude)}.")
-    notes += identical(runs)
-    raw = joined(path, runs)
-    if labels is not None:
-        add_labels(raw, path, existing(labels))
-    return finish(path, kind, raw, notes, exclude)
+        taken.notes.append(f"Left out as asked: {', '.join(exclude)}.")
+    if alone:
+        group = _of_scores(path, found, names, options, taken)
+        source = f"{len(names)} runs from {path.name}: {group.runs['metric'].iloc[0]} alone."
+    else:
+        raw = values.joined(path, {name: found[name] for name in names}, taken.notes)
+        if labels is not None:
+            labels = existing(labels)
+            values.add_labels(raw, path, _labels(labels, options), labels)
+            taken.labels = labels.name
+        group = values.finish(path, raw, names, taken, task=task)
+        what = f"{len(group.classes)} classes" if group.classes else "scores (regression)"
+        source = f"{len(names)} runs on {len(raw.ids)} examples from {path.name}: {what}."
+    notes = [in_words(taken), *taken.notes]
+    return Outside(replace(group, source=source, notes=notes, left_out=exclude), taken)
 
 
-def _long(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
-    """A row a run and example, in any order."""
-    kind, columns = "predictions", ["prediction"]
-    for other, prefix in (("probabilities", "prob_"), ("logits", "logit_")):
-        if numbers := [int(c.removeprefix(prefix)) for c in table if re.match(rf"{prefix}\d+$", c)]:
-            kind, columns = other, [f"{prefix}{i}" for i in range(max(numbers) + 1)]
-    for name in ("run", "example", *columns):
-        if name not in table:
-            raise OutsideError(
-                f"{path}: no column {name!r} among {', '.join(table)}; a table with a row a run "
-                "and example has run, example, and prediction or logit_0, logit_1, … or prob_0, "
-                f"prob_1, …: {nearest(name, table)}"
-            )
-    table["run"] = texts(table["run"])
-    if (empty := table["run"] == "").any():
-        raise OutsideError(f"{path}: row {empty.argmax() + 1} names no run; fill in column 'run'")
-    table = table.iloc[np.argsort(pd.factorize(texts(table["example"]))[0], kind="stable")]
-    runs = {}
-    for name in _pick(path, table["run"].unique(), exclude):
-        rows = table[table["run"] == name]
-        values = rows[columns if columns[1:] or kind == "logits" else columns[0]].to_numpy(object)
-        gold = rows["label"].to_numpy(object) if "label" in rows else None
-        runs[name] = StoredRuns(
-            values, ids_of(f"{path}: run {name!r}", rows["example"], len(rows)), gold
-        )
-    unread = [c for c in ("prediction", "prob_0") if c in table and c not in columns]
-    notes = [f"The {kind} are read, and not {', '.join(unread)}."] if unread else []
-    return kind, runs, notes
-
-
-def _wide(path: Path, table: pd.DataFrame, exclude: list[str]) -> _Found:
-    """A row an example, a column a run."""
-    names = _pick(path, [name for name in table if name not in ("example", "label")], exclude)
-    for name in names:
-        hint = f"call it 'example' or 'label' if it is that, or exclude {name!r}"
-        like = get_close_matches(name.lower(), ["label", "example"], n=1, cutoff=0.8)
-        n_classes = 0 if fractions(numbers_in(table[name])).any() else table[name].nunique()
-        if like or name.lower() in NO_RUNS or n_classes >= max(50, 0.95 * len(table)):
-            hint = hint if name else "leave out the index with to_csv(..., index=False)"
-            raise OutsideError(f"{path}: column {name!r} is not like predictions of a run; {hint}")
-    gold = table["label"].to_numpy(object) if "label" in table else None
-    ids = ids_of(path, table.get("example"), len(table))
-    return "predictions", {n: StoredRuns(table[n].to_numpy(object), ids, gold) for n in names}, []
-
-
-def _npz(path: Path, exclude: list[str]) -> _Found:
-    """Arrays with the runs along the first axis."""
-    others = ["labels", "runs", "examples", "representations", "label_ids", "hidden_states"]
-    arrays = read_arrays(path, KINDS, others)
-    if "label_ids" in arrays or "hidden_states" in arrays:
-        raise OutsideError(
-            f"{path}: this is one run, as trainer.predict gives it; give the folder that holds "
-            "one folder a run"
-        )
-    kind, *unread = [name for name in KINDS if name in arrays]
-    values, gold, states = arrays[kind], arrays.get("labels"), arrays.get("representations")
-    check_shape(path, kind, values, *("S", "N", "C")[: 2 if kind == "predictions" else 3])
-    n_runs, n = values.shape[:2]
-    stored = arrays.get("runs", np.array([f"run{i + 1}" for i in range(n_runs)]))
-    check_shape(path, "runs", stored, n_runs)
-    check_shape(path, "labels", gold, n)
-    check_shape(path, "representations", states, n_runs, "L", n, "D")
-    stored, ids, runs = list(texts(stored)), ids_of(path, arrays.get("examples"), n), {}
-    for name in _pick(path, stored, exclude):
-        i = stored.index(name)
-        runs[name] = StoredRuns(values[i], ids, gold, None if states is None else states[i])
-    return kind, runs, [f"The {kind} are read, and not {', '.join(unread)}."] if unread else []
-
-
-def _folder(path: Path, exclude: list[str]) -> _Found:
-    """One folder a run: all with predictions.npz, or all with a text file of the same name."""
-    folders = [item for item in path.iterdir() if item.is_dir() and not item.name.startswith(".")]
-    files = {f.name: [file.name for kind in RUN_FILES for file in f.glob(kind)] for f in folders}
-    if not any(files.values()):
-        hint = f"make one folder a run, with {' or '.join(RUN_FILES)} in it"
-        if deeper := [file for kind in RUN_FILES for file in sorted(path.rglob(kind))]:
-            hint = f"only one level is read: to read {deeper[0]}, give {deeper[0].parent.parent}"
-        raise OutsideError(f"{path}: none of its {len(folders)} folders holds a run; {hint}")
-    names = _pick(path, [name for name in files if files[name] or name in exclude], exclude)
-    trainer = all(RUN_FILES[0] in files[name] for name in names)
-    have = {name: " and ".join(sorted(files[name])) for name in names}
-    for name in names:
-        if not trainer and (len(files[name]) > 1 or files[name] != files[names[0]]):
-            raise OutsideError(
-                f"{path}: run {name!r} has {have[name]}, run {names[0]!r} {have[names[0]]}; every "
-                f"run needs {RUN_FILES[0]}, or one {RUN_FILES[1]} of the same name and no other"
-            )
-    load = _trainer_run if trainer else _text_run
-    runs = {name: load(path / name / files[name][0]) for name in names}
-    silent = sorted((name for name in files if not files[name]), key=natural)
-    notes = [f"Folders without predictions, passed over: {', '.join(silent)}."] if silent else []
-    return "predictions" if runs[names[0]].values.ndim == 1 else "logits", runs, notes
-
-
-def _trainer_run(file: Path) -> StoredRuns:
-    """predictions.npz, from the output of ``trainer.predict``."""
-    arrays = read_arrays(file, ["predictions"], ["label_ids", "examples", "hidden_states"])
-    values, gold, states = (arrays.get(n) for n in ("predictions", "label_ids", "hidden_states"))
-    if values.ndim != 1:
-        check_shape(file, "predictions", values, "N", "C")
-    check_shape(file, "label_ids", gold, len(values))
-    check_shape(file, "hidden_states", states, "L", len(values), "D")
-    values = values[:, 0] if values.shape[1:] == (1,) else values
-    scores = values.ndim == 1 and values.dtype.kind == "f"
-    return StoredRuns(
-        values, ids_of(file, arrays.get("examples"), len(values)), gold, states, scores
+def _of_scores(
+    path: Path, table: ScoreTable, names: Sequence[str], options: Options, taken: Taken
+) -> RunGroup:
+    """A group of runs of which one score each is known."""
+    metric = options.metric or next(iter(table.metrics))
+    if metric not in table.metrics:
+        hint = nearest(metric, list(table.metrics))
+        raise OutsideError(f"{path}: no scores are called {metric!r}: {hint}")
+    taken.ignored = [name for name in table.metrics if name != metric] + taken.ignored
+    taken.notes.append(
+        "Scores alone: predictions would add how many answers flip, on which examples, and how "
+        "much of the spread of scores is the size of the test set."
     )
+    scores = table.metrics[metric][[table.runs.index(name) for name in names]]
+    runs = pd.DataFrame({"run": names, "metric": metric, "score": scores})
+    status = np.where(np.isfinite(scores), "ok", "failed")
+    runs = runs.assign(accuracy=np.nan, majority=np.nan, status=status)
+    return RunGroup(runs, [], np.zeros((len(names), 0)), notes=taken.notes)
 
 
-def _text_run(file: Path) -> StoredRuns:
-    """predict_results*.txt: decisions, or scores with three decimals; no labels."""
-    table = read_table(file)
-    if list(table) != ["index", "prediction"]:
-        columns = ", ".join(table)
-        raise OutsideError(f"{file}: columns {columns}; expected index, a tab, and prediction")
-    values, ids = table["prediction"].to_numpy(object), ids_of(file, table["index"], len(table))
-    for example, value in zip(ids, values, strict=True):
-        if value.startswith("["):
+def in_words(taken: Taken) -> str:
+    """What was taken for what, and what was ignored."""
+    runs = ", ".join(taken.runs[:6]) + (", …" if len(taken.runs) > 6 else "")
+    parts = [f"runs: {runs}"]
+    if taken.predictions:
+        parts.append(f"predictions: {taken.predictions}")
+    if taken.predictions:
+        parts.append(f"gold labels: {taken.labels or 'none'}")
+    if taken.ignored:
+        more = ", …" * (len(taken.ignored) > 10)
+        parts.append(f"ignored: {', '.join(taken.ignored[:10])}{more}")
+    return f"Taken as {'; '.join(parts)}."
+
+
+def _file(path: Path, options: Options) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    content = open_file(path)
+    found, taken = _of_content(content, options, single=False)
+    if not isinstance(found, ScoreTable) and list(found) == [""]:
+        raise OutsideError(
+            f"{path}: 1 run; instability is between runs: give the folder with a file or a folder "
+            "for each run, or name the column that tells runs apart by --run, or those that are "
+            "runs by --runs"
+        )
+    return found, taken
+
+
+def _of_content(
+    content: Content, options: Options, *, single: bool
+) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    """The runs in a file; ``single``: that of a run, whose name is ''."""
+    if content.table is not None:
+        found, taken = runs_in(content, options)
+        if single and isinstance(found, dict) and len(found) == 1:
+            found = {"": next(iter(found.values()))}
+        return found, taken
+    return _single_arrays(content) if single else _arrays(content)
+
+
+def _named(content: Content, single: bool) -> tuple[str, np.ndarray, Taken]:
+    """Kind and array of what runs say."""
+    arrays, by_name = content.arrays, {plain(name): name for name in content.arrays}
+    chosen = [(k, by_name[n]) for k, names in ARRAYS.items() for n in names if n in by_name]
+    if not chosen and len(arrays) == 1 and single and not set(by_name) & set(_GOLD_ARRAYS):
+        chosen = [("predictions", next(iter(arrays)))]
+    if not chosen:
+        raise OutsideError(
+            f"{content.path}: has arrays {', '.join(arrays)}; save one that is called "
+            f"{' or '.join(ARRAYS)}"
+        )
+    (kind, name), *rest = chosen
+    taken = Taken(predictions=f"array {name}", ignored=[n for _, n in rest])
+    return kind, arrays[name], taken
+
+
+def _known(content: Content, names: Sequence[str], taken: Taken) -> np.ndarray | None:
+    by_name = {plain(name): name for name in content.arrays}
+    return next((content.arrays[by_name[n]] for n in names if n in by_name), None)
+
+
+def _clean(path: Path, name: str, array: np.ndarray | None) -> np.ndarray | None:
+    """Numbers as float64, text as objects; complex numbers and dates are refused."""
+    if array is None:
+        return None
+    if array.dtype.kind in "cMmV":
+        raise OutsideError(f"{path}: {name} holds {array.dtype}; save numbers or text")
+    if array.dtype.kind in "USO":
+        flat = np.array([str(v).strip() for v in array.ravel()], object)
+        return flat.reshape(array.shape)
+    return array.astype(float)
+
+
+def _gold_array(content: Content, taken: Taken, n: int) -> np.ndarray | None:
+    gold = _clean(content.path, "labels", _known(content, _GOLD_ARRAYS, taken))
+    if gold is not None and gold.ndim == 2 and gold.shape[1] == 1:
+        gold = gold[:, 0]
+    if gold is not None and gold.ndim == 2 and len(gold) == n:
+        raise OutsideError(
+            f"{content.path}: labels have shape {gold.shape}: several labels an example, or "
+            "tokens. One class an example can be compared: write a file for each label, or the "
+            "decoded text"
+        )
+    check_shape(content.path, "labels", gold, n)
+    taken.labels = None if gold is None else "labels with the runs"
+    return gold
+
+
+def _single_arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
+    """One run, as trainer.predict gives it."""
+    kind, array, taken = _named(content, True)
+    path, array = content.path, _clean(content.path, "predictions", array)
+    if array.ndim == 3:
+        raise OutsideError(
+            f"{path}: predictions have shape {array.shape}: several outputs of a model (hidden "
+            "states, or start and end of an answer). Save one: predictions=out.predictions[0]"
+        )
+    if array.ndim not in (1, 2) or not len(array):
+        check_shape(path, "predictions", array, "N", "C")
+    gold = _gold_array(content, taken, len(array))
+    states = _known(content, ("hidden_states", "representations"), taken)
+    check_shape(path, "hidden_states", states, "L", len(array), "D")
+    ids = _known(content, ("examples", "example_ids", "ids"), taken)
+    check_shape(path, "examples", ids, len(array))
+    original = content.arrays[taken.predictions.removeprefix("array ")]
+    if array.ndim == 2:
+        kind = "probabilities" if kind == "probabilities" else "logits"
+        if original.dtype.kind in "iu":
             raise OutsideError(
-                f"{file}: example {example!r} has several labels, {value}; only one class an "
-                "example can be compared: write a file for each label"
+                f"{path}: predictions have shape {array.shape} and whole numbers: tokens? Save the "
+                "decoded answers as text, or the logits of classes"
             )
-    scores = all(re.fullmatch(r"-?(\d+\.\d+|inf)|nan", value) for value in values)
-    return StoredRuns(values, ids, scores=scores)
+    elif original.dtype.kind == "f" and kind == "predictions":
+        kind = "regression"
+    values_ = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    ids = None if ids is None else np.array([str(i).strip() for i in ids], object)
+    return {"": StoredRuns(values_, kind, ids, gold, states)}, taken
 
 
-def _pick(path: Path, names: Iterable[str], exclude: list[str]) -> list[str]:
+def _arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
+    """Arrays with the runs along the first axis."""
+    kind, array, taken = _named(content, False)
+    path, array = content.path, _clean(content.path, kind, array)
+    if "label_ids" in content.arrays or "hidden_states" in content.arrays:
+        raise OutsideError(
+            f"{path}: this is one run, as trainer.predict gives it; give the folder that holds one "
+            "file or one folder a run"
+        )
+    check_shape(path, kind, array, *("S", "N", "C")[: 2 if array.ndim == 2 else 3])
+    if not array.size:
+        raise OutsideError(f"{path}: {kind} has shape {array.shape}: there is nothing in it")
+    names, ids = (_known(content, n, taken) for n in (("runs", "seeds"), ("examples", "ids")))
+    gold = _known(content, _GOLD_ARRAYS, taken)
+    states = _known(content, ("representations",), taken)
+    (S, N), n_names = array.shape[:2], None if names is None else len(names)
+    known = [part for part in (gold, ids) if part is not None]
+    if n_names is None and states is None:
+        swapped = all(len(part) == S for part in known) if known else S > N
+    else:
+        swapped = n_names == N
+    if swapped and S != N:
+        array = array.swapaxes(0, 1)
+        taken.notes.append(
+            f"{kind} has shape {(S, N, *array.shape[2:])}: taken as {N} runs on {S} examples. Were "
+            f"it {S} runs, save their names as runs."
+        )
+        S, N = N, S
+    check_shape(path, "runs", names, S)
+    gold = _gold_array(content, taken, N)
+    check_shape(path, "representations", states, S, "L", N, "D")
+    check_shape(path, "examples", ids, N)
+    names = [f"run{i + 1}" for i in range(S)] if names is None else [str(n).strip() for n in names]
+    if len(set(names)) < S:
+        again = next(n for n in names if names.count(n) > 1)
+        raise OutsideError(f"{path}: two runs are called {again!r}; give each its own name")
+    ids = np.arange(1, N + 1) if ids is None else ids
+    ids = np.array([str(i).strip() for i in ids], object)
+    kind = "logits" if kind == "predictions" and array.ndim == 3 else kind
+    runs = {
+        name: StoredRuns(array[i], kind, ids, gold, None if states is None else states[i])
+        for i, name in enumerate(names)
+    }
+    return runs, taken
+
+
+class _Layout(NamedTuple):
+    """Files that may be runs, by kind (their name, with # for numbers) and run."""
+
+    kinds: dict[str, dict[str, list[Path]]]
+    folders: bool
+
+
+def _folder(
+    path: Path, options: Options, file: str
+) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    """One file a run, or one folder a run with a file of the same kind in each."""
+    if (path / "runs.parquet").exists() and (path / "logits.parquet").exists():
+        return _committed(path, options)
+    inside = [item for item in sorted(path.iterdir()) if not item.name.startswith((".", "_"))]
+    folders = [item for item in inside if item.is_dir()]
+    if stored := [item for item in folders if (item / "run.json").exists()]:
+        return _store(stored)
+    layout, read, why = _layout(path, inside, file), {}, []
+    for kind, by_run in layout.kinds.items():
+        (first, *_), *_ = by_run.values()
+        try:
+            content = _opened(first)
+            found, _ = _of_content(content, options, single=True)
+        except OutsideError as error:
+            why.append(str(error))
+            continue
+        if isinstance(found, dict) and list(found) == [""]:
+            read[kind] = content.header
+        elif not layout.folders and len(by_run) == 1:
+            why.append(f"{first} holds several runs: give that file")
+    if any(read.values()):  # what has names goes before what has none
+        read = {kind: header for kind, header in read.items() if header}
+    if not read:
+        inner = [f for f in folders if any(_readable(item, file) for item in f.rglob("*"))]
+        if len(inner) == 1:
+            return _folder(inner[0], options, file)
+        hint = "; ".join(why[:2]) or f"give files that end in {', '.join(SUFFIXES)}"
+        raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
+    return _runs_of(path, layout, list(read), folders, options)
+
+
+def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
+    below = {
+        item.name: [f for f in sorted(item.rglob("*")) if f.is_file()
+                    and len(f.relative_to(item).parts) <= DEPTH] for item in inside if item.is_dir()
+    }  # fmt: skip
+    wanted = {run: [f for f in files if _readable(f, file)] for run, files in below.items()}
+    wanted = {run: files for run, files in wanted.items() if files}
+    files = [item for item in inside if item.is_file() and _readable(item, file)]
+    folders = len(wanted) > 1 or not files
+    kinds: dict[str, dict[str, list[Path]]] = {}
+    if folders:
+        for run, items in wanted.items():
+            for item in items:
+                kind = re.sub(r"\d+", "#", str(item.relative_to(path / run)))
+                kinds.setdefault(kind, {}).setdefault(run, []).append(item)
+        return _Layout(kinds, True)
+    stems = {re.sub(r"\d+", "#", item.name) for item in files}
+    for item in files:
+        # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
+        alone = len(stems) == len(files) or item.suffix == ".eval"
+        kind = f"*{suffix_of(item)}" if alone else re.sub(r"\d+", "#", item.name)
+        kinds.setdefault(kind, {})[item.name] = [item]
+    return _Layout(kinds, False)
+
+
+def _readable(item: Path, file: str) -> bool:
+    return suffix_of(item) in SUFFIXES and (not file or fnmatch.fnmatch(item.name, file))
+
+
+def _opened(item: Path) -> Content:
+    """A file of a run; labels.npy beside predictions.npy is a part of it."""
+    content = open_file(item)
+    if suffix_of(item) == ".npy":
+        for beside in sorted(item.parent.glob("*.npy")):
+            if plain(beside.stem) in (*_GOLD_ARRAYS, "examples", "hidden_states"):
+                content.arrays |= open_file(beside).arrays
+    return content
+
+
+def _runs_of(
+    path: Path, layout: _Layout, kinds: list[str], folders: Sequence[Path], options: Options
+) -> tuple[dict[str, StoredRuns], Taken]:
+    """All files of the one kind that every run has."""
+    all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
+    has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
+    whole = [kind for kind in kinds if len(layout.kinds[kind]) == len(has)]
+    if len(whole) > 1:
+        each = ", ".join(layout.kinds[kind][next(iter(has))][0].name for kind in whole[:4])
+        first = layout.kinds[whole[0]][next(iter(has))][0].name
+        raise OutsideError(
+            f"{path}: each run has several files of predictions ({each}): choose one by --file "
+            f"'{re.sub(chr(92) + 'd+', '*', first)}'"
+        )
+    if not whole:
+        (one, kind), *others = [(run, layout.kinds[k[0]][run][0].name) for run, k in has.items()]
+        other = next((f"run {r!r} {k}" for r, k in others if k != kind), "others not")
+        raise OutsideError(
+            f"{path}: run {one!r} has {kind}, {other}; every run needs a file of the same name: "
+            "choose by --file, or take out what is no run"
+        )
+    files = layout.kinds[whole[0]]
+    for run, items in files.items():
+        if len(items) > 1:
+            each = ", ".join(str(item.relative_to(path)) for item in items[:3])
+            raise OutsideError(
+                f"{path}: {run} has {len(items)} files of one kind ({each}): choose by --file, or, "
+                f"if these are the runs, give {path / run}"
+            )
+    runs, taken = {}, Taken()
+    for name, (item,) in zip(_names(list(files), layout.folders), files.values(), strict=True):
+        found, own = _of_content(_opened(item), options, single=True)
+        if isinstance(found, ScoreTable) or list(found) != [""]:
+            raise OutsideError(f"{item}: holds something else than the file of the first run")
+        runs[name] = found[""]
+        taken.notes += [note for note in own.notes if note not in taken.notes]
+        taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
+    taken.predictions = f"{taken.predictions} of {whole[0]}"
+    silent = sorted({f.name for f in folders} - set(files), key=natural) if layout.folders else []
+    if silent:
+        taken.notes.append(f"Folders without predictions, passed over: {', '.join(silent)}.")
+    return runs, taken
+
+
+def _names(items: list[str], folders: bool) -> list[str]:
+    """Names of runs: those of their folders, or of their files what tells these apart."""
+    if folders:
+        return items
+    stems = [item.removesuffix(".gz").rsplit(".", 1)[0] for item in items]
+    found = [re.search(r"(seed|run|trial|rep)[_-]?\d+", stem) for stem in stems]
+    short = [match[0] for match in found if match]
+    return short if len(set(short)) == len(items) else stems
+
+
+def _store(folders: Sequence[Path]) -> tuple[dict[str, StoredRuns], Taken]:
+    """Runs of our own run store."""
+    runs = {}
+    for folder in folders:
+        run = run_store.load(folder)
+        kind = "regression" if run.logits.shape[-1] == 1 else "logits"
+        logits = (run.logits[:, 0] if kind == "regression" else run.logits).astype(float)
+        ids, gold = run.example_ids.astype(str).astype(object), run.labels.astype(float)
+        runs[folder.name] = StoredRuns(logits, kind, ids, gold, run.vectors.get("mean"))
+    return runs, Taken(predictions="logits of the run store", labels="labels with the runs")
+
+
+def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Taken]:
+    """Runs of our own committed tables."""
+    if tables.paths.results(path.name) != path.resolve():
+        raise OutsideError(f"{path}: tables of results are read where they were made, not here")
+    wishes = dict(wish.split("=", 1) for wish in options.only if "=" in wish)
+    groups = run_group.read(path.name, [wishes["group"]] if "group" in wishes else ())
+    if len(groups) != 1:
+        raise OutsideError(
+            f"{path}: holds {len(groups)} groups of runs; choose one by --only group="
+            f"{next(iter(groups))}"
+        )
+    (group,) = groups.values()
+    gold, ids = group.labels.astype(float), np.array([str(i) for i in group.example_ids], object)
+    kind = "logits" if group.classes else "regression"
+    outputs = group.logits.astype(float) if group.classes else group.predictions
+    each = zip(group.names, outputs, strict=True)
+    runs = {name: StoredRuns(output, kind, ids, gold) for name, output in each}
+    return runs, Taken(predictions="committed logits", labels="labels with the runs")
+
+
+def _labels(path: Path, options: Options) -> StoredRuns:
+    """Gold labels from a file of their own."""
+    content = open_file(path)
+    if content.table is None:
+        names = {plain(name): name for name in content.arrays}
+        known = [names[n] for n in _GOLD_ARRAYS if n in names] or list(content.arrays)
+        gold = _clean(path, known[0], content.arrays[known[0]])
+        check_shape(path, known[0], gold, "N")
+        return StoredRuns(gold)
+    table = content.table
+    if not content.header:
+        if len(table.columns) > 1:
+            raise OutsideError(f"{path}: {len(table.columns)} columns without a header; give one")
+        return StoredRuns(cleaned(table.iloc[:, 0]))
+    column = find(content, table, options.label, "--label", NAMES["gold"])
+    if column is None:
+        raise OutsideError(
+            f"{path}: no column is known as labels among {', '.join(table)}: name it by --label"
+        )
+    _, ids = ids_of(content, table, options, [column], Taken())
+    return StoredRuns(cleaned(table[column]), ids=ids)
+
+
+def _pick(path: Path, names: Sequence[str], exclude: Sequence[str]) -> list[str]:
     """The names of the runs to read, in natural order."""
-    names = list(names)
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise OutsideError(f"{path}: two runs are called {repeated[0]!r}; give each its own name")
     for name in exclude:
         if name not in names:
             raise OutsideError(f"{path}: no run {name!r} to exclude: {nearest(name, names)}")

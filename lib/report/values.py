@@ -1,80 +1,76 @@
-"""Runs side by side: every value checked, rows aligned by example, classes numbered."""
+"""Runs side by side: rows aligned by example, every value checked, classes numbered."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib.errors import nearest
-from lib.report.files import (
-    OutsideError,
-    check_shape,
-    fractions,
-    ids_of,
-    is_missing,
-    numbers_in,
-    read_table,
-    show,
-    texts,
-)
+from lib.report.columns import StoredRuns, Taken, as_text
+from lib.report.opening import OutsideError, show
 from lib.results.run_group import RunGroup
 
-
-@dataclass
-class StoredRuns:
-    """A run as stored, or all runs side by side: then with the runs as the first axis, and names.
-
-    Values and labels are neither checked nor numbered yet.
-    """
-
-    values: np.ndarray  # (N,) or (N, C)
-    ids: list[str]  # (N,)
-    gold: np.ndarray | None = None  # (N,)
-    states: np.ndarray | list[np.ndarray] | None = None  # (L, N, D), or a list of them
-    scores: bool = False  # regression, even if all numbers are whole
-    names: list[str] = field(default_factory=list)
-    gold_from: Path = Path()
-
-    def at(self, bad: np.ndarray, values: np.ndarray | None) -> str:
-        """The first true place of ``bad`` (S, N) in words, with the one of ``values`` there."""
-        run, row = np.argwhere(bad)[0]
-        value = "" if values is None else f" {show(values[run, row])}"
-        return f"run {self.names[run]!r}, example {self.ids[row]!r}:{value}"
+Task = Literal["classification", "regression", ""]
+#: Rounded to one decimal, the probabilities of C classes add up to 1 within C times this.
+ROUNDED = 0.05
+#: From this share of numbers with fractions on, predictions are those of a regression.
+FRACTIONS = 0.1
 
 
-def joined(path: Path, runs: dict[str, StoredRuns]) -> StoredRuns:
-    """Runs side by side, the rows of each in the order of the first."""
-    first, *_ = runs
-    examples = list(dict.fromkeys(example for run in runs.values() for example in run.ids))
-    if len(examples) < 2:
-        raise OutsideError(f"{path}: {len(examples)} example; give predictions of two or more")
-    sizes, values, states, golds = {}, [], [], {}
-    for name, run in runs.items():
-        where = f"{path}: run {name!r}"
-        order = _places(where, run.ids, examples, "or exclude the run")
-        layers = "no" if run.states is None else len(run.states)
-        sizes[name] = f"predictions of shape {run.values.shape} and {layers} layers of states"
-        if sizes[name] != sizes[first]:
-            others = f"run {first!r} {sizes[first]}"
-            raise OutsideError(f"{where} has {sizes[name]}, {others}; save the same for every run")
-        values.append(run.values[order])
-        if run.states is not None:
-            states.append(run.states[:, order])
-        if run.gold is not None and not is_missing(run.gold).all():
-            golds[name] = run.gold[order]
-            other = next(iter(golds))
-            _agree(where, golds[name], f"run {other!r}", golds[other], examples)
-    gold, scores = next(iter(golds.values()), None), all(run.scores for run in runs.values())
+def joined(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> StoredRuns:
+    """Runs side by side, (S, N) or (S, N, C), the rows of each in the order of the first."""
+    (name, first), *_ = runs.items()
+    for other, run in runs.items():
+        one, two = (f"{r.kind} of shape {('N', *r.values.shape[1:])}" for r in (first, run))
+        layers = [0 if r.states is None else len(r.states) for r in (first, run)]
+        if one != two or layers[0] != layers[1]:
+            both = (f"run {n!r} has {what} and {k} layers of states" for n, what, k in
+                    ((other, two, layers[1]), (name, one, layers[0])))  # fmt: skip
+            raise OutsideError(f"{path}: {', '.join(both)}; save the same for every run")
+    if all(run.ids is not None for run in runs.values()):
+        ids = _united(path, runs)
+        orders = {n: _places(f"{path}: run {n!r}", run.ids, ids, "or exclude the run")
+                  for n, run in runs.items()}  # fmt: skip
+    else:
+        ids = _by_position(path, runs, notes)
+        orders = dict.fromkeys(runs, slice(None))
+    if len(ids) < 2:
+        raise OutsideError(f"{path}: {len(ids)} example; give predictions of two or more")
+    golds = {n: run.gold[orders[n]] for n, run in runs.items() if run.gold is not None}
+    golds = {n: gold for n, gold in golds.items() if not missing(gold).all()}
+    for n, gold in golds.items():
+        source = next(iter(golds))
+        agree(f"{path}: run {n!r}", gold, f"run {source!r}", golds[source], ids)
+    states = [run.states[:, orders[n]] for n, run in runs.items() if run.states is not None]
+    values = [run.values[orders[n]] for n, run in runs.items()]
+    if len({v.dtype.kind for v in values}) > 1:  # numbers in one run, words in another
+        values = [as_text(v) for v in values]
     return StoredRuns(
-        np.stack(values), examples, gold, states or None, scores, list(runs), gold_from=path
-    )
+        np.stack(values), first.kind, ids, next(iter(golds.values()), None),
+        states if len(states) == len(runs) else None, first.classes,
+    )  # fmt: skip
 
 
-def _places(where: object, ids: list[str], examples: list[str], advice: str) -> np.ndarray:
+def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
+    """The ids of all runs, in the order of the first one that has them."""
+    for name, run in runs.items():
+        ids = pd.Series(run.ids)
+        if (again := ids.duplicated()).any():
+            rows = ", ".join(str(row + 1) for row in ids.index[ids == ids[again.idxmax()]][:3])
+            what = f"example {ids[again.idxmax()]!r} is in its rows {rows}"
+            raise OutsideError(
+                f"{path}: run {name!r}: {what}; keep one row a run and example, or name the column "
+                "that tells them apart by --example"
+            )
+    return np.array(list(dict.fromkeys(e for run in runs.values() for e in run.ids)), object)
+
+
+def _places(where: object, ids: np.ndarray, examples: np.ndarray, advice: str) -> np.ndarray:
     """Where each of ``examples`` is among ``ids``."""
+    if np.array_equal(ids, examples):
+        return np.arange(len(ids))
     places = pd.Index(ids).get_indexer(pd.Index(examples))
     if (lacks := places < 0).any():
         raise OutsideError(
@@ -84,85 +80,88 @@ def _places(where: object, ids: list[str], examples: list[str], advice: str) -> 
     return places
 
 
-def add_labels(raw: StoredRuns, path: Path, file: Path) -> None:
+def _by_position(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> np.ndarray:
+    """Numbers of rows, for runs without ids whose lengths agree."""
+    lengths = pd.Series({name: len(run.values) for name, run in runs.items()})
+    usual = lengths.mode().iloc[0]
+    if (lengths != usual).any():
+        name = (lengths != usual).idxmax()
+        more = lengths[name] - usual
+        what = f"run {name!r} has {abs(more)} rows {'more' if more > 0 else 'less'} than the others"
+        why = "padding of a distributed evaluation?" if more > 0 else "rows were dropped?"
+        raise OutsideError(
+            f"{path}: {what} ({lengths[name]}, {usual}): {why} Save the same {usual} examples for "
+            "every run, or add ids, by which rows can be told apart"
+        )
+    gold = all(run.gold is not None for run in runs.values())
+    notes.append(
+        "Rows are compared by their position: there are no ids"
+        + (", but the gold labels agree." if gold else " and no labels with each run, so nothing "
+           "proves that all runs have one order.")
+    )  # fmt: skip
+    return np.arange(1, usual + 1).astype(str).astype(object)
+
+
+def add_labels(raw: StoredRuns, path: Path, labels: StoredRuns, source: Path) -> None:
     """Gold labels from a file of their own, by id or by order."""
-    order = np.arange(len(raw.ids))
-    if file.suffix == ".npy":
-        try:
-            labels = np.load(file, allow_pickle=False)
-        except Exception as error:
-            raise OutsideError(f"{file}: no array of np.save, or damaged; save it again") from error
-        check_shape(file, "labels", labels, len(order))
-    else:
-        table = read_table(file)
-        if "label" not in table:
-            raise OutsideError(f"{file}: no column 'label': {nearest('label', table)}")
-        labels = table["label"].to_numpy(object)
-        if "example" in table:
-            ids = ids_of(file, table["example"], len(table))
-            order = _places(file, ids, raw.ids, f"with ids as in {path}")
-        else:
-            check_shape(file, "column 'label'", labels, len(order))
+    gold = labels.values if labels.gold is None else labels.gold
+    if labels.ids is not None and set(raw.ids) <= set(labels.ids):
+        gold = gold[_places(source, labels.ids, raw.ids, f"with ids as in {path}")]
+    elif len(gold) != len(raw.ids):
+        if labels.ids is not None:
+            _places(source, labels.ids, raw.ids, f"with ids as in {path}")
+        raise OutsideError(
+            f"{source}: {len(gold)} labels, but {len(raw.ids)} examples in {path}; give one each"
+        )
     if raw.gold is not None:
-        _agree(str(file), labels[order], str(path), raw.gold, raw.ids)
-    raw.gold, raw.gold_from = labels[order], file
-
-
-def identical(runs: dict[str, StoredRuns]) -> list[str]:
-    """A note on runs that are copies of each other."""
-    seen: dict[tuple, str] = {}
-    notes = []
-    for name, run in runs.items():
-        key = tuple(map(str, np.ravel(run.values).tolist()))
-        if key in seen:
-            notes.append(f"{seen[key]} and {name} are identical: the same file, or the same seed?")
-        seen.setdefault(key, name)
-    return notes
+        agree(str(source), gold, str(path), raw.gold, raw.ids)
+    raw.gold = gold
 
 
 def finish(
-    path: Path, kind: str, raw: StoredRuns, notes: list[str], left_out: list[str]
+    path: Path, raw: StoredRuns, names: Sequence[str], taken: Taken, *, task: Task = ""
 ) -> RunGroup:
     """Every value checked, scores turned into decisions, classes numbered."""
-    numbers = numbers_in(raw.values)
-    _refuse_diverged(path, kind, raw, numbers)
+    notes = taken.notes
+    _drop_ignored(raw, notes)
+    _note_padding(raw, notes)
+    values, gold = raw.values, raw.gold
+    _refuse_missing(path, raw, names)
+    kind = _kind(path, raw, names, task, notes)
     probabilities = logits = None
-    if kind == "probabilities" or numbers.shape[2:] > (1,):
-        predictions, classes = numbers.argmax(-1), [str(c) for c in range(numbers.shape[-1])]
-        why = f"is not the number of a column of {kind}, 0 to {len(classes) - 1}: renumber it"
-        labels = _gold(raw, lambda gold: np.isin(gold, range(len(classes))), why)
-        labels = None if labels is None else labels.astype(np.int64)
-        if kind == "logits":
-            logits, probabilities = numbers, softmax(numbers, axis=-1)
+    if kind in ("logits", "probabilities"):
+        if raw.values.ndim == 2:  # of two classes, the second
+            half = np.stack([-values, values], -1) / 2
+            logits = half if kind == "logits" else None
+            probabilities = (
+                np.stack([1 - values, values], -1) if logits is None else softmax(half, -1)
+            )
+        elif kind == "logits":
+            logits, probabilities = values, softmax(values, axis=-1)
             notes.append("Probabilities are the softmax of the logits.")
         else:
-            total = numbers.sum(-1, keepdims=True)
-            bad = (numbers < 0).any(-1) | (np.abs(total[..., 0] - 1) > 1e-3)
-            if bad.any():
-                why = "no probabilities, non-negative with sum 1; if they are logits, call them so"
-                raise OutsideError(f"{path}: {raw.at(bad, numbers)} are {why}")
-            probabilities = numbers / total
-    elif kind == "logits" or raw.scores or _are_scores(path, raw, numbers):
-        predictions, classes = numbers.reshape(numbers.shape[:2]), []
-        why = "is no number, but the predictions are scores (regression): give numbers"
-        labels = _gold(raw, np.isfinite, why)
-        if labels is not None and set(labels) == {0, 1}:
-            notes.append(
-                "The labels are 0 and 1 and the predictions scores: if these are probabilities of "
-                "class 1, give prob_0 and prob_1 in a table with a row a run and example."
-            )
+            probabilities = _normalised(path, raw, names, notes)
+        scores = probabilities if logits is None else logits
+        _note_ties(scores, notes)
+        predictions = scores.argmax(-1)
+        classes = list(raw.classes) or [str(c) for c in range(scores.shape[-1])]
+        labels = _numbered_gold(path, raw, kind, classes, taken)
+    elif kind == "regression":
+        predictions, classes = values.astype(float), []
+        labels = None if gold is None else _numbers(path, raw, gold, taken)
     else:
-        predictions, labels, classes = _coded(path, raw, numbers, notes)
+        predictions, labels, classes = _coded(path, raw, names, taken)
+    _note_copies(values, names, notes)
     if labels is None:
         notes.append("No gold labels: agreement can be measured, accuracy cannot.")
     elif classes and (unseen := sorted(set(np.unique(predictions)) - set(labels))):
-        unseen = ", ".join(classes[code] for code in unseen)
-        notes.append(f"Predicted, but never a gold label: {unseen}.")
-    what = f"{kind}, {len(classes)} classes" if classes else "scores (regression)"
+        unseen = ", ".join(classes[code] for code in unseen[:5])
+        if raw.kind != "correct":
+            notes.append(f"Predicted, but never a gold label: {unseen}.")
     states = {} if raw.states is None else {"given": raw.states}
     return RunGroup(
-        pd.DataFrame({"run": raw.names}),
-        raw.ids,
+        pd.DataFrame({"run": list(names)}),
+        list(raw.ids),
         predictions,
         labels,
         classes,
@@ -170,113 +169,239 @@ def finish(
         logits,
         representations=states,
         layers={pooling: np.arange(len(arrays[0])) for pooling, arrays in states.items()},
-        source=f"{len(raw.names)} runs on {len(raw.ids)} examples from {path.name}: {what}.",
         notes=notes,
-        left_out=left_out,
     )
 
 
-def _refuse_diverged(path: Path, kind: str, raw: StoredRuns, numbers: np.ndarray) -> None:
-    """Values that are missing or not finite, in predictions (S, N), scores (S, N, C) or states."""
-    if kind == "predictions":
-        bad = is_missing(raw.values) | np.isinf(numbers)
-    else:
-        bad = ~np.isfinite(numbers).all(-1)
-    shown, what = raw.values, "missing or not finite"
-    if raw.states and not bad.any():
+def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: list[str]) -> str:
+    """``logits``, ``probabilities``, ``classes`` or ``regression``."""
+    values, gold = raw.values, raw.gold
+    if raw.kind == "correct":
+        return "classes"
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = raw.values = values[..., 0]
+    if values.ndim == 3:
+        total = np.abs(values.sum(-1) - 1)
+        if raw.kind == "logits" and (values >= 0).all() and (total <= 0.02).all():
+            notes.append("The logits add up to 1 on each row: they are probabilities.")
+            return "probabilities"
+        return raw.kind
+    if values.dtype == object:
+        if task == "regression":
+            at = _at(raw, names, (0, 0))
+            raise OutsideError(f"{path}: {at} is no number: say --task classification")
+        return "classes"
+    shares = values.min() >= 0 and values.max() <= 1 and (values % 1 != 0).any()
+    if shares and gold is None and values.shape[1] < 10:
+        notes.append("Few rows of numbers between 0 and 1: if these are scores, give a row a run.")
+    if task:
+        return {"classification": "classes"}.get(task, task)
+    fractions = float((values % 1 != 0).mean())
+    binary = gold is not None and gold.dtype != object and set(np.unique(gold)) == {0.0, 1.0}
+    if (fractions >= FRACTIONS or raw.kind == "logits") and binary:
+        if values.min() >= 0 and values.max() <= 1:
+            notes.append("The labels are 0 and 1: predictions are taken as P(class 1), cut at .5.")
+            return "probabilities"
+        notes.append("The labels are 0 and 1: predictions are taken as one logit of class 1.")
+        return "logits"
+    if gold is not None and gold.dtype != object and (gold % 1 != 0).mean() >= FRACTIONS:
+        return "regression"
+    if fractions >= FRACTIONS or raw.kind in ("logits", "regression"):
+        return "regression"
+    if fractions:
+        notes.append(
+            f"{fractions:.1%} of the predictions have fractions: taken as classes; for a "
+            "regression say --task regression."
+        )
+    return "classes"
+
+
+def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[str]) -> np.ndarray:
+    """Probabilities that add up to 1, from rounded ones, percentages or logarithms."""
+    values = raw.values.astype(float)
+    total = values.sum(-1)
+    if (values <= 0).all() and (np.abs(np.exp(values).sum(-1) - 1) < 1e-2).all():
+        notes.append("The probabilities are logarithms, and were exponentiated.")
+        values = np.exp(values)
+    elif (np.abs(total - 100) <= 100 * ROUNDED).all():
+        notes.append("The probabilities are percentages, and were divided by 100.")
+        values = values / 100
+    total = values.sum(-1, keepdims=True)
+    bad = (values < 0).any(-1) | (np.abs(total[..., 0] - 1) > ROUNDED)
+    if bad.any():
+        why = "no probabilities, non-negative with sum 1; if they are logits, call them so"
+        raise OutsideError(f"{path}: {_at(raw, names, np.argwhere(bad)[0])} are {why}")
+    if (most := np.abs(total - 1).max()) > 1e-4:
+        notes.append(f"Probabilities add up to 1 within {most:.2g} only, and were normalised.")
+    return values / total
+
+
+def _note_ties(scores: np.ndarray, notes: list[str]) -> None:
+    top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
+    if top.any():
+        share = f"{top.mean():.1%}"
+        notes.append(f"On {share} of the rows classes tie for the largest score: the first counts.")
+
+
+def _note_copies(values: np.ndarray, names: Sequence[str], notes: list[str]) -> None:
+    """Runs that are copies of each other."""
+    codes = values
+    if values.dtype == object:
+        codes = pd.factorize(values.ravel())[0].reshape(values.shape)
+    seen: dict[bytes, str] = {}
+    for name, row in zip(names, codes, strict=True):
+        first = seen.setdefault(row.tobytes(), name)
+        if first != name:
+            notes.append(f"{first} and {name} are identical: the same file, or the same seed?")
+
+
+def _drop_ignored(raw: StoredRuns, notes: list[str]) -> None:
+    """Rows whose gold label is -100 are marked as to be ignored."""
+    if raw.gold is None or raw.gold.dtype == object or not (ignored := raw.gold == -100).any():
+        return
+    notes.append(f"{ignored.sum()} rows whose label is -100 were left out, as that label asks.")
+    kept = ~ignored
+    raw.values, raw.gold, raw.ids = raw.values[:, kept], raw.gold[kept], raw.ids[kept]
+    raw.states = None if raw.states is None else [states[:, kept] for states in raw.states]
+
+
+def _note_padding(raw: StoredRuns, notes: list[str]) -> None:
+    """Last rows that repeat the one before them, as samplers of several devices make them."""
+    if raw.values.ndim < 3:
+        return
+    same = (raw.values[:, 1:] == raw.values[:, :-1]).all((0, 2))[::-1]
+    if repeated := int(same.cumprod().sum()):
+        notes.append(
+            f"In every run the last {repeated} rows repeat the one before them: padding of a "
+            "distributed evaluation? They are counted; save the runs without them."
+        )
+
+
+def _refuse_missing(path: Path, raw: StoredRuns, names: Sequence[str]) -> None:
+    """Values that are missing or not finite, in predictions, scores or states."""
+    bad, what = missing(raw.values), "missing or not finite"
+    bad = bad.any(-1) if bad.ndim == 3 else bad
+    if raw.states is not None and not bad.any():
         bad = np.array([~np.isfinite(states).all((0, 2)) for states in raw.states])
-        shown, what = None, "the representation is not finite"
+        what = "of a representation that is not finite"
     if not bad.any():
         return
-    if kind == "predictions" and not np.isinf(numbers).any() and bad.mean(1).max() < 0.5:
+    at = _at(raw, names, np.argwhere(bad)[0])
+    infinite = raw.values.dtype != object and np.isinf(raw.values).any()
+    if raw.values.ndim == 2 and not infinite and raw.states is None and bad.mean(1).max() < 0.5:
         why = "is missing: fill it in, or leave the example out of every run"
-        raise OutsideError(f"{path}: {raw.at(bad, shown)} {why}")
-    out = ", ".join(name for name, rows in zip(raw.names, bad, strict=True) if rows.any())
-    why = f"{what}; a diverged run cannot be compared: exclude {out}"
-    raise OutsideError(f"{path}: {raw.at(bad, shown)} {why}")
+        raise OutsideError(f"{path}: {at} {why}")
+    out = ", ".join(name for name, rows in zip(names, bad, strict=True) if rows.any())
+    why = f"is {what}; a diverged run cannot be compared: exclude {out}"
+    raise OutsideError(f"{path}: {at} {why}")
 
 
-def _are_scores(path: Path, raw: StoredRuns, numbers: np.ndarray) -> bool:
-    """Whether predictions (S, N), NaN for text, have fractions: in all runs or in none."""
-    scores = fractions(numbers).any(1)
-    classes = ~scores | np.isnan(numbers).any(1)
-    if scores.any() and classes.any():
-        raise OutsideError(
-            f"{path}: run {raw.names[scores.argmax()]!r} has numbers with fractions, run "
-            f"{raw.names[classes.argmax()]!r} has classes; exclude one kind"
-        )
-    return bool(scores.any())
+def _at(raw: StoredRuns, names: Sequence[str], place: Sequence[int]) -> str:
+    """A run and an example in words, with the value there."""
+    run, row = place[:2]
+    return f"run {names[run]!r}, example {str(raw.ids[row])!r}: {show(raw.values[run, row])}"
 
 
-def _gold(
-    raw: StoredRuns, valid: Callable[[np.ndarray], np.ndarray], why: str
-) -> np.ndarray | None:
-    """Gold labels (N,) as float64, NaN for text; refused unless ``valid`` says that they are."""
-    if raw.gold is None:
-        return None
-    numbers, missing = numbers_in(raw.gold), is_missing(raw.gold)
-    ignored = numbers == -100
-    if (bad := missing | ignored | ~valid(numbers)).any():
+def _gold_is(path: Path, raw: StoredRuns, taken: Taken, bad: np.ndarray, why: str) -> None:
+    if bad.any():
         row = bad.argmax()
-        if missing[row]:
-            why = "is missing: fill it in, or leave all labels out"
-        elif ignored[row]:
-            why = "marks a row to be ignored: drop the row from every run"
-        elif numbers[row] == -1:
-            why += ", or leave the labels out if those of the test set are hidden"
+        empty = missing(raw.gold)[row]
+        why = "is missing: fill it in, or leave all labels out" if empty else why
+        source = taken.labels or path
         label = show(raw.gold[row])
-        raise OutsideError(f"{raw.gold_from}: example {raw.ids[row]!r}: label {label} {why}")
+        raise OutsideError(f"{path}: {source}: example {str(raw.ids[row])!r}: label {label} {why}")
+
+
+def _numbers(path: Path, raw: StoredRuns, gold: np.ndarray, taken: Taken) -> np.ndarray:
+    why = "is no number, but the predictions are scores (regression): give numbers"
+    numbers = pd.to_numeric(pd.Series(gold), errors="coerce").to_numpy(float)
+    _gold_is(path, raw, taken, ~np.isfinite(numbers), why)
     return numbers
 
 
+def _numbered_gold(
+    path: Path, raw: StoredRuns, kind: str, classes: list[str], taken: Taken
+) -> np.ndarray | None:
+    """Gold labels as numbers of columns."""
+    if raw.gold is None:
+        return None
+    codes = pd.Index(classes).get_indexer(as_text(raw.gold))
+    hidden = raw.gold.dtype != object and (raw.gold == -1).all()
+    why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
+    why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
+    _gold_is(path, raw, taken, codes < 0, why)
+    return codes.astype(np.int64)
+
+
 def _coded(
-    path: Path, raw: StoredRuns, numbers: np.ndarray, notes: list[str]
+    path: Path, raw: StoredRuns, names: Sequence[str], taken: Taken
 ) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
-    why = "has a fraction, but the predictions are classes: give the same classes"
-    gold = _gold(raw, lambda gold: ~fractions(gold), why)
-    predictions, gold = numbers, np.empty(0) if gold is None else gold
-    if np.isnan(predictions).any() or np.isnan(gold).any():
-        predictions, gold = (
-            texts(v).astype(str) for v in (raw.values, raw.gold if gold.size else gold)
-        )
-    else:
-        predictions, gold = predictions.astype(np.int64), gold.astype(np.int64)
-    if len(np.unique(gold)) == 1:
-        only = show(gold[0])
-        why = "with one class there is nothing to get right: leave the labels out"
-        raise OutsideError(f"{raw.gold_from}: all labels are {only}; {why}")
-    if gold.size and not np.isin(predictions, gold).any():
-        raise OutsideError(
-            f"{path}: the predictions are {show(np.unique(predictions))}, the labels "
-            f"{show(np.unique(gold))}, with no class in common; write the same names in both"
-        )
-    for i, name in enumerate(raw.names):
-        others = np.append(np.delete(predictions, i, 0), gold)
-        if np.isin(predictions[i], others).any():
+    values, gold = raw.values, raw.gold
+    if gold is not None:
+        _gold_is(path, raw, taken, missing(gold), "")
+        values, gold = _same_spelling(values, gold, taken.notes)
+        if raw.kind != "correct" and len(set(gold)) == 1:
+            why = "with one class there is nothing to get right: leave the labels out"
+            raise OutsideError(f"{path}: all labels are {show(gold[0])}; {why}")
+        if not np.isin(values.ravel()[:100_000], gold).any() and raw.kind != "correct":
+            raise OutsideError(
+                f"{path}: the predictions are {show(np.unique(values)[:8])}, the labels "
+                f"{show(np.unique(gold)[:8])}, with no class in common; write the same names in "
+                "both, or name the column of labels by --label"
+            )
+    both = values.ravel() if gold is None else np.concatenate([values.ravel(), gold])
+    codes, classes = pd.factorize(both, sort=True)
+    predictions = codes[: values.size].reshape(values.shape)
+    labels = None if gold is None else codes[values.size :]
+    for i, name in enumerate(names):
+        own = np.unique(predictions[i])
+        others = np.append(np.delete(predictions, i, 0), [] if labels is None else labels)
+        if raw.kind == "correct" or np.isin(own, others).any():
             continue
-        own, rest = show(np.unique(predictions[i])), show(np.unique(others))
-        what = f"{name} predicts {own}, all else is {rest}"
-        if gold.size:
+        rest = np.unique(others).astype(int)
+        what = f"{name} predicts {show(classes[own])}, all else is {show(classes[rest])}"
+        if labels is not None:
             why = "write the same names of classes, or exclude it if it is no run"
             raise OutsideError(f"{path}: run {what}: {why}")
-        notes.append(f"{what}: no class in common. Another spelling, or two collapsed runs?")
-    classes, codes = np.unique(np.concatenate([predictions.ravel(), gold]), return_inverse=True)
-    labels = codes[predictions.size :] if gold.size else None
-    return (
-        codes[: predictions.size].reshape(predictions.shape),
-        labels,
-        [str(name) for name in classes],
-    )
+        taken.notes.append(f"{what}: no class in common. Another spelling, or two collapsed runs?")
+    return predictions, labels, list(as_text(np.asarray(classes)))
 
 
-def _agree(where: str, gold: np.ndarray, other: str, others: np.ndarray, ids: list[str]) -> None:
+def _same_spelling(
+    values: np.ndarray, gold: np.ndarray, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and gold labels in one spelling: LABEL_1 is 1, True is 1."""
+    if (values.dtype == object) == (gold.dtype == object):
+        return values, gold
+    words = values if values.dtype == object else gold
+    text = pd.Series(words.ravel())
+    for what, other in (
+        ("LABEL_1 is read as 1.", text.str.replace(r"^LABEL_(\d+)$", r"\1", regex=True)),
+        ("True is read as 1.", text.str.lower().replace({"true": "1", "false": "0"})),
+    ):
+        read = pd.to_numeric(other, errors="coerce")
+        if read.notna().all():
+            notes.append(what)
+            read = read.to_numpy(float).reshape(words.shape)
+            return (read, gold) if words is values else (values, read)
+    return as_text(values), as_text(gold)
+
+
+def agree(where: str, gold: np.ndarray, other: str, others: np.ndarray, ids: Sequence[str]) -> None:
     """Refuse two sources of gold labels (N,) that differ."""
-    a, b = numbers_in(gold), numbers_in(others)
-    differ = np.where(np.isnan(a) | np.isnan(b), texts(gold) != texts(others), ~np.isclose(a, b))
+    if gold.dtype == object or others.dtype == object:
+        differ = as_text(gold) != as_text(others)
+    else:
+        differ = ~np.isclose(gold, others, equal_nan=True)
     if differ.any():
         row = differ.argmax()
         raise OutsideError(
-            f"{where}: the label of example {ids[row]!r} is {show(gold[row])}, in {other} "
+            f"{where}: the label of example {str(ids[row])!r} is {show(gold[row])}, in {other} "
             f"{show(others[row])}; give the same labels, with examples in the same order"
         )
+
+
+def missing(values: np.ndarray) -> np.ndarray:
+    """Empty text, NaN or infinite numbers."""
+    return values == "" if values.dtype == object else ~np.isfinite(values)

@@ -356,6 +356,8 @@ def _of_predictions(group: RunGroup) -> dict[str, Statistic]:
         return summary.statistics_of(
             predictions=group.predictions, probabilities=group.probabilities, labels=group.labels
         )
+    if not len(group.example_ids):
+        return {}
     unit = np.std(group.predictions if group.labels is None else group.labels)
     if unit == 0:
         return {}

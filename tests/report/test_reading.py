@@ -1,12 +1,25 @@
 """Runs made elsewhere: every format gives the same runs, every mistake its own message."""
 
+import itertools
+import json
 import pickle
+import zipfile
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.report.reading import OutsideError, read
+from lib import paths
+from lib.measures import pairwise_disagreement
+from lib.report import reading
+from lib.report.columns import Options
+from lib.report.opening import OutsideError
+
+
+def read(path, **how):
+    return reading.read(path, **how).group
+
 
 NAMES = ["seed1", "seed2", "seed10"]
 N = 12
@@ -55,6 +68,10 @@ def trainer_folder(path, values=LOGITS, names=NAMES, **arrays):
         more = {key: array[s] for key, array in arrays.items() if array is not None}
         np.savez(path / name / "predictions.npz", predictions=values[s], **more)
     return path
+
+
+def trainer_of(values=LOGITS, **arrays):
+    return lambda path: trainer_folder(path, values, **arrays)
 
 
 def text_folder(path, values, file=RESULTS):
@@ -162,19 +179,19 @@ def test_arrays_out_of_order_and_whole_scores_of_the_example_scripts(tmp_path):
     names = [NAMES[s] for s in order]
     runs = read(store(tmp_path, {"predictions": CODES[order], "labels": GOLD, "runs": names}))
     assert runs.names == NAMES and np.array_equal(runs.predictions, CODES)
-    runs = read(text_folder(tmp_path / "whole", np.full((3, 4), 2.0)))
+    runs = read(text_folder(tmp_path / "whole", np.full((3, 4), 2.0)), task="regression")
     assert runs.classes == [] and (runs.predictions == 2).all()
 
 
 def test_names_that_look_missing_or_numeric_are_kept(tmp_path):
-    text = "example,label,a,b\n007,NA,NA,None\n08,None,NA,None\n8,None,null,NA\n"
+    text = "example,label,s1,s2\n007,NA,NA,None\n08,None,NA,None\n8,None,null,NA\n"
     runs = read(store(tmp_path, text))
     assert runs.example_ids == ["007", "08", "8"] and runs.classes == ["NA", "None", "null"]
     assert runs.labels.tolist() == [0, 1, 1]
 
 
 def test_class_numbers_with_gaps_keep_their_names_and_numeric_order(tmp_path):
-    runs = read(store(tmp_path, "label,a,b\n-1,-1,2\n10,2,10\n"))
+    runs = read(store(tmp_path, "label,s1,s2\n-1,-1,2\n10,2,10\n"))
     assert runs.classes == ["-1", "2", "10"] and runs.predictions.tolist() == [[0, 1], [1, 2]]
     assert runs.example_ids == ["1", "2"]
 
@@ -193,14 +210,18 @@ def test_folders_in_another_order_are_aligned_by_id(tmp_path):
     assert np.array_equal(np.stack(runs.representations["given"]), STATES)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".txt"])
 def test_labels_from_a_file_by_id_and_by_order(suffix, tmp_path):
     path = store(tmp_path, wide_table().drop(columns="label"))
     by_id = pd.DataFrame({"example": [*IDS[::-1], "more"], "label": [*GOLD[::-1], 0]})
-    by_order = pd.DataFrame({"label": GOLD})
-    for table in (by_id, by_order):
-        runs = read(path, labels=save(table, tmp_path / f"gold{suffix}"))
-        assert np.array_equal(runs.labels, GOLD)
+    tables = [by_id, pd.DataFrame({"label": GOLD}), by_id.rename(columns={"label": "target"})]
+    for table in tables[1:2] if suffix == ".txt" else tables:
+        gold = tmp_path / f"gold{suffix}"
+        if suffix == ".txt":
+            gold.write_text("\n".join(map(str, GOLD)))  # a line an example, no header
+        else:
+            save(table, gold)
+        assert np.array_equal(read(path, labels=gold).labels, GOLD)
 
 
 def test_an_empty_label_column_is_no_labels(tmp_path):
@@ -211,6 +232,7 @@ def test_an_empty_label_column_is_no_labels(tmp_path):
 def test_runs_can_be_left_out(tmp_path):
     path = trainer_folder(tmp_path, changed(LOGITS, (1, 3), np.nan))
     (path / "logs").mkdir()
+    (path / "logs" / "events.json").write_text('{"loss": 1}')
     runs = read(path, exclude=["seed2"])
     assert runs.names == ["seed1", "seed10"] and np.array_equal(runs.logits, LOGITS[[0, 2]])
     assert runs.left_out == ["seed2"]
@@ -220,29 +242,34 @@ def test_runs_can_be_left_out(tmp_path):
 
 def test_scores_go_before_decisions(tmp_path):
     table = long_table(scores("logit", LOGITS) | {"prediction": 1 - CODES // 2})
-    runs = read(store(tmp_path, table))
-    assert np.array_equal(runs.predictions, CODES)
-    assert "The logits are read, and not prediction." in runs.notes
-
-
-def test_nearly_normalised_probabilities_are_normalised(tmp_path):
-    runs = read(store(tmp_path, {"probabilities": PROBABILITIES.astype(np.float16)}))
-    assert np.abs(runs.probabilities.sum(-1) - 1).max() < 1e-12
-    assert runs.names == ["run1", "run2", "run3"]
+    outside = reading.read(store(tmp_path, table))
+    assert np.array_equal(outside.group.predictions, CODES)
+    assert outside.taken.ignored == ["prediction"]
 
 
 @pytest.mark.parametrize(
     ("content", "note"),
     [
-        ("label,a,b\n-1,-1,2\n10,2,10\n", "Predicted, but never a gold label: 2."),
-        (wide_table(PROBABILITIES[..., 1], GOLD % 2), "prob_0 and prob_1"),
-        ("a,b,c\n0,0,0\n1,1,1\n1,0,1\n", "a and c are identical: the same file, or the same seed?"),
-        ("a,b,c\nx,x,X\ny,x,Y\n", "c predicts ['X', 'Y'], all else is ['x', 'y']: no class in"),
-        ("a,b\nx,y\nx,y\n", "a predicts ['x'], all else is ['y']: no class in common"),
+        ("label,s1,s2\n-1,-1,2\n10,2,10\n", "Predicted, but never a gold label: 2."),
+        (wide_table(PROBABILITIES[..., 1], GOLD % 2), "taken as P(class 1), cut at .5"),
+        (wide_table(LOGITS[..., 1], GOLD % 2), "taken as one logit of class 1"),
+        ("s1,s2,s3\n0,0,0\n1,1,1\n1,0,1\n", "s1 and s3 are identical: the same file"),
+        ("s1,s2,s3\nx,x,X\ny,x,Y\n", "s3 predicts ['X', 'Y'], all else is ['x', 'y']: no class"),
+        ("s1,s2\nx,y\nx,y\n", "s1 predicts ['x'], all else is ['y']: no class in common"),
+        (trainer_of(np.zeros((3, N, 3))), "On 100.0% of the rows classes tie"),
+        (trainer_of(label_ids=[[*GOLD[:-1], -100]] * 3), "1 rows whose label is -100"),
+        (trainer_of(np.concatenate([LOGITS, LOGITS[:, -1:]], 1), label_ids=[[*GOLD, 2]] * 3),
+         "the last 1 rows repeat the one before them"),
+        (trainer_of(), "by their position: there are no ids, but the gold labels agree"),
+        (trainer_of(label_ids=None), "no labels with each run, so nothing proves"),
+        ({"predictions": CODES.T}, "has shape (12, 3): taken as 3 runs on 12 examples"),
+        (long_table({"prediction": np.tile(np.eye(2, dtype=int)[0], (3, N // 2))}, [1] * N),
+         "no answers, only whether each is right (prediction)"),
     ],
-)
+)  # fmt: skip
 def test_what_is_odd_is_noted(content, note, tmp_path):
-    assert any(note in noted for noted in read(store(tmp_path, content)).notes)
+    notes = read(store(tmp_path, content)).notes
+    assert any(note in noted for noted in notes), notes
 
 
 @pytest.mark.parametrize("mark", [",", ", ", "\t", " "])
@@ -264,11 +291,321 @@ def test_lines_of_answers_are_runs_numbered_from_0(mark, ending, tmp_path):
 def test_lines_may_hold_numbers_and_a_gold_label_is_no_run(tmp_path):
     runs = read(text(tmp_path / "few.txt", "0 0\n1 2\n"))
     assert runs.predictions.tolist() == [[0, 1], [0, 2]] and runs.labels is None
-    assert "regression" in read(text(tmp_path / "scores.txt", "0.1 0.2\n0.3 0.4\n")).source
     gold = text(tmp_path / "gold.txt", 'gold_label\tsentence1\n1\tsaid "no\n0\tyes"\n')
     assert read(tmp_path / "few.txt", labels=gold).labels.tolist() == [1, 0]
     runs = read(store(tmp_path, wide_table().rename(columns={"label": "gold_label"})))
     assert runs.names == NAMES and np.array_equal(runs.labels, GOLD)
+
+
+# --- what people have ---------------------------------------------------------------------------
+
+
+def agrees(path, *, gold=True, **how):
+    """The three runs, whatever they were written as; returns what was taken for what."""
+    outside = reading.read(path, **how)
+    group = outside.group
+    assert len(group) == 3 and sorted(group.example_ids, key=len) != []
+    apart = pairwise_disagreement(group.predictions)
+    np.testing.assert_allclose(apart, pairwise_disagreement(CODES), atol=1e-12)
+    if gold:
+        accuracies = (group.predictions == group.labels).mean(1)
+        np.testing.assert_allclose(accuracies, (CODES == GOLD).mean(1))
+    return outside.taken
+
+
+#: Names of a gold column, of a column of runs and of ids, and metadata, as people write them.
+@pytest.mark.parametrize("gold", ["Label", "gold", "y_true", "target", "ground truth", "answer"])
+def test_a_gold_column_is_no_run(gold, tmp_path):
+    table = wide_table().rename(columns={"label": gold})
+    taken = agrees(store(tmp_path, table))
+    assert taken.labels == gold and taken.runs == NAMES and taken.ignored == []
+
+
+def test_only_columns_that_share_a_stem_are_runs(tmp_path):
+    table = wide_table().assign(ensemble=CODES[0], length=GOLD % 2, note="some words", fold=1)
+    assert agrees(store(tmp_path, table)).ignored == ["ensemble", "length", "note", "fold"]
+    table = table.rename(columns=dict(zip(NAMES, "abc", strict=True)))
+    agrees(store(tmp_path, table), options=Options(runs="a,b,c"))
+    table = table.rename(columns=dict(zip("abc", ["pred_a", "pred_b", "pred_c"], strict=True)))
+    agrees(store(tmp_path, table), options=Options(runs="pred_*"))
+
+
+LONG = {"run": "seed", "example": "idx", "label": "y_true", "prediction": "y_pred"}
+
+
+@pytest.mark.parametrize(
+    "names", [LONG, {"run": "run_id"}, {"prediction": "pred", "example": "id"}]
+)
+def test_long_tables_have_the_names_that_people_give(names, tmp_path):
+    taken = agrees(store(tmp_path, long_table().rename(columns=names)))
+    assert taken.ignored == [] and taken.labels == names.get("label", "label")
+    taken = agrees(store(tmp_path, long_table().drop(columns="example")))
+    other = long_table().rename(columns={"run": "who", "example": "which", "prediction": "said"})
+    how = Options(run="who", example="which", prediction="said")
+    agrees(store(tmp_path, other.assign(score=0.5)), options=how)
+
+
+def lists(values):
+    return [list(map(float, row)) for row in values]
+
+
+def json_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def lm_eval_rows(run, *, answers=True, filters=("none",)):
+    """What lm-evaluation-harness logs of each document."""
+    for i, name in itertools.product(range(N), filters):
+        pairs = [[float(x), False] for x in LOGITS[run, i]]
+        row = {"doc_id": i, "doc": {"q": IDS[i]}, "target": int(GOLD[i]), "filter": name}
+        row |= {"filtered_resps": pairs if answers else [], "metrics": ["acc"]}
+        yield row | {"resps": [], "acc": float(CODES[run, i] == GOLD[i])}
+
+
+def inspect_sample(run, i):
+    answer = "ABC"[CODES[run, i]]
+    scores = {"choice": {"value": "C" if CODES[run, i] == GOLD[i] else "I", "answer": answer}}
+    return {"id": i, "epoch": 1, "input": "q", "target": "ABC"[GOLD[i]], "scores": scores}
+
+
+def inspect_log(path, run):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", json.dumps({"eval": {"task": "t"}}))
+        for i in range(N):
+            archive.writestr(f"samples/{i}_epoch_1.json", json.dumps(inspect_sample(run, i)))
+
+
+def every_eval_ever(run):
+    for i in range(N):
+        answer = WORDS[CODES[run, i]]
+        yield {
+            "schema_version": "0.2.1", "evaluation_id": f"e{run}", "model_id": "m",
+            "evaluation_name": "t", "sample_id": IDS[i], "interaction_type": "single_turn",
+            "input": {"raw": "q", "reference": [WORDS[GOLD[i]]]}, "output": {"raw": [answer]},
+            "answer_attribution": [{"extracted_value": answer}],
+            "evaluation": {"score": 1.0, "is_correct": bool(CODES[run, i] == GOLD[i])},
+        }  # fmt: skip
+
+
+def in_folder(path, write, name="seed{}"):
+    for run, number in enumerate((1, 2, 10)):
+        target = path / name.format(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(target, run)
+    return path
+
+
+def of_run(run):
+    return pd.DataFrame({"idx": IDS, "label": GOLD, "prediction": CODES[run]})
+
+
+WRITERS = {
+    "seed{}.csv": lambda p, r: of_run(r).to_csv(p, index=False),
+    "preds_seed{}.tsv": lambda p, r: of_run(r).to_csv(p, index=False, sep="\t"),
+    "run-{}/eval/predictions.csv": lambda p, r: of_run(r).to_csv(p, index=False),
+    "seed{}.csv.gz": lambda p, r: of_run(r).to_csv(p, index=False),
+    "seed{}.json": lambda p, r: of_run(r).to_json(p, orient="records"),
+    "lines/seed{}.jsonl": lambda p, r: of_run(r).to_json(p, orient="records", lines=True),
+    "columns/seed{}.json": lambda p, r: p.write_text(json.dumps(of_run(r).to_dict("list"))),
+    "seed{}.parquet": lambda p, r: of_run(r).to_parquet(p),
+    "seed{}.xlsx": lambda p, r: of_run(r).to_excel(p, index=False),
+    "seed{}.npz": lambda p, r: np.savez(p, predictions=LOGITS[r], label_ids=GOLD),
+    "seed{}/predictions.npy": lambda p, r: (
+        np.save(p, LOGITS[r]), np.save(p.with_name("labels.npy"), GOLD)
+    ),
+    "seed{0}/m/samples_t_2025-01-{0}T10-00.jsonl": lambda p, r: json_lines(p, lm_eval_rows(r)),
+    "2025-01-01T0{0}_t_x.eval": inspect_log,
+    "logs/2025-01-01T0{0}_t_x.json": lambda p, r: p.write_text(
+        json.dumps({"version": 2, "samples": [inspect_sample(r, i) for i in range(N)]})
+    ),
+    "eee/m{}.jsonl": lambda p, r: json_lines(p, every_eval_ever(r)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_or_a_folder_of_a_run(name, tmp_path):
+    """Whatever else lies beside it: what a Trainer writes, a README."""
+    path = in_folder(tmp_path, WRITERS[name], name)
+    for folder in [path, *path.rglob("*")]:
+        if folder.is_dir():
+            (folder / "README.md").write_text("# Runs")
+            (folder / "eval_results.json").write_text('{"eval_accuracy": 0.5}')
+            (folder / "all.log").write_text("nothing")
+    taken = agrees(path)
+    assert len(taken.runs) == 3 and taken.labels
+
+
+def test_pipelines_and_headerless_logits_and_glue_submissions(tmp_path):
+    def pipeline(path, run):
+        answers = [{"label": f"LABEL_{c}", "score": 0.7} for c in CODES[run]]
+        path.write_text(json.dumps(answers))
+
+    agrees(in_folder(tmp_path / "p", pipeline, "seed{}.json"), gold=False)
+    np.save(tmp_path / "gold.npy", GOLD)
+    agrees(tmp_path / "p", labels=tmp_path / "gold.npy")
+
+    def bare(path, run):
+        pd.DataFrame(LOGITS[run]).to_csv(path, index=False, header=False)
+
+    taken = agrees(in_folder(tmp_path / "s", bare, "seed{}/val_preds.csv"), gold=False)
+    assert "Its first line is no header." in taken.notes
+
+    def glue(path, run):
+        path.write_text(
+            "index\tprediction\n" + "".join(f"{i}\t{WORDS[c]}\n" for i, c in enumerate(CODES[run]))
+        )
+
+    folder = in_folder(tmp_path / "g", glue, "seed{}/RTE.tsv")
+    lines = text(tmp_path / "gold.txt", "\n".join(WORDS[GOLD]))
+    agrees(folder, labels=lines)
+    dev = "index\tsentence1\tlabel\n" + "".join(
+        f'{i}\tsaid "it\t{WORDS[g]}\n' for i, g in enumerate(GOLD)
+    )
+    agrees(folder, labels=text(tmp_path / "dev.tsv", dev))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_separators_and_encodings(mark, encoding, tmp_path):
+    words = np.array(["café", "thé", "plain"])
+    table = wide_table(words[CODES], words[GOLD])
+    path = tmp_path / "t.csv"
+    table.to_csv(path, index=False, sep=mark, encoding=encoding)
+    agrees(path)
+    assert set(read(path).classes) == set(words)
+
+
+def test_decimal_commas_indexes_and_typed_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    wide_table(SCORES, SCORES[0]).to_csv(path, sep=";", decimal=",", index=False)
+    assert np.allclose(read(path).predictions, SCORES)
+    wide_table().drop(columns="example").to_csv(path)
+    agrees(path)
+    typed = wide_table().astype({"label": "category", "seed1": "Int64"})
+    typed["seed2"] = [str(v).encode() for v in typed["seed2"]]
+    typed["seed10"] = [Decimal(int(v)) for v in typed["seed10"]]
+    typed = typed.assign(when=pd.Timestamp("2025-01-01"), ids=[[1, 2]] * N)
+    typed.to_parquet(tmp_path / "t.parquet")
+    agrees(tmp_path / "t.parquet")
+    pd.DataFrame({"label": GOLD} | {n: lists(LOGITS[s]) for s, n in enumerate(NAMES)}).to_parquet(
+        tmp_path / "l.parquet"
+    )
+    agrees(tmp_path / "l.parquet")
+    assert np.allclose(read(tmp_path / "l.parquet").logits, LOGITS)
+
+
+@pytest.mark.parametrize(
+    ("written", "note"),
+    [
+        (PROBABILITIES.round(2), "were normalised"),
+        (100 * PROBABILITIES, "divided by 100"),
+        (np.log(PROBABILITIES), "were exponentiated"),
+    ],
+)
+def test_probabilities_as_people_write_them(written, note, tmp_path):
+    runs = read(store(tmp_path, long_table(scores("prob", written))))
+    np.testing.assert_allclose(runs.probabilities, PROBABILITIES, atol=0.01)
+    np.testing.assert_allclose(runs.probabilities.sum(-1), 1, atol=1e-12)
+    assert any(note in noted for noted in runs.notes)
+    runs = read(store(tmp_path, long_table(scores("logit", PROBABILITIES))))
+    assert np.allclose(runs.probabilities, PROBABILITIES)
+    named = {f"prob_{word}": PROBABILITIES[..., c] for c, word in enumerate(WORDS)}
+    assert read(store(tmp_path, long_table(named, WORDS[GOLD]))).classes == list(WORDS)
+
+
+@pytest.mark.parametrize(("label", "said"), [("1", "LABEL_1"), ("1", "True")])
+def test_other_spellings_of_one_class(label, said, tmp_path):
+    other = {"1": "0", "LABEL_1": "LABEL_0", "True": "False"}
+    rows = [(label, said, said), (other[label], other[said], said)]
+    table = pd.DataFrame(rows, columns=["label", "s1", "s2"])
+    runs = read(store(tmp_path, table))
+    assert (runs.predictions == runs.labels).mean(1).tolist() == [1, 0.5]
+
+
+def test_a_class_called_nan_is_a_class_and_a_number_is_missing(tmp_path):
+    runs = read(store(tmp_path, "label,s1,s2\nnan,nan,None\nNone,None,None\n"))
+    assert runs.classes == ["None", "nan"] and runs.labels.tolist() == [1, 0]
+    refused("is missing", store(tmp_path, "label,s1,s2\n1,1,nan\n0,0,0\n1,1,1\n"))
+
+
+def test_the_user_says_what_a_task_is(tmp_path):
+    whole = store(tmp_path, wide_table())
+    assert read(whole, task="regression").classes == []
+    answers = np.where(draw.random((3, N)) < 0.05, 1.5, CODES)
+    assert read(store(tmp_path, wide_table(answers))).classes[:1] == ["0"]
+    unlabelled = store(tmp_path, wide_table(SCORES).drop(columns="label"))
+    assert read(unlabelled, task="classification").classes != [] == read(unlabelled).classes
+    assert read(store(tmp_path, wide_table(CODES, SCORES[0]))).classes == []
+
+
+def test_free_text_is_compared_as_it_is(tmp_path):
+    answers = np.array([[f"It is {c}, in line {i}." for i, c in enumerate(row)] for row in CODES])
+    agrees(
+        store(
+            tmp_path, wide_table(answers, [f"It is {g}, in line {i}." for i, g in enumerate(GOLD)])
+        )
+    )
+
+
+def test_examples_without_ids_are_told_apart_by_their_inputs(tmp_path):
+    def write(path, run):
+        order = np.random.default_rng(run).permutation(N)
+        table = of_run(run).iloc[order].rename(columns={"idx": "sentence"})
+        table.to_csv(path, index=False)
+
+    taken = agrees(in_folder(tmp_path, write, "seed{}.csv"))
+    assert "Examples are told apart by their sentence." in taken.notes
+
+
+def test_answers_that_a_metric_judges_otherwise_are_compared_without_labels(tmp_path):
+    table = long_table({"prediction": np.full((3, N), "18 apples")}, ["18"] * N)
+    table = table.assign(exact_match=(CODES == GOLD)[[2, 0, 1]].ravel().astype(int))
+    path = store(tmp_path, table)
+    assert read(path).labels is None
+    runs = read(path, options=Options(metric="exact_match"))
+    np.testing.assert_allclose((runs.predictions == runs.labels).mean(1), (CODES == GOLD).mean(1))
+    rows = {"correct": (CODES == GOLD).astype(int)}
+    runs = read(store(tmp_path, long_table(rows).drop(columns="label")))
+    np.testing.assert_allclose((runs.predictions == runs.labels).mean(1), (CODES == GOLD).mean(1))
+
+
+def test_scores_alone(tmp_path):
+    table = pd.DataFrame({"seed": range(4), "accuracy": [0.7, 0.8, np.nan, 0.75], "f1": 0.5})
+    outside = reading.read(store(tmp_path, table.assign(State="finished", Runtime=3)))
+    assert outside.taken.ignored == ["f1", "State", "Runtime"] and not outside.group.example_ids
+    assert outside.group.names == ["0", "1", "2", "3"]
+    assert outside.group.failed.tolist() == [False, False, True, False]
+    by_task = pd.DataFrame({"task": ["rte", "cola"], "seed0": [0.7, 0.5], "seed1": [0.8, 0.6]})
+    outside = reading.read(store(tmp_path, by_task), options=Options(metric="cola"))
+    assert outside.group.scores.tolist() == [0.5, 0.6]
+
+
+def test_our_own_runs_and_results(tmp_path):
+    """A folder of the run store, and of committed tables."""
+    from lib.results import run_group
+
+    name = "reference-stabilizers"
+    group, runs = next(iter(run_group.read(name).items()))
+    outside = reading.read(paths.results(name), options=Options(only=(f"group={group}",)))
+    assert outside.group.names == runs.names
+    assert np.array_equal(outside.group.predictions, runs.predictions)
+    assert np.array_equal(outside.group.labels, runs.labels)
+    for run, label in enumerate(runs.names):
+        folder = tmp_path / label
+        folder.mkdir()
+        arrays = {
+            "logits": runs.logits[run],
+            "labels": runs.labels,
+            "example_ids": np.asarray(runs.example_ids, str),
+        }
+        for key, array in arrays.items():
+            np.save(folder / f"{key}.npy", array)
+        (folder / "run.json").write_text("{}")
+        (folder / "training_log.csv").write_text("loss\n1\n")
+    outside = reading.read(tmp_path)
+    assert np.array_equal(outside.group.predictions, runs.predictions)
 
 
 # --- every mistake ------------------------------------------------------------------------------
@@ -298,90 +635,92 @@ def beside(folder, name, content=""):
     return folder
 
 
-def trainer(values=LOGITS, **arrays):
-    return lambda path: trainer_folder(path, values, **arrays)
+RTE = "index\tprediction\n0\t1\n1\t0\n"
+
+
+def both_rates(path):
+    for rate in ("lr1", "lr2"):
+        trainer_folder(path / rate)
+    return path
+
+
+def also_mnli(path, _):
+    path.write_text(RTE)
 
 
 #: What is stored, and the words of the message, with … between those that stand apart.
 BAD_PATHS = [
     (lambda p: store(p, wide_table()).with_name("run.csv"), "no such … did you mean runs.csv?"),
-    (lambda p: text(p / "runs.json", "{}"), "runs.json … '.json' … .parquet"),
-    (lambda p: p, "none of its 0 folders holds a run … one folder a run"),
-    (lambda p: trainer_folder(p / "lr1").parent, "only one level is read … give … lr1"),
-    (lambda p: trainer_folder(p) / "seed1", "only one level is read … seed1/predictions.npz, give"),
+    (lambda p: text(p / "runs.pkl", "{}"), "runs.pkl … '.pkl' … .parquet"),
+    (lambda p: text(p / "runs.json", "{}"), "runs.json: cannot be read as .json … no rows in it"),
+    (lambda p: p, "no file in it could be read as a run: give files that end in"),
+    (lambda p: trainer_folder(p) / "seed1", "1 run (predictions) … two or more"),
     (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
-    ("a,b\n1,0\n", "1 example; … two or more"),
+    (lambda p: both_rates(p), "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1"),
+    ("s1,s2\n1,0\n", "1 example; … two or more"),
     (
         lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"),
-        "a.txt: line 3: 1 answers in 1 places, line 1 has 2; write",
+        "a.txt: row 3 has 1 cells, the first 2; write the same",
     ),
-    (
-        lambda p: text(p / "a.txt", "x,y,x\ny,,y\n"),
-        "a.txt: line 2: 2 answers in 3 places, line 1 has 3",
-    ),
-    (lambda p: text(p / "a.txt", "x y\n\ny x\n"), "a.txt: line 2: 0 answers in 0 places"),
-    (lambda p: text(p / "a.txt", "s0,s1\nx,x\ny,x\n"), "line 1: ['s0', 's1'] are in no … header"),
-    (lambda p: text(p / "a.txt", b"x,\xff\n"), "a.txt: is no text in UTF-8 … save it"),
-    (lambda p: text(p / "a.txt", ""), "a.txt: 0 runs (none) … two or more"),
-    (lambda p: text(p / "a.txt", "x\ny\nx\n"), "a.txt: 1 run (run0) … two or more"),
+    (lambda p: text(p / "a.txt", "x,y,x\ny,x,y\n,y,y"), "run 'run0', example '2': '' is missing"),
+    (lambda p: text(p / "a.txt", ""), "a.txt: is empty; write a header"),
+    (lambda p: text(p / "a.txt", "x\ny\nx\n"), "a.txt: 1 run; … --run … --runs"),
 ]
 
 BAD_TABLES = [
-    ("", "runs.csv … EmptyDataError … header"),
-    ("Results\nall fine, mostly\n", "cannot be read as a table … line 2 … same number of columns"),
-    ("a;b\n1;0\n", "'a;b' … put commas"),
-    (lambda p: cut(save(wide_table(), p / "runs.parquet")), "cannot be read as a table"),
-    (
-        long_table().rename(columns={"run": "runs"}),
-        "no column 'run' among runs, example, label, prediction … did you mean runs?",
-    ),
-    (long_table().rename(columns={"prediction": "predicted"}), "did you mean predicted?"),
-    (long_table().replace({"run": {"seed10": ""}}), "row 1 names no run"),
-    (long_table().replace({"example": {"ex3": ""}}), "run 'seed1': row 16 has no example id"),
+    ("", "runs.csv: is empty"),
+    ("Results\nall fine, mostly\n", "no column is known as predictions of a run among"),
+    (lambda p: cut(save(wide_table(), p / "runs.parquet")), "cannot be read as .parquet"),
+    (long_table().rename(columns={"run": "who"}), "1 run; … --run"),
+    (long_table().rename(columns={"prediction": "said"}), "'said' … --prediction COLUMN"),
+    (long_table().replace({"run": {"seed10": ""}}), "row 1 names no run … 'run'"),
+    (long_table().replace({"example": {"ex3": ""}}), "row 4 has no example id in column 'example'"),
     (long_table().drop(index=[4, 7]), "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude"),
     (
         pd.concat([long_table(), long_table().iloc[[14]]]),
-        "run 'seed1' … example 'ex2' is in rows 15, 37 … one row a run and example",
+        "run 'seed1' … example 'ex2' is in its rows 3, 4; … one row a run and example … --example",
     ),
-    (wide_table().reset_index(names=""), "column '' … index=False"),
-    (pd.DataFrame({"a": [0, 1] * 30, "b": 1, "c": range(60)}), "column 'c' is not like"),
-    ("a,b,split\nx,x,x\ny,x,x\nx,y,y\n", "column 'split' is not like predictions"),
-    (wide_table().assign(loss=SCORES[0]), "run 'loss' has numbers with fractions … exclude"),
+    ("a,b,split\nx,x,x\ny,x,x\nx,y,y\n", "column 'split' has 2 values (x, y) … --only split=x"),
     (
         wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD]),
-        "run 'seed2', example 'ex3' … is missing: fill it in",
+        "run 'seed2', example 'ex3': '' is missing: fill it in",
     ),
-    (wide_table(changed(SCORES, (0, 1), np.inf)), "run 'seed1', example 'ex1' … inf … not finite"),
+    (wide_table(changed(SCORES, (0, 1), np.inf)), "run 'seed1', example 'ex1': inf … not finite"),
     (long_table(scores("prob", LOGITS)), "run 'seed1', example 'ex0' … sum 1 … if they are logits"),
     (
         long_table().assign(label=[*GOLD, *GOLD, *(GOLD + 1) % 3]),
-        "run 'seed2' … label of example 'ex0' is '1', in run 'seed1' '0'",
+        "run 'seed2' … label of example 'ex0' is 1, in run 'seed1' 0",
     ),
-    (wide_table(labels=["", *GOLD[1:]]), "example 'ex0': label '' is missing"),
-    (
-        wide_table(labels=[*GOLD[:5], -100, *GOLD[6:]]),
-        "example 'ex5': label '-100' marks a row to be ignored: drop the row",
-    ),
+    (wide_table(labels=["", *GOLD[1:]]), "example 'ex0': label nan is missing"),
     (
         long_table(scores("logit", LOGITS), labels=GOLD + 1),
-        "example 'ex2': label '3' is not the number of a column of logits, 0 to 2",
+        "label: example 'ex2': label 3 is not a column of logits, 0 to 2: renumber",
+    ),
+    (
+        long_table({"logit_0": CODES, "logit_2": CODES}),
+        "column 'logit_1' is not there, but 'logit_2' is; give one for each class from 0",
     ),
     (wide_table(SCORES, WORDS[GOLD]), "label 'neutral' is no number, but the predictions"),
-    (wide_table(labels=GOLD + 0.5), "label '0.5' has a fraction"),
-    (wide_table(WORDS[CODES]), "no class in common … 'entailment' … '0'"),
-    ("a,b,label\nx,x,x\ny,x,x\n", "all labels are 'x'; … leave the labels out"),
-    # A split, a constant, another spelling: none of them is a run.
-    *(
-        (f"a,b,label,c\nx,x,x,{c}\ny,x,y,{c}\nx,y,y,{d}\n", "run c predicts … write the same")
-        for c, d in (("dev", "dev"), (1, 1), ("X", "Y"))
+    (wide_table(WORDS[CODES]), "no class in common … --label"),
+    ("s1,s2,label\nx,x,x\ny,x,x\n", "all labels are 'x'; … leave the labels out"),
+    ("s1,s2,label,s3\nx,x,x,X\ny,x,y,X\nx,y,y,Y\n", "run s3 predicts … write the same"),
+    (wide_table().rename(columns={"label": "seed1"}), "column 'seed1' occurs twice"),
+    (
+        wide_table().assign(model1=CODES[0], model2=CODES[1]),
+        "several sets of columns could be runs (seed10, … model1, … choose one by --runs 'seed*'",
     ),
+    (
+        pd.concat([long_table().assign(task=t) for t in "ab"]),
+        "column 'task' has 2 values (a, b), and runs of different settings … --only task=a",
+    ),
+    (pd.DataFrame({"rte": [0.7, 0.8], "cola": [0.5, 0.6]}), "look like scores … --metric rte"),
 ]
 
 BAD_ARRAYS = [
     (lambda p: cut(store(p, {"logits": LOGITS})), "runs.npz … damaged (BadZipFile)"),
     (
         lambda p: text(p / "runs.npz", pickle.dumps({"logits": [1]})),
-        "runs.npz: no archive of np.savez … pickles are not opened",
+        "runs.npz … unpickled … pickles are not opened",
     ),
     (
         {"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
@@ -399,39 +738,46 @@ BAD_ARRAYS = [
         "run 'seed2', example 'ex4' … diverged … exclude seed2",
     ),
     ({"predictions": CODES, "label_ids": GOLD}, "this is one run, … give the folder"),
+    ({"predictions": CODES + 1j}, "predictions holds complex128; save numbers or text"),
+    ({"predictions": CODES.astype("M8[D]")}, "predictions holds datetime64[D]"),
+    ({"predictions": np.int64(3)}, "predictions has shape (), expected"),
+    ({"predictions": CODES[:, :0]}, "predictions has shape (3, 0): there is nothing in it"),
 ]
 
 BAD_FOLDERS = [
-    (trainer(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out"),
-    (trainer(np.zeros((3, N, 5, 2))), "predictions has shape (12, 5, 2), expected (N, C)"),
+    (trainer_of(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out"),
+    (trainer_of(np.zeros((3, N, 5, 2))), "predictions have shape (12, 5, 2): several outputs"),
+    (trainer_of(np.zeros((3, 2, N, 5))), "several outputs … predictions=out.predictions[0]"),
+    (trainer_of(np.zeros((3, N, 8), int)), "whole numbers: tokens? Save the decoded answers"),
+    (trainer_of(label_ids=np.zeros((3, N, 3))), "several labels an example … a file for each"),
     (
-        trainer([LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
-        "run 'seed2' has predictions of shape (12, 2) … run 'seed1' predictions of shape",
+        trainer_of([LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
+        "run 'seed2' has logits of shape ('N', 2) … run 'seed1' has logits of shape ('N', 3)",
     ),
     (
-        trainer(label_ids=[GOLD, GOLD, GOLD[::-1]]),
+        trainer_of(label_ids=[GOLD, GOLD, GOLD[::-1]]),
         "run 'seed10': the label of example '1' is 2, in run 'seed1' 0",
     ),
-    (trainer(label_ids=[[-1] * N] * 3), "label -1 is not the number … leave the labels out"),
-    (trainer(label_ids=[GOLD, [*GOLD, 0], GOLD]), "seed2/predictions.npz: label_ids has shape (13"),
+    (trainer_of(label_ids=[[-1] * N] * 3), "label -1 is not a column … leave the labels out"),
+    (trainer_of(label_ids=[GOLD, [*GOLD, 0], GOLD]), "seed2/predictions.npz: labels has shape (13"),
     (
-        trainer(hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
-        "run 'seed2' has … and 1 layers of states, run 'seed1' … and 2 layers of states",
+        trainer_of([LOGITS[0], np.concatenate([LOGITS[1], LOGITS[1][:2]]), LOGITS[2]],
+                   label_ids=[GOLD, [*GOLD, 0, 1], GOLD]),
+        "run 'seed2' has 2 rows more than the others (14, 12): padding",
     ),
     (
-        lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}"),
-        "run 'seed2' has predict_results_rte.txt, run 'seed1' predictions.npz",
+        trainer_of(hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
+        "run 'seed2' has … and 1 layers of states … run 'seed1' has … and 2 layers of states",
     ),
     (
-        lambda p: beside(text_folder(p, CODES), "seed2/predict_results_mnli.txt"),
-        "run 'seed2' has predict_results_mnli.txt and predict_results_rte.txt",
+        lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}", RTE),
+        "run 'seed1' has predictions.npz, run 'seed2' predict_results_rte.txt",
     ),
     (
-        lambda p: beside(text_folder(p, CODES), f"seed2/{RESULTS}", "id\tlabel\n0\t1\n"),
-        "seed2/predict_results_rte.txt: columns id, label; expected index, a tab",
+        lambda p: in_folder(text_folder(p, CODES), also_mnli, "seed{}/predict_results_mnli.txt"),
+        "each run has several files of predictions (predict_results_mnli.txt, predict_results",
     ),
-    (lambda p: text_folder(p, [[["joy"]] * 3] * 3), "example '0' has several labels, ['joy']"),
-]
+]  # fmt: skip
 
 
 def refused(words, path, **options):
@@ -451,13 +797,19 @@ def test_bad_input_is_named(content, words, tmp_path):
     ("content", "words"),
     [
         (lambda p: p / "gold.csv", "gold.csv: no such file"),
-        (pd.DataFrame({"labels": GOLD}), "runs.csv: no column 'label' … did you mean labels?"),
-        (pd.DataFrame({"label": GOLD[1:]}), "column 'label' has shape (11,), expected (12,)"),
+        (
+            pd.DataFrame({"said": GOLD, "x": 1}),
+            "no column is known as labels among said, x … --label",
+        ),
+        (pd.DataFrame({"label": GOLD[1:]}), "11 labels, but 12 examples … give one each"),
         (
             pd.DataFrame({"example": IDS[1:], "label": GOLD[1:]}),
             "runs.csv lacks 1 of 12 examples, first: ex0 … ids as in",
         ),
-        (lambda p: text(p / "gold.npy", pickle.dumps([0] * N)), "gold.npy: no array of np.save"),
+        (
+            lambda p: text(p / "gold.npy", pickle.dumps([0] * N)),
+            "gold.npy: … pickles are not opened",
+        ),
     ],
 )
 def test_bad_labels_are_named(content, words, tmp_path):
@@ -468,7 +820,7 @@ def test_bad_labels_are_named(content, words, tmp_path):
 def test_labels_given_twice_must_agree_and_a_run_to_exclude_must_be_there(tmp_path):
     path = store(tmp_path, wide_table())
     np.save(tmp_path / "gold.npy", [*GOLD[:-1], 0])
-    words = "gold.npy: the label of example 'ex11' is 0, in … runs.csv '2'"
+    words = "gold.npy: the label of example 'ex11' is 0, in … runs.csv 2"
     refused(words, path, labels=tmp_path / "gold.npy")
     refused("no run 'seed3' to exclude: did you mean seed", path, exclude=["seed3"])
     refused("1 run (seed10)", path, exclude=["seed1", "seed2"])

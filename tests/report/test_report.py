@@ -32,7 +32,7 @@ def write_runs(folder, *, n_runs=5, n=60, n_classes=3, labels=True, hidden=False
 
 
 def page_of(path, folder, **how):
-    made = measure_runs(outside.read(path), **how)
+    made = measure_runs(outside.read(path).group, **how)
     return made, report.write(made, folder).read_text()
 
 
@@ -43,7 +43,7 @@ def page_of_table(folder, label, runs):
 
 
 def test_values_are_those_of_the_measures(tmp_path):
-    runs = outside.read(write_runs(tmp_path))
+    runs = outside.read(write_runs(tmp_path)).group
     table = measure_runs(runs).table.set_index("measure")
     scores = (runs.predictions == runs.labels).mean(1)
     split = measures.churn_split(runs.predictions, runs.labels)
@@ -111,19 +111,19 @@ def test_regression_has_scores_and_representations_only(tmp_path):
 
 def test_runs_that_agree_on_everything_or_collapsed_to_one_class(tmp_path):
     """Kappa is not defined in the end: an empty cell, no crash and no warning."""
-    made, page = page_of_table(tmp_path, [0, 1, 1, 1], {name: [0, 1, 1, 0] for name in "abc"})
+    made, page = page_of_table(tmp_path, [0, 1, 1, 1], {f"s{i}": [0, 1, 1, 0] for i in (1, 2, 3)})
     assert made.table.set_index("measure").loc["disagreement", "value"] == 0
     assert "All runs have the same accuracy." in interpret(made) and "least stable" not in page
-    made, _ = page_of_table(tmp_path, [0, 1, 0, 0], {name: [0] * 4 for name in "abc"})
+    made, _ = page_of_table(tmp_path, [0, 1, 0, 0], {f"s{i}": [0] * 4 for i in (1, 2, 3)})
     assert np.isnan(made.table.set_index("measure").loc["kappa", "value"])
     assert any("3 of 3 runs failed" in sentence for sentence in interpret(made))
 
 
 def test_the_reading_says_what_the_example_shows():
-    reading = " ".join(interpret(measure_runs(outside.read(EXAMPLE))))
+    reading = " ".join(interpret(measure_runs(outside.read(EXAMPLE).group)))
     assert "answer 37.3 [28.2, 47.8] % of the 1000 examples differently" in reading
     assert "1 of 5 runs failed" in reading and "seed1" in reading
-    said = " ".join(interpret(measure_runs(outside.read(EXAMPLE, exclude=["seed1"]))))
+    said = " ".join(interpret(measure_runs(outside.read(EXAMPLE, exclude=["seed1"]).group)))
     assert "None of the 4 runs read failed" in said and "With 4 runs" in said
     assert "seed1 was left out as asked" in said
 
@@ -153,7 +153,7 @@ def test_a_run_in_another_order_is_pointed_out(tmp_path):
 
 @pytest.mark.parametrize(("n_runs", "level"), [(2, 0.95), (5, 0.999)])
 def test_no_interval_of_a_share_leaves_it(tmp_path, n_runs, level):
-    runs = outside.read(write_runs(tmp_path, n_runs=n_runs, n_classes=2))
+    runs = outside.read(write_runs(tmp_path, n_runs=n_runs, n_classes=2)).group
     table = measure_runs(runs, level=level).table.set_index("measure")
     for name in ("disagreement", "con", "ccon", "mean", "failed", "distribution_sd", "sd"):
         low, high = table.loc[name, ["low", "high"]]

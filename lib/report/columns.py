@@ -1,0 +1,461 @@
+"""Which column of a table is what: runs, examples, gold labels, predictions, scores.
+
+A white list. A column is taken for something because it has a name that people give to it, because
+it shares a stem with others and differs in a number (``seed0, seed1, …``), or because the user says
+so; whatever else there is is ignored, and said to be.
+"""
+
+import fnmatch
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import nearest
+from lib.report.opening import Content, OutsideError
+
+#: Names by role.
+NAMES: dict[str, list[str]] = tomllib.loads(
+    Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")
+)
+#: The two classes where only correctness is known.
+RIGHT, WRONG = "right", "wrong"
+_SEEDY = re.compile(r"seed|run|trial|pred|rep|model")
+
+
+class Options(NamedTuple):
+    """What the user says about columns; nothing: it is found out."""
+
+    runs: str = ""
+    run: str = ""
+    example: str = ""
+    label: str = ""
+    prediction: str = ""
+    metric: str = ""
+    only: tuple[str, ...] = ()
+
+
+@dataclass
+class StoredRuns:
+    """A run as stored: neither checked nor numbered yet.
+
+    values (N,) or (N, C), kind what they are, ids (N,) or None where rows have none, gold (N,),
+    states (L, N, D), classes the names of the columns of values
+    """
+
+    values: np.ndarray
+    kind: str = "predictions"
+    ids: np.ndarray | None = None
+    gold: np.ndarray | None = None
+    states: np.ndarray | None = None
+    classes: Sequence[str] = ()
+
+
+@dataclass
+class Taken:
+    """What was taken for what: names of runs, the source of labels, and what was ignored."""
+
+    runs: list[str] = field(default_factory=list)
+    labels: str | None = None
+    predictions: str = ""
+    ignored: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class ScoreTable(NamedTuple):
+    """Scores of S runs alone: by metric (S,), NaN where a run has none."""
+
+    runs: list[str]
+    metrics: dict[str, np.ndarray]
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def runs_in(content: Content, options: Options) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    """The runs of a table by name; of a file of one run, that has the name ''."""
+    taken = Taken(notes=list(content.notes))
+    table = _only(content, options)
+    if not content.header:
+        return _without_header(content, table, taken)
+    run = find(content, table, options.run, "--run", NAMES["run"])
+    values = _values(content, table, options)
+    if options.runs or (not (run and values) and _stems(table)):
+        return _wide(content, table, options, taken)
+    if values and run and table[run].nunique() < len(table):
+        return _long(content, table, options, run, values, taken)
+    if values and values[0] == "correct" and ids_of(content, table, options, (), taken)[1] is None:
+        values = None  # a metric of each run, and not of each example
+    if values:
+        stored = {"": _one(content, table, options, values, taken)}
+        return stored, taken
+    return _scores(content, table, run, options, taken), taken
+
+
+def _only(content: Content, options: Options) -> pd.DataFrame:
+    """The rows that are asked for; a column that tells settings apart must have one value."""
+    table = content.table
+    for wish in options.only:
+        column, _, value = wish.partition("=")
+        if column not in table:
+            if column == "filter":
+                continue
+            raise OutsideError(f"{content.path}: no column {column!r}: {nearest(column, table)}")
+        table = table[_texts(table[column]) == value]
+        if table.empty:
+            there = ", ".join(map(str, content.table[column].unique()[:5]))
+            raise OutsideError(f"{content.path}: no row has {column} {value!r}; there are {there}")
+    for column in table:
+        if (
+            plain(column) in NAMES["setting"]
+            and table[column].nunique() > 1
+            and column != options.run
+        ):
+            each = _texts(table[column]).unique()
+            run = find(content, table, options.run, "--run", NAMES["run"])
+            of_run = run and table.groupby(run)[column].nunique().max() == 1
+            if len(each) == len(table) or (plain(column) == "epoch" and of_run):
+                continue
+            there = ", ".join(each[:4]) + ", …" * (len(each) > 4)
+            raise OutsideError(
+                f"{content.path}: column {column!r} has {len(each)} values ({there}), and runs of "
+                f"different settings are not mixed: choose one by --only {column}={each[0]}, or, "
+                f"if these are the runs, --run {column}"
+            )
+    return table.reset_index(drop=True)
+
+
+def find(
+    content: Content, table: pd.DataFrame, wish: str, option: str, names: Iterable[str]
+) -> str | None:
+    """The column that the user names, or the first that has one of the names."""
+    if wish:
+        if wish not in table:
+            what = f"no column {wish!r} for {option}: {nearest(wish, table)}"
+            raise OutsideError(f"{content.path}: {what}")
+        return wish
+    by_name = {plain(column): column for column in reversed(list(table))}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _gold(
+    content: Content, table: pd.DataFrame, options: Options, used: Sequence[str]
+) -> str | None:
+    rest = table.drop(columns=[c for c in used if c in table])
+    return find(content, rest, options.label, "--label", NAMES["gold"])
+
+
+def _values(
+    content: Content, table: pd.DataFrame, options: Options
+) -> tuple[str, list[str], list[str]] | None:
+    """Kind, columns and class names of what a run says on each row."""
+    if options.prediction:
+        column = find(content, table, options.prediction, "--prediction", ())
+        return "predictions", [column], []
+    if options.metric in table and _is_right(table[options.metric]) is not None:
+        return "correct", [options.metric], []
+    names = {column: plain(column) for column in table}
+    for kind, stems in (("logits", "logits?"), ("probabilities", "probs?|probas?|probability")):
+        several = {c: m[2] for c, n in names.items() if (m := re.fullmatch(rf"({stems})_(.+)", n))}
+        if len(several) > 1:
+            if all(part.isdigit() for part in several.values()):
+                order = sorted(several, key=lambda c: int(several[c]))
+                missing = [i for i in range(len(order)) if int(several[order[i]]) != i]
+                if missing:
+                    stem = order[0].rsplit("_", 1)[0]
+                    what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
+                    raise OutsideError(f"{content.path}: {what}; give one for each class from 0")
+                return kind, order, [several[c] for c in order]
+            return kind, list(several), [c.split("_", 1)[1] for c in several]
+        lists = [c for c, n in names.items() if re.fullmatch(f"{stems}|probabilities", n)
+                 and kind.startswith(n[:4]) and _is_list(table[c])]  # fmt: skip
+        if lists:
+            return kind, lists[:1], []
+    column = find(content, table, "", "", NAMES["prediction"])
+    gold = find(content, table, options.label, "", NAMES["gold"])
+    if column and not (column == gold and plain(column) == "answer" and _stems(table)):
+        return "predictions", [column], []
+    scored = [c for c in table if plain(c) in NAMES["correct"] or plain(c).startswith("score_")]
+    scored = [c for c in scored if _is_right(table[c]) is not None]
+    return ("correct", scored[:1], []) if scored else None
+
+
+def _is_list(column: pd.Series) -> bool:
+    return column.dtype == object and isinstance(column.iloc[0], list | tuple | np.ndarray)
+
+
+def _is_right(column: pd.Series) -> np.ndarray | None:
+    """1.0 right and 0.0 wrong; None where a column holds anything else."""
+    words = {"c": 1.0, "i": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0,
+             "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "n": 0.0}  # fmt: skip
+    right = _texts(column).str.lower().map(words)
+    return None if right.isna().any() else right.to_numpy()
+
+
+def _stems(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns that differ in a number alone, two or more, by what they share."""
+    groups: dict[str, list[str]] = {}
+    for column in table:
+        stem = re.sub(r"\d+", "#", column.strip())
+        if "#" in stem:
+            groups.setdefault(stem, []).append(column)
+    return {
+        stem: columns for stem, columns in groups.items()
+        if len(columns) > 1 and plain(stem.replace("#", "")) not in NAMES["numbered"]
+    }  # fmt: skip
+
+
+def _wide(
+    content: Content, table: pd.DataFrame, options: Options, taken: Taken
+) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    """A row an example, a column a run."""
+    columns = _run_columns(content, table, options)
+    rest = table.drop(columns=columns)
+    if task := _scores_of_tasks(rest, table[columns]):
+        scores = table[columns].astype(float).to_numpy()
+        return ScoreTable(columns, dict(zip(map(str, rest[task]), scores, strict=True))), taken
+    gold = _gold(content, rest, options, ())
+    id_column, ids = ids_of(content, rest, options, [gold], taken)
+    ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
+    labels = None if gold is None else cleaned(rest[gold])
+    taken.labels, taken.predictions = gold, f"columns {columns[0]} … {columns[-1]}"
+    taken.ignored = [c for c in rest if c not in (gold, id_column)]
+    values = {column: cleaned(table[column]) for column in columns}
+    kind = "logits" if next(iter(values.values())).ndim == 2 else "predictions"
+    return {name: StoredRuns(each, kind, ids, labels) for name, each in values.items()}, taken
+
+
+def _scores_of_tasks(rest: pd.DataFrame, values: pd.DataFrame) -> str | None:
+    """The column of task names where a table has a row a task and a column a run."""
+    names = [c for c in rest if plain(c) in ("task", "dataset", "metric") and rest[c].is_unique]
+    numbers = values.apply(pd.to_numeric, errors="coerce")
+    return names[0] if names and numbers.notna().all(axis=None) else None
+
+
+def _run_columns(content: Content, table: pd.DataFrame, options: Options) -> list[str]:
+    if options.runs:
+        wishes = [wish.strip() for wish in options.runs.split(",")]
+        chosen = [c for c in table if any(fnmatch.fnmatchcase(c, wish) for wish in wishes)]
+        if len(chosen) < 2:
+            there = ", ".join(map(str, table))
+            what = f"--runs {options.runs} fits {len(chosen)} of the columns {there}"
+            raise OutsideError(f"{content.path}: {what}; give a pattern such as 'seed*', or names")
+        return chosen
+    stems = _stems(table)
+    seedy = {stem: columns for stem, columns in stems.items() if _SEEDY.search(stem.lower())}
+    stems = seedy or stems
+    if len(stems) > 1:
+        each = "; ".join(f"{', '.join(columns[:3])}, …" for columns in stems.values())
+        pattern = next(iter(stems)).replace("#", "*")
+        what = f"several sets of columns could be runs ({each})"
+        raise OutsideError(f"{content.path}: {what}: choose one by --runs '{pattern}'")
+    return next(iter(stems.values()))
+
+
+def _long(
+    content: Content, table: pd.DataFrame, options: Options, run: str,
+    values: tuple[str, list[str], list[str]], taken: Taken,
+) -> tuple[dict[str, StoredRuns], Taken]:  # fmt: skip
+    """A row a run and example, in any order."""
+    names = _texts(table[run])
+    if (empty := names == "").any():
+        row = empty.argmax() + 1
+        raise OutsideError(f"{content.path}: row {row} names no run; fill in column {run!r}")
+    whole = _one(content, table, options, values, taken, run)
+    # Examples are in the order in which the file first names them.
+    order = np.arange(len(table))
+    if whole.ids is not None:
+        order = np.argsort(pd.factorize(whole.ids)[0], kind="stable")
+    runs = {}
+    for name, places in names.iloc[order].groupby(names.iloc[order].to_numpy()).indices.items():
+        rows = order[places]
+        runs[str(name)] = StoredRuns(
+            whole.values[rows],
+            whole.kind,
+            *(None if part is None else part[rows] for part in (whole.ids, whole.gold)),
+            classes=whole.classes,
+        )
+    return runs, taken
+
+
+def _one(
+    content: Content, table: pd.DataFrame, options: Options,
+    values: tuple[str, list[str], list[str]], taken: Taken, run: str | None = None,
+) -> StoredRuns:  # fmt: skip
+    """All rows of a table that has predictions in its columns."""
+    kind, columns, classes = values
+    gold = _gold(content, table, options, columns)
+    labels = None if gold is None else cleaned(table[gold])
+    each = [cleaned(table[column]) for column in columns]
+    data, right = each[0] if len(each) == 1 else np.stack(each, axis=1), None
+    if kind == "correct":
+        gold, right = None, _is_right(table[columns[0]])
+    elif kind == "predictions" and labels is not None and data.dtype != object:
+        # Some write whether an answer is right as a prediction, and 1 as the label of all.
+        right = data if set(data) <= {0.0, 1.0} and set(labels) == {1.0} else None
+    taken.labels = columns[0] if kind == "correct" else gold
+    if right is not None:
+        kind, data = "correct", np.where(right == 1, RIGHT, WRONG).astype(object)
+        labels = np.full(len(table), RIGHT, object)
+        taken.notes.append(
+            f"There are no answers, only whether each is right ({columns[0]}): kappa of right and "
+            "wrong is not that of answers, and wrong answers that differ count as agreement."
+        )
+    elif kind == "predictions" and labels is not None:
+        labels = _unless_another_metric(table, data, labels, taken)
+    taken.predictions = f"column{'s' * (len(columns) > 1)} {', '.join(columns[:3])}"
+    id_column, ids = ids_of(content, table, options, [gold, run, *columns], taken, run)
+    used = {gold, run, id_column, *columns}
+    taken.ignored = [c for c in table if c not in used]
+    return StoredRuns(data, kind, ids, labels, classes=classes)
+
+
+def _unless_another_metric(
+    table: pd.DataFrame, data: np.ndarray, labels: np.ndarray, taken: Taken
+) -> np.ndarray | None:
+    """The labels, unless the table calls other answers right than those that equal their label."""
+    for column in [c for c in table if plain(c) in NAMES["correct"]]:
+        right = _is_right(table[column])
+        if right is None or data.ndim > 1:
+            continue
+        equal = as_text(data) == as_text(labels)
+        if (equal != (right == 1)).any():
+            taken.labels = None
+            taken.notes.append(
+                f"{column} calls {right.mean():.1%} of the answers right, and {equal.mean():.1%} "
+                f"equal their label: answers are compared without labels. For a report on {column} "
+                f"say --metric {column}."
+            )
+            return None
+    return labels
+
+
+def ids_of(
+    content: Content, table: pd.DataFrame, options: Options, used: Sequence[str | None],
+    taken: Taken, run: str | None = None,
+) -> tuple[str | None, np.ndarray | None]:  # fmt: skip
+    """The column of example ids, and ids: of that, or hashes of the inputs; None without either."""
+    rest = table.drop(columns=[c for c in used if c is not None and c in table])
+    wished = find(content, rest, options.example, "--example", ())
+    names = [wished] if wished else [c for n in NAMES["example"] for c in rest if plain(c) == n]
+    for column in names:
+        ids = _texts(rest[column])
+        if (empty := ids == "").any():
+            what = f"row {empty.argmax() + 1} has no example id in column {column!r}"
+            raise OutsideError(f"{content.path}: {what}; fill it in")
+        if run is None or wished or _shared(ids, _texts(table[run])):
+            return column, ids.to_numpy()
+    inputs = [c for c in rest if plain(c) in NAMES["input"]]
+    if inputs:
+        joined = rest[inputs].astype(str).agg("\x1f".join, axis=1)
+        hashes = joined.map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])
+        keys = [hashes] if run is None else [hashes, _texts(table[run])]
+        again = hashes.groupby(keys).cumcount()
+        if again.max() < len(rest) / 10:
+            taken.notes.append(f"Examples are told apart by their {', '.join(inputs)}.")
+            return None, (hashes + again.map(lambda n: f"-{n + 1}" if n else "")).to_numpy()
+    return None, None
+
+
+def _shared(ids: pd.Series, runs: pd.Series) -> bool:
+    """Whether the runs have ids in common: else they number rows of the file."""
+    return ids.nunique() < len(ids) or runs.nunique() < 2
+
+
+def _without_header(
+    content: Content, table: pd.DataFrame, taken: Taken
+) -> tuple[dict[str, StoredRuns], Taken]:
+    """Logits of one run, answers of one run, or a line an example with the answers of all runs."""
+    columns = [cleaned(table[c]) for c in table]
+    if len(columns) == 1:
+        taken.predictions = "its one column"
+        return {"": StoredRuns(columns[0])}, taken
+    if all(c.dtype.kind == "f" and (c != np.floor(c)).any() for c in columns):
+        taken.predictions = f"its {len(columns)} columns, as logits"
+        taken.notes.append(f"Its {len(columns)} columns of numbers were taken as logits.")
+        return {"": StoredRuns(np.stack(columns, axis=1), "logits")}, taken
+    taken.predictions = f"its {len(columns)} columns"
+    ids = np.arange(len(table)).astype(str)
+    return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}, taken
+
+
+def _scores(
+    content: Content, table: pd.DataFrame, run: str | None, options: Options, taken: Taken
+) -> ScoreTable:
+    """A row a run and a column a metric."""
+    numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if c != run}
+    named = {
+        c: n for c, n in numbers.items()
+        if n.notna().any() and (
+            c == options.metric or any(part in NAMES["metric"] for part in plain(c).split("_"))
+        )
+    }  # fmt: skip
+    if not named or len(table) < 2:
+        columns = ", ".join(map(repr, list(table)[:12]))
+        shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
+        if len(shares) == len(table.columns):
+            raise OutsideError(
+                f"{content.path}: columns {columns} look like scores, a row a run, and not like "
+                f"predictions: for a report on one of them say --metric {shares[0]}"
+            )
+        raise OutsideError(
+            f"{content.path}: no column is known as predictions of a run among {columns}. Runs are "
+            "columns that differ in a number (seed0, seed1, …): name others by --runs 'PATTERN'; "
+            "a row a run and example has a run (--run COLUMN) and a prediction (--prediction "
+            "COLUMN); scores, a row a run, are called accuracy, f1, …"
+        )
+    names = _texts(table[run]) if run else pd.Series([f"run{i + 1}" for i in range(len(table))])
+    if names.duplicated().any():
+        names = pd.Series([f"{name}-{i + 1}" for i, name in enumerate(names)])
+    taken.ignored = [c for c in table if c not in named and c != run]
+    return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    """As stripped text; whole floats without a point, missing ones empty."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    missing = column.isna()
+    column = column.astype(str).str.strip().where(~missing, "")
+    if column.str.fullmatch(r"-?\d+\.0").all():
+        column = column.str[:-2]
+    return column.reset_index(drop=True)
+
+
+def cleaned(column: pd.Series) -> np.ndarray:
+    """(N,) numbers (NaN where missing), or text ('' where missing); (N, C) of lists of numbers."""
+    if _is_list(column):
+        try:
+            array = np.array(column.tolist(), float)
+        except (TypeError, ValueError):
+            return np.array([str(list(v)) for v in column], object)
+        return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
+        return column.to_numpy(bool).astype(float)
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(float, na_value=np.nan)
+    text = column.map(lambda v: v.decode() if isinstance(v, bytes) else v).astype(object)
+    missing = text.isna() | (text.astype(str).str.strip() == "")
+    text = text.astype(str).str.strip().where(~missing, "")
+    # "nan" is a number that a diverged run wrote where the rest are numbers; else it is a class.
+    numbers = pd.to_numeric(text.where(~missing, "nan"), errors="coerce")
+    words = numbers.isna() & ~missing & (text.str.lower() != "nan")
+    if not words.any() and numbers.notna().any() and not text.str.contains("_").any():
+        return numbers.to_numpy(float)
+    return text.to_numpy(object)
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Objects of text; whole numbers without a point."""
+    if values.dtype == object:
+        return values
+    whole = np.isfinite(values) & (values % 1 == 0)
+    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str),
+                    values.astype(str)).astype(object)  # fmt: skip

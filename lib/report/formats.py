@@ -1,0 +1,108 @@
+"""The report as text: what a paper, a pull request or a program needs."""
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from lib.measures import Interval
+from lib.report.columns import Taken
+from lib.report.measuring import MeasuredRuns
+
+#: Measures of the row, by the heading of their column.
+ROW = {
+    "failed": "failed", "mean": "mean", "sd": "SD", "disagreement": "disagreement",
+    "difference": "difference", "jsd": "JSD", "kappa": "1 − κ",
+}  # fmt: skip
+
+
+def as_json(measured: MeasuredRuns, taken: Taken) -> str:
+    """``n_runs``, ``n_examples``, ``task``, ``metric``, ``taken`` (``runs``, ``labels``,
+    ``ignored``), ``notes``, and ``measures``: by name, as in measures.csv, ``value``, ``low``,
+    ``high`` (null where there is none); those of layers by name and layer, such as ``cka:2``.
+    """
+    group = measured.group
+    task = "classification" if group.classes else "regression"
+    measures = {}
+    for row in measured.table.to_dict("records"):
+        name = row["measure"] if pd.isna(row["layer"]) else f"{row['measure']}:{row['layer']}"
+        numbers = {end: row[end] for end in ("value", "low", "high", "seeds_needed")}
+        measures[name] = {end: _plain(number) for end, number in numbers.items()}
+    content = {
+        "n_runs": len(group),
+        "n_examples": len(group.example_ids),
+        "task": task if group.example_ids else "scores",
+        "metric": measured.metric,
+        "taken": {"runs": taken.runs, "labels": taken.labels, "ignored": taken.ignored},
+        "notes": list(group.notes),
+        "measures": measures,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _plain(number: float) -> float | str | None:
+    """A number that JSON has; null for NaN, and "inf" for what no number of runs reaches."""
+    if np.isnan(number):
+        return None
+    return "inf" if np.isinf(number) else float(number)
+
+
+def cells(measured: MeasuredRuns) -> dict[str, str]:
+    """The row of a table of results, by heading."""
+    group, table = measured.group, measured.table.drop_duplicates("measure").set_index("measure")
+    row = {"runs": str(len(group))}
+    for name, heading in ROW.items():
+        if name == "failed" and name in table.index:
+            row[heading] = f"{round(table.loc[name, 'value'] * len(group))}"
+        elif name in table.index and np.isfinite(table.loc[name, "value"]):
+            shown = {"mean": measured.metric, "sd": f"SD of {measured.metric}"}.get(name, heading)
+            row[shown] = Interval(*table.loc[name, ["value", "low", "high"]], 0).text(3)
+    return row
+
+
+def sentence(measured: MeasuredRuns) -> str:
+    """For the text of a paper: runs, failed runs, spread and disagreement with intervals."""
+    row, group = cells(measured), measured.group
+    parts = [f"{row.pop('runs')} runs that differ in the seed"]
+    if group.example_ids:
+        parts[0] += f" were compared on {len(group.example_ids)} examples"
+    if "failed" in row:
+        parts.append(f"{row.pop('failed')} failed")
+    parts += [f"{heading} {text}" for heading, text in row.items()]
+    return f"{', '.join(parts)} (value [{100 * measured.level:g} % interval from resampling runs])."
+
+
+def as_markdown(measured: MeasuredRuns) -> str:
+    return _markdown(cells(measured)) + "\n\n" + sentence(measured)
+
+
+def _markdown(row: Mapping[str, str]) -> str:
+    return "\n".join(f"| {' | '.join(part)} |" for part in (row, ["---"] * len(row), row.values()))
+
+
+def as_latex(measured: MeasuredRuns) -> str:
+    """For booktabs."""
+    row = cells(measured)
+    head, values = (" & ".join(_tex(part) for part in parts) for parts in (row, row.values()))
+    lines = [
+        f"\\begin{{tabular}}{{{'l' * len(row)}}}",
+        f"\\toprule\n{head} \\\\",
+        f"\\midrule\n{values} \\\\",
+        "\\bottomrule\n\\end{tabular}\n",
+        f"% {_tex(sentence(measured))}",
+    ]
+    return "\n".join(lines)
+
+
+def _tex(text: str) -> str:
+    for mark, written in {"−": "$-$", "κ": "$\\kappa$", "%": "\\%", "_": "\\_", "&": "\\&"}.items():
+        text = text.replace(mark, written)
+    return text
+
+
+FORMATS = {
+    "json": as_json,
+    "markdown": lambda measured, taken: as_markdown(measured),
+    "latex": lambda measured, taken: as_latex(measured),
+}

@@ -1,0 +1,260 @@
+"""Opening files that others wrote: any of the common formats, as a table or as named arrays.
+
+CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Latin-1, with or without a header;
+Parquet, JSON, JSON lines, Excel, .npy and .npz; compressed (.gz, .bz2, .xz); logs of
+lm-evaluation-harness and inspect_ai (``lib.report.harness``). Pickles are never opened. What was
+guessed is noted.
+"""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import nearest
+from lib.report import harness
+
+#: What a file may end in, after .gz, .bz2 or .xz.
+SUFFIXES = (
+    ".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".xlsx", ".npy", ".npz",
+    ".eval",
+)  # fmt: skip
+_COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_MARKS = "\t;,|"
+
+
+class OutsideError(ValueError):
+    """Runs cannot be read; the message names file, run and row, and says what to do."""
+
+
+@dataclass
+class Content:
+    """What a file holds: a table, whose columns are numbered where it has no header, or arrays by
+    name; and notes on what was guessed.
+    """
+
+    path: Path
+    table: pd.DataFrame | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    header: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        beside = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside)
+        hint = hint if hint.startswith("did you mean") else "check the path"
+        raise OutsideError(f"{path}: no such file or folder; {hint}")
+    return path
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says what a file is, without that of a compression."""
+    return Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+
+
+def open_file(path: Path) -> Content:
+    """The content of a file; ``OutsideError`` where it cannot be read."""
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
+        raise OutsideError(
+            f"{path}: files that end in {path.suffix!r} cannot be read; give one of "
+            f"{', '.join(SUFFIXES)}, or a folder of such files or of run folders"
+        )
+    try:
+        with _COMPRESSED.get(path.suffix, open)(path, "rb") as stream:
+            content = _opened(path, suffix, stream.read())
+    except OutsideError:
+        raise
+    except Exception as error:  # whatever a parser raises on a damaged file
+        what = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+        raise OutsideError(
+            f"{path}: cannot be read as {suffix} ({what}); write it again, with a header and the "
+            "same number of columns in every row"
+        ) from error
+    if content.table is not None:
+        _check_header(path, content.table)
+    return content
+
+
+def _opened(path: Path, suffix: str, raw: bytes) -> Content:
+    if suffix in (".npz", ".npy"):
+        return Content(path, arrays=_arrays(path, raw))
+    if suffix == ".parquet":
+        table = pd.read_parquet(io.BytesIO(raw))
+        return Content(path, table.reset_index(drop=not any(table.index.names)))
+    if suffix == ".xlsx":
+        try:
+            return Content(path, pd.read_excel(io.BytesIO(raw), dtype=object))
+        except ImportError as error:
+            why = "Excel files need the package openpyxl: pip install openpyxl, or save as CSV"
+            raise OutsideError(f"{path}: {why}") from error
+    if suffix == ".eval":
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            return Content(path, harness.inspect_archive(archive))
+    text, notes = _decoded(raw)
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        lines = suffix != ".json" or _is_lines(text)
+        parts = text.splitlines() if lines else [text]
+        parsed = [json.loads(part) for part in parts if part.strip()]
+        return Content(path, harness.table_of(parsed if lines else parsed[0]), notes=notes)
+    return _text_table(path, suffix, text, notes)
+
+
+def _is_lines(text: str) -> bool:
+    """Whether JSON has an object on each line."""
+    first, *rest = text.strip().split("\n", 1)
+    return bool(rest) and first.rstrip().endswith("}") and rest[0].lstrip().startswith("{")
+
+
+def _decoded(raw: bytes) -> tuple[str, list[str]]:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16"), []
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        return raw.decode("latin-1"), ["It is no UTF-8 and was read as Latin-1."]
+
+
+def _arrays(path: Path, raw: bytes) -> dict[str, np.ndarray]:
+    """Arrays by name; that of a .npy has the name of its file."""
+    if not raw:
+        raise OutsideError(f"{path}: is empty; save it again")
+    name, arrays = path.stem, {}
+    try:
+        loaded = np.load(io.BytesIO(raw), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {path.stem: loaded}
+        for name in loaded.files:
+            arrays[name] = loaded[name]
+    except Exception as error:
+        why = f"no archive of np.savez or array of np.save, or damaged ({type(error).__name__})"
+        if "Object arrays" in str(error) or "pickle" in str(error):
+            why = (
+                f"array {name!r} holds Python objects (None, a tuple, or rows of unequal length) "
+                "and would have to be unpickled, which can run any code; save numbers or text, or "
+                "leave it out"
+            )
+        raise OutsideError(f"{path}: {why}; pickles are not opened") from error
+    if not arrays:
+        raise OutsideError(
+            f"{path}: holds no array. If trainer.predict gave a tuple (output_hidden_states), save "
+            "its parts by name: predictions=out.predictions[0], label_ids=out.label_ids"
+        )
+    return arrays
+
+
+def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise OutsideError(f"{path}: is empty; write a header, and a row for each example")
+    mark = _mark(lines)
+    if mark is None and suffix == ".txt":
+        rows = [line.split() for line in lines]
+        mark = " " if len(rows[0]) > 1 else None
+    if mark is None:
+        rows = [[line.strip().strip('"')] for line in lines]
+    elif mark != " ":
+        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL  # GLUE has lone quotes
+        reader = csv.reader(
+            io.StringIO(text), delimiter=mark, skipinitialspace=True, quoting=quoting
+        )
+        rows = [row for row in reader if row]
+    if all(row[-1:] == [""] for row in rows) and len(rows[0]) > 2:
+        rows = [row[:-1] for row in rows]  # lines that end in the mark
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            what = f"row {number} has {len(row)} cells, the first {len(rows[0])}"
+            raise OutsideError(f"{path}: {what}; write the same number of columns in every row")
+    table = pd.DataFrame(rows, dtype=str)
+    table = table.apply(lambda column: column.str.strip())
+    for column in table:
+        cells = table[column].iloc[1:]
+        if len(cells) and cells.str.fullmatch(r"-?\d+,\d+").all():
+            table[column] = [table[column].iloc[0], *cells.str.replace(",", ".")]
+            notes = [*notes, "Decimal commas were read as points."]
+    content = Content(path, notes=list(dict.fromkeys(notes)))
+    if _has_header(table, lines_of_answers=suffix == ".txt" and mark != "\t"):
+        header, table = list(table.iloc[0]), table.iloc[1:].reset_index(drop=True)
+        table.columns = header
+    else:
+        content.header = False
+        content.notes.append("Its first line is no header.")
+    content.table = table
+    return content
+
+
+def _mark(lines: Sequence[str]) -> str | None:
+    """What stands between columns: the mark that splits the first lines alike."""
+    head = lines[:50]
+    for mark in _MARKS:
+        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+        rows = csv.reader(head, delimiter=mark, skipinitialspace=True, quoting=quoting)
+        sizes = Counter(len(row) for row in rows)
+        if 1 not in sizes and len(sizes) == 1:
+            return mark
+    # Ragged: the usual one, so that the parser names the line.
+    return "," if any("," in line for line in head) and "," in head[0] else None
+
+
+def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
+    """Whether the first row is names: no numbers, and no values that stand below as well, in the
+    same columns, or, of lines of answers, in any.
+    """
+    first, below = table.iloc[0], table.iloc[1:]
+    if list(first) in ([str(i + k) for i in range(len(first))] for k in (0, 1)):
+        return len(first) > 1 and len(below) > 0
+    if pd.to_numeric(first.replace("", "nan"), errors="coerce").notna().all():
+        return False
+    if not len(below):
+        return True
+    if lines_of_answers:
+        return not set(first) & set(below.to_numpy().ravel())
+    return not all(first[column] in set(below[column]) for column in table)
+
+
+def _check_header(path: Path, table: pd.DataFrame) -> None:
+    table.columns = [str(name).strip() for name in table]
+    if repeated := [name for name, count in Counter(table.columns).items() if count > 1]:
+        raise OutsideError(f"{path}: column {repeated[0]!r} occurs twice; give each its own name")
+    if table.empty:
+        raise OutsideError(f"{path}: there are no rows below the header; write one per example")
+
+
+def check_shape(file: Path, name: str, array: np.ndarray | None, *shape: int | str) -> None:
+    """Refuse another shape than the one given, in which letters stand for any length."""
+    if array is None:
+        return
+    pairs = zip(array.shape, shape, strict=False)
+    if array.ndim != len(shape) or any(n != m and isinstance(m, int) for n, m in pairs):
+        wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
+        raise OutsideError(
+            f"{file}: {name} has shape {array.shape}, expected {wanted}; "
+            "save it again in that shape, for the same runs and examples"
+        )
+
+
+def natural(name: str) -> tuple:
+    """A sort key by which seed2 comes before seed10."""
+    return [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", name))], name
+
+
+def show(value: object) -> str:
+    """A value or some of them, for a message; whole numbers without a point."""
+    value = np.asarray(value)
+    if value.dtype.kind == "f" and np.isfinite(value).all() and (value % 1 == 0).all():
+        value = value.astype(np.int64)
+    return np.array2string(value, precision=4, separator=", ", threshold=8)
