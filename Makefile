@@ -37,7 +37,7 @@ NO_SLURM = $(if $(filter slurm%,$(PROFILE)),,SLURM_CONF=/dev/null)
 SNAKEMAKE = $(NO_SLURM) $(PY) -m snakemake --profile $(call quoted,$(profile))
 # `make run -n` plans and shows, as `make -n` does, but through the engine, which knows what is done.
 DRY = $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run)
-# The engine with one line of progress and a table at the end; where it only plans, itself.
+# The engine with a bar of progress and a table at the end; where it only plans, itself.
 ENGINE = $(if $(DRY),$(SNAKEMAKE),$(NO_SLURM) $(PY) -m lib.workflow run $(2) $(call quoted,$(1)) -- --profile $(call quoted,$(profile)))
 SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.

@@ -37,6 +37,7 @@ FIGURES = paths.OUTPUT / "figures/{grid}"
 os.environ["JUPYTER_PATH"] = f"{sys.prefix}/share/jupyter"
 PAPERMILL = "{sys.executable:q} -m papermill -k python3 --no-progress-bar notebooks"
 QUIETLY = " > {log:q} 2>&1"
+JOB_CODE = ("analysis", "theory", "training/model_features.py")
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where it is there
 
 
@@ -54,8 +55,10 @@ def origins(grid, group):
     return [status.origin(PLAN.settings[member]) for member in members]
 
 
-def code(notebook):
-    return provenance.code_fingerprint(f"notebooks/{notebook}.ipynb")
+def code(notebook, *more):
+    """Fingerprint of a notebook and of the rooms that it uses beside those that measure."""
+    files = f"notebooks/{notebook}.ipynb", *(f"lib/{name}" for name in more)
+    return provenance.code_fingerprint(*provenance.MEASURING, *files)
 
 
 def growing(amount):
@@ -152,7 +155,7 @@ rule run_job:
         executed=lambda w: paths.results(w.grid) / "logs" / f"{w.job}.ipynb",
         source=lambda w: PLAN.results[w.grid, w.job].notebook,
         notebook=lambda w: parameters(PLAN.results[w.grid, w.job].parameters),
-        code=lambda w: code(PLAN.results[w.grid, w.job].notebook),
+        code=lambda w: code(PLAN.results[w.grid, w.job].notebook, *JOB_CODE),
         versions=[provenance.TRAINING_VERSIONS, provenance.DISTANCE_VERSION],
     resources:
         runtime=growing(60),
@@ -188,7 +191,7 @@ for notebook, (figure, _) in jobs.ANALYSES.items():
             executed=lambda w, notebook=notebook: paths.results(w.grid) / "logs" / f"{notebook}.ipynb",
             source=notebook,
             notebook=lambda w: parameters({"results": w.grid}),
-            code=code(notebook),
+            code=code(notebook, "analysis", "plots"),
         resources:
             runtime=30,
             mem_mb=4000,

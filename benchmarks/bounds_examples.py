@@ -135,7 +135,7 @@ def _directions(z: np.ndarray, regularization: float, steps: int) -> list[tuple]
     return [
         _row("maximum margin, direction, H9", "√2 B/(nγ)", head.mean_rotation(**known), "mean",
              limit),
-        _row("descent without λ, direction, H16", "4B/(nγ)",
+        _row("descent without λ, direction, H16", "16B/(3√3 nγ)",
              head.mean_direction_difference(**known), "mean", turned),
         _row("descent, direction", "no bound here", np.nan, "mean", curved),
     ]  # fmt: skip

@@ -78,7 +78,7 @@ def not_quadratic(rng: np.random.Generator) -> Iterator[Comparison]:
 
 
 def limits(rng: np.random.Generator) -> Iterator[Comparison]:
-    """H1–H9: maximum-margin heads."""
+    """H1 to H9′: maximum-margin heads."""
     for n, d, gap in ((3, 2, 0.2), (5, 2, 0.05), (6, 3, 0.1), (10, 3, 0.02), (16, 6, 0.1)):
         yield from head_checks.limit_heads(problems.separable(rng, 4800, n, d, gap))
 
@@ -104,7 +104,7 @@ def seeds(rng: np.random.Generator) -> Iterator[Comparison]:
 
 
 def soft(rng: np.random.Generator) -> Iterator[Comparison]:
-    """S0–S3: soft margins, separable and not."""
+    """S0, S1, S2: soft margins, separable and not."""
     for n, d, gap in ((6, 2, 0.1), (12, 4, 0.05)):
         z = problems.separable(rng, 1500, n, d, gap)
         z[::10, 0] *= -1

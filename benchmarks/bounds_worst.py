@@ -117,13 +117,11 @@ SPACES: dict[str, dict[str, Space]] = {
 SPACE_OF = {
     **dict.fromkeys(("T1", "T1c", "T2", "T2′", "T3", "T4"), "quadratic"),
     **dict.fromkeys(("T5", "T1 (logistic)"), "logistic"),
-    **dict.fromkeys(("H1", "H2", "H3", "H4", "H5", "H6", "H7", "H7u", "H8", "H9", "H9′"), "limit"),
-    **dict.fromkeys(
-        ("H11", "H13", "H13 + H9", "H15", "H15a", "H15b", "H15b (norm)", "H16"), "descent"
-    ),
+    **dict.fromkeys(("H1", "H3", "H7", "H7u", "H8", "H9", "H9′"), "limit"),
+    **dict.fromkeys(("H11", "H13", "H15", "H15a", "H15b", "H15b (norm)", "H16", "H16′"), "descent"),
     "H16 (w_0 ≠ 0)": "started",
-    **dict.fromkeys(("H17", "H18", "H18 (norm)", "H19"), "seeds"),
-    **dict.fromkeys(("S0", "S1", "S2", "S3"), "soft"),
+    **dict.fromkeys(("H17", "H18", "H18 (norm)", "H18′", "H19"), "seeds"),
+    **dict.fromkeys(("S0", "S1", "S2"), "soft"),
 }
 
 

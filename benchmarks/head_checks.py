@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float64]
 
 
 def limit_heads(z: Array) -> Iterator[Comparison]:
-    """H1–H9 and H7u: maximum-margin heads with and without each example; z (sets, n, d).
+    """H1, H3 and H7–H9′: maximum-margin heads with and without each example; z (sets, n, d).
 
     Raises ``Inapplicable`` if a set is not separable.
     """
@@ -33,23 +33,14 @@ def limit_heads(z: Array) -> Iterator[Comparison]:
     norms = np.linalg.norm(z, axis=-1)
     # Without any other example nothing changes, and 0 ≤ 0 is no comparison.
     support = np.where(dual > 0, 1.0, np.nan)
-    slack = np.maximum(0, 1 - np.einsum("sid,sid->si", z, without.weights))
-    margins = {"margin": gamma, "margin_without": np.maximum(gamma, without.margin)}
-    h2 = head.displacement_of_margins(**margins)
-    yield Comparison("H2", (gamma * moved) ** 2, support * (gamma * h2) ** 2)
-    yield Comparison("H3", turned**2, support * head.rotation_of_margins(**margins) ** 2)
-    h4 = head.displacement_of_slack(dual=dual, slack=slack)
-    yield Comparison("H4", (gamma * moved) ** 2, support * (gamma * h4) ** 2)
-    h7 = head.displacement_of_dual(dual=dual, norm=norms)
-    yield Comparison("H7", gamma * moved, support * gamma * h7)
-    h7u = head.rotation_of_displacement(margin=gamma, displacement=moved)
-    yield Comparison("H7u", turned, support * h7u)
+    share = gamma / np.maximum(gamma, without.margin)
+    yield Comparison("H3", turned**2, support * 2 * (1 - share))
+    yield Comparison("H7", gamma * moved, support * gamma * dual * norms)
+    yield Comparison("H7u", turned, support * np.sqrt(2) * gamma * moved)
     of_set = {"n": n, "radius": norms.max(-1), "margin": full.margin}
     count = (dual > 0).sum(-1)
     means = {
         "H1": (turned, head.rotation_of_support(n=n, support=count)),
-        "H5": (gamma * moved, full.margin * head.mean_displacement_of_slack(**of_set)),
-        "H6": (turned, head.mean_rotation_of_slack(**of_set)),
         "H8": (gamma * moved, full.margin * head.mean_displacement(**of_set)),
         "H9": (turned, head.mean_rotation(**of_set)),
         "H9′": (turned, head.mean_rotation_attained(**of_set)),
@@ -65,7 +56,7 @@ def descending_heads(
     fractions: Sequence[float] = FRACTIONS,
     times: Sequence[int] = TIMES,
 ) -> Iterator[Comparison]:
-    """H15, H15a, H15b, H16, H11, H13 and the two-term bound: gradient descent from w_0 = 0."""
+    """H15, H15a, H15b, H16, H16′, H11 and H13: gradient descent from w_0 = 0."""
     n = z.shape[1]
     # Axes: problems, times, rates, rows (the whole set, then each leave-one-out set).
     radius = np.linalg.norm(z, axis=-1).max(-1)[:, None, None]
@@ -74,7 +65,8 @@ def descending_heads(
     gammas = np.concatenate([full.margin[:, None], without.margin], 1)
     gamma = full.margin[:, None, None]
     rate = head.largest_rate(radius=radius[:, 0], loss=loss) * np.array(fractions)
-    runs = descent.head_descent(z, rate, times, weights=descent.shares(n, normalization), loss=loss)
+    shares = descent.shares(n, normalization)
+    runs = descent.head_descent(z, rate, times, weights=shares, loss=loss)
     weights, accumulated = (np.moveaxis(value, 1, 0) for value in runs)
     apart = descent.difference(weights)
     t, eta = np.reshape(times, (1, -1, 1)), rate[:, None]
@@ -85,16 +77,18 @@ def descending_heads(
             n=n, radius=radius, accumulated=accumulated[..., 0], normalization=normalization
         ),
     )
-    yield Comparison(
-        "H16",
-        apart.direction.mean(-1),
-        head.mean_direction_difference(
-            n=n, radius=radius, margin=gamma, normalization=normalization
-        ),
-    )
+    of_set = {"n": n, "radius": radius, "margin": gamma}
+    turned = apart.direction.mean(-1)
+    bound = head.mean_direction_difference(**of_set, normalization=normalization)
+    yield Comparison("H16", turned, bound)
+    if normalization == "N1":
+        faster = descent.head_descent(z, rate * n / (n - 1), times, weights=shares[:1], loss=loss)
+        both = np.concatenate([weights[..., :1, :], np.moveaxis(faster.weights, 1, 0)], -2)
+        by_rate = descent.difference(both).direction[..., 0]
+        least = head.mean_direction_difference(**of_set, normalization="N2")
+        yield Comparison("H16′", turned, least + by_rate)
     norm = np.linalg.norm(weights, axis=-1)
-    of_rows = {"radius": radius[..., None], "margin": gammas[:, None, None]}
-    low, high = head.norm_range(**of_rows, accumulated=accumulated)
+    low, high = gammas[:, None, None] * accumulated, radius[..., None] * accumulated
     yield Comparison("H15a", np.stack([low, norm], 1), np.stack([norm, high], 1))
     shape = np.broadcast_shapes(t.shape, eta.shape, gamma.shape)
     if loss == "logistic" and normalization == "N1":
@@ -105,22 +99,19 @@ def descending_heads(
             "rate": np.broadcast_to(eta, shape)[allowed],
             "steps": np.broadcast_to(t, shape)[allowed],
         }
-        bound = np.full((2, *shape), np.nan)
-        bound[0][allowed] = head.logistic_norm(**at)
-        bound[1][allowed] = head.logistic_parameter_difference(n=n, **at)
-        yield Comparison("H15b (norm)", norm[..., 0], bound[0])
-        yield Comparison("H15b", apart.parameter.mean(-1), bound[1])
+        bound = np.full(shape, np.nan)
+        bound[allowed] = head.logistic_parameter_difference(n=n, **at)
+        yield Comparison("H15b (norm)", norm[..., 0], bound * n * gamma / (2 * radius))
+        yield Comparison("H15b", apart.parameter.mean(-1), bound)
     if loss == "exponential":
         limits = np.concatenate([full.weights[:, None], without.weights], 1)
         aims = (limits * gammas[..., None])[:, None, None]
         error = np.linalg.norm(weights / norm[..., None] - aims, axis=-1)
-        of_rows |= {"n": n, "rate": eta[..., None]}
-        yield Comparison("H11", error, head.direction_error_of_norm(**of_rows, norm=norm))
-        yield Comparison("H13", error, head.direction_error(**of_rows, steps=t[..., None]))
-        of_set = {"n": n, "radius": radius, "margin": gamma}
-        biased = head.direction_error(**of_set, rate=eta, steps=t)
-        both = 2 * biased + head.mean_rotation(**of_set)
-        yield Comparison("H13 + H9", apart.direction.mean(-1), both)
+        of_rows = {"radius": radius[..., None], "margin": gammas[:, None, None], "n": n}
+        start = 2 * (np.log(n) + eta[..., None] * of_rows["radius"] ** 2)
+        yield Comparison("H11", error, np.sqrt(start / (of_rows["margin"] * norm)))
+        bound = head.direction_error(**of_rows, rate=eta[..., None], steps=t[..., None])
+        yield Comparison("H13", error, bound)
 
 
 def started_heads(
@@ -153,7 +144,7 @@ def seeds(
     fractions: Sequence[float] = FRACTIONS,
     times: Sequence[int] = TIMES,
 ) -> Iterator[Comparison]:
-    """H17, H18, H19: heads from several starts (sets, seeds, d), logistic loss, the same set.
+    """H17, H18, H18′, H19: heads from several starts (sets, seeds, d), logistic loss, the same set.
 
     H19 is checked exactly: the first four starts are the equally likely values of w_0, and all ways
     to draw H of them independently are averaged. That makes its 1/H an identity; what can fail is
@@ -172,8 +163,12 @@ def seeds(
     apart = np.linalg.norm(start[:, one] - start[:, two], axis=-1)[:, None, None]
     after = np.linalg.norm(w[..., one, :] - w[..., two, :], axis=-1)
     yield Comparison("H17", after, head.seed_distance(start_distance=apart))
+    norm, unit = np.linalg.norm(w, axis=-1), descent.unit_vectors(w)
+    turned = np.linalg.norm(unit[..., one, :] - unit[..., two, :], axis=-1)
+    both = (norm[..., one], norm[..., two])
+    bound = head.seed_direction_of_norms(norms=both, start_distance=apart)
+    yield Comparison("H18′", turned, np.where(bound < 2, bound, np.nan))
     gentle = [f for f, fraction in enumerate(fractions) if fraction <= 0.5]
-    norm = np.linalg.norm(w, axis=-1)[:, :, gentle]
     length = np.linalg.norm(start, axis=-1)[:, None, None]
     of_set = {
         "radius": radius[..., None, None],
@@ -183,13 +178,11 @@ def seeds(
     }
     low = head.smallest_norm(**of_set, start_norm=length)
     # ‖w_t‖ is the larger one here: the bound is from below. Zero would say nothing.
-    yield Comparison("H18 (norm)", np.where(low > 0, low, np.nan), norm)
-    unit = w[:, :, gentle] / norm[..., None]
-    turned = np.linalg.norm(unit[..., one, :] - unit[..., two, :], axis=-1)
+    yield Comparison("H18 (norm)", np.where(low > 0, low, np.nan), norm[:, :, gentle])
     bound = head.seed_direction(
         **of_set, start_norms=(length[..., one], length[..., two]), start_distance=apart
     )
-    yield Comparison("H18", turned, np.where(bound < 2, bound, np.nan))
+    yield Comparison("H18", turned[:, :, gentle], np.where(bound < 2, bound, np.nan))
     few = min(count, 4)
     variance = _total_variance(start[:, :few])[:, None, None]
     for heads in (2, 3):
@@ -204,7 +197,7 @@ def _total_variance(vectors: Array) -> Array:
 
 
 def soft_heads(z: Array, regularizations: Sequence[float]) -> Iterator[Comparison]:
-    """S0–S3: hinge loss with regulariser, N1; S0, S1 and S3 on the separable of the sets only."""
+    """S0, S1, S2: hinge loss with regulariser, N1; S0 and S1 on the separable of the sets only."""
     n = z.shape[1]
     lam = np.asarray(regularizations, float)[:, None]
     w = margin.soft_margin(z[:, None, None], lam, descent.shares(n, "N1")).weights
@@ -216,9 +209,7 @@ def soft_heads(z: Array, regularizations: Sequence[float]) -> Iterator[Compariso
     yield Comparison("S2", moved, head.soft_by_radius(**of_set))
     of_set["margin"] = np.where(apart, gamma, radius)
     norm = np.linalg.norm(w[..., :1, :], axis=-1)
-    for name, measured, bound in (
-        ("S0", norm, head.soft_norm(margin=of_set["margin"])),
-        ("S1", moved, head.soft_by_slack(**of_set)),
-        ("S3", moved, head.soft_by_root(**of_set)),
-    ):
-        yield Comparison(name, measured, np.where(apart, bound, np.nan))
+    bound = head.soft_norm(margin=of_set["margin"])
+    yield Comparison("S0", norm, np.where(apart, bound, np.nan))
+    bound = head.soft_by_slack(**of_set)
+    yield Comparison("S1", moved, np.where(apart, bound, np.nan))

@@ -24,12 +24,9 @@ TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
-#: Code without a version, whose results can be made again at any time.
-_UNVERSIONED = [
-    *(paths.ROOT / "lib" / room for room in ("analysis", "measures", "plots", "theory")),
-    *(paths.ROOT / f"lib/results/{name}.py" for name in ("group_tables", "run_group", "tables")),
-    paths.ROOT / "lib/training/model_features.py",
-]
+#: Code that decides measures, besides that of the distances. It has no version, for measures can be
+#: made again at any time, and no more has that of analyses and figures: its digest stands for it.
+MEASURING = ("lib/measures", "lib/results")
 
 
 def digest(*parts: object) -> str:
@@ -44,52 +41,30 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-@functools.cache
-def _read_code(path: Path) -> tuple[str, set[Path]]:
-    """A module's or notebook's syntax tree without prose and imports, and the files it imports.
+def _is_prose(part: ast.stmt) -> bool:
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
 
-    Of a notebook, parameters do not count.
-    """
+
+@functools.cache
+def _code(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".ipynb":
         cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         cells = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
         text = "\n".join("".join(cell["source"]) for cell in cells)
-    tree, imported = ast.parse(text), set()
+    tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            imported |= {_file_of(f"{node.module}.{alias.name}") for alias in node.names}
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [part for part in body if not _is_left_out(part)]
-    return ast.dump(tree), imported
+            node.body = [part for part in body if not _is_prose(part)]
+    return ast.dump(tree)
 
 
-def _is_left_out(part: ast.stmt) -> bool:
-    is_prose = isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
-    return is_prose or isinstance(part, ast.Import | ast.ImportFrom)
-
-
-def _file_of(name: str) -> Path:
-    """The file of an imported module, or of the module that has an imported name."""
-    path = paths.ROOT / name.replace(".", "/")
-    files = (f"{path}.py", path / "__init__.py", f"{path.parent}.py", path.parent / "__init__.py")
-    return next((file for file in map(Path, files) if file.exists()), path)
-
-
-def code_files(name: str) -> list[Path]:
-    """A module or notebook, by its path below the root of the project, and the code that it
-    imports, directly or not, as far as that has no version.
+def code_fingerprint(*names: str) -> str:
+    """Digest of notebooks, modules and rooms, by their paths below the root of the project: blind
+    to comments, docstrings and layout, and in notebooks to the values of parameters.
     """
-    files = [paths.ROOT / name]
-    for file in files:  # which grows while it is read
-        new = _read_code(file)[1].difference(files)
-        files += [f for f in new if any(f.is_relative_to(room) for room in _UNVERSIONED)]
-    return sorted(files)
-
-
-def code_fingerprint(name: str) -> str:
-    """Digest of ``code_files``, blind to comments, docstrings, layout, and names of files."""
-    return digest(*sorted(_read_code(file)[0] for file in code_files(name)))
+    found = [(paths.ROOT / name, sorted((paths.ROOT / name).rglob("*.py"))) for name in names]
+    return digest(*(_code(file) for path, files in found for file in files or [path]))
 
 
 def commit() -> tuple[str, bool]:

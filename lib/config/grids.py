@@ -122,24 +122,22 @@ def _parts(source: str | Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     path, study = _find(source)
     with errors.about(path.name):
         raw = _contents(path)
-        if study and "studies" not in raw:
-            raise ValueError(f"there are no studies in it: leave out /{study}")
         for key in set(_ALONE) & set(raw):
             if others := ", ".join(str(other) for other in raw if other != key):
                 raise ValueError(
                     f"beside {key} stands {others}; a file of {key} holds nothing else"
                 )
             errors.check({key: (_ALONE[key], ...)}, raw)
-        if study and study not in raw["studies"]:
-            raise ValueError(f"no study {study}: {nearest(study, raw['studies'])}")
-    if study:
-        yield path, study, raw["studies"][study]
-    elif "configurations" in raw:
-        for other in raw["configurations"]:
-            yield from _parts(other)
-    else:
-        named = raw.get("studies") or {path.stem: raw}
-        yield from ((path, name, contents) for name, contents in named.items())
+        studies = raw.get("studies") or {path.stem: raw}
+        if study and "studies" not in raw:
+            raise ValueError(f"there are no studies in it: leave out /{study}")
+        if study and study not in studies:
+            raise ValueError(f"no study {study}: {nearest(study, studies)}")
+    for other in raw.get("configurations", ()):
+        yield from _parts(other)
+    if "configurations" not in raw:
+        named = [study] if study else studies
+        yield from ((path, name, studies[name]) for name in named)
 
 
 def load_plans(source: str | Path) -> list[Grid | JobList]:

@@ -31,6 +31,7 @@ KINDS = {
     ),
     "certified": Kind("48_certify_real_heads", ("certificates", "certified")),
     "full": Kind("45_retrain_without_examples", ("full_tuning", "full_constants")),
+    "ways": Kind("49_shorten_the_way", ("ways",)),
     "tuned": Kind("46_look_into_stabilized_runs", ("geometry", "removal_runs", "removal_spread")),
     "known": Kind("14_make_known_differences", ("doses", "subsamples", "unions")),
 }
@@ -46,6 +47,7 @@ RANGES = {
     "removed": Field(gt=0),
     "examples": Field(ge=2), "longest": Field(ge=3), "start_factors": Field(),
     "rates": Field(ge=1e-9), "fit_steps": Field(ge=0), "fit_rate": Field(ge=0, le=1),
+    "seeds": Field(ge=0), "levels": Field(gt=0),
     "margin_rows": Field(ge=3), "noisy_models": Field(ge=1), "copies": Field(ge=3),
     "doses": Field(ge=0), "fractions": Field(ge=1e-9, le=1), "draws": Field(ge=1),
 }  # fmt: skip

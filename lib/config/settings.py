@@ -64,34 +64,8 @@ def check_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
 class Setting:
     """Everything that defines a fine-tuning but its seed. Defaults: Du & Nguyen, as released.
 
-    Parameters
-    ----------
-    backbone : registered name, hub id (``org/name`` or ``org/name@revision``) or local folder
-    task : registered name, or the path of a CSV or Parquet file of your own
-    text_columns, label_column : the columns of such a file; one text column, or two for pairs
-    method : ``standard``, or stabilizers by name with their parameters, joined by ``+``, like
-        ``llrd+mixout(p=0.2)`` (``lib.models.methods``); values that a method prescribes replace
-        those given here
-    train_rows, subset_seed : a fixed nested subset of the training rows; 0 rows means all
-    eval_rows : at most so many evaluation examples, a fixed subset; 0 means all
-    eval_split : ``dev``, or ``test-half``: the half of the development set left over when the
-        other half selects checkpoints (Du & Nguyen, released code)
-    evals_per_epoch : 0 keeps the last checkpoint; otherwise the validation half is looked at so
-        many times an epoch and the best checkpoint kept
-    optimizer, schedule : ``adamw``, ``adamw-no-bias-correction``, ``sgd`` (momentum 0.9) or
-        ``adafactor``; ``linear`` or ``cosine`` decay to 0, or ``constant``
-    learning_rate, epochs, batch_size, max_length : the peak; examples; tokens
-    warmup : share of the steps over which the rate rises linearly
-    weight_decay : of all weights but biases and LayerNorm
-    max_grad_norm : gradients are clipped to this global norm; 0 means not at all
-    dropout : probability of the backbone's dropouts; −1 means its own
-    seeds_per_batch : so many seeds are trained as one program, each with its own initialisation
-        and order; dropout is then drawn for all of them together, so who is trained together is
-        part of a run's fingerprint
-    precision : ``float32``, or ``bfloat16`` autocast
-    pooled_token : whose layer vectors are kept beside the mean over all: ``first`` (position 0) or
-        ``last``; ``auto`` is first for encoders and last for decoders, in which the first token has
-        seen no other
+    ``docs/methods.md`` says what each field is. Values that a method prescribes replace those given
+    here.
     """
 
     backbone: Annotated[str, errors.passing(pretrained.check_name)] = "bert-tiny"

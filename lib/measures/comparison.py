@@ -140,11 +140,8 @@ def discrimination(
     groups: Mapping[str, tuple[Mapping[str, Statistic], int]], *, paired: bool = False
 ) -> pd.DataFrame:
     """Which settings does each measure tell apart? ``jackknife_difference`` of every two settings
-    by every measure (``measure, from, to``), with Holm's p over the pairs of a measure.
-
-    Parameters
-    ----------
-    groups : by setting, the statistics of its measures and its number of runs
+    by every measure (``measure, from, to``), with Holm's p over the pairs of a measure. ``groups``
+    has, by setting, the statistics of its measures and its number of runs.
     """
     names = next(iter(groups.values()))[0]
     tables = {
@@ -206,10 +203,8 @@ def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) 
     logs = [partial(log_sd, half_squares(values)) for values in scores]
     log_ratio = difference(*logs, sizes, level=level)
     value, low, high = map(float, np.exp(log_ratio[:3]))
-    if np.isnan(value):
-        return Comparison(value, low, high, float("nan"), sizes)
-    test = stats.levene(*scores, center="median")
-    return Comparison(value, low, high, float(test.pvalue), sizes)
+    p = value if np.isnan(value) else float(stats.levene(*scores, center="median").pvalue)
+    return Comparison(value, low, high, p, sizes)
 
 
 class Correlation(NamedTuple):

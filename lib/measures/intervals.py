@@ -82,12 +82,8 @@ def run_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(B, …) mean distance over the distinct pairs of each resample.
-
-    Parameters
-    ----------
-    distances : (…, S, S) symmetric; the diagonal is ignored
-    weights : (B, S) from ``run_weights``
+    """(B, …) mean distance over the distinct pairs of each resample: distances (…, S, S) symmetric,
+    whose diagonal is ignored, and weights (B, S) from ``run_weights``.
     """
     distances = np.where(np.eye(distances.shape[-1], dtype=bool), 0.0, distances)
     total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
@@ -233,9 +229,8 @@ def instability(
     Returns
     -------
     ``value, low, high`` (floats, or arrays of the leading shape) and ``n_runs`` (an array too where
-    some runs are left out). Fewer than three
-    runs: no interval (NaN); below five: a wide one by the jackknife. Where no distance is
-    negative, the interval is not either.
+    some runs are left out). Fewer than three runs: no interval (NaN); below five: a wide one by the
+    jackknife. Where no distance is negative, the interval is not either.
     """
     distances = np.asarray(distances, float)
     if distances.ndim < 2 or distances.shape[-1] != distances.shape[-2] or distances.shape[-1] < 2:
@@ -310,13 +305,8 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
 
     Do pairs that are far apart by one measure tend to be far apart by the other? The ranks are
     those among all distinct pairs; a resample weighs a pair by how often both its runs are drawn
-    (self-pairs never). Resamples in which a measure is constant are left out.
-
-    Parameters
-    ----------
-    a, b : (S, S) symmetric distances of the same runs; runs without distances (NaN) are left out
-
-    Fewer than five runs: no interval (NaN).
+    (self-pairs never). Resamples in which a measure is constant are left out, and so are runs
+    without distances (NaN) in a or b, (S, S) and symmetric. Fewer than five runs: no interval.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:

@@ -4,7 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy import integrate, optimize, stats
+from scipy import optimize, stats
 
 from lib.measures.intervals import (
     MIN_RUNS,
@@ -35,13 +35,10 @@ class SeedVariance(NamedTuple):
 
 
 def score_spread(scores: np.ndarray, ddof: int = 1) -> float:
-    """Standard deviation of S scores, in the unit of the scores.
+    """Standard deviation of scores (S,), S ≥ 2, in the unit of the scores.
 
-    Parameters
-    ----------
-    scores : (S,) array, S ≥ 2
-    ddof : 1 (default) for the usual estimate; 0 for the published choice of Du & Nguyen (2023,
-        released code: ``np.std``), smaller by √((S − 1)/S)
+    ``ddof`` is 1 for the usual estimate; 0 for the published choice of Du & Nguyen (2023, released
+    code: ``np.std``), smaller by √((S − 1)/S).
     """
     return float(check_scores(scores).std(ddof=ddof))
 
@@ -60,10 +57,7 @@ def expected_range(n: int) -> float:
     """Expected range of n independent standard normal values: the constant d₂ (2.326 for n = 5)."""
     if n < 2:
         raise ValueError(f"n = {n}; a range needs at least 2 values")
-    inside = integrate.quad(
-        lambda x: 1 - stats.norm.cdf(x) ** n - stats.norm.sf(x) ** n, -np.inf, np.inf
-    )
-    return float(inside[0])
+    return 2 * float(stats.norm.expect(lambda x: n * x * stats.norm.cdf(x) ** (n - 1)))
 
 
 def interquartile_mean(scores: np.ndarray) -> float:
@@ -96,20 +90,12 @@ def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
 
 
 def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
-    """Expected best score of n runs drawn with replacement from those at hand.
+    """Expected best score of n runs drawn with replacement from those at hand, in the shape of n.
 
-    Dodge et al. (2019), closed form: Σ v (P(V ≤ v)ⁿ − P(V < v)ⁿ) over the observed values v.
-    n = 1 gives the mean; it never exceeds the observed maximum, so for n near S and above it is
-    too small. What is reported as "best of n" is this, not a property of the method.
-
-    Parameters
-    ----------
-    scores : (S,) array
-    n : number of runs, an integer or an array of them
-
-    Returns
-    -------
-    array of the shape of n
+    Dodge et al. (2019), closed form: Σ v (P(V ≤ v)ⁿ − P(V < v)ⁿ) over the observed values v of
+    ``scores`` (S,). n = 1 gives the mean; it never exceeds the observed maximum, so for n near S
+    and above it is too small. What is reported as "best of n" is this, not a property of the
+    method.
     """
     scores = np.sort(check_scores(scores))
     n = np.asarray(n)
@@ -121,13 +107,8 @@ def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
 
 
 def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
-    """Share of failed runs, with the exact (Clopper-Pearson) interval.
-
-    With 0 of 5 failed the interval still reaches 0.52.
-
-    Parameters
-    ----------
-    failed : (S,) of True and False (or 1 and 0)
+    """Share of failed runs, ``failed`` (S,) of True and False (or 1 and 0), with the exact
+    (Clopper-Pearson) interval. With 0 of 5 failed it still reaches 0.52.
     """
     failed = np.asarray(failed)
     if failed.ndim != 1 or not len(failed) or not np.isin(failed, (0, 1)).all():
@@ -157,11 +138,8 @@ def distribution_variance(correct: np.ndarray) -> float:
 
     Jordan (2024), Eq. 3: N/(N − 1) · (s² − v/N), where s² is the variance (ddof 1) of the S
     accuracies on the N examples and v the mean over examples of the variance (ddof 1) of being
-    right. Unbiased, so it can be negative; it is never clipped here.
-
-    Parameters
-    ----------
-    correct : (S, N) of 0 and 1 (or bool), S ≥ 2, N ≥ 2
+    right. Unbiased, so it can be negative; it is never clipped here. ``correct`` is (S, N) of 0
+    and 1 (or bool), S ≥ 2, N ≥ 2.
     """
     matrix = _variance_kernel(correct)
     return float(matrix[np.triu_indices(len(matrix), 1)].mean())

@@ -12,9 +12,6 @@ from scipy.special import xlogy
 
 from lib.measures.intervals import Statistic, pair_means, run_means
 
-#: With more classes than this, one-hot votes cost more memory than comparing runs one by one.
-MANY_CLASSES = 64
-
 
 class Consistency(NamedTuple):
     """Accuracy and agreement of a group of runs, fractions in [0, 1]; see ``consistency``."""
@@ -70,17 +67,10 @@ def _pair_mean(matrix: np.ndarray) -> float:
 
 
 def pairwise_disagreement(predictions: np.ndarray) -> np.ndarray:
-    """Share of examples on which two runs predict different classes (churn).
+    """(S, S) share of examples on which two runs predict different classes (churn).
 
-    Du & Nguyen (2023), released code, ``avg_disagreement``; 1 − CON of Bui et al. (2025).
-
-    Parameters
-    ----------
-    predictions : (S, N) integer class labels
-
-    Returns
-    -------
-    (S, S) symmetric array of fractions, zero diagonal
+    ``predictions`` (S, N) are integer class labels. Du & Nguyen (2023), released code,
+    ``avg_disagreement``; 1 − CON of Bui et al. (2025).
     """
     return 1.0 - pairwise_consistency(predictions)
 
@@ -95,26 +85,16 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     right = np.ones(predictions.shape, bool)
     if labels is not None:
         right = predictions == _check_labels(labels, predictions.shape[1])
-    if len(np.unique(predictions)) > MANY_CLASSES:
-        return np.array([((row == predictions) & own & right).mean(1)
-                         for row, own in zip(predictions, right, strict=True)])  # fmt: skip
-    votes = (_votes(predictions) * right[..., None]).reshape(len(predictions), -1)
-    return votes @ votes.T / predictions.shape[1]
+    rows = zip(predictions, right, strict=True)
+    return np.array([((row == predictions) & own).mean(1) for row, own in rows])
 
 
 def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence of two runs' class probabilities, mean over examples.
+    """(S, S) Jensen-Shannon divergence of two runs' class probabilities, mean over examples.
 
     H((p + q)/2) − (H(p) + H(q))/2 in nats, in [0, ln 2]; a divergence, no square root (Du & Nguyen
-    2023, released code, ``jsd``). Zero probabilities are fine: 0 log 0 = 0.
-
-    Parameters
-    ----------
-    probabilities : (S, N, C); each row sums to 1
-
-    Returns
-    -------
-    (S, S) symmetric array, zero diagonal
+    2023, released code, ``jsd``). Each row of ``probabilities`` (S, N, C) sums to 1; zeros are
+    fine: 0 log 0 = 0.
     """
     p = np.asarray(probabilities, float)
     if p.ndim != 3 or len(p) < 2 or p.shape[2] < 2:
@@ -176,9 +156,7 @@ def kappa_statistic(predictions: np.ndarray) -> Statistic:
     """
     predictions = _check_predictions(predictions)
     apart = pairwise_disagreement(predictions)
-    shares = np.array(
-        [[(row == value).mean() for value in np.unique(predictions)] for row in predictions]
-    )
+    shares = _votes(predictions).mean(1)
     alike = shares @ shares.T
 
     def statistic(weights: np.ndarray) -> np.ndarray:

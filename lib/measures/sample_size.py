@@ -39,11 +39,7 @@ def seeds_needed(
     """Smallest number of runs whose interval is expected to be the value ± ``width`` of it.
 
     5 at least, inf if more than 300; NaN where the value is 0 or not defined, so that nothing is
-    relative to it.
-
-    Parameters
-    ----------
-    statistic : (B, S) run weights → (B,) values, see ``lib.measures.intervals``
+    relative to it. ``statistic``: as in ``lib.measures.intervals``, with one value a resample.
     """
     if n_runs < 3:
         return float("nan")
@@ -60,12 +56,10 @@ def seeds_needed_for_sd(*, width: float = 0.2, level: float = 0.95) -> float:
     A group of a few runs cannot know the tails of its scores, on which the SD of an SD depends;
     where it already shows heavier ones than normal, ``seeds_needed`` is larger.
     """
-    for size in range(SIZES[0], SIZES[-1] + 1):
-        free = size - 1
-        low, high = np.sqrt(free / stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], free))
-        if (high - low) / 2 <= width:
-            return float(size)
-    return float("inf")
+    sizes = np.arange(SIZES[0], SIZES[-1] + 1.0)
+    tails = np.array([[1 + level], [1 - level]]) / 2
+    low, high = np.sqrt((sizes - 1) / stats.chi2.ppf(tails, sizes - 1))
+    return float(np.min(sizes[(high - low) / 2 <= width], initial=np.inf))
 
 
 def needed_for(
@@ -78,10 +72,9 @@ def needed_for(
     if not MEASURES[name].relative:
         return float("nan")
     needed = seeds_needed(statistic, n_runs, width=width, level=level)
-    if name != "sd":
-        return needed
-    normal = seeds_needed_for_sd(width=width, level=level)
-    return normal if np.isnan(needed) else max(needed, normal)
+    if name == "sd":
+        needed = float(np.fmax(needed, seeds_needed_for_sd(width=width, level=level)))
+    return needed
 
 
 #: What is called detectable, or needed: seen in so many cases by tests at two-sided 5 %.
@@ -143,16 +136,10 @@ def half_widths(
 ) -> pd.DataFrame:
     """Half the widths of intervals of accuracy and agreement, from resampling runs, examples, both.
 
-    Parameters
-    ----------
-    predictions : (S, N) integer class labels, S ≥ 3
-    labels : (N,)
-
-    Returns
-    -------
-    a row each of ``accuracy``, ``disagreement`` and ``correct_agreement``; ``value, runs, examples,
-    both``. Plain percentiles, so that the widths compare; what comes from runs is widened by
-    √(S/(S − 1)), as S runs drawn from S scatter too little by that.
+    From predictions (S, N), S ≥ 3, and labels (N,), a row each of ``accuracy``, ``disagreement``
+    and ``correct_agreement``; ``value, runs, examples, both``. Plain percentiles, so that the
+    widths compare; what comes from runs is widened by √(S/(S − 1)), as S runs drawn from S scatter
+    too little by that.
     """
     check_level(level)
     accuracy, con, ccon, *_ = consistency(predictions, labels)
@@ -182,15 +169,8 @@ def half_widths(
 def weighted_measures(
     predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray, examples: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Accuracy, disagreement and correct agreement of each of B weightings.
-
-    Parameters
-    ----------
-    runs : (B, S), examples : (B, N), how often each counts
-
-    Returns
-    -------
-    measure → (B,)
+    """Accuracy, disagreement and correct agreement (B,) of each of B weightings, which say how
+    often each of runs (B, S) and examples (B, N) counts.
     """
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     correct = (predictions == labels).astype(float)

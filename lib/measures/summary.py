@@ -87,14 +87,9 @@ def statistics_of(
     probabilities: np.ndarray | None = None,
     labels: np.ndarray | None = None,
 ) -> dict[str, Statistic]:
-    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``.
-
-    Parameters
-    ----------
-    scores : (S,) of the task's metric
-    predictions : (S, N) integer class labels
-    probabilities : (S, N, C)
-    labels : (N,) gold labels
+    """Every measure of classes that the given arrays allow, by the names of ``MEASURES``: scores
+    (S,) of the task's metric, predictions (S, N) and gold labels (N,) as integers, probabilities
+    (S, N, C).
     """
     statistics: dict[str, Statistic] = {}
     if scores is not None:
@@ -123,12 +118,8 @@ def statistics_of(
 def interval_of(
     name: str, statistic: Statistic, data: np.ndarray | int, *, level: float = 0.95
 ) -> Interval:
-    """Interval of a measure of ``statistics_of``.
-
-    Parameters
-    ----------
-    data : the scores (S,); for ``distribution_sd`` which answers are right (S, N); for everything
-        else the number of runs is enough
+    """Interval of a measure of ``statistics_of``. ``data``: the scores (S,); for
+    ``distribution_sd`` which answers are right (S, N); else the number of runs is enough.
 
     The SD of scores has its chi-square interval, ``distribution_sd`` that of
     ``measures.seed_variance``, and the rest is resampled. An interval ends where the measure does,

@@ -1,4 +1,4 @@
-"""Figures: tables in, axes out; one style, every figure saved with its data and a text alternative.
+"""Figures: tables in, drawn on axes; each saved with its data and a text alternative; one style.
 
 style            colours, sizes, saving, and what figures have in common; figures of measures
 run_plots        crossed designs, failed runs

@@ -1,4 +1,4 @@
-"""Figures of stability bounds, in the style of ``lib.plots``: axes in, axes out."""
+"""Figures of stability bounds, in the style of ``lib.plots``."""
 
 import itertools
 import textwrap
@@ -19,17 +19,19 @@ BOUND_LOOKS = {
     "T2": (PALETTE[2], "-.", "^"),
     "T4": (PALETTE[4], (0, (5, 1, 1, 1, 1, 1)), "D"),
     "T5": (PALETTE[3], "--", "P"),
-    "H9": (PALETTE[2], "-.", "^"),
     "H13": (PALETTE[3], ":", "v"),
+    "H15": (PALETTE[1], "--", "s"),
+    "H15b": (PALETTE[5], ":", "v"),
     "H16": (PALETTE[4], "-.", "D"),
+    "H18′": (PALETTE[2], "-.", "^"),
 }
 MEASURED = PALETTE[0]
 #: Bounds of full fine-tuning: line styles.
 _LINES = {"T1": "--", "T2": ":"}
-#: Verdicts (``lib.theory.claims``) as they are drawn: colour, marker, filled.
+#: Verdicts of cells of claims as they are drawn: colour, marker, filled.
 VERDICTS = {
     "holds": (STATUS["ok"][1], "o", True),
-    "opposite": (STATUS["failed"][1], "v", False),
+    "contradicted": (STATUS["failed"][1], "v", False),
     "mixed": (PALETTE[4], "D", False),
     "undecided": ("#777777", "o", False),
 }
@@ -49,7 +51,7 @@ def bounded_curves(
     *,
     each: npt.ArrayLike | None = None,
     label: str = "measured",
-) -> Axes:
+) -> None:
     """A measured curve and the curves of its bounds, on logarithmic axes.
 
     measured and bounds (times,); ``each`` (times, n), drawn thin behind: one curve an example.
@@ -60,10 +62,11 @@ def bounded_curves(
     for name, bound in bounds.items():
         ax.plot(x, bound, **_look(name.split()[0]), markersize=3, label=name)
     ax.set(xscale="log", yscale="log")
-    return ax
+    style.plain_log(ax.xaxis, (1,))
+    style.plain_log(ax.yaxis, (1,))
 
 
-def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str) -> Axes:
+def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str) -> None:
     """What one factor does: means with intervals, and the means of the bounds.
 
     ``table`` has columns ``value, moved, low, high`` and one for each of ``bounds``. Axes are
@@ -82,10 +85,21 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
         style.value_ticks(ax, x)
     else:
         ax.set_xticks(x, [f"{value:g}" for value in values])
-    return ax
+    style.plain_log(ax.yaxis, (1, 3))
 
 
-def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> Axes:
+def trend_grid(axes: npt.NDArray, tables: Mapping[tuple[str, str], pd.DataFrame]) -> None:
+    """``trend_panel`` of each table, row by row: its key is a label and the factor, a column of it
+    beside ``value, low, high``; the label stands at the left of a row.
+    """
+    for ax, ((label, factor), table) in zip(axes.flat, tables.items(), strict=True):
+        shown = table.rename(columns={factor: "value", "value": "moved"})
+        trend_panel(ax, shown, [], label="")
+        if ax in axes[:, 0]:
+            ax.set_ylabel(label)
+
+
+def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> None:
     """A set z (n, 2) and heads as arrows from the origin, each of unit length."""
     z = np.asarray(z)
     ax.plot(*z.T, "o", color=MEASURED, markersize=3)
@@ -98,13 +112,20 @@ def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayL
     ax.axvline(0, color=INK, linewidth=0.4)
     ax.set_aspect("equal")
     ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), xlabel="feature 1", ylabel="feature 2")
-    return ax
 
 
-def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes:
+def two_heads(ax: Axes, weights: npt.NDArray) -> None:
+    """Paths (steps, 2 heads, 2) in the plane of the weights; dotted: each end, seen from 0."""
+    for colour, marker, path in zip((INK, MEASURED), "xo", weights.swapaxes(0, 1), strict=True):
+        ax.plot(*path[::3].T, color=colour, marker=marker, markersize=3)
+        ax.plot(*np.stack([0 * path[-1], path[-1]]).T, ":", color=colour, linewidth=0.8)
+    ax.set(xlabel="weight of feature 1", ylabel="weight of feature 2", aspect="equal")
+
+
+def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> None:
     """Mean distance between runs with and without an example, step by step, and bounds on it.
 
-    ``rows`` are those of one case and rate of ``lib.theory.retraining.compare``. Points: measured,
+    ``rows`` are those of one case and rate of ``lib.theory.network.compare``. Points: measured,
     the bar reaching up to the largest over the examples. A bound that does not apply is not drawn.
     """
     colour = STATUS["ok"][1]
@@ -121,10 +142,9 @@ def retraining_curves(ax: Axes, rows: pd.DataFrame, theorems: list[str]) -> Axes
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * 4)  # room for a legend
     style.plain_log(ax.yaxis)
-    return ax
 
 
-def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
+def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> None:
     """Measured values and bounds against n on log axes; a pale line of the predicted slope.
 
     ``table`` has ``n, measured_mean, bound_mean``, by rising n.
@@ -138,10 +158,9 @@ def power_law(ax: Axes, table: pd.DataFrame, *, exponent: float) -> Axes:
     ax.set(xscale="log", yscale="log")
     style.plain_log(ax.yaxis)
     style.value_ticks(ax, x)
-    return ax
 
 
-def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
+def distance_curves(ax: Axes, rows: pd.DataFrame) -> None:
     """Distance between runs at some steps against the distance from the start to the minimiser.
 
     ``rows`` has ``distance``, ``steps`` and ``measured_mean``; a colour and marker a step.
@@ -152,10 +171,9 @@ def distance_curves(ax: Axes, rows: pd.DataFrame) -> Axes:
         look = {"color": colour, "marker": marker, "label": f"step {steps}"}
         ax.plot(part["distance"], part["measured_mean"], **look)
     ax.set(ylim=(0, None), xlabel="distance from start to minimiser")
-    return ax
 
 
-def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
+def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> None:
     """A spread over seeds against the number of heads, with intervals, and the 1/√H law from H = 1.
 
     ``table`` has ``heads``, ``learning_rate``, and ``quantity`` (such as ``sd``) with its ends,
@@ -176,13 +194,12 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> Axes:
     ax.set(xscale="log", yscale="log", xlabel="heads")
     style.plain_log(ax.yaxis)
     style.value_ticks(ax, sorted(table["heads"].unique()))
-    return ax
 
 
 def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
     """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
-    interval, all of them as ticks above it, and how many hold; ``lib.theory.claims`` has both
-    tables.
+    interval, all of them as ticks above it, and how many hold; both tables are those of
+    ``lib.analysis.claims.stability``.
     """
     claims = list(cells["claim"].unique())
     height = {claim: y for y, claim in enumerate(claims[::-1])}

@@ -9,7 +9,7 @@ from lib.plots import INK, PALE, style
 VERDICTS = {"holds": style.PALETTE[0], "contradicted": style.PALETTE[3], "undecided": PALE}
 
 
-def verdict_bars(ax: Axes, claims: pd.DataFrame) -> Axes:
+def verdict_bars(ax: Axes, claims: pd.DataFrame) -> None:
     """A bar a claim: the shares of its specifications that hold, are undecided, say the opposite.
 
     ``claims`` has columns ``claim, holds, contradicted, of``.
@@ -24,7 +24,6 @@ def verdict_bars(ax: Axes, claims: pd.DataFrame) -> Axes:
         ax.barh(range(len(names))[::-1], share, left=left, color=VERDICTS[verdict], label=verdict)
         left += share
     ax.set(xlabel="share of the specifications", xlim=(0, 1))
-    return ax
 
 
 def specification_curve(
@@ -32,12 +31,8 @@ def specification_curve(
 ) -> None:
     """The estimates of a claim, from the smallest up, and under each the choices that made it.
 
-    Simonsohn, Simmons & Nelson (2020, *Nature Human Behaviour* 4, 1208).
-
-    Parameters
-    ----------
-    table : a row a specification, with ``value, low, high, verdict``
-    choices : the same rows, a column an axis
+    Simonsohn, Simmons & Nelson (2020, *Nature Human Behaviour* 4, 1208). ``table`` has a row a
+    specification, with ``value, low, high, verdict``; ``choices`` the same rows, a column an axis.
     """
     order = np.argsort(table["value"].to_numpy(), kind="stable")
     for x, row in enumerate(table.iloc[order].itertuples()):

@@ -1,4 +1,4 @@
-"""Figures of crossed designs and failed runs, in the style of ``lib.plots``: axes in, axes out."""
+"""Figures of crossed designs and failed runs, in the style of ``lib.plots``."""
 
 import itertools
 from collections.abc import Callable
@@ -34,14 +34,11 @@ def seed_heatmap(
     init_seeds: tuple[int, ...],
     order_seeds: tuple[int, ...],
     label: str,
-) -> Axes:
+) -> None:
     """Scores, a row an init seed and a column an order seed; failed cells marked in a corner.
 
-    Parameters
-    ----------
-    scores, status : (I, J) or (I, J, K); of replicates the mean is drawn, with the mark of the
-        first that failed
-    label : of the colour bar
+    ``scores`` and ``status`` are (I, J) or (I, J, K): of replicates the mean is drawn, with the
+    mark of the first that failed. ``label``: of the colour bar.
     """
     means = scores.reshape(*scores.shape[:2], -1).mean(2)
     cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
@@ -49,17 +46,15 @@ def seed_heatmap(
     look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0}
     style.heatmap(ax, cells, label, cmap="Blues_r", **look)
     for (i, j), _ in np.ndenumerate(means):
-        failed = [name for name in np.ravel(status[i, j]) if name != "ok"]
-        if failed:
+        if failed := [name for name in np.ravel(status[i, j]) if name != "ok"]:
             _, colour, marker, _ = STATUS[failed[0]]
             corner = (j + 0.82, i + 0.22) if few else (j + 0.5, i + 0.5)
             ax.plot(*corner, marker, markersize=4.5, mec=colour, mfc="white", mew=0.8)
     ax.tick_params(labelrotation=0)
     ax.set(xlabel="order seed", ylabel="init seed")
-    return ax
 
 
-def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
+def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> None:
     """Shares of variance with their intervals, a source a line, a colour and marker a design.
 
     ``tables``: design → ``lib.analysis.variance_components.variance_components``. Shares are drawn
@@ -82,10 +77,9 @@ def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
     style.label_rows(ax, [SOURCES[name] for name in sources])
     ax.set(xlim=limits, xlabel="share of the variance of scores")
-    return ax
 
 
-def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "score") -> Axes:
+def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "score") -> None:
     """Expected best of n runs against n, with its interval; the best run at hand as a dashed line.
 
     ``curve`` has columns ``n, value, low, high``; NaN where there is no interval.
@@ -95,22 +89,17 @@ def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "s
     ax.axhline(best, color=INK, linestyle="--", linewidth=0.8)
     ax.set(xlabel="runs to choose from", ylabel=f"expected best {label}")
     style.whole_numbers(ax.xaxis)
-    return ax
 
 
 def failure_curves(
     ax: Axes,
     tables: dict[str, pd.DataFrame],
     curves: dict[str, Callable[[np.ndarray], np.ndarray]],
-) -> Axes:
+) -> None:
     """Share of failed runs against the learning rate with intervals, and the logistic curve.
 
-    A colour and marker a ladder; where there is no curve, the points are not joined.
-
-    Parameters
-    ----------
-    tables : ladder → ``lib.analysis.learning_rate_sweep.rate_table``
-    curves : ladder → probability of failure by learning rate, NaN where there is no curve
+    ``tables`` holds by ladder ``lib.analysis.learning_rate_sweep.rate_table``, ``curves`` the
+    probability of failure by learning rate, NaN where there is none. A colour and marker a ladder.
     """
     shifts = 1.03 ** (np.arange(len(tables)) - (len(tables) - 1) / 2)
     cycle = zip(itertools.cycle(CYCLE), shifts, tables.items(), strict=False)
@@ -123,18 +112,14 @@ def failure_curves(
     ax.axhline(0.5, color=INK, linestyle=":", linewidth=0.8, zorder=0)
     ax.set(xscale="log", xlabel="learning rate", ylabel="share of failed runs", ylim=(-0.03, 1.03))
     style.plain_log(ax.xaxis, (1, 3))
-    return ax
 
 
-def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> Axes:
+def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> None:
     """Gradient norm of each part over training, on a log axis, for runs of one outcome.
 
     Layers are lighter toward the input; the embeddings are dotted, the head is black and dashed.
-
-    Parameters
-    ----------
-    curves : rows of one outcome of ``lib.analysis.failed_runs.gradient_curves``
-    parts : ``lib.analysis.failed_runs.parts_of``, from the input up
+    ``curves`` and ``parts`` are ``gradient_curves`` and ``parts_of`` of
+    ``lib.analysis.failed_runs``.
     """
     layers = [part for part in parts if part.startswith("layer")]
     shades = mpl.colormaps["viridis_r"](np.linspace(0.1, 0.95, max(1, len(layers))))
@@ -149,10 +134,9 @@ def gradient_curves(ax: Axes, curves: pd.DataFrame, parts: list[str]) -> Axes:
         ax.plot(curve["step"] + 1, curve["value"], line, color=colour, label=part, **look)
     ax.set(yscale="log", xlabel="training step", ylabel="gradient norm")
     style.plain_log(ax.yaxis, (1, 3))
-    return ax
 
 
-def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshold: float) -> Axes:
+def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshold: float) -> None:
     """Training loss of each run, successful ones as lines, failed ones dashed, and the threshold
     above which a run counts as flat.
 
@@ -166,10 +150,9 @@ def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshol
             lines[0].set_label(outcome)
     ax.axhline(threshold, color=INK, linestyle=":", linewidth=1.0, label="flat above this")
     ax.set(xlabel="training step", ylabel="training loss (nats)")
-    return ax
 
 
-def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> Axes:
+def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> None:
     """A quantity of each part for every run, the geometric mean of each outcome as a bar.
 
     ``values`` has a row a run and a column a part, ``outcomes`` is from
@@ -189,4 +172,3 @@ def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> Axes:
         ax.plot([], [], marker, label=outcome, **look)
     ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
     ax.set(xlabel="", ylim=(0, None))
-    return ax

@@ -1,4 +1,4 @@
-"""Figures: axes in, axes out; one style; every figure saved with its data and a text alternative.
+"""One style; what figures have in common; every figure saved with its data and a text alternative.
 
 Colours are seaborn's ``colorblind`` palette, always with a marker or a label beside them. Output
 is byte-reproducible: fonts bundled with matplotlib, fixed SVG ids, no dates, no bootstrap here
@@ -148,15 +148,12 @@ def _scatter_runs(ax: Axes, x: np.ndarray, y: np.ndarray, status: pd.Series, **l
         ax.scatter(x[chosen], y[chosen], linewidths=0.9, **look)
 
 
-def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Axes:
+def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> None:
     """Every run's score as a point over a pale box; failed runs open, the majority class a line.
 
-    Parameters
-    ----------
-    runs : a row a run with ``score``, ``status``, ``majority``, ``metric`` (one metric for all)
-        and the column ``x``; a run without a score is drawn at the lower edge
-    x : column whose values are the categories, drawn in ``order``; its tick labels carry the
-        number of failed runs
+    ``runs`` has columns ``score``, ``status``, ``majority``, ``metric`` (one metric for all) and
+    ``x``, whose values are the categories, drawn in ``order``; their tick labels carry the number
+    of failed runs. A run without a score is drawn at the lower edge.
     """
     box = {"color": "#eeeeee", "linecolor": PALE, "width": 0.5, "linewidth": 0.7}
     sns.boxplot(runs, x=x, y="score", order=order, ax=ax, showfliers=False, **box)
@@ -174,7 +171,6 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> Ax
         ticks.append(f"{category}\n{failed} of {len(part)} failed".replace(", ", "\n"))
     ax.set_xticks(range(len(order)), ticks)
     ax.set(xlabel="", ylabel=runs["metric"].iloc[0])
-    return ax
 
 
 def status_legend(
@@ -192,7 +188,7 @@ def status_legend(
     owner.legend(handles=handles, **where)
 
 
-def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> Axes:
+def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) -> None:
     """Values with their intervals as horizontal bars, a category a line, the first on top.
 
     ``table`` has columns ``value, low, high, n_failed`` and ``y``; groups with failed runs are
@@ -203,12 +199,11 @@ def interval_dots(ax: Axes, table: pd.DataFrame, *, y: str, order: list[str]) ->
         colour = STATUS["failed" if row["n_failed"] else "ok"][1]
         interval_dot(ax, row, position, (colour, "o", not row["n_failed"]))
     label_rows(ax, order, margin=0.5)
-    return ax
 
 
 def layer_curves(
     ax: Axes, curves: pd.DataFrame, *, measures: list[str], chance: bool = False
-) -> Axes:
+) -> None:
     """Mean distance against layer, with the band of resampling runs; layer 0 is the embeddings.
 
     ``curves`` has columns ``measure, layer, value, low, high``, and ``chance`` if the chance level
@@ -224,10 +219,9 @@ def layer_curves(
         ax.plot([], [], color=INK, linestyle="--", linewidth=0.8, label="chance level")
     ax.set(xlabel="layer (0 = embeddings)", ylabel="mean distance between runs", ylim=(0, None))
     whole_numbers(ax.xaxis)
-    return ax
 
 
-def agreement_heatmap(ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame) -> Axes:
+def agreement_heatmap(ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.DataFrame) -> None:
     """Lower triangle of a square table of correlations, −1 … 1, the value in each cell.
 
     ``marks`` holds a text (such as ``*``, or none) a cell to put behind the value.
@@ -239,7 +233,6 @@ def agreement_heatmap(ax: Axes, table: pd.DataFrame, *, label: str, marks: pd.Da
     heatmap(ax, table.iloc[1:, :-1], label, mask=mask, **values, **look)
     ax.tick_params(axis="y", labelrotation=0)
     ax.set(xlabel="", ylabel="")
-    return ax
 
 
 def literal(names: Iterable[str]) -> list[str]:
@@ -247,7 +240,7 @@ def literal(names: Iterable[str]) -> list[str]:
     return [str(name).replace("$", r"\$") for name in names]
 
 
-def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
+def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> None:
     """Score of each run, a line a run, the first on top; failed runs open, a majority line.
 
     ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
@@ -261,20 +254,18 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> Axes:
     ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
     ax.set_yticks(y, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
     ax.tick_params(axis="y", length=0)
-    return ax
 
 
-def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> Axes:
+def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> None:
     """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
     few = len(matrix) <= 12
     labels = literal(names or []) or False
     look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0, "cmap": "Blues"}
     look |= {"vmin": 0, "square": True, "xticklabels": labels, "yticklabels": labels}
     heatmap(ax, np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), label, **look)
-    return ax
 
 
-def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> Axes:
+def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> None:
     """Share of examples on which so many of ``n_runs`` runs dissent from the most frequent answer.
 
     ``dissenting`` (N,) counts them for each example.
@@ -286,4 +277,3 @@ def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> Axes:
     ax.set(xlabel=f"runs of {n_runs} that dissent from the most frequent answer", ylabel="examples")
     whole_numbers(ax.xaxis)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
-    return ax

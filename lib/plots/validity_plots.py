@@ -22,7 +22,7 @@ def names_of(measures: list[str]) -> list[str]:
 
 def layer_lines(
     ax: Axes, table: pd.DataFrame, series: str, looks: list[tuple[str, str]] = SERIES
-) -> Axes:
+) -> None:
     """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``.
 
     Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
@@ -31,18 +31,16 @@ def layer_lines(
         style.banded_curve(ax, part, "layer", colour, alpha=0.15, marker=marker, label=name)
     ax.set(xlabel="layer")
     style.whole_numbers(ax.xaxis)
-    return ax
 
 
-def correlation_curves(ax: Axes, table: pd.DataFrame) -> Axes:
+def correlation_curves(ax: Axes, table: pd.DataFrame) -> None:
     """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
     layer_lines(ax, table, "pair", PAIRS)
     ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
     ax.set(ylim=(-0.6, 1.05))
-    return ax
 
 
-def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
+def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> None:
     """Mean distance against layer: of successful runs solid, of failed ones dashed, per measure.
 
     ``table`` has columns ``measure, layer, failed, successful``.
@@ -56,10 +54,9 @@ def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
     ax.set(xlabel="layer", ylim=(0, 1.05))
     style.whole_numbers(ax.xaxis)
-    return ax
 
 
-def kind_differences(ax: Axes, table: pd.DataFrame) -> Axes:
+def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
     """Failed minus successful against layer, with intervals, the measures beside each other.
 
     ``table`` has columns ``measure, layer, value, low, high``.
@@ -73,10 +70,9 @@ def kind_differences(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.axhline(0, color=INK, linewidth=0.6)
     ax.set(xlabel="layer")
     style.whole_numbers(ax.xaxis)
-    return ax
 
 
-def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
+def dose_curves(ax: Axes, table: pd.DataFrame) -> None:
     """Each measure, divided by its value at the largest dose, against the dose, both logarithmic.
 
     ``table`` has a row a dose and a column a measure; dose 0 has no place on such an axis.
@@ -93,10 +89,9 @@ def dose_curves(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    return ax
 
 
-def part_values(ax: Axes, table: pd.DataFrame) -> Axes:
+def part_values(ax: Axes, table: pd.DataFrame) -> None:
     """Each measure on parts of the examples, divided by its value on all of them, a dot a draw.
 
     ``table`` has columns ``measure, fraction, value, full``; a column of dots a measure and
@@ -117,10 +112,9 @@ def part_values(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.axhline(1, color=INK, linewidth=0.6)
     ax.set_xticks(range(len(order)), names_of(order), rotation=40, ha="right")
     ax.set_ylim(0, None)
-    return ax
 
 
-def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> Axes:
+def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> None:
     """Rank of each method (a row) by each measure (a column); 1 is the most stable.
 
     A marker's area is ``support``, the share of resamples that give the method that rank.
@@ -139,10 +133,9 @@ def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> Axes:
     ax.set_xticks(range(ranks.shape[1]), names_of(list(ranks)), rotation=40, ha="right")
     ax.set_yticks(range(1, len(ranks) + 1))
     ax.set_ylim(len(ranks) + 0.5, 0.5)
-    return ax
 
 
-def correlation_dots(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
+def correlation_dots(ax: Axes, tables: dict[str, pd.DataFrame]) -> None:
     """Correlations of pairs of measures, a line a pair, a colour and marker a procedure.
 
     Each table has a row a pair and columns ``value, low, high``: the mean over groups and the
@@ -158,10 +151,9 @@ def correlation_dots(ax: Axes, tables: dict[str, pd.DataFrame]) -> Axes:
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
     ax.set_yticks(np.arange(len(pairs))[::-1], pairs)
     ax.set(xlim=(-1.02, 1.02))
-    return ax
 
 
-def seeds_heatmap(ax: Axes, table: pd.DataFrame, *, label: str) -> Axes:
+def seeds_heatmap(ax: Axes, table: pd.DataFrame, *, label: str) -> None:
     """Tasks × seeds, the best seed of each task marked; darker is better."""
     style.heatmap(ax, table, label, cmap="Blues")
     for row, values in enumerate(table.to_numpy()):
@@ -169,10 +161,9 @@ def seeds_heatmap(ax: Axes, table: pd.DataFrame, *, label: str) -> Axes:
         ax.plot(best + 0.5, np.full(len(best), row + 0.5), "*", color="white", markersize=5)
     ax.tick_params(labelrotation=0)
     ax.set(xlabel="seed", ylabel="")
-    return ax
 
 
-def size_trend(ax: Axes, table: pd.DataFrame, *, label: str, colour: int = 0) -> Axes:
+def size_trend(ax: Axes, table: pd.DataFrame, *, label: str, colour: int = 0) -> None:
     """A quantity with its interval against the number of training examples, on a logarithmic axis.
 
     ``table`` is indexed by training size, with columns ``value, low, high``.
@@ -185,4 +176,3 @@ def size_trend(ax: Axes, table: pd.DataFrame, *, label: str, colour: int = 0) ->
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.0f}"))
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.set(xlabel="training examples")
-    return ax

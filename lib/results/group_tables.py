@@ -115,7 +115,7 @@ def measure_stored(name: str) -> None:
         print(f"{name}/{key}: {len(table)} runs measured again")
         if kept := set(scoring.GROUPED) & set(table["metric"]):
             print(f"  {', '.join(kept)}: as stored, for the questions are not")
-    if tables.packed(name):
+    if (paths.results(name) / tables.MADE).exists():
         tables.pack(name, list(before))
 
 

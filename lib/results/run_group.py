@@ -150,15 +150,10 @@ class RunGroup:
     def with_distances(
         self, names: Sequence[str], *, n_permutations: int = 0, device: str | None = None
     ) -> "RunGroup":
-        """The group with the distances of its representations, and of unrelated ones for chance.
+        """The group with the named distances of its representations, rounded to float32 as they
+        are stored, and for chance those of ``n_permutations`` pairs, one with examples permuted.
 
-        Distances are rounded to float32, as they are stored.
-
-        Parameters
-        ----------
-        names : representation measures
-        n_permutations : pairs of runs, one with its examples permuted
-        device : where they are computed, for example ``cuda``; None: numpy
+        ``device``: where they are computed, for example ``cuda``; None: numpy.
         """
         distances, chance = {}, {}
         for pooling, arrays in self.representations.items():
@@ -198,11 +193,8 @@ class RunGroup:
     def statistics(self, pooling: str, layer: int = -1) -> dict[str, Statistic]:
         """By measure of ``STUDIED``, its value as a function of run weights.
 
-        Parameters
-        ----------
-        pooling : of the layer vectors: ``first`` (position 0, as Du & Nguyen), ``last`` (of the
-            tokens, for decoders) or ``mean``
-        layer : row of ``layer_distances``
+        ``pooling`` of the layer vectors: ``first`` (position 0, as Du & Nguyen), ``last`` (of the
+        tokens, for decoders) or ``mean``; ``layer``: row of ``layer_distances``.
         """
         statistics = summary.statistics_of(
             scores=self.scores, predictions=self.predictions, probabilities=self.probabilities

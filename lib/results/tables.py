@@ -1,15 +1,9 @@
 """Tidy tables of a configuration's results, Parquet files in ``data/results/<name>/``.
 
-runs         a row a run: setting, seeds, status, score, distance from the start, device, …
-examples     a row an example: id, gold label
-logits       a row a run and example: ``logit_0`` … (float16); of two classes the difference alone
-training     a row a run, quantity, part of the model and stretch of training
-distances    a row a pair of runs, layer, pooling and measure: the upper triangle (float32)
-measures     a row a measure (layer, pooling, subset of runs): value with interval
-
-Each group or job is first a folder ``<name>/<group>/`` with ``<table>.parquet`` and ``made.json``.
-Packed, all of them are one file a table, ``<name>/<table>.parquet``, whose column ``group`` or
-``job`` names them, and one ``made.json``. A folder goes before what is packed of the same name.
+``docs/data-card.md`` says what their rows and columns are. Each group or job is first a folder
+``<name>/<group>/`` with ``<table>.parquet`` and ``made.json``. Packed, all of them are one file a
+table, ``<name>/<table>.parquet``, whose column ``group`` or ``job`` names them, and one
+``made.json``. A folder goes before what is packed of the same name.
 """
 
 import dataclasses
@@ -32,8 +26,6 @@ from lib.results.runs import Run
 SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
-#: The module whose code, with what it imports, decides what tables are made of runs.
-MEASURING = "lib/results/group_tables.py"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
@@ -92,11 +84,7 @@ def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarr
 
 
 def training_table(group: list[Run]) -> pd.DataFrame:
-    """How each run was trained: means over ``STRETCHES`` of steps, and where it ended.
-
-    Columns: ``setting_id``, ``seed_label``, ``quantity`` (``loss``, ``gradient_norm`` before
-    clipping, ``distance`` from the pretrained weights at the end), ``part`` (``all``,
-    ``embeddings``, ``layer1`` …, ``head``), ``step`` (the last of the stretch), ``value``. Of a
+    """How each run was trained: means over ``STRETCHES`` of steps, and where it ended. Of a
     diverged run the means end before the step that was not finite.
     """
     rows = []
@@ -130,7 +118,7 @@ def save_tables(
         raise ValueError(f"results = {name!r} is made by promoting, never directly")
     record = provenance.made_by() | {
         "distance_code": provenance.DISTANCE_VERSION,
-        "measure_code": provenance.code_fingerprint(MEASURING),
+        "measure_code": provenance.code_fingerprint(*provenance.MEASURING),
     }
     if "runs" in tables and "code" in tables["runs"]:
         record["training_code"] = " ".join(sorted(tables["runs"]["code"].unique()))
@@ -150,7 +138,7 @@ def update_measures(name: str, group: str, runs: pd.DataFrame, measures: pd.Data
     """
     head, dirty = provenance.commit()
     record = records(name)[group] | {
-        "measure_code": provenance.code_fingerprint(MEASURING),
+        "measure_code": provenance.code_fingerprint(*provenance.MEASURING),
         "measured": {"commit": head, "dirty": dirty},
     }
     tables = {table: read_stored(name, table, [group]).drop(columns="group") for table in TABLES}
@@ -179,16 +167,12 @@ def write(path: Path, frame: pd.DataFrame) -> None:
     )
 
 
-def packed(name: str) -> dict[str, dict[str, Any]]:
-    """What made each packed group or job of results, by its name."""
-    return _made(paths.results(name))
-
-
 def records(name: str) -> dict[str, dict[str, Any]]:
     """What made each group or job of results, packed or in a folder, by its name; it may be empty,
     for the oldest jobs have no record.
     """
-    return packed(name) | {folder.name: _made(folder) for folder in folders(name)}
+    in_folders = {folder.name: _made(folder) for folder in folders(name)}
+    return _made(paths.results(name)) | in_folders
 
 
 def _made(folder: Path) -> dict[str, Any]:
@@ -203,26 +187,17 @@ def folders(name: str) -> list[Path]:
 
 def pack(name: str, groups: Collection[str]) -> None:
     """Put the named groups or jobs, from folders and from what is packed, together as one file a
-    table. The others, and then the folders, are deleted, but for samples of layer vectors.
+    table, at once. All else is deleted, but for samples of layer vectors.
     """
-    root, small = paths.results(name), folders(name)
+    root = paths.results(name)
     record = {group: made for group, made in sorted(records(name).items()) if group in groups}
-    for table in sorted({path.stem for path in root.glob("**/*.parquet")}):
-        frame = read_stored(name, table)
-        frame = frame[frame.iloc[:, 0].isin(list(record))]
-        path = root / f"{table}.parquet"
-        if frame.empty:
-            path.unlink(missing_ok=True)
-        else:
-            with paths.atomic_file(path) as fresh:
-                write(fresh, frame)
-    with paths.atomic_file(root / MADE) as fresh:
-        fresh.write_text(json.dumps(record, indent=1) + "\n")
-    for folder in small:
-        for path in [*folder.glob("*.parquet"), folder / MADE]:
-            path.unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    frames = {path.stem: read_stored(name, path.stem) for path in root.glob("**/*.parquet")}
+    kept = {table: frame[frame.iloc[:, 0].isin(list(record))] for table, frame in frames.items()}
+    with paths.atomic_folder(root) as fresh:
+        _fill(fresh, {table: frame for table, frame in kept.items() if len(frame)}, record)
+        for sample in root.glob(f"*/{SAMPLE}"):
+            (fresh / sample.parent.name).mkdir()
+            shutil.copy(sample, fresh / sample.parent.name)
 
 
 class MixedCodeWarning(UserWarning):
@@ -248,8 +223,7 @@ def check_pooling(pooling: str, available: Collection[str]) -> None:
     if pooling not in available:
         raise ValueError(
             f"pooling = {pooling!r}, but these results have {', '.join(available) or 'none'}: "
-            "give one of those. (Vectors are pooled at the first token of encoders, at the last of "
-            "decoders, and as the mean.)"
+            "give one of those"
         )
 
 

@@ -9,7 +9,5 @@ margin       maximum-margin and soft-margin heads, with and without each example
 descent      gradient descent of heads, any runs together
 problems     separable sets at random
 sweeps       both measured beside their bounds, as tables, and the tables in short
-network      a real classifier as losses over one vector of weights; its curvature
-retraining   a network with and without some examples: runs, minimisers, influence, bounds
-claims       what the paper claims, beside all of these measurements
+network      a real classifier with and without some examples: curvature, minimisers, influence
 """

@@ -9,7 +9,7 @@ the mean over n − 1 examples (N1, c = 2) or their sum over n (N2, c = 1). Grad
 the whole set from the same w_0, with step η: w_t on S, v_t on S^i. w*_S, w*_i are the minimisers.
 
 Every function takes numbers or arrays that broadcast, and raises ``Inapplicable`` where an
-assumption does not hold. Lengths are Euclidean norms of weight vectors.
+assumption does not hold. Lengths are Euclidean norms of weight vectors. Proofs: notebook 40.
 """
 
 import inspect
@@ -29,9 +29,11 @@ Bound = npt.NDArray[np.float64]
 class Constants:
     """What the bounds are given of problems, named as their arguments; arrays that broadcast.
 
-    curvature μ and smoothness β (of all objectives), curvature_without μ_i, sharpness b_i of
-    example i, sharpness_without b_o of F_{S^i}, gradient G_i*, distance ‖w_0 − w*_S‖,
-    distance_without ‖w_0 − w*_i‖, and shift ‖w*_S − w*_i‖, which T3 bounds.
+    μ = ``curvature`` and β = ``smoothness`` bound the Hessians of F_S from below and of all
+    objectives from above; μ_i = ``curvature_without`` and b_o = ``sharpness_without`` those of
+    F_{S^i}; b_i = ``sharpness`` that of example i, whose gradient at w*_i is ``gradient`` = G_i
+    long. D_S = ``distance`` = ‖w_0 − w*_S‖, D_i = ``distance_without`` = ‖w_0 − w*_i‖, and
+    ``shift`` = ‖w*_S − w*_i‖, which T3 bounds.
     """
 
     curvature: Bound
@@ -49,7 +51,7 @@ def bound(theorem: str, constants: Constants, **more: Values | str) -> Bound:
     """The theorem (a key of ``THEOREMS``) with the constants that it needs, and of ``more`` too,
     which goes first: n, rate, steps, lipschitz, normalization. ``Inapplicable`` as the theorem.
     """
-    values = vars(constants) | more
+    values = {"known": constants} | vars(constants) | more
     names = inspect.signature(THEOREMS[theorem]).parameters
     return THEOREMS[theorem](**{name: values[name] for name in names if name in values})
 
@@ -101,72 +103,38 @@ def convex(
 
 
 def initial_distance(
-    *,
-    n: Values,
-    gradient: Values,
-    curvature: Values,
-    curvature_without: Values,
-    sharpness: Values,
-    sharpness_without: Values,
-    distance_without: Values,
-    smoothness: Values,
-    rate: Values,
-    steps: Values,
-    normalization: str = "N1",
+    *, known: Constants, n: Values, rate: Values, steps: Values, normalization: str = "N1"
 ) -> Bound:
-    """T2: ‖w_t − v_t‖ ≤ (1/n) · [G (1 − (1 − ημ)^t) / μ + (b_i + b_o) D ηt q^{t−1}].
+    """T2: ‖w_t − v_t‖ ≤ (1/n) · [G_i (1 − (1 − ημ)^t) / μ + (b_i + b_o) D_i ηt q^{t−1}].
 
-    The bound in which the distance between initial and final weights appears. G = ``gradient`` =
-    ‖∇f(w*_i, z_i)‖, the gradient of the example left out at the optimum without it; D =
-    ``distance_without`` = ‖w_0 − w*_i‖; b_i, b_o = ``sharpness``, ``sharpness_without`` = the
-    largest Hessian eigenvalues of f(·, z_i) and of F_{S^i} (N2: b_o only enters q); μ, μ_i =
-    ``curvature``, ``curvature_without`` of F_S and F_{S^i}; q = max(1 − ημ, 1 − ημ_i, |1 − ηb_o|).
-
-    Assumes quadratic and convex examples, μ > 0, μ_i ≥ 0 and 0 < η ≤ 2 / (β + μ), where β =
-    ``smoothness`` bounds the Hessians of F_S and of F_{S^i}. Source: derived here (D).
+    The bound in which the distance between initial and final weights appears; q = max(1 − ημ,
+    1 − ημ_i, |1 − ηb_o|). Under N2 b_o only enters q. Assumes quadratic and convex examples, μ > 0
+    and 0 < η ≤ 2 / (β + μ). Source: derived here (D).
     """
-    mu, eta, t = (np.asarray(x, float) for x in (curvature, rate, steps))
-    start = _start(n, gradient, sharpness, sharpness_without, distance_without, normalization)
-    _check_common(n, eta, t, gradient=gradient, distance_without=distance_without)
-    _check_step(eta, smoothness, mu)
-    require(mu > 0, "curvature > 0", curvature=mu)
-    _check_without(curvature_without, sharpness_without, smoothness)
-    q = _contraction(eta, mu, curvature_without, sharpness_without)
-    remembered = start * eta * t * q ** np.maximum(t - 1, 0)
-    return (np.asarray(gradient, float) * _progress(eta * mu, t) / mu + remembered) / np.asarray(n)
+    n, eta, t = (np.asarray(x, float) for x in (n, rate, steps))
+    mu = known.curvature
+    q, start = _without(known, n, eta, t, mu, normalization)
+    moved = known.gradient * _progress(eta * mu, t) / mu
+    return (moved + start * eta * t * q ** np.maximum(t - 1, 0)) / n
 
 
 def initial_distance_any_time(
-    *,
-    n: Values,
-    gradient: Values,
-    curvature: Values,
-    curvature_without: Values,
-    sharpness: Values,
-    sharpness_without: Values,
-    distance_without: Values,
-    smoothness: Values,
-    rate: Values,
-    normalization: str = "N1",
+    *, known: Constants, n: Values, rate: Values, normalization: str = "N1"
 ) -> Bound:
-    """T2′: ‖w_t − v_t‖ ≤ (G + (b_i + b_o) D) / (n min(μ, μ_i)) for all t.
+    """T2′: ‖w_t − v_t‖ ≤ (G_i + (b_i + b_o) D_i) / (n min(μ, μ_i)) for all t.
 
     As T2, with μ_i > 0 and 0 < η ≤ 2 / (β + min(μ, μ_i)). Source: derived here (D).
     """
-    n, G, eta = (np.asarray(x, float) for x in (n, gradient, rate))
-    start = _start(n, G, sharpness, sharpness_without, distance_without, normalization)
-    least = np.minimum(curvature, curvature_without)
-    _check_common(n, eta, 1, gradient=G, distance_without=distance_without)
-    _check_step(eta, smoothness, least)
-    require(least > 0, "both curvatures > 0", curvature=least)
-    _check_without(curvature_without, sharpness_without, smoothness)
-    return (G + start) / (n * least)
+    n, eta = np.asarray(n, float), np.asarray(rate, float)
+    least = np.minimum(known.curvature, known.curvature_without)
+    _, start = _without(known, n, eta, 1, least, normalization)
+    return (known.gradient + start) / (n * least)
 
 
 def minimizers(*, n: Values, gradient: Values, curvature: Values) -> Bound:
-    """T3: ‖w*_S − w*_i‖ ≤ G / (μn), in both normalisations; with G ≤ L also ≤ L / (μn).
+    """T3: ‖w*_S − w*_i‖ ≤ G_i / (μn), example by example, in both normalisations.
 
-    G = ``gradient`` = ‖∇f(w*_i, z_i)‖. Assumes F_S strongly convex with μ = ``curvature`` > 0 and
+    G_i = ``gradient`` = ‖∇f(w*_i, z_i)‖. Assumes F_S strongly convex with μ = ``curvature`` > 0 and
     that w*_i is a minimiser (gradient zero). For an L-Lipschitz loss, losses differ by at most L
     times as much. Source: derived here (D).
     """
@@ -176,33 +144,17 @@ def minimizers(*, n: Values, gradient: Values, curvature: Values) -> Bound:
     return G / (mu * n)
 
 
-def optimization_error(
-    *,
-    n: Values,
-    gradient: Values,
-    curvature: Values,
-    curvature_without: Values,
-    sharpness_without: Values,
-    distance: Values,
-    distance_without: Values,
-    smoothness: Values,
-    rate: Values,
-    steps: Values,
-) -> Bound:
-    """T4: ‖w_t − v_t‖ ≤ q^t (D_S + D_i) + G / μn.
+def optimization_error(*, known: Constants, n: Values, rate: Values, steps: Values) -> Bound:
+    """T4: ‖w_t − v_t‖ ≤ q^t (D_S + D_i) + G_i / μn.
 
-    The way through both minimisers: more steps forget the start exponentially. D_S = ``distance`` =
-    ‖w_0 − w*_S‖, D_i = ``distance_without`` = ‖w_0 − w*_i‖; the other names as in T2, both
-    normalisations. Source: derived here (D).
+    The way through both minimisers: more steps forget the start exponentially. Assumptions and q as
+    in T2, both normalisations. Source: derived here (D).
     """
-    n, G, mu, eta = (np.asarray(x, float) for x in (n, gradient, curvature, rate))
-    _check_common(n, eta, steps, gradient=G, distance=distance, distance_without=distance_without)
-    _check_step(eta, smoothness, mu)
-    require(mu > 0, "curvature > 0", curvature=mu)
-    _check_without(curvature_without, sharpness_without, smoothness)
-    both = np.asarray(distance, float) + np.asarray(distance_without, float)
-    q = _contraction(eta, mu, curvature_without, sharpness_without)
-    return q ** np.asarray(steps, float) * both + G / (mu * n)
+    n, eta, t = (np.asarray(x, float) for x in (n, rate, steps))
+    _check_common(n, eta, t, distance=known.distance)
+    q, _ = _without(known, n, eta, t, known.curvature, "N2")
+    both = known.distance + known.distance_without
+    return q**t * both + known.gradient / (known.curvature * n)
 
 
 def local_curvature(*, curvature: Values, hessian_lipschitz: Values, reach: Values) -> Bound:
@@ -240,27 +192,22 @@ def _progress(step: Bound, steps: Values) -> Bound:
         return np.where(t == 0, 0.0, -np.expm1(t * np.log1p(-np.minimum(step, 1.0))))
 
 
-def _contraction(
-    eta: Bound, mu: Values, curvature_without: Values, sharpness_without: Values
-) -> Bound:
-    """The factor q by which a step shrinks the distance to either minimiser."""
-    flat = np.minimum(mu, curvature_without)
-    return np.maximum(1 - eta * flat, np.abs(1 - eta * np.asarray(sharpness_without, float)))
-
-
-def _start(
-    n: Values,
-    gradient: Values,
-    sharpness: Values,
-    sharpness_without: Values,
-    distance: Values,
-    normalization: str,
-) -> Bound:
-    """(b_i + b_o) D, without b_o under N2, where the other examples keep their weight."""
-    others = np.asarray(sharpness_without, float) * (constant_of(normalization) == 2)
-    own = np.asarray(sharpness, float)
-    require(np.isfinite(own) & (own >= 0), "sharpness ≥ 0 (a convex example)", sharpness=own)
-    return (own + others) * np.asarray(distance, float)
+def _without(
+    known: Constants, n: Bound, rate: Bound, steps: Values, least: Values, normalization: str
+) -> tuple[Bound, Bound]:
+    """What T2, T2′ and T4 assume, with ``least`` in the step condition; then q, by which a step
+    shrinks the distance to either minimiser, and (b_i + b_o) D_i, under N2 without b_o.
+    """
+    low, high, own = known.curvature_without, known.sharpness_without, known.sharpness
+    lengths = {"gradient": known.gradient, "distance_without": known.distance_without}
+    _check_common(n, rate, steps, **lengths, sharpness=own)
+    _check_step(rate, known.smoothness, least)
+    require(np.asarray(least) > 0, "curvature > 0", curvature=least)
+    require(np.asarray(low) >= 0, "leave-one-out objectives are convex", curvature_without=low)
+    ordered = (low <= high * (1 + 1e-12)) & (high <= known.smoothness * (1 + 1e-12))
+    require(ordered, "curvature_without ≤ sharpness_without ≤ smoothness", low=low, high=high)
+    q = np.maximum(1 - rate * np.minimum(known.curvature, low), np.abs(1 - rate * high))
+    return q, (own + high * (constant_of(normalization) == 2)) * known.distance_without
 
 
 def _check_common(n: Values, rate: Values, steps: Values, **lengths: Values) -> None:
@@ -281,14 +228,3 @@ def _check_step(rate: Values, smoothness: Values, curvature: Values) -> None:
     require(
         np.asarray(rate) <= limit, "rate ≤ 2 / (smoothness + curvature)", rate=rate, limit=limit
     )
-
-
-def _check_without(
-    curvature_without: Values, sharpness_without: Values, smoothness: Values
-) -> None:
-    low, high = np.asarray(curvature_without, float), np.asarray(sharpness_without, float)
-    require(low >= 0, "leave-one-out objectives are convex", curvature_without=low)
-    ordered = low <= high * (1 + 1e-12)
-    require(ordered, "curvature_without ≤ sharpness_without", low=low, high=high)
-    limit = np.asarray(smoothness, float) * (1 + 1e-12)
-    require(high <= limit, "sharpness_without ≤ smoothness", sharpness_without=high, limit=limit)

@@ -27,14 +27,14 @@ from lib.theory.margin import MaxMargin, max_margin, max_margin_without, soft_ma
 #: which a variance of a few runs only estimates: it is not among those that a row could violate.
 BOUNDED = {
     "margins": {
-        **dict.fromkeys(("H1", "H6", "H9", "H9′"), "rotation_mean"),
-        **dict.fromkeys(("H5", "H8"), "displacement_mean"),
+        **dict.fromkeys(("H1", "H9", "H9′"), "rotation_mean"),
+        "H8": "displacement_mean",
     },
     "leave_one_out": {
         **dict.fromkeys(("H15", "H15b"), "parameter_mean"),
         **{"H16": "direction_mean", "T1c": "parameter_max"},
     },
-    "soft_margin": {"S0": "norm", **dict.fromkeys(("S1", "S2", "S3"), "parameter_max")},
+    "soft_margin": {"S0": "norm", **dict.fromkeys(("S1", "S2"), "parameter_max")},
     "seeds": {"H17": "parameter", "H18": "direction", "H18′": "direction"},
 }
 #: Rounding: two equal heads differ by this share of what is compared.
@@ -88,8 +88,6 @@ def margins(z: Array, labels: Array | None = None) -> pd.DataFrame:
     table = table.assign(**_moved(heads, ("displacement", "rotation")))
     table["H1"] = bound_column(head.rotation_of_support, **table[["n", "support"]])
     for name, bound in {
-        "H5": head.mean_displacement_of_slack,
-        "H6": head.mean_rotation_of_slack,
         "H8": head.mean_displacement,
         "H9": head.mean_rotation,
         "H9′": head.mean_rotation_attained,
@@ -180,8 +178,7 @@ def soft_margins(z: Array, relative: Sequence[float]) -> pd.DataFrame:
     table["S0"] = bound_column(head.soft_norm, margin=table["margin"])
     of_set = table[["n", "radius", "regularization"]]
     table["S2"] = bound_column(head.soft_by_radius, **of_set)
-    for name, bound in {"S1": head.soft_by_slack, "S3": head.soft_by_root}.items():
-        table[name] = bound_column(bound, margin=table["margin"], **of_set)
+    table["S1"] = bound_column(head.soft_by_slack, margin=table["margin"], **of_set)
     return table
 
 
@@ -351,6 +348,24 @@ def mean(values: np.ndarray, *, level: float = 0.95) -> Interval:
     if not len(values):
         return Interval(*(float("nan"),) * 3, 0)
     return intervals.mean_interval(values, level=level)
+
+
+def exponent(
+    x: npt.ArrayLike, y: npt.ArrayLike, *controls: npt.ArrayLike, level: float = 0.95
+) -> Interval:
+    """b of y ∝ x^b: the slope of log y on log x, beside ``controls`` as they are, by least squares,
+    with Student's interval. All (K,), x and y positive; ``ValueError`` unless there are more points
+    than coefficients.
+    """
+    intervals.check_level(level)
+    design = np.column_stack([np.log(x), np.ones(len(x)), *controls])
+    if (free := len(design) - design.shape[1]) < 1:
+        raise ValueError(f"{len(design)} points for {design.shape[1]} coefficients")
+    inverse, logs = np.linalg.pinv(design), np.log(y)
+    fit = inverse @ logs
+    error = np.sqrt(((logs - design @ fit) ** 2).sum() / free) * np.linalg.norm(inverse[0])
+    reach = stats.t.ppf((1 + level) / 2, free) * error
+    return Interval(float(fit[0]), float(fit[0] - reach), float(fit[0] + reach), len(design))
 
 
 def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -41,14 +41,14 @@ def pack(plan: Grid | JobList) -> list[str]:
     it holds all of them; what was done, in lines.
     """
     name = paths.reference_of(plan.name)
-    folders = [path for path in paths.results(name).glob("*") if path.is_dir()]
-    others = [path for path in folders if path.name not in plan.groups]
-    for path in others:
-        shutil.rmtree(path)
-    packed = tables.packed(name).keys() - plan.groups
+    folders = {path.name for path in paths.results(name).glob("*") if path.is_dir()}
+    others = folders - plan.groups.keys()
+    for group in others:
+        shutil.rmtree(paths.results(name) / group)
+    packed = tables.records(name).keys() - plan.groups.keys()
     done = [
         f"{name}: deleted {group}, which the configuration does not name"
-        for group in sorted({path.name for path in others} | packed)
+        for group in sorted(others | packed)
     ]
     left = tables.folders(name)
     if missing := len(plan.groups.keys() - status.referenced(plan)):

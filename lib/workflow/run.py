@@ -1,73 +1,52 @@
-"""``make run`` for a person: the engine works quietly, one line says how far it is, a table what
-came out.
+"""``make run`` for a person: the engine works quietly, a bar says how far it is, a table what came
+out.
 
 The engine's own words go to a file; how far it is shows in the run store and in the tables.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pandas as pd
+from tqdm import tqdm
 
 from lib import paths
 from lib.measures import Interval
 from lib.results import tables
-from lib.workflow import jobs, status
+from lib.workflow import jobs
 
-#: Seconds between two looks, and between two lines where no terminal can rewrite one.
-LOOK, LINE = 1.0, 60.0
+#: Seconds between two looks at how far it is, and between two bars where none can be rewritten.
+LOOK, BARS = 1.0, 60.0
 NEXT = "notebooks/20_measure_scores_and_predictions.ipynb"
-DONE = "all runs, tables and figures are there"
 
 
-class Progress:
-    """How far a plan is: its runs, the tables of its groups and jobs, ``figures``."""
-
-    def __init__(self, plan: jobs.Plan, figures: list[Path]) -> None:
-        self.began = time.monotonic()
-        self.waiting = [run for run in plan.runs if not run.stored()]
-        self.n_runs, self.at_first = len(plan.runs), len(self.waiting)
-        results = [made.outputs[-1] for made in plan.results.values()]
-        self.files, self.last = {"measuring": results, "drawing": figures}, ""
-
-    def line(self) -> str:
-        """In a line: runs done, the last score, the time left; then tables, then figures."""
-        for run in list(self.waiting):
-            if record := run.stored():
-                self.waiting.remove(run)
-                score = record["status"] if record["score"] is None else f"{record['score']:.3f}"
-                words = run.setting.id.rpartition("_")[0].replace("_", " ")
-                self.last = f"; last: {words} {run.seeds.label}, {record['metric']} {score}"
-        if self.waiting:
-            done = self.at_first - len(self.waiting)
-            elapsed = time.monotonic() - self.began
-            left = status.duration(elapsed / done * len(self.waiting)) if done else "not known yet"
-            n_done = self.n_runs - len(self.waiting)
-            return f"training: {n_done} of {self.n_runs} runs{self.last}; time left: {left}"
-        for doing, files in self.files.items():
-            n_done = sum(file.exists() for file in files)
-            if n_done < len(files):
-                return f"{doing}: {n_done} of {len(files)} done"
-        return DONE
-
-
-def follow(engine: subprocess.Popen, progress: Progress) -> int:
-    """Show one line until the engine ends; its exit status."""
-    terminal, shown = sys.stdout.isatty(), time.monotonic()
-    while engine.poll() is None:
-        if terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{progress.line()[:width]:{width}}", end="", flush=True)
-        elif time.monotonic() - shown >= LINE:
-            shown = time.monotonic()
-            print(progress.line(), flush=True)
-        time.sleep(LOOK)
-    if terminal:
-        print("\r\033[K", end="")
+def follow(engine: subprocess.Popen, plan: jobs.Plan, figures: list[Path]) -> int:
+    """Show how many of the plan's runs are there, and the last one's score, then how many of its
+    tables and of ``figures``, until the engine ends; its exit status.
+    """
+    often = {"mininterval": 0.1 if sys.stderr.isatty() else BARS, "miniters": 1}
+    waiting, n_runs = [run for run in plan.runs if not run.stored()], len(plan.runs)
+    count = {"total": n_runs, "initial": n_runs - len(waiting), "unit": "run"}
+    with tqdm(desc="training", disable=not waiting, **count, **often) as bar:
+        while waiting and engine.poll() is None:
+            for run, record in [(run, run.stored()) for run in waiting]:
+                if record:
+                    waiting.remove(run)
+                    score = record["status"] if record["score"] is None else record["score"]
+                    words = run.setting.id.rpartition("_")[0].replace("_", " ")
+                    last = f"{words} {run.seeds.label}, {record['metric']}"
+                    bar.set_postfix({last: score}, refresh=False)
+                    bar.update()
+            time.sleep(LOOK)
+    files, running = [*(made.outputs[-1] for made in plan.results.values()), *figures], True
+    with tqdm(desc="tables and figures", total=len(files), unit="file", **often) as bar:
+        while running:
+            running = engine.poll() is None
+            bar.update(sum(file.exists() for file in files) - bar.n)
+            time.sleep(LOOK * running)
     return engine.returncode
 
 
@@ -92,13 +71,11 @@ def run(plan: jobs.Plan, engine: list[str], *, campaign: bool) -> None:
     """Execute a plan by Snakemake with these options, and show how far it is and what came out."""
     log = paths.OUTPUT / "build/engine.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    progress = Progress(plan, [] if campaign else plan.figures)
-    print(progress.line(), flush=True)
     with open(log, "w") as stream:
         command = [sys.executable, "-m", "snakemake", *engine]
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
         try:
-            failed = follow(process, progress)
+            failed = follow(process, plan, [] if campaign else plan.figures)
         except KeyboardInterrupt:
             process.wait()
             sys.exit("\nstopped; the same command goes on where it was")

@@ -20,7 +20,7 @@ from support.notebooks import code_cells, execute, parameters_cell, prose, read,
 from lib import paths
 
 FILES = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
-JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_", "48_")
+JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_", "48_", "49_")
 TRAINING = [path for path in FILES if path.name.startswith(JOBS)]
 ANALYSIS = [path for path in FILES if path not in TRAINING]
 HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads / writes", "Time"]

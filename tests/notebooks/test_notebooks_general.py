@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:run \d, layer:UserWarning"),
 ]
 
-JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_", "48_")
+JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_", "48_", "49_")
 NOTEBOOKS = [
     "00_index",
     "11_separate_sources_of_randomness",

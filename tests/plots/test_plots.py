@@ -1,13 +1,15 @@
 """What figures draw where the committed ones, which the session compares, do not show it."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.analysis import variance_components
+from lib.analysis.claims import stability
 from lib.plots import bound_plots, run_plots
-from lib.theory import claims
 
 
 @pytest.fixture
@@ -43,23 +45,31 @@ def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
 
 
 def test_a_cell_of_claims_shows_the_middle_all_ticks_and_how_many_hold():
-    where = {"claim": "SURT", "setting": "network", "perturbation": claims.SEED}
-    values = pd.DataFrame(
-        {
-            "value": [-9.0, -1.0, 0.5], "low": [-9.5, -2.0, -0.5], "high": [-8.5, -0.1, 1.0],
-            "n": 10, "verdict": ["holds", "holds", "undecided"],
-        }
-    )  # fmt: skip
-    table = values.assign(**where, specification=["a", "b", "c"])
+    where = {"claim": "SURT", "setting": "network", "perturbation": stability.SEED}
+    table = pd.DataFrame(
+        {"value": [-9.0, -1.0, 0.5], "verdict": ["holds", "holds", "undecided"]}
+    ).assign(**where)
+    cells = pd.DataFrame(
+        itertools.product(stability.STABILISERS, stability.SETTINGS, stability.PERTURBATIONS),
+        columns=list(where),
+    ).assign(verdict="no data", value=np.nan, low=np.nan, high=np.nan, holds=0, of=0)
+    own = (cells[list(where)] == list(where.values())).all(axis=1)
+    cells.loc[own, ["verdict", "value", "low", "high", "holds", "of"]] = [
+        ["undecided", -1.0, -2.0, -0.1, 2, 3]
+    ]
     _, axes = plt.subplots(1, 6)
-    bound_plots.claim_cells(axes, claims.cells(table), table)
+    bound_plots.claim_cells(axes, cells, table)
     *others, last = axes
-    assert [text.get_text() for text in last.texts].count("no data") == len(claims.CLAIMS) - 1
+    assert [text.get_text() for text in last.texts].count("no data") == len(
+        stability.STABILISERS
+    ) - 1
     assert "2 of 3" in [text.get_text() for text in last.texts]
     ticks = {m.get_color(): m.get_xdata().tolist() for m in last.lines if m.get_marker() == "|"}
     assert ticks[bound_plots.VERDICTS["holds"][0]] == [-3, -1]  # what is beyond is at the edge
     assert ticks[bound_plots.VERDICTS["undecided"][0]] == [0.5]
     shown = [list(line.get_xdata()) for line in last.lines]
-    assert [-2.0, -0.1] in shown and all(len(ax.texts) == len(claims.CLAIMS) for ax in others)
+    assert [-2.0, -0.1] in shown and all(
+        len(ax.texts) == len(stability.STABILISERS) for ax in others
+    )
     assert last.get_yticklabels()[0].get_text() == "SURT"
     plt.close("all")

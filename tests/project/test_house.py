@@ -17,7 +17,7 @@ DOORS = (
     "lib.analysis.validity", "lib.analysis.consistency", "lib.analysis.variance_components",
     "lib.analysis.seed_transfer", "lib.analysis.ensembles", "lib.analysis.learning_rate_sweep",
     "lib.analysis.failed_runs", "lib.analysis.reliability", "lib.analysis.claims", "lib.report",
-    "lib.theory.head", "lib.theory.margin", "lib.theory.claims", "lib.workflow.status",
+    "lib.theory.head", "lib.theory.margin", "lib.workflow.status",
 )  # fmt: skip
 TRAINING = ("torch", "transformers", "safetensors", "tokenizers", "snakemake", "papermill")
 

@@ -73,7 +73,7 @@ def test_the_command_repairs_scores_and_measures_and_touches_nothing_else(stored
     pd.testing.assert_frame_equal(pd.read_parquet(stored / "runs.parquet"), runs)
     pd.testing.assert_frame_equal(pd.read_parquet(stored / "measures.parquet"), measures)
     old, new = json.loads(before["made.json"]), json.loads(after["made.json"])
-    assert new["measure_code"] == provenance.code_fingerprint(tables.MEASURING)
+    assert new["measure_code"] == provenance.code_fingerprint(*provenance.MEASURING)
     assert new["measured"]["commit"] == provenance.commit()[0]
     for made in (old, new):
         made.pop("measure_code"), made.pop("measured", None)
@@ -92,7 +92,7 @@ def test_packed_groups_are_measured_again_and_stay_packed(stored, monkeypatch):
     assert {path.name for path in stored.parent.iterdir()} == packed
     for table, frame in before.items():
         pd.testing.assert_frame_equal(tables.read("copied", table), frame)
-    assert tables.packed("copied")["group"]["measured"]["commit"] == provenance.commit()[0]
+    assert tables.records("copied")["group"]["measured"]["commit"] == provenance.commit()[0]
 
 
 def test_an_interrupted_measurement_leaves_the_group_as_it_was(stored, monkeypatch):

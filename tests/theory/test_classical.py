@@ -152,7 +152,7 @@ def test_every_bound_of_the_table_holds_and_every_formula_is_the_printed_one():
         1 / (2 * 0.05 * 60),
         2 * (1 + 0.1 * np.sqrt(20 * np.log(2))) / (0.1 * 60),
         np.sqrt(2) / (60 * gamma),
-        4 / (60 * gamma),
+        16 / np.sqrt(27) / (60 * gamma),
     ]
     np.testing.assert_allclose(bounded["bound"], by_hand, rtol=1e-12)
     # 200 steps are enough: descent has arrived at the minimiser.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -267,24 +268,45 @@ def test_the_data_of_the_committed_runs_read_the_same_now():
             assert examples.data_digest(task, contents) == row["data_sha256"], row["task"]
 
 
-def test_the_line_counts_runs_then_tables_then_figures(store, path):
+def test_bars_count_runs_then_tables_and_figures(store, path, monkeypatch, capsys):
     path.write_text(GRID.replace("[1.0e-3, 2.0e-3]", "1.0e-3").replace("[0, 1, 2]", "[0, 1]"))
     plan = jobs.load(path)
     [setting] = plan.settings.values()
-    progress = run.Progress(plan, plan.figures)
-    assert progress.line() == "training: 0 of 2 runs; time left: not known yet"
-    keep(setting, "seed0", fingerprint="stale")
-    assert "0 of 2 runs" in progress.line(), "a stale run is not done"
-    keep(setting, "seed0", score=0.5, metric="accuracy")
-    told = r"training: 1 of 2 runs; last: .* seed0, accuracy 0.500; time left: under a minute"
-    assert re.fullmatch(told, progress.line())
-    keep(setting, "seed1", score=None, status="diverged")
-    assert progress.line() == "measuring: 0 of 1 done" and progress.last.endswith("diverged")
-    for file in (*plan.results_of("mine"), *plan.figures):
-        assert progress.line() != run.DONE
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    assert progress.line() == run.DONE
+    files = [*plan.results_of("mine"), *plan.figures]
+    shown = []
+
+    def draw():
+        for file in files[:-1]:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+
+    class Engine:
+        """One that does something each time that it is asked whether it has ended."""
+
+        returncode = 3
+        acts = iter([
+            lambda: None,
+            lambda: keep(setting, "seed0", fingerprint="stale"),
+            lambda: keep(setting, "seed0", score=0.5, metric="accuracy"),
+            lambda: keep(setting, "seed1", score=None, status="diverged"),
+            lambda: None,
+            draw,
+        ])  # fmt: skip
+
+        def poll(self):
+            shown.append(capsys.readouterr().err)
+            act = next(self.acts, None)
+            return 3 if act is None else act()
+
+    monkeypatch.setattr(run, "LOOK", 0.0)
+    monkeypatch.setattr(run, "BARS", 0.0)
+    monkeypatch.setattr(run, "tqdm", partial(run.tqdm, disable=False))
+    assert run.follow(Engine(), plan, plan.figures) == 3
+    first, _, stale, *others = [*shown, capsys.readouterr().err]
+    assert "training" in first and "0/2" in first and not stale, "a stale run is not done"
+    expected = ["1/2", "lr0.001 nall seed0, accuracy=0.5", "2/2", "=diverged", "tables and figures"]
+    expected.append(f"{len(files) - 1}/{len(files)}")
+    assert re.search(".*".join(map(re.escape, expected)), "".join(others), re.S)
 
 
 def test_the_table_is_of_the_committed_measures():

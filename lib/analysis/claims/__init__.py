@@ -10,8 +10,10 @@ claim      what a claim is
 scores     macro and micro effects, sizes, tasks, sources of randomness
 failures   failed runs
 agreement  which measures agree, rank, tell settings apart
-published  the papers' numbers, runs of others, theory
-heads      heads on frozen features: certificates, several heads
+published  the papers' numbers, runs of others, bounds
+stability  what is claimed to stabilise: heads and networks, an example left out or another seed
+heads      heads on frozen features: certificates, several heads, what goes with the SD
+surt       a start re-trained on the task's texts
 """
 
 from collections.abc import Sequence
@@ -24,6 +26,8 @@ from lib.analysis.claims import (  # noqa: F401
     heads,
     published,
     scores,
+    stability,
+    surt,
 )
 from lib.analysis.claims.claim import CLAIMS, choices_of  # noqa: F401
 

@@ -43,24 +43,21 @@ def _chosen(which: str) -> list[RunGroup]:
 
 
 @cache
-def _agreement(a: str, b: str, pooling: str, groups: str) -> Estimate:
+def _agreement(one: str, other: str, pooling: str, groups: str) -> Estimate:
     """Mean over groups of the rank correlation of two measures over pairs of runs, at the last
     layer.
     """
     pairs = [group.pairs(pooling) for group in _chosen(groups)]
-    return Estimate.pooled([intervals.pair_correlation(one[a], one[b]) for one in pairs])
+    return Estimate.pooled([intervals.pair_correlation(p[one], p[other]) for p in pairs])
 
 
 OVER_PAIRS = {"pooling": POOLINGS, "groups": CHOSEN}
 
 
 claim("cka-agrees-with-op", null=0.5, **OVER_PAIRS)(partial(_agreement, "cka", "op"))
-
-
-@claim(null=0.3, **OVER_PAIRS, other=("cka", "op"))
-def jsd_agrees_with_representations(pooling: str, groups: str, other: str) -> Estimate:
-    """Mean rank correlation over pairs of runs, at the last layer."""
-    return _agreement("jsd", other, pooling, groups)
+claim("jsd-agrees-with-representations", null=0.3, other=("cka", "op"), **OVER_PAIRS)(
+    partial(_agreement, "jsd")
+)
 
 
 @claim(**OVER_PAIRS, other=("cka", "op"))

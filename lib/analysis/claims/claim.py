@@ -171,8 +171,8 @@ def choices_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _hinge(table: pd.DataFrame) -> str:
-    """The choice on which most hangs: in how many specifications the claim holds with it and
-    without it; nothing where no choice makes a difference.
+    """The choice that tells most (by its correlation with holding): in how many specifications the
+    claim holds with it and without it; nothing where no choice makes a difference.
     """
     choices, holds = choices_of(table), (table["verdict"] == "holds").to_numpy()
     hinges = [(0.0, "")]
@@ -180,7 +180,7 @@ def _hinge(table: pd.DataFrame) -> str:
         each = choices[axis].unique()
         for choice in each if 1 < len(each) <= MANY else ():
             chosen = (choices[axis] == choice).to_numpy()
-            gap = abs(holds[chosen].mean() - holds[~chosen].mean())
+            gap = chosen.std() * abs(holds[chosen].mean() - holds[~chosen].mean())
             own, rest = (f"{holds[part].sum()} of {part.sum()}" for part in (chosen, ~chosen))
             hinges.append((gap, f" ({axis.replace('_', ' ')} {choice}: {own}; else {rest})"))
     gap, words = max(hinges, key=lambda hinge: hinge[0])

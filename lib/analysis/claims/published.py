@@ -1,8 +1,7 @@
-"""Claims on published numbers, and on the theory and the methods that it proposes."""
+"""Claims on published numbers, and on the bounds of the theory."""
 
 import itertools
-from functools import cache, partial
-from typing import Any
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,7 @@ from scipy import stats
 from lib import measures, paths
 from lib.analysis.claims.agreement import mean_tau, within_tasks
 from lib.analysis.claims.claim import Estimate, claim
-from lib.analysis.claims.scores import groups, log_ratio
 from lib.measures import comparison, intervals
-from lib.theory import claims as theory_claims
 
 #: Columns of the printed table by measure.
 PRINTED = {
@@ -192,60 +189,3 @@ def no_bound_is_violated() -> Estimate:
     """Violations among all verified comparisons of all theorems."""
     table = pd.read_csv(paths.DATA / "benchmarks" / "bounds_verified.csv")
     return Estimate.exactly(float(table["violations"].sum()), int(table["comparisons"].sum()))
-
-
-def _heads() -> list[dict[str, Any]]:
-    return [
-        {"measure": measure, "rate": rate, "heads": heads, "runs": runs}
-        for measure in ("disagreement", "jsd")
-        for rate, kinds in ((3e-4, ("all",)), (3e-3, ("all", "without failed seeds")))
-        for runs in kinds
-        for heads in (10, 2, 5, 20)
-    ]
-
-
-@claim(side="below", given=_heads)
-def several_heads_agree_more(measure: str, rate: float, heads: int, runs: str) -> Estimate:
-    """Log ratio to one head's of a measure of several heads' runs, the same seeds left out in both.
-    ``without failed seeds``: those that fail with neither.
-    """
-    found = {}
-    for group in groups("reference-stabilizers"):
-        method = group.setting["method"]
-        if method.startswith("mhloss") and np.isclose(group.setting["learning_rate"], rate):
-            found[int(method.partition("heads=")[2].rstrip(")") or 5)] = group
-    both = [found[1], found[heads]]
-    kept = ~(both[0].failed | both[1].failed) if runs != "all" else np.ones(len(both[0]), bool)
-    one, several = (group.take(kept).pairs("mean")[measure] for group in both)
-    return Estimate.of(log_ratio(several, one))
-
-
-EFFECT = ["setting", "perturbation", "analysis"]
-
-
-@cache
-def _theory() -> pd.DataFrame:
-    """What Fu, So & Collier claim, measured: a row a specification (``lib.theory.claims``)."""
-    table = theory_claims.specifications().rename(columns={"specification": "analysis"})
-    table["analysis"] = table["analysis"].str.replace(", ", "; ")
-    return table[table["verdict"] != "no data"].set_index(["claim", *EFFECT], verify_integrity=True)
-
-
-def _measured(name: str) -> list[dict[str, str]]:
-    return _theory().loc[name].reset_index()[EFFECT].to_dict("records")
-
-
-def _effect(name: str, setting: str, perturbation: str, analysis: str) -> Estimate:
-    """log₂ change of the instability where what is claimed to stabilise is done once."""
-    row = _theory().loc[name, setting, perturbation, analysis]
-    return Estimate(row["value"], row["low"], row["high"], int(row["n"]))
-
-
-#: What should stabilise when it is doubled or, of the learning rate, halved.
-for _claim, _name in {
-    "more-examples-stabilise": "sample size",
-    "a-smaller-rate-stabilises": "learning rate",
-    "more-steps-stabilise": "iterations",
-    "a-larger-margin-stabilises": "margin",
-}.items():
-    claim(_claim, side="below", given=partial(_measured, _name))(partial(_effect, _name))

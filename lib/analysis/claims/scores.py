@@ -1,6 +1,7 @@
 """Claims on scores and predictions: seeds, sizes, tasks, sources of randomness."""
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -9,8 +10,8 @@ from scipy import stats
 from lib import measures, paths
 from lib.analysis import ensembles, seed_transfer, variance_components
 from lib.analysis.claims.claim import Estimate, claim
-from lib.measures import comparison, intervals, sample_size
-from lib.measures.intervals import Interval
+from lib.measures import comparison, intervals, sample_size, summary
+from lib.measures.intervals import Interval, Statistic
 from lib.results import run_group, tables
 from lib.results.run_group import RunGroup
 
@@ -35,14 +36,17 @@ def accuracy(group: RunGroup) -> np.ndarray:
     return (group.predictions == group.labels).mean(1)
 
 
-def log_ratio(first: np.ndarray, second: np.ndarray) -> Interval:
-    """Log ratio of two mean distances, (S, S) of the same runs, leaving each run out of both."""
+def trend(x: Sequence[float], statistics: Sequence[Statistic], n_runs: int) -> Interval:
+    """b of value ∝ x^b, which is log₂ of its change with every doubling, for a statistic of each of
+    K groups with the same S seeds; each seed is left out of all groups together.
+    """
+    away = np.log2(x) - np.log2(x).mean()
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        means = intervals.pair_means(np.stack([first, second]), weights)
-        return np.log(means[:, 0] / means[:, 1])
+    def slope(weights: np.ndarray) -> np.ndarray:
+        values = np.stack([statistic(weights) for statistic in statistics], axis=-1)
+        return np.log2(np.clip(values, 1e-12, None)) @ away / (away @ away)
 
-    return intervals.interval(statistic, len(first), method="jackknife")
+    return intervals.interval(slope, n_runs, method="jackknife")
 
 
 #: Learning rates up to this are gentle: no run of the ladders fails there.
@@ -67,58 +71,44 @@ def seed_moves_accuracy(results: str, setting: str) -> Estimate:
 
 
 @claim(
-    null=float(np.log(2)),
+    null=1.0,
     results=("reference-standard", "reference-sizes", "reference-tasks", "reference-methods"),
 )
 def answers_differ_more_than_scores(results: str) -> Estimate:
-    """Log ratio of the mean disagreement of two runs to the mean difference of their accuracies
+    """Log₂ ratio of the mean disagreement of two runs to the mean difference of their accuracies
     (which by arithmetic is never larger): the mean over groups.
     """
     parts = []
     for group in groups(results):
-        apart = measures.pairwise_disagreement(group.predictions)
-        parts.append(log_ratio(apart, np.abs(accuracy(group)[:, None] - accuracy(group))))
+        gaps = np.abs(accuracy(group)[:, None] - accuracy(group))
+        both = (gaps, measures.pairwise_disagreement(group.predictions))
+        parts.append(trend((1, 2), [summary.pair_statistic(d) for d in both], len(group)))
     return Estimate.pooled(parts)
 
 
-def _slope(values: np.ndarray, n_train: np.ndarray) -> np.ndarray:
-    """Slope of log values (…, sizes) on log₂ of the number of rows: a share a doubling."""
-    x = np.log2(n_train) - np.log2(n_train).mean()
-    return np.log(np.clip(values, 1e-12, None)) @ x / (x @ x)
-
-
 @cache
-def _nested(start: int) -> tuple[list[RunGroup], np.ndarray]:
+def nested(start: int) -> tuple[list[RunGroup], np.ndarray]:
     """The groups of one task with more and more rows, the same seeds in all, from a size on."""
     chosen = [g for g in groups("reference-sizes") if g.setting["n_train"] >= start]
     chosen.sort(key=lambda group: group.setting["n_train"])
     return chosen, np.array([group.setting["n_train"] for group in chosen], float)
 
 
-def _trend(distances: list[np.ndarray], n_train: np.ndarray) -> Estimate:
-    """Slope of a mean distance with size, seeds left out in all sizes together."""
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        means = [intervals.pair_means(matrix, weights) for matrix in distances]
-        return _slope(np.stack(means, axis=-1), n_train)
-
-    return Estimate.of(intervals.interval(statistic, len(distances[0]), method="jackknife"))
-
-
 @claim(side="below", cut=("largest probability", "each run's median"), from_size=SIZES)
 def more_training_makes_answers_alike(cut: str, from_size: int) -> Estimate:
-    """Slope of log disagreement on log₂ rows; ``cut`` at the median removes jitter of a threshold
+    """Slope of log₂ disagreement on log₂ rows; ``cut`` at the median removes jitter of a threshold
     that all answers lie close to.
     """
-    chosen, n_train = _nested(from_size)
-    distances = []
+    chosen, n_train = nested(from_size)
+    statistics = []
     for group in chosen:
         answers = group.predictions
         if cut != "largest probability":
             margin = group.logits[..., 1] - group.logits[..., 0]
             answers = (margin > np.median(margin, axis=1, keepdims=True)).astype(int)
-        distances.append(measures.pairwise_disagreement(answers))
-    return _trend(distances, n_train)
+        apart = measures.pairwise_disagreement(answers)
+        statistics.append(summary.pair_statistic(apart))
+    return Estimate.of(trend(n_train, statistics, len(chosen[0])))
 
 
 REPRESENTED = tuple(f"{m} {of}" for m in ("op", "cka", "svcca") for of in ("first", "mean"))
@@ -126,10 +116,11 @@ REPRESENTED = tuple(f"{m} {of}" for m in ("op", "cka", "svcca") for of in ("firs
 
 @claim(measure=("jsd", *REPRESENTED), from_size=SIZES)
 def more_training_moves_representations_apart(measure: str, from_size: int) -> Estimate:
-    """Slope of the log of a measure, at the last layer, on log₂ rows."""
-    chosen, n_train = _nested(from_size)
+    """Slope of log₂ of a measure, at the last layer, on log₂ rows."""
+    chosen, n_train = nested(from_size)
     name, _, pooling = measure.partition(" ")
-    return _trend([group.pairs(pooling or "first")[name] for group in chosen], n_train)
+    statistics = [group.statistics(pooling or "first")[name] for group in chosen]
+    return Estimate.of(trend(n_train, statistics, len(chosen[0])))
 
 
 def _by_task(without: str) -> list[RunGroup]:
@@ -292,8 +283,10 @@ METHODS = {"sd": "chi-square", "distribution_sd": "exact"}
 SIMULATED = ("disagreement", "mean", "sd", "distribution_sd", "kappa", "jsd", "ccon")
 
 
-def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate:
-    """How often simulated intervals of 95 % hold the truth, with the binomial interval."""
+def _coverage(failed: float, n_runs: int, shifts: str, measure: str) -> Estimate:
+    """How often simulated intervals of 95 % hold the truth, with the binomial interval; ``failed``
+    is the share of runs that collapse.
+    """
     table = pd.read_csv(paths.DATA / "benchmarks" / "coverage.csv")
     wanted = {"measure": measure, "shifts": shifts, "n_runs": n_runs, "failed": failed}
     wanted["method"] = METHODS.get(measure, "resampling")
@@ -305,13 +298,10 @@ def _coverage(measure: str, shifts: str, n_runs: int, failed: float) -> Estimate
     return Estimate(covered, ends.low, ends.high, int(n))
 
 
-@claim(side="below", null=0.85, measure=SIMULATED)
-def five_runs_are_too_few_where_runs_fail(measure: str) -> Estimate:
-    """Coverage of 95 % intervals of five runs where one run in five collapses."""
-    return _coverage(measure, "normal", 5, 0.2)
-
-
-@claim(null=0.85, measure=SIMULATED, shifts=("normal", "t3"), n_runs=(20, 10))
-def intervals_hold_where_no_run_fails(measure: str, shifts: str, n_runs: int) -> Estimate:
-    """Coverage of 95 % intervals where no run collapses."""
-    return _coverage(measure, shifts, n_runs, 0.0)
+claim("five-runs-are-too-few-where-runs-fail", side="below", null=0.85, measure=SIMULATED)(
+    partial(_coverage, 0.2, 5, "normal")
+)
+claim(
+    "intervals-hold-where-no-run-fails",
+    null=0.85, n_runs=(20, 10), shifts=("normal", "t3"), measure=SIMULATED,
+)(partial(_coverage, 0.0))  # fmt: skip

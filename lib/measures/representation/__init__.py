@@ -75,10 +75,7 @@ def representation_distances(
     saturate: unrelated representations are close. One pair with shuffled examples tells at each
     layer; where it is below 0.9, a ``SaturationWarning`` gives its distance.
     """
-    distances, _, remarks = _compare(representations, measures, [], workers, precision, device)
-    for category, remark in remarks:
-        warnings.warn(remark, category, stacklevel=2)
-    return distances
+    return _compare(representations, measures, [], workers, precision, device)[0]
 
 
 def distances_and_chance(
@@ -109,10 +106,7 @@ def distances_and_chance(
         (*map(int, rng.choice(n_runs, 2, replace=False)), rng.permutation(n_examples))
         for _ in range(n_permutations)
     ]
-    distances, chance, remarks = _compare(arrays, measures, shuffles, workers, precision, device)
-    for category, remark in remarks:
-        warnings.warn(remark, category, stacklevel=2)
-    return distances, chance
+    return _compare(arrays, measures, shuffles, workers, precision, device)
 
 
 def kept_directions(
@@ -160,14 +154,13 @@ def _compare(
     workers: int | None,
     precision: str,
     device: str | None,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[tuple[type[Warning], str]]]:
-    """Distances, chance distances, and what to warn of."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Distances and chance distances, for the functions above, in whose caller's name it warns."""
     arrays = _check(representations, measures, precision)
     backend = backend_for(device)
     n_runs, n_layers = len(arrays), arrays[0].shape[0]
     distances = {name: np.full((n_layers, n_runs, n_runs), np.nan) for name in measures}
     chance = {name: np.full((n_layers, len(shuffles)), np.nan) for name in measures}
-    remarks: list[tuple[type[Warning], str]] = []
     saturated: dict[str, tuple[float, int]] = {}
     anyhow = np.random.default_rng(0).permutation(arrays[0].shape[1])
     with _pool(workers) as pool:
@@ -175,21 +168,17 @@ def _compare(
             xs = [array[layer] for array in arrays]
             factors = list(pool.map(partial(factorise, backend=backend), xs))
             usable = [run for run, factor in enumerate(factors) if factor is not None]
-            remarks += [
-                (UserWarning, f"run {run}, layer {layer}: representation is constant or not "
-                 "finite; its distances are NaN")
-                for run in range(n_runs) if run not in usable
-            ]  # fmt: skip
+            for run in sorted({*range(n_runs)} - {*usable}):
+                what = "representation is constant or not finite; its distances are NaN"
+                warnings.warn(f"run {run}, layer {layer}: {what}", stacklevel=3)
             if len(usable) < 2:
                 continue
             for name in measures:
                 measure = ENGINES[name]([factors[i] for i in usable], backend, precision, pool)
                 matrix = measure.distances()
-                remarks += [
-                    (UserWarning, f"run {usable[i]}, layer {layer}: a single example differs from "
-                     f"the others; its {name} distances are NaN")
-                    for i in np.flatnonzero(np.isnan(np.diag(matrix)))
-                ]  # fmt: skip
+                for i in np.flatnonzero(np.isnan(np.diag(matrix))):
+                    what = f"a single example differs from the others; its {name} distances are NaN"
+                    warnings.warn(f"run {usable[i]}, layer {layer}: {what}", stacklevel=3)
                 distances[name][layer][np.ix_(usable, usable)] = matrix
                 if name != "cka":
                     apart = measure.unrelated(0, 1, anyhow), layer
@@ -200,13 +189,16 @@ def _compare(
                         chance[name][layer, k] = measure.unrelated(*places, shuffle)
     for stack in distances.values():
         stack[:, range(n_runs), range(n_runs)] = 0.0
-    remarks += [
-        (SaturationWarning, f"{name}, layer {layer}: with {arrays[0].shape[1]} examples, two "
-         f"unrelated representations would be {apart:.2f} apart, not 1; report the chance level "
-         "(distances_and_chance), or the debiased cka")
-        for name, (apart, layer) in saturated.items() if apart < SATURATED
-    ]  # fmt: skip
-    return distances, chance, remarks
+    for name, (apart, layer) in saturated.items():
+        if apart < SATURATED:
+            warnings.warn(
+                f"{name}, layer {layer}: with {arrays[0].shape[1]} examples, two unrelated "
+                f"representations would be {apart:.2f} apart, not 1; report the chance level "
+                "(distances_and_chance), or the debiased cka",
+                SaturationWarning,
+                stacklevel=3,
+            )
+    return distances, chance
 
 
 @contextlib.contextmanager
