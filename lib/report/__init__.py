@@ -6,6 +6,8 @@ columns     which column is what (columns.toml: names that people give)
 values      runs side by side, every value checked
 reading     from a path to runs
 measuring   every measure that they allow
+comparing   two settings side by side: is the difference more than the seed?
+gate        the same as a verdict, for one candidate or many
 interpret   the same in plain words
 page        the same as a page
 formats     the same as markdown, LaTeX, JSON

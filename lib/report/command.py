@@ -1,14 +1,19 @@
 """``python -m lib.report PATH``: the report as a command."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from lib.report import page, reading
-from lib.report.columns import Options
+import pandas as pd
+
+from lib.report import comparing, gate, page, reading
+from lib.report.columns import Options, Taken
 from lib.report.formats import FORMATS
 from lib.report.interpret import interpret
-from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, measure_runs
+from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+from lib.report.opening import OutsideError
 from lib.theory.own_features import certify_file
 
 COLUMNS = {
@@ -20,9 +25,18 @@ COLUMNS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """With ``--gate`` bad input and usage end with 3, for 2 is a verdict there."""
+
+    bad = 2
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(self.bad if message else status, message)
+
+
+def parser() -> _Parser:
     """The options of the report."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="python -m lib.report",
         description="How unstable are these runs? Reads predictions, or scores, of several runs of "
         "one setting, writes report.html, measures.csv and examples.csv.",
@@ -48,6 +62,21 @@ def parser() -> argparse.ArgumentParser:
         "--metric", default="",
         help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}; or a column of scores",
     )  # fmt: skip
+    other = made.add_argument_group("PATH (A) against another setting (B)")
+    other.add_argument(
+        "--against", action="append", default=[], metavar="PATH",
+        help="runs of another setting on the same examples; repeatable, then all of every two",
+    )  # fmt: skip
+    other.add_argument(
+        "--gate", action="store_true",
+        help="only a line of text, and an exit code: 0 A is better, 1 not shown, 2 worse, 3 bad "
+        "input or usage",
+    )  # fmt: skip
+    other.add_argument(
+        "--sequential", type=Path, metavar="LEDGER.json",
+        help="with --gate: record A among the candidates against B, and spend the error over them",
+    )  # fmt: skip
+    other.add_argument("--lower-is-better", action="store_true", help="with --gate, of a loss")
     how = made.add_argument_group("what comes out")
     how.add_argument(
         "--features", type=Path, metavar="FILE",
@@ -63,27 +92,74 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
+    only = [*options.only, *([f"filter={options.filter}"] if options.filter else [])]
+    columns = {name: vars(options)[name] for name in (option[2:] for option in COLUMNS)}
+    group, taken = reading.read(
+        path,
+        labels=options.labels,
+        exclude=options.exclude,
+        options=Options(**columns, metric=options.metric, only=tuple(only)),
+        file=options.file,
+        task=options.task,
+    )
+    # A column of the input, or a metric of the predictions.
+    taken_as_column = "metric" in group.runs or options.metric == taken.labels
+    metric = None if taken_as_column else options.metric or None
+    return measure_runs(group, metric=metric, level=options.level, width=options.width), taken
+
+
+def _judge(made: argparse.ArgumentParser, options: argparse.Namespace) -> NoReturn:
+    if len(options.against) != 1:
+        made.error("--gate takes one --against: the baseline")
+    (candidate, _), (baseline, _) = (
+        _measured(path, options) for path in (options.path, options.against[0])
+    )
+    try:
+        verdict = gate.judge(
+            baseline,
+            candidate,
+            alpha=1 - options.level,
+            lower_is_better=options.lower_is_better,
+            ledger=options.sequential,
+            name=Path(options.path).name,
+        )
+    except OutsideError as error:
+        both = f"A: {options.against[0]} (baseline), B: {options.path} (candidate)"
+        raise OutsideError(f"{both}: {error}") from error
+    print(verdict.line)
+    made.exit(gate.EXIT_CODES[verdict.verdict])
+
+
+def _compared(
+    measured: MeasuredRuns, options: argparse.Namespace
+) -> tuple[pd.DataFrame | None, list[str]]:
+    """The table and the sentences of A against every other setting."""
+    others = {path: _measured(path, options)[0] for path in options.against}
+    if len(others) < 2:
+        for path, other in others.items():
+            found = comparing.compare(measured, other, level=options.level)
+            return found.table, [f"A is {options.path}, B is {path}.", *found.sentences]
+        return None, []
+    table = comparing.compare_all({options.path: measured, **others}, level=options.level)
+    rows = table.loc["mean"].iterrows() if "mean" in table.index else ()
+    return table, [
+        f"{a} → {b}: {row['value']:+.4f} [{row['low']:.4f}, {row['high']:.4f}], "
+        f"p = {row['p']:.2g}, by Holm over all pairs {row['adjusted_p']:.2g}."
+        for (a, b), row in rows
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the report of runs made elsewhere."""
     made = parser()
+    made.bad = 3 if "--gate" in (sys.argv if arguments is None else arguments) else 2
     options = made.parse_args(arguments)
-    only = [*options.only, *([f"filter={options.filter}"] if options.filter else [])]
-    columns = {
-        name.removeprefix("--"): getattr(options, name.removeprefix("--")) for name in COLUMNS
-    }
     try:
-        group, taken = reading.read(
-            options.path,
-            labels=options.labels,
-            exclude=options.exclude,
-            options=Options(**columns, metric=options.metric, only=tuple(only)),
-            file=options.file,
-            task=options.task,
-        )
-        # A column of the input, or a metric of the predictions.
-        taken_as_column = "metric" in group.runs or options.metric == taken.labels
-        metric = None if taken_as_column else options.metric or None
-        measured = measure_runs(group, metric=metric, level=options.level, width=options.width)
+        if options.gate:
+            _judge(made, options)
+        measured, taken = _measured(options.path, options)
+        comparison, found = _compared(measured, options)
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
         made.exit(2, f"{error}\n")
@@ -91,11 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out or not options.format:
         out = options.out or Path("instability-report")
         try:
-            written = f"written: {page.write(measured, out, head)}"
+            written = f"written: {page.write(measured, out, head, comparison, found)}"
         except OSError as error:
             made.exit(2, f"{out}: cannot write there ({error}); choose another --out\n")
     if options.format:
-        print(FORMATS[options.format](measured, taken))
+        print(FORMATS[options.format](measured, taken, comparison, found))
         return
     said = [*interpret(measured), *(head.sentences() if head else ())]
-    print(group.source, *group.notes, "", *said, "", written, sep="\n")
+    found = ["", *found] if found else []
+    print(measured.group.source, *measured.group.notes, "", *said, *found, "", written, sep="\n")

@@ -1,7 +1,7 @@
 """The report as text: what a paper, a pull request or a program needs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,14 @@ ROW = {
 }  # fmt: skip
 
 
-def as_json(measured: MeasuredRuns, taken: Taken) -> str:
+def as_json(
+    measured: MeasuredRuns, taken: Taken, comparison: pd.DataFrame | None, found: Sequence[str]
+) -> str:
     """``n_runs``, ``n_examples``, ``task``, ``metric``, ``taken`` (``runs``, ``labels``,
     ``ignored``), ``notes``, and ``measures``: by name, as in measures.csv, ``value``, ``low``,
-    ``high`` (null where there is none); those of layers by name and layer, such as ``cka:2``.
+    ``high`` (null where there is none); those of layers by name and layer, such as ``cka:2``. Of a
+    comparison, ``comparison``: by quantity (of several settings: ``mean, a, b``) ``value``,
+    ``low``, ``high``, ``p``; and ``compared``, in words.
     """
     group = measured.group
     task = "classification" if group.classes else "regression"
@@ -38,6 +42,15 @@ def as_json(measured: MeasuredRuns, taken: Taken) -> str:
         "notes": list(group.notes),
         "measures": measures,
     }
+    if comparison is not None:
+        rows = comparison.reindex(columns=["value", "low", "high", "p"]).T.to_dict()
+        content["comparison"] = {
+            name if isinstance(name, str) else ", ".join(name): {
+                end: _plain(number) for end, number in row.items()
+            }
+            for name, row in rows.items()
+        }
+        content["compared"] = list(found)
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
@@ -73,15 +86,15 @@ def sentence(measured: MeasuredRuns) -> str:
     return f"{', '.join(parts)} (value [{100 * measured.level:g} % interval from resampling runs])."
 
 
-def as_markdown(measured: MeasuredRuns) -> str:
-    return _markdown(cells(measured)) + "\n\n" + sentence(measured)
+def as_markdown(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
+    return "\n\n".join([_markdown(cells(measured)), sentence(measured), "\n".join(found)]).rstrip()
 
 
 def _markdown(row: Mapping[str, str]) -> str:
     return "\n".join(f"| {' | '.join(part)} |" for part in (row, ["---"] * len(row), row.values()))
 
 
-def as_latex(measured: MeasuredRuns) -> str:
+def as_latex(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
     """For booktabs."""
     row = cells(measured)
     head, values = (" & ".join(_tex(part) for part in parts) for parts in (row, row.values()))
@@ -90,7 +103,7 @@ def as_latex(measured: MeasuredRuns) -> str:
         f"\\toprule\n{head} \\\\",
         f"\\midrule\n{values} \\\\",
         "\\bottomrule\n\\end{tabular}\n",
-        f"% {_tex(sentence(measured))}",
+        *(f"% {_tex(text)}" for text in (sentence(measured), *found)),
     ]
     return "\n".join(lines)
 
@@ -103,6 +116,6 @@ def _tex(text: str) -> str:
 
 FORMATS = {
     "json": as_json,
-    "markdown": lambda measured, taken: as_markdown(measured),
-    "latex": lambda measured, taken: as_latex(measured),
+    "markdown": lambda measured, taken, table, found: as_markdown(measured, found),
+    "latex": lambda measured, taken, table, found: as_latex(measured, found),
 }

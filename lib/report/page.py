@@ -5,10 +5,12 @@ and a reading in plain words.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
@@ -65,9 +67,15 @@ def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
-def write(measured: MeasuredRuns, folder: Path, head: CertifiedHead | None = None) -> Path:
-    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder, and of a certified head
-    its tables; returns the page.
+def write(
+    measured: MeasuredRuns,
+    folder: Path,
+    head: CertifiedHead | None = None,
+    comparison: pd.DataFrame | None = None,
+    compared: Sequence[str] = (),
+) -> Path:
+    """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder, of a certified head its
+    tables, and of a comparison ``comparison.csv``, what it says into the page; returns the page.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +83,8 @@ def write(measured: MeasuredRuns, folder: Path, head: CertifiedHead | None = Non
     measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
     if head is not None:
         head.write(folder)
+    if comparison is not None:
+        comparison.to_csv(folder / "comparison.csv", float_format="%.6g")
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
         for title, (figure, alt) in figures(measured).items()
@@ -94,6 +104,7 @@ def write(measured: MeasuredRuns, folder: Path, head: CertifiedHead | None = Non
         unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
         head=head,
+        compared=compared,
         versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
     )
     target = folder / "report.html"

@@ -1,6 +1,7 @@
 """A gate: its verdicts, its ledger, and how often it errs."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -202,3 +203,26 @@ def test_the_committed_simulation_bears_out_what_the_gate_promises():
     power = table[(table["rule"] == "gate") & (table["runs"] == "scores, normal")]
     power = power.set_index(["candidate", "better_by_sd"])["kept_first"]
     assert power[10, 2.0] > 0.95 and power[5, 3.0] > 0.95 and power[3, 1.0] < 0.2
+
+
+def test_the_table_of_the_page_is_that_of_the_simulation():
+    simulated = pd.read_csv(paths.DATA / "benchmarks/gate.csv")
+    page = (paths.ROOT / "docs/own-runs.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \| ([\d. |]+) \|$", page, flags=re.M)
+    names = {
+        "normal": "scores, normal", "one run in five fails": "scores, one in five fails",
+        "other settings, as good, on 300 examples": "answers to 300 examples, others, as good",
+    }  # fmt: skip
+    assert len(rows) == 6
+    for runs, scores, numbers in rows:
+        part = simulated[
+            (simulated[["baseline", "candidate"]] == int(runs)).all(axis=1)
+            & (simulated["runs"] == names[scores]) & (simulated["seeds"] == "not paired")
+            & (simulated["better_by_sd"] == 0)
+        ].set_index("rule")  # fmt: skip
+        kept = part["kept_any"]
+        wanted = [part.loc["gate", "kept_first"], kept["gate"]]
+        wanted += [kept["Welch's t at 5 % each"], kept["the higher mean"]]
+        shown = [float(number) for number in numbers.split("|")]
+        digits = [1, 1, 0, 0]
+        assert shown == [round(100 * value, d) for value, d in zip(wanted, digits, strict=True)]

@@ -1,0 +1,154 @@
+"""The command of the report, as a user has it: formats, comparison, gate, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import paths, report
+from lib.report import comparing, measuring, reading
+
+N = 200
+
+
+def setting(folder, *, right=0.8, runs=6, seed=0, ids=None):
+    """Runs whose answers are right on so many examples, a file a seed."""
+    rng = np.random.default_rng(seed)
+    gold = np.random.default_rng(9).integers(0, 2, N)
+    folder.mkdir(parents=True)
+    for run in range(runs):
+        answers = np.where(rng.random(N) < right, gold, 1 - gold)
+        names = [f"q{i}" for i in range(N)] if ids is None else ids
+        table = pd.DataFrame({"id": names, "label": gold, "prediction": answers})
+        table.sample(frac=1, random_state=run).to_csv(folder / f"seed{run}.csv", index=False)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("settings")
+    return {
+        name: setting(folder / name, **how)
+        for name, how in {
+            "base": {}, "same": {"seed": 1}, "good": {"right": 0.95, "seed": 2},
+            "bad": {"right": 0.6, "seed": 3}, "others": {"ids": [f"p{i}" for i in range(N)]},
+        }.items()
+    }  # fmt: skip
+
+
+def said(capsys, *arguments):
+    """Exit code, standard output and error."""
+    code = 0
+    try:
+        report.main([str(one) for one in arguments])
+    except SystemExit as error:
+        code = error.code
+    return code, *capsys.readouterr()
+
+
+def test_json_holds_what_was_taken_and_the_measures_of_the_table(settings, capsys, tmp_path):
+    code, out, _ = said(capsys, settings["base"], "--format", "json", "--out", tmp_path)
+    found = json.loads(out)
+    assert (code, found["n_runs"], found["n_examples"], found["task"]) == (
+        0,
+        6,
+        N,
+        "classification",
+    )
+    assert found["taken"] == {
+        "runs": [f"seed{i}" for i in range(6)], "labels": "label", "ignored": [],
+    }  # fmt: skip
+    table = pd.read_csv(tmp_path / "measures.csv").set_index("measure")
+    for name, row in found["measures"].items():
+        for end in ("value", "low", "high"):
+            known = row[end] is not None
+            assert known == pd.notna(table.loc[name, end])
+            assert not known or row[end] == pytest.approx(table.loc[name, end], rel=1e-5)
+    assert "comparison" not in found
+
+
+def test_markdown_and_latex_are_one_row_and_one_sentence(settings, capsys):
+    _, out, _ = said(capsys, settings["base"], "--format", "markdown")
+    head, rule, row, empty, sentence = out.strip().split("\n")
+    assert head.count("|") == rule.count("|") == row.count("|") and not empty
+    assert head.startswith("| runs | failed | accuracy | SD of accuracy | disagreement |")
+    assert row.startswith("| 6 | 0 | 0.785 [") and sentence.startswith(
+        "6 runs that differ in the seed"
+    )
+    _, out, _ = said(capsys, settings["base"], "--format", "latex")
+    assert r"\begin{tabular}" in out and r"\bottomrule" in out and "95 \\%" in out
+    assert out.split("\\midrule\n")[1].split("\\\\")[0].count("&") == row.count("|") - 2
+
+
+@pytest.mark.parametrize(
+    ("candidate", "code", "word"), [("good", 0, "better"), ("same", 1, "not"), ("bad", 2, "worse")]
+)
+def test_the_gate_says_it_in_a_line_and_in_its_exit_code(settings, capsys, candidate, code, word):
+    found = said(capsys, settings[candidate], "--against", settings["base"], "--gate")
+    assert found[0] == code and found[1].startswith(word) and found[1].count("\n") == 1
+
+
+def test_with_the_gate_bad_input_and_usage_end_with_3_and_else_with_2(settings, capsys):
+    for arguments, words in (
+        ((settings["others"], "--against", settings["base"]), "lacks 200 of the 200 examples"),
+        ((settings["base"] + "x", "--against", settings["base"]), "no such file or folder"),
+    ):
+        for more, code in (((), 2), (("--gate",), 3)):
+            found = said(capsys, *arguments, *more)
+            assert found[0] == code and words in found[2] and not found[1]
+    code, _, error = said(capsys, settings["base"], "--gate")
+    assert code == 3 and "takes one --against" in error
+    assert said(capsys, settings["base"], "--gate", "--nonsense")[0] == 3
+    assert said(capsys, settings["base"], "--nonsense")[0] == 2
+    assert said(capsys, "--help")[0] == 0 and said(capsys, "--help", "--gate")[0] == 0
+
+
+def test_a_ledger_spends_the_error_over_candidates(settings, capsys, tmp_path):
+    ledger = tmp_path / "ledger.json"
+    gate = ("--against", settings["base"], "--gate", "--sequential", ledger)
+    first = said(capsys, settings["good"], *gate)
+    assert first[0] == 0 and said(capsys, settings["good"], *gate)[:2] == first[:2]
+    assert said(capsys, settings["same"], *gate)[0] == 1
+    kept = json.loads(ledger.read_text())["candidates"]
+    assert [one["candidate"] for one in kept] == ["good", "same"]
+    assert kept[1]["alpha"] < kept[0]["alpha"] < 0.05
+    other = said(capsys, settings["good"], "--against", settings["bad"], *gate[2:])
+    assert other[0] == 3 and "another baseline" in other[2]
+
+
+def test_against_another_setting_the_report_compares(settings, capsys, tmp_path):
+    code, out, _ = said(
+        capsys, settings["base"], "--against", settings["good"], "--out", tmp_path / "out"
+    )
+    a, b = (measuring.measure_runs(reading.read(settings[name]).group) for name in ("base", "good"))
+    wanted = comparing.compare(a, b)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert code == 0 and all(sentence in out for sentence in wanted.sentences)
+    assert "More than the seed?" in page
+    table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="quantity")
+    pd.testing.assert_frame_equal(table, wanted.table, rtol=1e-4, check_dtype=False)
+    _, out, _ = said(capsys, settings["base"], "--against", settings["good"], "--format", "json")
+    found = json.loads(out)
+    assert found["comparison"]["mean"]["p"] == pytest.approx(wanted.table.loc["mean", "p"])
+    assert found["compared"][1:] == wanted.sentences
+
+
+def test_of_several_settings_every_two_are_compared_with_holm(settings, capsys):
+    others = ("--against", settings["good"], "--against", settings["bad"])
+    _, out, _ = said(capsys, settings["base"], *others, "--format", "json")
+    found = json.loads(out)["comparison"]
+    means = {name: row for name, row in found.items() if name.startswith("mean, ")}
+    assert len(means) == 3 and all(row["p"] < 0.01 for row in means.values())
+
+
+def test_the_command_as_a_process_prints_no_trace(settings, tmp_path):
+    command = [sys.executable, "-m", "lib.report", settings["base"], "--against", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--gate"], cwd=paths.ROOT, capture_output=True, text=True, check=False,
+        env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 3 and "Traceback" not in done.stderr and str(tmp_path) in done.stderr
