@@ -26,10 +26,13 @@ more than √2 e_i ‖x‖ (one score: if that is more than e_i ‖x‖ from 0).
 **Any k examples.** Without a set R of k examples let w̃_R = ŵ + D, D = Σ_R d_i with d_i = K⁻¹ v_i.
 Of (n − k) ∇F_R(w̃_R) is left: for each i in R, −A_i D x_i x_iᵀ; for every other j a remainder of
 Taylor's formula, at most c/2 ‖D x_j‖² ‖x_j‖; and −(k − 1) λD. Here c bounds the second derivative
-of the probabilities in the scores: 1/(6√3) of one score, 1 of more. As ‖D x_j‖ is at most the sum
-of the k largest ‖d_i x_j‖, this is bounded for all R at once, and so are a test example's scores.
+of the probabilities in the scores along a unit vector u. It is a third derivative of log Σ exp, and
+so, symmetric, at most the third central moment of u under the probabilities, which is r³/(6√3) at
+most for a range of r: 1 of one score, √2 of more (two points have the most). As ‖D x_j‖ is at most
+the sum of the k largest ‖d_i x_j‖, this is bounded for all R at once, and so are a test example's
+scores.
 
-All of this is derived here (grade D).
+All of this is derived here (grade D). Rounding is allowed for (``ROUNDINGS``), not bounded.
 """
 
 from collections.abc import Callable
@@ -137,7 +140,7 @@ def certify(
         leads = _lead(np.einsum("md,bqd->mbq", test, heads, optimize=True), predicted)
         stable &= (leads > errors * lengths[:, None]).all(axis=1)
 
-    local = (n * strength * off + np.linalg.norm(pulls, axis=(1, 2))) / ((n - 1) * strength)
+    local = off + (n * strength * off + np.linalg.norm(pulls, axis=(1, 2))) / ((n - 1) * strength)
     steps = _solve(factor, pulls)
     errors = head.errors_without_any(w, steps) + n / (n - 1 - np.arange(min(MOST, n - 1))) * off
     removals = np.maximum(_withstood(test, scores, predicted, steps, errors), stable)
@@ -222,7 +225,8 @@ class _Head:
         removed = [
             _largest(sharpness * lengths * part, i)[-1] for i, part in zip(k, seen.T, strict=True)
         ]
-        taylor = (1 / (6 * np.sqrt(3)) if len(w) == 1 else 1) / 2 * (lengths @ seen**2)
+        curved = (1 if len(w) == 1 else np.sqrt(8)) / (6 * np.sqrt(3))
+        taylor = curved / 2 * (lengths @ seen**2)
         tilted = (k - 1) * self.strength * _largest(np.linalg.norm(steps, axis=(1, 2)), most)
         return (removed + taylor + tilted) / ((n - k) * self.strength)
 

@@ -225,3 +225,22 @@ def test_the_remedy_for_other_labels_works():
     x, labels = GOOD[0], np.array([-1, 1, 1])
     coded = np.unique(labels, return_inverse=True)[1]
     assert certify(x, coded, strength=0.1).bound.shape == (3,)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+def test_no_step_in_the_scores_bends_probabilities_more_than_the_constant(classes):
+    """The largest found by search comes to it, and halved it fails."""
+    rng = np.random.default_rng(classes)
+    bound = np.sqrt(8) / (6 * np.sqrt(3))
+
+    def bent(flat):
+        scores, along = flat.reshape(2, -1)
+        along = along / np.linalg.norm(along)
+        p = np.exp(scores - scores.max())
+        p /= p.sum()
+        mean = p @ along
+        away = along - mean
+        return -np.linalg.norm(p * (away**2 - p @ away**2))  # D²p[u, u] of softmax
+
+    found = max(-optimize.minimize(bent, rng.normal(size=2 * classes)).fun for _ in range(20))
+    assert bound / 2 < 0.999 * bound < found <= bound * (1 + 1e-9)
