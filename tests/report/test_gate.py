@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report.test_comparing import GOLD, group, measured, scored
 from scipy import stats
+from support.settings_compared import GOLD, group, measured, scored
 
 from benchmarks import gate as simulation
 from lib import paths
