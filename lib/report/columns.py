@@ -91,7 +91,11 @@ def runs_in(content: Content, options: Options) -> tuple[dict[str, StoredRuns] |
         return _wide(content, table, options, taken)
     if values and run and table[run].nunique() < len(table):
         return _long(content, table, options, run, values, taken)
-    if values and values[0] == "correct" and ids_of(content, table, options, (), taken)[1] is None:
+    if (
+        values
+        and values[0] == "correct"
+        and ids_of(content, table, options, (), Taken())[1] is None
+    ):
         values = None  # a metric of each run, and not of each example
     if values:
         stored = {"": _one(content, table, options, values, taken)}

@@ -189,7 +189,8 @@ def _named(content: Content, single: bool) -> tuple[str, np.ndarray, Taken]:
     return kind, arrays[name], taken
 
 
-def _known(content: Content, names: Sequence[str], taken: Taken) -> np.ndarray | None:
+def _known(content: Content, names: Sequence[str]) -> np.ndarray | None:
+    """The first array that has one of the names."""
     by_name = {plain(name): name for name in content.arrays}
     return next((content.arrays[by_name[n]] for n in names if n in by_name), None)
 
@@ -207,7 +208,7 @@ def _clean(path: Path, name: str, array: np.ndarray | None) -> np.ndarray | None
 
 
 def _gold_array(content: Content, taken: Taken, n: int) -> np.ndarray | None:
-    gold = _clean(content.path, "labels", _known(content, _GOLD_ARRAYS, taken))
+    gold = _clean(content.path, "labels", _known(content, _GOLD_ARRAYS))
     if gold is not None and gold.ndim == 2 and gold.shape[1] == 1:
         gold = gold[:, 0]
     if gold is not None and gold.ndim == 2 and len(gold) == n:
@@ -233,9 +234,9 @@ def _single_arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
     if array.ndim not in (1, 2) or not len(array):
         check_shape(path, "predictions", array, "N", "C")
     gold = _gold_array(content, taken, len(array))
-    states = _known(content, ("hidden_states", "representations"), taken)
+    states = _known(content, ("hidden_states", "representations"))
     check_shape(path, "hidden_states", states, "L", len(array), "D")
-    ids = _known(content, ("examples", "example_ids", "ids"), taken)
+    ids = _known(content, ("examples", "example_ids", "ids"))
     check_shape(path, "examples", ids, len(array))
     original = content.arrays[taken.predictions.removeprefix("array ")]
     if array.ndim == 2:
@@ -264,9 +265,9 @@ def _arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
     check_shape(path, kind, array, *("S", "N", "C")[: 2 if array.ndim == 2 else 3])
     if not array.size:
         raise OutsideError(f"{path}: {kind} has shape {array.shape}: there is nothing in it")
-    names, ids = (_known(content, n, taken) for n in (("runs", "seeds"), ("examples", "ids")))
-    gold = _known(content, _GOLD_ARRAYS, taken)
-    states = _known(content, ("representations",), taken)
+    names, ids = (_known(content, n) for n in (("runs", "seeds"), ("examples", "ids")))
+    gold = _known(content, _GOLD_ARRAYS)
+    states = _known(content, ("representations",))
     (S, N), n_names = array.shape[:2], None if names is None else len(names)
     known = [part for part in (gold, ids) if part is not None]
     if n_names is None and states is None:

@@ -226,3 +226,14 @@ def test_the_table_of_the_page_is_that_of_the_simulation():
         shown = [float(number) for number in numbers.split("|")]
         digits = [1, 1, 0, 0]
         assert shown == [round(100 * value, d) for value, d in zip(wanted, digits, strict=True)]
+    power = simulated[
+        (simulated["runs"] == "scores, normal") & (simulated["seeds"] == "not paired")
+        & (simulated["better_by_sd"] == 2) & (simulated["rule"] == "gate")
+        & (simulated["baseline"] == simulated["candidate"])
+    ].set_index("baseline")  # fmt: skip
+    words = (
+        "three seeds see a difference of two SDs in {:.0%} of the cases, five in {:.0%}, ten in "
+        "{:.0%}; ten as the fiftieth candidate in {:.0%}."
+    )
+    wanted = words.format(*power["kept_first"].loc[[3, 5, 10]], power.loc[10, "kept_last"])
+    assert wanted.replace("%", " %") in page

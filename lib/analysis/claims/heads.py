@@ -93,3 +93,21 @@ def seeds_turn_the_sign(perturbation: str, heads: str, notion: str, spread: str)
     ]
     sign = -1 if perturbation == LEFT_OUT else 1
     return Estimate.of(sweeps.mean(sign * np.array(each)))
+
+
+@cache
+def _influences() -> pd.DataFrame:
+    """Of each network retrained without examples, the means over its removals."""
+    table = stored("full_constants").dropna(subset="influence")
+    table = table[table["job"] != "full.distance"]  # the problem of full.strength, λ = 10
+    return table.drop_duplicates(["job", "regularization"]).set_index(["job", "regularization"])
+
+
+@claim(
+    null=0.8,
+    given=lambda: [dict(zip(("problem", "pull"), key, strict=True)) for key in _influences().index],
+)
+def influence_ranks_the_examples(problem: str, pull: float) -> Estimate:
+    """Rank correlation, over examples left out, of the predicted and the true change of weights."""
+    row = _influences().loc[(problem, pull)]
+    return Estimate.exactly(row["influence_order"], int(row["n"]))
