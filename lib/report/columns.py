@@ -34,6 +34,7 @@ class Options(NamedTuple):
 
     runs: str = ""
     run: str = ""
+    repeat: str = ""
     example: str = ""
     label: str = ""
     prediction: str = ""
@@ -59,13 +60,16 @@ class StoredRuns:
 
 @dataclass
 class Taken:
-    """What was taken for what: names of runs, the source of labels, and what was ignored."""
+    """What was taken for what: names of runs, the source of labels, and what was ignored; of runs
+    that are evaluations of one trained run, its name in ``repeats``.
+    """
 
     runs: list[str] = field(default_factory=list)
     labels: str | None = None
     predictions: str = ""
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    repeats: dict[str, str] = field(default_factory=dict)
 
 
 class ScoreTable(NamedTuple):
@@ -79,14 +83,25 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def runs_in(content: Content, options: Options) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
-    """The runs of a table by name; of a file of one run, that has the name ''."""
+def runs_in(
+    content: Content, options: Options, *, single: bool = False
+) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+    """The runs of a table by name; of a file of one run (``single``), that has the name ''."""
     taken = Taken(notes=list(content.notes))
     table = _only(content, options)
     if not content.header:
         return _without_header(content, table, taken)
     run = find(content, table, options.run, "--run", NAMES["run"])
+    if (
+        run
+        and (summary := table[run].map(lambda name: plain(str(name))).isin(NAMES["summary"])).any()
+    ):
+        names = ", ".join(map(str, table.loc[summary, run].unique()))
+        taken.notes.append(f"Rows that are called {names} are no runs, and were left out.")
+        table = table[~summary].reset_index(drop=True)
     values = _values(content, table, options)
+    if run and not values and not options.runs:
+        table, run = _turned(content, table, run, options, taken)
     if options.runs or (not (run and values) and _stems(table)):
         return _wide(content, table, options, taken)
     if values and run and table[run].nunique() < len(table):
@@ -100,7 +115,34 @@ def runs_in(content: Content, options: Options) -> tuple[dict[str, StoredRuns] |
     if values:
         stored = {"": _one(content, table, options, values, taken)}
         return stored, taken
-    return _scores(content, table, run, options, taken), taken
+    return _scores(content, table, run, options, taken, single=single), taken
+
+
+def _turned(
+    content: Content, table: pd.DataFrame, run: str, options: Options, taken: Taken
+) -> tuple[pd.DataFrame, str | None]:
+    """A table of a row a run and a column an example, with a row an example and a column a run."""
+    stems = _stems(table.drop(columns=run))
+    columns = max(stems.values(), key=len, default=[])
+    if (
+        len(columns) < 2
+        or any(_SEEDY.search(stem.lower()) for stem in stems)
+        or _gold(content, table, options, [run])
+        or len(table) < 2
+        or not table[run].is_unique
+    ):
+        return table, run
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    if (numbers % 1 > 0).any(axis=None):
+        raise OutsideError(
+            f"{content.path}: column {run!r} names a run a row, so {columns[0]}, {columns[1]}, … "
+            f"are no runs: if they are scores, say --metric {columns[0]}; of predictions, write a "
+            "row an example and a column a run"
+        )
+    taken.notes.append(f"A row is a run ({run}): {columns[0]} … {columns[-1]} are the examples.")
+    taken.ignored = [c for c in table if c not in (run, *columns)]
+    turned = table[columns].set_axis(_texts(table[run]).to_list()).T.reset_index(names="example")
+    return turned, None
 
 
 def _only(content: Content, options: Options) -> pd.DataFrame:
@@ -120,7 +162,7 @@ def _only(content: Content, options: Options) -> pd.DataFrame:
         if (
             plain(column) in NAMES["setting"]
             and table[column].nunique() > 1
-            and column != options.run
+            and column not in (options.run, options.repeat)
         ):
             each = _texts(table[column]).unique()
             run = find(content, table, options.run, "--run", NAMES["run"])
@@ -131,7 +173,8 @@ def _only(content: Content, options: Options) -> pd.DataFrame:
             raise OutsideError(
                 f"{content.path}: column {column!r} has {len(each)} values ({there}), and runs of "
                 f"different settings are not mixed: choose one by --only {column}={each[0]}, or, "
-                f"if these are the runs, --run {column}"
+                f"if these are the runs, --run {column}; if each run was evaluated again, "
+                f"--repeat {column}"
             )
     return table.reset_index(drop=True)
 
@@ -184,6 +227,11 @@ def _values(
             return kind, lists[:1], []
     column = find(content, table, "", "", NAMES["prediction"])
     gold = find(content, table, options.label, "", NAMES["gold"])
+    if gold and column is None and len(classes := table[gold].astype(str).unique()) > 1:
+        # A column for each class, called by its name.
+        shares = table.reindex(columns=classes).apply(pd.to_numeric, errors="coerce").sum(axis=1)
+        if (abs(shares - 1) < 0.1).all():
+            return "probabilities", list(classes), list(classes)
     if column and not (column == gold and plain(column) == "answer" and _stems(table)):
         return "predictions", [column], []
     scored = [c for c in table if plain(c) in NAMES["correct"] or plain(c).startswith("score_")]
@@ -268,11 +316,12 @@ def _long(
     values: tuple[str, list[str], list[str]], taken: Taken,
 ) -> tuple[dict[str, StoredRuns], Taken]:  # fmt: skip
     """A row a run and example, in any order."""
-    names = _texts(table[run])
-    if (empty := names == "").any():
+    names, again = _evaluations(content, table, run, options, taken)
+    if (empty := _texts(table[run]) == "").any():
         row = empty.argmax() + 1
         raise OutsideError(f"{content.path}: row {row} names no run; fill in column {run!r}")
     whole = _one(content, table, options, values, taken, run)
+    taken.ignored = [column for column in taken.ignored if column != again]
     # Examples are in the order in which the file first names them.
     order = np.arange(len(table))
     if whole.ids is not None:
@@ -287,6 +336,22 @@ def _long(
             classes=whole.classes,
         )
     return runs, taken
+
+
+def _evaluations(
+    content: Content, table: pd.DataFrame, run: str, options: Options, taken: Taken
+) -> tuple[pd.Series, str | None]:
+    """The run of each row, and, where runs were evaluated again, which time, and its column."""
+    names = _texts(table[run])
+    again = find(content, table, options.repeat, "--repeat", NAMES["repeat"])
+    if again in (None, run) or table.groupby(run)[again].nunique().max() < 2:
+        return names, None
+    each = names + f" {again} " + _texts(table[again])
+    taken.repeats = dict(zip(each, names, strict=True))
+    taken.notes.append(
+        f"Evaluations of one run are told apart by {again}: measures are of the first of each run."
+    )
+    return each, again
 
 
 def _one(
@@ -391,17 +456,19 @@ def _without_header(
 
 
 def _scores(
-    content: Content, table: pd.DataFrame, run: str | None, options: Options, taken: Taken
-) -> ScoreTable:
+    content: Content, table: pd.DataFrame, run: str | None, options: Options, taken: Taken,
+    *, single: bool,
+) -> ScoreTable:  # fmt: skip
     """A row a run and a column a metric."""
-    numbers = {c: pd.to_numeric(table[c], errors="coerce") for c in table if c != run}
+    text = {c: _texts(table[c]).str.removesuffix("%") for c in table if c != run}
+    numbers = {c: pd.to_numeric(column, errors="coerce") for c, column in text.items()}
     named = {
         c: n for c, n in numbers.items()
         if n.notna().any() and (
             c == options.metric or any(part in NAMES["metric"] for part in plain(c).split("_"))
         )
     }  # fmt: skip
-    if not named or len(table) < 2:
+    if not named or len(table) < 2 - single:
         columns = ", ".join(map(repr, list(table)[:12]))
         shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
         if len(shares) == len(table.columns):
@@ -409,16 +476,25 @@ def _scores(
                 f"{content.path}: columns {columns} look like scores, a row a run, and not like "
                 f"predictions: for a report on one of them say --metric {shares[0]}"
             )
+        if any(column.str.contains(r"±|\+/?-").any() for column in text.values()):
+            why = "these are means of runs already: give the score of each run, a row a run"
+            raise OutsideError(f"{content.path}: {why}")
         raise OutsideError(
             f"{content.path}: no column is known as predictions of a run among {columns}. Runs are "
             "columns that differ in a number (seed0, seed1, …): name others by --runs 'PATTERN'; "
             "a row a run and example has a run (--run COLUMN) and a prediction (--prediction "
             "COLUMN); scores, a row a run, are called accuracy, f1, …"
         )
-    names = _texts(table[run]) if run else pd.Series([f"run{i + 1}" for i in range(len(table))])
-    if names.duplicated().any():
+    names, again = pd.Series([f"run{i + 1}" for i in range(len(table))]), None
+    if run:
+        names, again = _evaluations(content, table, run, options, taken)
+    if (repeated := names.duplicated()).any():
+        taken.notes.append(
+            f"{run} {names[repeated].iloc[0]} occurs again: rows are taken as runs of one setting. "
+            "Other settings: --only COLUMN=VALUE; evaluations of one run: --repeat COLUMN."
+        )
         names = pd.Series([f"{name}-{i + 1}" for i, name in enumerate(names)])
-    taken.ignored = [c for c in table if c not in named and c != run]
+    taken.ignored = [c for c in table if c not in named and c not in (run, again)]
     return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
 
 

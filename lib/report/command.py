@@ -19,6 +19,7 @@ from lib.theory.own_features import certify_file
 COLUMNS = {
     "--runs": ("PATTERN", "columns that are runs, such as 'seed*' or a,b,c"),
     "--run": ("COLUMN", "names the run of each row"),
+    "--repeat": ("COLUMN", "tells evaluations of one run apart: decoding seed, epoch, …"),
     "--example": ("COLUMN", "ids of examples"),
     "--label": ("COLUMN", "gold labels"),
     "--prediction": ("COLUMN", "answers"),
@@ -106,7 +107,8 @@ def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Tak
     # A column of the input, or a metric of the predictions.
     taken_as_column = "metric" in group.runs or options.metric == taken.labels
     metric = None if taken_as_column else options.metric or None
-    return measure_runs(group, metric=metric, level=options.level, width=options.width), taken
+    how = {"level": options.level, "width": options.width, "repeats": taken.repeats}
+    return measure_runs(group, metric=metric, **how), taken
 
 
 def _judge(made: argparse.ArgumentParser, options: argparse.Namespace) -> NoReturn:

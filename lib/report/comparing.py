@@ -68,13 +68,12 @@ def align(
     *,
     metric: str | None = None,
     paired: bool = True,
-    repeats: Mapping[str, str] | None = None,
 ) -> SideBySide:
     """Two settings, A and B, on the same examples; ``OutsideError`` where these or labels differ.
 
     ``metric`` is that of runs not measured yet; ``paired``: pair runs, if their names say that both
-    settings have the same seeds. ``repeats``, run → training seed, says which runs evaluate one
-    trained model again: their scores are averaged, and their answers those of the first.
+    settings have the same seeds. Of runs that were evaluated again, the mean score counts, and the
+    answers of the first evaluation.
     """
     bare = {"representations": {}, "distances": {}}
     measured = [
@@ -94,9 +93,9 @@ def align(
                 "mean needs one of each; leave it out by --exclude, and say so"
             )
     notes, noise = [], float("nan")
-    if repeats and metric:
-        groups, noise = zip(*(_averaged(group, repeats) for group in groups), strict=True)
-        groups, noise = list(groups), sum(noise)
+    if any(len(one.evaluations) for one in measured):
+        groups, noise = map(list, zip(*(_averaged(one) for one in measured), strict=True))
+        noise = sum(noise)
     elif metric:
         notes.append("No run is evaluated twice: the noise of evaluation is a part of the seeds'.")
     if all(len(group.example_ids) for group in groups):
@@ -114,14 +113,17 @@ def align(
     return SideBySide(groups, metric, paired and order is not None, notes, noise)
 
 
-def _averaged(group: RunGroup, repeats: Mapping[str, str]) -> tuple[RunGroup, float]:
-    """One run a training seed, and the variance of their mean score that is due to evaluation."""
-    keys = pd.Series([repeats.get(name, name) for name in group.names])
-    scores = pd.Series(group.scores).groupby(keys, sort=False)
-    within = (scores.var() * (scores.size() - 1)).sum() / max(len(keys) - scores.ngroups, 1)
-    once = group.take(~keys.duplicated().to_numpy())
-    runs = once.runs.assign(run=scores.mean().index, score=scores.mean().to_numpy())
-    return replace(once, runs=runs), float(within * (1 / scores.size()).mean() / len(once))
+def _averaged(measured: MeasuredRuns) -> tuple[RunGroup, float]:
+    """The runs with mean scores, and the variance of the mean of these that is due to evaluation.
+
+    Of a setting without second evaluations, NaN.
+    """
+    group, scores = measured.group, measured.evaluations.groupby(level=0, sort=False)
+    if not scores.ngroups:
+        return group, float("nan")
+    within = (scores.var() * (scores.size() - 1)).sum() / (len(measured.evaluations) - len(group))
+    runs = group.runs.assign(score=scores.mean().to_numpy())
+    return replace(group, runs=runs), float(within * (1 / scores.size()).mean() / len(group))
 
 
 def same_seeds(first: Sequence[str], second: Sequence[str]) -> list[int] | None:

@@ -27,10 +27,7 @@ def table_of(content: Any) -> pd.DataFrame:
     if isinstance(content, dict):
         if isinstance(content.get("samples"), list):
             return pd.DataFrame([_inspect(sample) for sample in content["samples"]])
-        columns = {name: part for name, part in content.items() if isinstance(part, list)}
-        if not columns or len({len(part) for part in columns.values()}) > 1:
-            raise ValueError(f"no rows in it, only {', '.join(map(repr, list(content)[:5]))}")
-        return pd.DataFrame({name: pd.Series(part, dtype=object) for name, part in columns.items()})
+        return _of_named(content)
     if not content or not isinstance(content, list):
         raise ValueError("no list of rows in it")
     if all(isinstance(row, list) and row and isinstance(row[0], dict) for row in content):
@@ -38,6 +35,22 @@ def table_of(content: Any) -> pd.DataFrame:
     if not isinstance(content[0], dict):
         return pd.DataFrame({"prediction": pd.Series(content, dtype=object)})
     return pd.DataFrame([_kind(content[0])(row) for row in content])
+
+
+def _of_named(content: dict) -> pd.DataFrame:
+    """Columns by name, as lists or by example, or one level down; or one row of values."""
+    parts = list(content.values())
+    if content and all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        return pd.DataFrame(content, dtype=object).reset_index(names="index")
+    for name, part in list(content.items()):
+        content |= part if isinstance(part, dict) else {name: part}
+    columns = {name: part for name, part in content.items() if isinstance(part, list)}
+    if len({len(part) for part in columns.values()}) == 1:
+        return pd.DataFrame({name: pd.Series(part, dtype=object) for name, part in columns.items()})
+    values = {name: part for name, part in content.items() if isinstance(part, int | float)}
+    if columns or not values:
+        raise ValueError(f"no rows in it, only {', '.join(map(repr, list(content)[:5]))}")
+    return pd.DataFrame([values])
 
 
 def _kind(record: dict) -> Callable[[dict], dict]:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from lib import measures
 from lib.measures import Interval
-from lib.report.measuring import MeasuredRuns
+from lib.report.measuring import MeasuredRuns, three_noises
 
 
 def _number(value: float) -> str:
@@ -32,6 +32,7 @@ def interpret(measured: MeasuredRuns) -> list[str]:
             f"The scores ({measured.metric}) have mean {_with_interval(mean)} and standard "
             f"deviation {_with_interval(spread)}."
         )
+    sentences += _of_noises(measured)
     if measured.metric is not None:
         sentences += _of_failures(measured)
     sentences += _of_the_floor(measured)
@@ -87,9 +88,27 @@ def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
     if own[worst] < 1.4 * others or own[worst] - others < 0.02:
         return []
     return [
-        f"{names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the examples, "
+        f"Run {names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the examples, "
         f"they among themselves on {100 * others:.1f} %: a run of its own kind, or one whose "
         "examples are in another order?"
+    ]
+
+
+def _of_noises(measured: MeasuredRuns) -> list[str]:
+    if not len(measured.evaluations):
+        return []
+    what = {
+        "training": "by {} with the training seed",
+        "evaluation": "by {} from one evaluation of a run to the next",
+        "examples": "by {} with the choice of test examples",
+    }
+    parts = [
+        what[name].format(sd.text(4) if np.isfinite(sd.low) else f"{sd.value:.4f}")
+        for name, sd in three_noises(measured).items()
+    ]
+    return [
+        f"Three noises: the {measured.metric} of one evaluation varies (SD) {', '.join(parts)}; "
+        f"{len(measured.evaluations)} evaluations of {len(measured.group)} runs."
     ]
 
 

@@ -1,10 +1,12 @@
 """What a group of runs made elsewhere amounts to: every measure that they allow, as tables."""
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lib import measures
 from lib.measures import intervals, sample_size
@@ -31,6 +33,7 @@ class MeasuredRuns:
     examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label, or the
         ``spread`` of its predictions in regression; the least stable first
     sources : half-widths of intervals from resampling runs, examples, both (classes with labels)
+    evaluations : where runs were evaluated again, the score of each evaluation, by run
     """
 
     group: RunGroup
@@ -40,6 +43,7 @@ class MeasuredRuns:
     table: pd.DataFrame
     examples: pd.DataFrame
     sources: pd.DataFrame
+    evaluations: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -49,7 +53,12 @@ class MeasuredRuns:
 
 
 def measure_runs(
-    group: RunGroup, *, metric: str | None = None, level: float = 0.95, width: float = 0.2
+    group: RunGroup,
+    *,
+    metric: str | None = None,
+    level: float = 0.95,
+    width: float = 0.2,
+    repeats: Mapping[str, str] | None = None,
 ) -> MeasuredRuns:
     """Every measure that the runs allow.
 
@@ -58,6 +67,8 @@ def measure_runs(
     metric : of the scores; by default accuracy, for regression pearson
     level : coverage aimed at by all intervals
     width : relative half-width that ``seeds_needed`` is for: 0.2 is the value ± 20 %
+    repeats : name → trained run, of runs that are evaluations of it: the measures are of the first
+        evaluation of each
     """
     intervals.check_level(level)
     if not 0 < width <= 1:
@@ -72,6 +83,13 @@ def measure_runs(
             group = replace(group, runs=known)
         if len(group.example_ids) and np.isnan(group.scores).any():
             names = [name for name in names if name not in _OF_SCORES]
+    evaluations = pd.Series(dtype=float)
+    if repeats:
+        trained = pd.Series([repeats.get(name, name) for name in group.names])
+        if metric is not None:
+            evaluations = pd.Series(group.scores, index=trained)
+        group = group.take(~trained.duplicated().to_numpy())
+        group = replace(group, runs=group.runs.assign(run=trained.unique()))
     group = group.with_distances(sorted(REPRESENTATION), n_permutations=20)
     kinds = {measure.granularity for measure in MEASURES.values()}
     with warnings.catch_warnings():
@@ -92,7 +110,40 @@ def measure_runs(
         table[[*columns, "seeds_needed", "chance"]],
         _examples(group),
         sources,
+        evaluations,
     )
+
+
+def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
+    """SDs of the score of one evaluation, by what would come out differently.
+
+    ``training``, another seed, and ``evaluation``, the same model again: one-way analysis of
+    variance with the intervals of Tukey and Williams (1962), exact for as many evaluations of each
+    run and normal scores; ``examples``, another test set of the size (of accuracies; no interval).
+    """
+    by_run = measured.evaluations.groupby(level=0, sort=False)
+    S, n = by_run.ngroups, len(measured.evaluations)
+    free, ends = (S - 1, n - S), (1 / 2, (1 + measured.level) / 2, (1 - measured.level) / 2)
+    within = (by_run.var() * (by_run.size() - 1)).sum() / free[1]
+    times = 1 / (1 / by_run.size()).mean()
+    between = times * by_run.mean().var()
+    chance = [1.0, *(stats.f.ppf(end, *free) for end in ends[1:])]
+    training = [
+        (between - q * within) / times * (free[0] / stats.chi2.ppf(end, free[0]) if i else 1)
+        for i, (q, end) in enumerate(zip(chance, ends, strict=True))
+    ]
+    evaluation = [within, *(within * free[1] / stats.chi2.ppf(end, free[1]) for end in ends[1:])]
+    found = {
+        name: intervals.Interval(*np.sqrt(np.maximum(variances, 0)), S)
+        for name, variances in (("training", training), ("evaluation", evaluation))
+    }
+    group = measured.group
+    if measured.metric == "accuracy" and group.labels is not None:
+        right = (group.predictions == group.labels).astype(float)
+        own = right.var(0, ddof=1).mean() / S
+        variance = max(right.mean(0).var(ddof=1) - own, 0) / right.shape[1]
+        found["examples"] = intervals.Interval(float(np.sqrt(variance)), np.nan, np.nan, S)
+    return found
 
 
 def _only_right(group: RunGroup) -> bool:

@@ -27,11 +27,24 @@ from lib.report import harness
 
 #: What a file may end in, after .gz, .bz2 or .xz.
 SUFFIXES = (
-    ".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".xlsx", ".npy", ".npz",
-    ".eval",
+    ".csv", ".tsv", ".txt", ".parquet", ".feather", ".json", ".jsonl", ".ndjson", ".xlsx", ".npy",
+    ".npz", ".eval",
 )  # fmt: skip
 _COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _MARKS = "\t;,|"
+#: What to do with files that are not read.
+_REMEDIES = {
+    **dict.fromkeys((".zip", ".tar", ".tgz"), "unpack it, and give the folder"),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"),
+        "it may be a pickle, which can run any code: load it where it was made, and save arrays by "
+        "np.savez, or a table",
+    ),
+}
+
+
+#: A list of numbers, as Python or numpy prints it.
+_LIST = re.compile(r"\[\s*[-+]?[\d.][-+\d.eE]*([\s,]+[-+]?[\d.][-+\d.eE]*)+\s*\]")
 
 
 class OutsideError(ValueError):
@@ -66,14 +79,17 @@ def suffix_of(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
 
 
+def remedy(path: Path) -> str:
+    """What to do with a file that is not read."""
+    formats = f"give one of {', '.join(SUFFIXES)}, or a folder of such files or of run folders"
+    return _REMEDIES.get(suffix_of(path), formats)
+
+
 def open_file(path: Path) -> Content:
     """The content of a file; ``OutsideError`` where it cannot be read."""
     suffix = suffix_of(path)
     if suffix not in SUFFIXES:
-        raise OutsideError(
-            f"{path}: files that end in {path.suffix!r} cannot be read; give one of "
-            f"{', '.join(SUFFIXES)}, or a folder of such files or of run folders"
-        )
+        raise OutsideError(f"{path}: files that end in {suffix!r} cannot be read; {remedy(path)}")
     try:
         with _COMPRESSED.get(path.suffix, open)(path, "rb") as stream:
             content = _opened(path, suffix, stream.read())
@@ -96,9 +112,16 @@ def _opened(path: Path, suffix: str, raw: bytes) -> Content:
     if suffix == ".parquet":
         table = pd.read_parquet(io.BytesIO(raw))
         return Content(path, table.reset_index(drop=not any(table.index.names)))
+    if suffix == ".feather":
+        return Content(path, pd.read_feather(io.BytesIO(raw)))
     if suffix == ".xlsx":
         try:
-            return Content(path, pd.read_excel(io.BytesIO(raw), dtype=object))
+            (name, table), *others = pd.read_excel(io.BytesIO(raw), None, dtype=object).items()
+            if others:
+                names = ", ".join([name, *(other for other, _ in others)])
+                why = f"has several sheets ({names}); save the one that is meant as CSV"
+                raise OutsideError(f"{path}: {why}")
+            return Content(path, table)
         except ImportError as error:
             why = "Excel files need the package openpyxl: pip install openpyxl, or save as CSV"
             raise OutsideError(f"{path}: {why}") from error
@@ -161,6 +184,10 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise OutsideError(f"{path}: is empty; write a header, and a row for each example")
+    comments = next((i for i, line in enumerate(lines) if not line.startswith("# ")), 0)
+    if comments:
+        notes = [*notes, f"Its first {comments} lines are comments, and were passed over."]
+        lines, text = lines[comments:], text[text.index(lines[comments]) :]
     mark = _mark(lines)
     if mark is None and suffix == ".txt":
         rows = [line.split() for line in lines]
@@ -193,6 +220,10 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     else:
         content.header = False
         content.notes.append("Its first line is no header.")
+    for column in table if table.columns.is_unique else ():
+        if table[column].str.fullmatch(_LIST).all():
+            parts = (re.split(r"[\s,]+", cell.strip("[] ")) for cell in table[column])
+            table[column] = [[float(part) for part in cell] for cell in parts]
     content.table = table
     return content
 

@@ -30,6 +30,7 @@ import pandas as pd
 
 from lib.errors import nearest
 from lib.report import values
+from lib.report.arrays import clean, parts_of, runs_in_arrays
 from lib.report.columns import (
     NAMES,
     Options,
@@ -50,19 +51,13 @@ from lib.report.opening import (
     existing,
     natural,
     open_file,
+    remedy,
     suffix_of,
 )
 from lib.results import run_group, tables
 from lib.results import runs as run_store
 from lib.results.run_group import RunGroup
 
-#: Arrays of one run, or of all, by the names that people give to them.
-ARRAYS = {
-    "logits": ("logits", "scores"),
-    "probabilities": ("probabilities", "probs", "prob", "proba"),
-    "predictions": ("predictions", "preds", "pred", "y_pred", "predicted"),
-}
-_GOLD_ARRAYS = NAMES["gold"]
 NOTHING_SAID = Options()
 #: Most levels of folders between a run's folder and its file.
 DEPTH = 3
@@ -110,7 +105,11 @@ def read(
             taken.labels = labels.name
         group = values.finish(path, raw, names, taken, task=task)
         what = f"{len(group.classes)} classes" if group.classes else "scores (regression)"
-        source = f"{len(names)} runs on {len(raw.ids)} examples from {path.name}: {what}."
+        runs = f"{len(names)} runs"
+        if taken.repeats:
+            trained = {taken.repeats[name] for name in names}
+            runs = f"{len(trained)} runs, evaluated {len(names)} times in all,"
+        source = f"{runs} on {len(raw.ids)} examples from {path.name}: {what}."
     notes = [in_words(taken), *taken.notes]
     return Outside(replace(group, source=source, notes=notes, left_out=exclude), taken)
 
@@ -166,137 +165,11 @@ def _of_content(
 ) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
     """The runs in a file; ``single``: that of a run, whose name is ''."""
     if content.table is not None:
-        found, taken = runs_in(content, options)
+        found, taken = runs_in(content, options, single=single)
         if single and isinstance(found, dict) and len(found) == 1:
             found = {"": next(iter(found.values()))}
         return found, taken
-    return _single_arrays(content) if single else _arrays(content)
-
-
-def _named(content: Content, single: bool) -> tuple[str, np.ndarray, Taken]:
-    """Kind and array of what runs say."""
-    arrays, by_name = content.arrays, {plain(name): name for name in content.arrays}
-    chosen = [(k, by_name[n]) for k, names in ARRAYS.items() for n in names if n in by_name]
-    if not chosen and len(arrays) == 1 and single and not set(by_name) & set(_GOLD_ARRAYS):
-        chosen = [("predictions", next(iter(arrays)))]
-    if not chosen:
-        raise OutsideError(
-            f"{content.path}: has arrays {', '.join(arrays)}; save one that is called "
-            f"{' or '.join(ARRAYS)}"
-        )
-    (kind, name), *rest = chosen
-    taken = Taken(predictions=f"array {name}", ignored=[n for _, n in rest])
-    return kind, arrays[name], taken
-
-
-def _known(content: Content, names: Sequence[str]) -> np.ndarray | None:
-    """The first array that has one of the names."""
-    by_name = {plain(name): name for name in content.arrays}
-    return next((content.arrays[by_name[n]] for n in names if n in by_name), None)
-
-
-def _clean(path: Path, name: str, array: np.ndarray | None) -> np.ndarray | None:
-    """Numbers as float64, text as objects; complex numbers and dates are refused."""
-    if array is None:
-        return None
-    if array.dtype.kind in "cMmV":
-        raise OutsideError(f"{path}: {name} holds {array.dtype}; save numbers or text")
-    if array.dtype.kind in "USO":
-        flat = np.array([str(v).strip() for v in array.ravel()], object)
-        return flat.reshape(array.shape)
-    return array.astype(float)
-
-
-def _gold_array(content: Content, taken: Taken, n: int) -> np.ndarray | None:
-    gold = _clean(content.path, "labels", _known(content, _GOLD_ARRAYS))
-    if gold is not None and gold.ndim == 2 and gold.shape[1] == 1:
-        gold = gold[:, 0]
-    if gold is not None and gold.ndim == 2 and len(gold) == n:
-        raise OutsideError(
-            f"{content.path}: labels have shape {gold.shape}: several labels an example, or "
-            "tokens. One class an example can be compared: write a file for each label, or the "
-            "decoded text"
-        )
-    check_shape(content.path, "labels", gold, n)
-    taken.labels = None if gold is None else "labels with the runs"
-    return gold
-
-
-def _single_arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
-    """One run, as trainer.predict gives it."""
-    kind, array, taken = _named(content, True)
-    path, array = content.path, _clean(content.path, "predictions", array)
-    if array.ndim == 3:
-        raise OutsideError(
-            f"{path}: predictions have shape {array.shape}: several outputs of a model (hidden "
-            "states, or start and end of an answer). Save one: predictions=out.predictions[0]"
-        )
-    if array.ndim not in (1, 2) or not len(array):
-        check_shape(path, "predictions", array, "N", "C")
-    gold = _gold_array(content, taken, len(array))
-    states = _known(content, ("hidden_states", "representations"))
-    check_shape(path, "hidden_states", states, "L", len(array), "D")
-    ids = _known(content, ("examples", "example_ids", "ids"))
-    check_shape(path, "examples", ids, len(array))
-    original = content.arrays[taken.predictions.removeprefix("array ")]
-    if array.ndim == 2:
-        kind = "probabilities" if kind == "probabilities" else "logits"
-        if original.dtype.kind in "iu":
-            raise OutsideError(
-                f"{path}: predictions have shape {array.shape} and whole numbers: tokens? Save the "
-                "decoded answers as text, or the logits of classes"
-            )
-    elif original.dtype.kind == "f" and kind == "predictions":
-        kind = "regression"
-    values_ = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    ids = None if ids is None else np.array([str(i).strip() for i in ids], object)
-    return {"": StoredRuns(values_, kind, ids, gold, states)}, taken
-
-
-def _arrays(content: Content) -> tuple[dict[str, StoredRuns], Taken]:
-    """Arrays with the runs along the first axis."""
-    kind, array, taken = _named(content, False)
-    path, array = content.path, _clean(content.path, kind, array)
-    if "label_ids" in content.arrays or "hidden_states" in content.arrays:
-        raise OutsideError(
-            f"{path}: this is one run, as trainer.predict gives it; give the folder that holds one "
-            "file or one folder a run"
-        )
-    check_shape(path, kind, array, *("S", "N", "C")[: 2 if array.ndim == 2 else 3])
-    if not array.size:
-        raise OutsideError(f"{path}: {kind} has shape {array.shape}: there is nothing in it")
-    names, ids = (_known(content, n) for n in (("runs", "seeds"), ("examples", "ids")))
-    gold = _known(content, _GOLD_ARRAYS)
-    states = _known(content, ("representations",))
-    (S, N), n_names = array.shape[:2], None if names is None else len(names)
-    known = [part for part in (gold, ids) if part is not None]
-    if n_names is None and states is None:
-        swapped = all(len(part) == S for part in known) if known else S > N
-    else:
-        swapped = n_names == N
-    if swapped and S != N:
-        array = array.swapaxes(0, 1)
-        taken.notes.append(
-            f"{kind} has shape {(S, N, *array.shape[2:])}: taken as {N} runs on {S} examples. Were "
-            f"it {S} runs, save their names as runs."
-        )
-        S, N = N, S
-    check_shape(path, "runs", names, S)
-    gold = _gold_array(content, taken, N)
-    check_shape(path, "representations", states, S, "L", N, "D")
-    check_shape(path, "examples", ids, N)
-    names = [f"run{i + 1}" for i in range(S)] if names is None else [str(n).strip() for n in names]
-    if len(set(names)) < S:
-        again = next(n for n in names if names.count(n) > 1)
-        raise OutsideError(f"{path}: two runs are called {again!r}; give each its own name")
-    ids = np.arange(1, N + 1) if ids is None else ids
-    ids = np.array([str(i).strip() for i in ids], object)
-    kind = "logits" if kind == "predictions" and array.ndim == 3 else kind
-    runs = {
-        name: StoredRuns(array[i], kind, ids, gold, None if states is None else states[i])
-        for i, name in enumerate(names)
-    }
-    return runs, taken
+    return runs_in_arrays(content, single=single)
 
 
 class _Layout(NamedTuple):
@@ -316,7 +189,7 @@ def _folder(
     folders = [item for item in inside if item.is_dir()]
     if stored := [item for item in folders if (item / "run.json").exists()]:
         return _store(stored)
-    layout, read, why = _layout(path, inside, file), {}, []
+    layout, ranks, why = _layout(path, inside, file), {}, []
     for kind, by_run in layout.kinds.items():
         (first, *_), *_ = by_run.values()
         try:
@@ -325,19 +198,25 @@ def _folder(
         except OutsideError as error:
             why.append(str(error))
             continue
-        if isinstance(found, dict) and list(found) == [""]:
-            read[kind] = content.header
+        # Predictions go before scores, and what has names before what has none.
+        if isinstance(found, ScoreTable) and len(found.runs) == 1 < len(by_run):
+            ranks[kind] = 0
+        elif isinstance(found, dict) and list(found) == [""]:
+            ranks[kind] = 1 + content.header
         elif not layout.folders and len(by_run) == 1:
             why.append(f"{first} holds several runs: give that file")
-    if any(read.values()):  # what has names goes before what has none
-        read = {kind: header for kind, header in read.items() if header}
+    read = [kind for kind, rank in ranks.items() if rank == max(ranks.values())]
     if not read:
-        inner = [f for f in folders if any(_readable(item, file) for item in f.rglob("*"))]
+        inner = [f for f in folders if any(_readable(path, item, file) for item in f.rglob("*"))]
         if len(inner) == 1:
             return _folder(inner[0], options, file)
-        hint = "; ".join(why[:2]) or f"give files that end in {', '.join(SUFFIXES)}"
+        others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
+        hint = "; ".join(why[:2]) or remedy(min(others, default=path))
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
-    return _runs_of(path, layout, list(read), folders, options)
+    found, taken = _runs_of(path, layout, read, folders, options)
+    if isinstance(found, ScoreTable) and why:
+        taken.notes.append(f"What is no table of scores could not be read: {why[0]}.")
+    return found, taken
 
 
 def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
@@ -345,9 +224,9 @@ def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
         item.name: [f for f in sorted(item.rglob("*")) if f.is_file()
                     and len(f.relative_to(item).parts) <= DEPTH] for item in inside if item.is_dir()
     }  # fmt: skip
-    wanted = {run: [f for f in files if _readable(f, file)] for run, files in below.items()}
+    wanted = {run: [f for f in files if _readable(path, f, file)] for run, files in below.items()}
     wanted = {run: files for run, files in wanted.items() if files}
-    files = [item for item in inside if item.is_file() and _readable(item, file)]
+    files = [item for item in inside if item.is_file() and _readable(path, item, file)]
     folders = len(wanted) > 1 or not files
     kinds: dict[str, dict[str, list[Path]]] = {}
     if folders:
@@ -365,8 +244,10 @@ def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
     return _Layout(kinds, False)
 
 
-def _readable(item: Path, file: str) -> bool:
-    return suffix_of(item) in SUFFIXES and (not file or fnmatch.fnmatch(item.name, file))
+def _readable(path: Path, item: Path, file: str) -> bool:
+    names = item.name, str(item.relative_to(path))
+    wanted = not file or any(fnmatch.fnmatch(name, file) for name in names)
+    return suffix_of(item) in SUFFIXES and wanted
 
 
 def _opened(item: Path) -> Content:
@@ -374,14 +255,14 @@ def _opened(item: Path) -> Content:
     content = open_file(item)
     if suffix_of(item) == ".npy":
         for beside in sorted(item.parent.glob("*.npy")):
-            if plain(beside.stem) in (*_GOLD_ARRAYS, "examples", "hidden_states"):
+            if plain(beside.stem) in (*NAMES["gold"], "examples", "hidden_states"):
                 content.arrays |= open_file(beside).arrays
     return content
 
 
 def _runs_of(
     path: Path, layout: _Layout, kinds: list[str], folders: Sequence[Path], options: Options
-) -> tuple[dict[str, StoredRuns], Taken]:
+) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
     """All files of the one kind that every run has."""
     all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
     has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
@@ -404,22 +285,29 @@ def _runs_of(
     for run, items in files.items():
         if len(items) > 1:
             each = ", ".join(str(item.relative_to(path)) for item in items[:3])
+            pattern = f"*{items[0].relative_to(path / run)}"
             raise OutsideError(
-                f"{path}: {run} has {len(items)} files of one kind ({each}): choose by --file, or, "
-                f"if these are the runs, give {path / run}"
+                f"{path}: {run} has {len(items)} files of one kind ({each}): choose by --file "
+                f"'{pattern}', or, if these are the runs, give {path / run}"
             )
-    runs, taken = {}, Taken()
+    runs, scores, taken = {}, {}, Taken()
     for name, (item,) in zip(_names(list(files), layout.folders), files.values(), strict=True):
         found, own = _of_content(_opened(item), options, single=True)
-        if isinstance(found, ScoreTable) or list(found) != [""]:
+        if isinstance(found, ScoreTable) and len(found.runs) == 1:
+            scores[name] = {metric: value[0] for metric, value in found.metrics.items()}
+        elif isinstance(found, dict) and list(found) == [""]:
+            runs[name] = found[""]
+        if len(runs) * len(scores) or (not runs and not scores):
             raise OutsideError(f"{item}: holds something else than the file of the first run")
-        runs[name] = found[""]
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
-    taken.predictions = f"{taken.predictions} of {whole[0]}"
+    taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""
     silent = sorted({f.name for f in folders} - set(files), key=natural) if layout.folders else []
     if silent:
         taken.notes.append(f"Folders without predictions, passed over: {', '.join(silent)}.")
+    if scores:
+        table = pd.DataFrame(scores).T  # NaN where a run has no such score
+        runs = ScoreTable(list(scores), {c: table[c].to_numpy() for c in table})
     return runs, taken
 
 
@@ -469,10 +357,9 @@ def _labels(path: Path, options: Options) -> StoredRuns:
     """Gold labels from a file of their own."""
     content = open_file(path)
     if content.table is None:
-        names = {plain(name): name for name in content.arrays}
-        known = [names[n] for n in _GOLD_ARRAYS if n in names] or list(content.arrays)
-        gold = _clean(path, known[0], content.arrays[known[0]])
-        check_shape(path, known[0], gold, "N")
+        gold = parts_of(content)["labels"]
+        gold = clean(path, "labels", next(iter(content.arrays.values())) if gold is None else gold)
+        check_shape(path, "labels", gold, "N")
         return StoredRuns(gold)
     table = content.table
     if not content.header:

@@ -217,16 +217,18 @@ def test_runs_that_are_evaluated_again_tell_the_noise_of_evaluation():
     repeats = {name: name.split("-")[0] for name in names}
     noises, totals = [], []
     for _ in range(40):
-        pair = [scored((rng.normal(size=(10, 1)) + rng.normal(0, 0.5, (10, 3))).ravel(), names)
-                for _ in range(2)]  # fmt: skip
-        mean = comparing.mean_difference(comparing.align(*pair, repeats=repeats))
-        means = [np.reshape(one.group.scores, (10, 3)).mean(1) for one in pair]
+        draws = [(rng.normal(size=(10, 1)) + rng.normal(0, 0.5, (10, 3))) for _ in range(2)]
+        pair = [scored(draw.ravel(), names).group for draw in draws]
+        pair = [measure_runs(one, repeats=repeats) for one in pair]
+        mean = comparing.mean_difference(comparing.align(*pair))
+        means = [draw.mean(1) for draw in draws]
         assert mean["p"] == pytest.approx(stats.ttest_rel(*means).pvalue), "a run a training seed"
         noises.append(mean["variance_repeats"])
         totals.append(mean["variance_runs"])
     assert np.mean(noises) == pytest.approx(2 * 0.25 / 30, rel=0.1)
     assert np.mean(totals) == pytest.approx(2 * (1 + 0.25 / 3) / 10, rel=0.2)
-    by_answers = comparing.compare(A, B, repeats={"seed1": "seed0", "seed3": "seed2"}).table
+    repeats = {"seed1": "seed0", "seed3": "seed2"}
+    by_answers = comparing.compare(*(measure_runs(one, repeats=repeats) for one in (A, B))).table
     assert by_answers.loc["gained", "value"] == pytest.approx(
         comparing.compare(A.take([0, 2, 4]), B.take([0, 2, 4])).table.loc["gained", "value"]
     )

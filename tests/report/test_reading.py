@@ -651,9 +651,9 @@ def also_mnli(path, _):
 #: What is stored, and the words of the message, with … between those that stand apart.
 BAD_PATHS = [
     (lambda p: store(p, wide_table()).with_name("run.csv"), "no such … did you mean runs.csv?"),
-    (lambda p: text(p / "runs.pkl", "{}"), "runs.pkl … '.pkl' … .parquet"),
+    (lambda p: text(p / "runs.pkl", "{}"), "runs.pkl … '.pkl' … may be a pickle … by np.savez"),
     (lambda p: text(p / "runs.json", "{}"), "runs.json: cannot be read as .json … no rows in it"),
-    (lambda p: p, "no file in it could be read as a run: give files that end in"),
+    (lambda p: p, "no file in it could be read as a run: give one of .csv"),
     (lambda p: trainer_folder(p) / "seed1", "1 run (predictions) … two or more"),
     (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
     (lambda p: both_rates(p), "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1"),
@@ -726,7 +726,10 @@ BAD_ARRAYS = [
         {"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
         "array 'logits' holds Python objects … unpickled … save numbers or text",
     ),
-    ({"logit": LOGITS}, "has arrays logit; save one that is called logits or probabilities"),
+    (
+        {"logit": LOGITS, "x": LOGITS},
+        "has arrays logit, x; save one that is called logits or probabilities",
+    ),
     ({"logits": LOGITS, "labels": GOLD[1:]}, "labels has shape (11,), expected (12,)"),
     ({"logits": LOGITS, "runs": ["a", "b", "a"]}, "two runs are called 'a'"),
     (
@@ -746,7 +749,7 @@ BAD_ARRAYS = [
 
 BAD_FOLDERS = [
     (trainer_of(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out"),
-    (trainer_of(np.zeros((3, N, 5, 2))), "predictions have shape (12, 5, 2): several outputs"),
+    (trainer_of(np.zeros((3, N, 5, 2))), "predictions has shape (12, 5, 2): several outputs"),
     (trainer_of(np.zeros((3, 2, N, 5))), "several outputs … predictions=out.predictions[0]"),
     (trainer_of(np.zeros((3, N, 8), int)), "whole numbers: tokens? Save the decoded answers"),
     (trainer_of(label_ids=np.zeros((3, N, 3))), "several labels an example … a file for each"),
