@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.report.columns import NAMES, StoredRuns, Taken, plain
-from lib.report.opening import Content, OutsideError, check_shape
+from lib.report.columns import StoredRuns, Taken
+from lib.report.opening import NAMES, Content, OutsideError, check_shape, plain
 
 #: What runs say, by the names that people give to it; what goes first is taken.
 _KINDS = {

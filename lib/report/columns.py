@@ -8,22 +8,16 @@ so; whatever else there is is ignored, and said to be.
 import fnmatch
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import nearest
-from lib.report.opening import Content, OutsideError
+from lib.report.opening import NAMES, Content, OutsideError, plain
 
-#: Names by role.
-NAMES: dict[str, list[str]] = tomllib.loads(
-    Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")
-)
 #: The two classes where only correctness is known.
 RIGHT, WRONG = "right", "wrong"
 _SEEDY = re.compile(r"seed|run|trial|pred|rep|model")
@@ -79,10 +73,6 @@ class ScoreTable(NamedTuple):
     metrics: dict[str, np.ndarray]
 
 
-def plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
 def runs_in(
     content: Content, options: Options, *, single: bool = False
 ) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
@@ -129,6 +119,7 @@ def _turned(
         or any(_SEEDY.search(stem.lower()) for stem in stems)
         or _gold(content, table, options, [run])
         or len(table) < 2
+        or options.metric in table
         or not table[run].is_unique
     ):
         return table, run
@@ -226,7 +217,7 @@ def _values(
         if lists:
             return kind, lists[:1], []
     column = find(content, table, "", "", NAMES["prediction"])
-    gold = find(content, table, options.label, "", NAMES["gold"])
+    gold = find(content, table, options.label, "--label", NAMES["gold"])
     if gold and column is None and len(classes := table[gold].astype(str).unique()) > 1:
         # A column for each class, called by its name.
         shares = table.reindex(columns=classes).apply(pd.to_numeric, errors="coerce").sum(axis=1)

@@ -88,9 +88,9 @@ def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
     if own[worst] < 1.4 * others or own[worst] - others < 0.02:
         return []
     return [
-        f"Run {names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the examples, "
-        f"they among themselves on {100 * others:.1f} %: a run of its own kind, or one whose "
-        "examples are in another order?"
+        f"Run {names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the "
+        f"examples, they among themselves on {100 * others:.1f} %: a run of its own kind, or one "
+        "whose examples are in another order?"
     ]
 
 

@@ -13,6 +13,7 @@ import io
 import json
 import lzma
 import re
+import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ import pandas as pd
 from lib.errors import nearest
 from lib.report import harness
 
+#: Names of columns and arrays by role.
+NAMES: dict[str, list[str]] = tomllib.loads(
+    Path(__file__).with_name("columns.toml").read_text(encoding="utf-8")
+)
 #: What a file may end in, after .gz, .bz2 or .xz.
 SUFFIXES = (
     ".csv", ".tsv", ".txt", ".parquet", ".feather", ".json", ".jsonl", ".ndjson", ".xlsx", ".npy",
@@ -62,6 +67,11 @@ class Content:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     header: bool = True
     notes: list[str] = field(default_factory=list)
+
+
+def plain(name: str) -> str:
+    """A name as columns.toml has it."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def existing(path: str | Path) -> Path:
@@ -191,7 +201,7 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     mark = _mark(lines)
     if mark is None and suffix == ".txt":
         rows = [line.split() for line in lines]
-        mark = " " if len(rows[0]) > 1 else None
+        mark = " " if len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 else None
     if mark is None:
         rows = [[line.strip().strip('"')] for line in lines]
     elif mark != " ":
@@ -205,7 +215,9 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             what = f"row {number} has {len(row)} cells, the first {len(rows[0])}"
-            raise OutsideError(f"{path}: {what}; write the same number of columns in every row")
+            free = "; of free text, a JSON list of answers" if suffix == ".txt" else ""
+            why = f"write the same number of columns in every row{free}"
+            raise OutsideError(f"{path}: {what}; {why}")
     table = pd.DataFrame(rows, dtype=str)
     table = table.apply(lambda column: column.str.strip())
     for column in table:
@@ -253,7 +265,10 @@ def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
     if not len(below):
         return True
     if lines_of_answers:
-        return not set(first) & set(below.to_numpy().ravel())
+        again = set(first) & set(below.to_numpy().ravel())
+        # One answer of many may be the only such one.
+        named = len(first) > 1 or plain(first[0]) in NAMES["gold"] + NAMES["prediction"]
+        return named and not again
     return not all(first[column] in set(below[column]) for column in table)
 
 

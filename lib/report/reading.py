@@ -32,7 +32,6 @@ from lib.errors import nearest
 from lib.report import values
 from lib.report.arrays import clean, parts_of, runs_in_arrays
 from lib.report.columns import (
-    NAMES,
     Options,
     ScoreTable,
     StoredRuns,
@@ -40,10 +39,10 @@ from lib.report.columns import (
     cleaned,
     find,
     ids_of,
-    plain,
     runs_in,
 )
 from lib.report.opening import (
+    NAMES,
     SUFFIXES,
     Content,
     OutsideError,
@@ -51,6 +50,7 @@ from lib.report.opening import (
     existing,
     natural,
     open_file,
+    plain,
     remedy,
     suffix_of,
 )

@@ -62,7 +62,7 @@ def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
             what = f"example {ids[again.idxmax()]!r} is in its rows {rows}"
             raise OutsideError(
                 f"{path}: run {name!r}: {what}; keep one row a run and example, or name the column "
-                "that tells them apart by --example"
+                "that tells examples apart by --example, or evaluations of one run by --repeat"
             )
     return np.array(list(dict.fromkeys(e for run in runs.values() for e in run.ids)), object)
 

@@ -401,6 +401,12 @@ def of_run(run):
     return pd.DataFrame({"idx": IDS, "label": GOLD, "prediction": CODES[run]})
 
 
+def classes_of_run(run):
+    """A column of probabilities for each class, called as the class is."""
+    shares = dict(zip(WORDS, PROBABILITIES[run].T, strict=True))
+    return of_run(run).drop(columns="prediction").assign(**shares, label=WORDS[GOLD])
+
+
 WRITERS = {
     "seed{}.csv": lambda p, r: of_run(r).to_csv(p, index=False),
     "preds_seed{}.tsv": lambda p, r: of_run(r).to_csv(p, index=False, sep="\t"),
@@ -409,7 +415,11 @@ WRITERS = {
     "seed{}.json": lambda p, r: of_run(r).to_json(p, orient="records"),
     "lines/seed{}.jsonl": lambda p, r: of_run(r).to_json(p, orient="records", lines=True),
     "columns/seed{}.json": lambda p, r: p.write_text(json.dumps(of_run(r).to_dict("list"))),
+    "by_row/seed{}.json": lambda p, r: of_run(r).to_json(p),
     "seed{}.parquet": lambda p, r: of_run(r).to_parquet(p),
+    "seed{}.feather": lambda p, r: of_run(r).to_feather(p),
+    "classes{}.csv": lambda p, r: classes_of_run(r).to_csv(p, index=False),
+    "lists{}.csv": lambda p, r: of_run(r).assign(logits=list(LOGITS[r])).to_csv(p, index=False),
     "seed{}.xlsx": lambda p, r: of_run(r).to_excel(p, index=False),
     "seed{}.npz": lambda p, r: np.savez(p, predictions=LOGITS[r], label_ids=GOLD),
     "seed{}/predictions.npy": lambda p, r: (
@@ -608,6 +618,89 @@ def test_our_own_runs_and_results(tmp_path):
     assert np.array_equal(outside.group.predictions, runs.predictions)
 
 
+TABLES = {
+    "lists by run": {name: CODES[s].tolist() for s, name in enumerate(NAMES)},
+    "labels beside": {"labels": GOLD.tolist(), "runs": {n: c.tolist() for n, c in
+                                                        zip(NAMES, CODES, strict=True)}},
+    "by example": {n: dict(zip(IDS, map(int, c), strict=True))
+                   for n, c in zip(NAMES, CODES, strict=True)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_json_by_name(form, tmp_path):
+    path = text(tmp_path / "runs.json", json.dumps(TABLES[form]))
+    agrees(path, gold=form == "labels beside")
+
+
+def test_tables_with_comments_summaries_and_runs_in_rows(tmp_path):
+    comments = "# made by eval.py\n# on the dev set\n" + wide_table().to_csv(index=False)
+    assert "Its first 2 lines are comments" in agrees(store(tmp_path, comments)).notes[0]
+    turned = pd.DataFrame(CODES, columns=IDS).assign(seed=[1, 2, 10])
+    outside = reading.read(store(tmp_path, turned))
+    assert outside.group.names == ["1", "2", "10"] and outside.group.example_ids == IDS
+    assert np.array_equal(outside.group.predictions, CODES)
+    assert "A row is a run (seed): ex0 … ex11 are the examples." in outside.group.notes
+    array = store(tmp_path, {"arr_0": CODES})
+    assert np.array_equal(read(array).predictions, CODES)
+    again = pd.concat([long_table(), long_table().iloc[:N].assign(run="mean")])
+    assert "called mean are no runs" in agrees(store(tmp_path, again)).notes[0]
+
+
+def test_only_scores_a_folder(tmp_path):
+    """What the example scripts of transformers write when nobody asks for predictions."""
+    for seed, score in enumerate([0.7, 0.8, 0.9]):
+        folder = tmp_path / f"seed{seed}"
+        folder.mkdir()
+        found = {"eval_accuracy": score, "eval_loss": 0.5, "epoch": 3.0}
+        (folder / "eval_results.json").write_text(json.dumps(found))
+    outside = reading.read(tmp_path)
+    assert outside.group.names == ["seed0", "seed1", "seed2"]
+    assert outside.group.scores.tolist() == [0.7, 0.8, 0.9]
+    assert outside.taken.ignored == ["eval_loss", "epoch"]
+    (tmp_path / "seed1" / "predictions.npz").write_bytes(b"no")
+    notes = reading.read(tmp_path).group.notes
+    assert any("predictions.npz: " in note for note in notes), "not silent about these"
+
+
+def test_scores_in_per_cent_and_with_rows_that_are_no_runs(tmp_path):
+    rows = "seed,accuracy\n1,70.5%\n2,71%\nmean,70.75%\nStd,0.35%\n"
+    outside = reading.read(store(tmp_path, rows))
+    assert outside.group.scores.tolist() == [70.5, 71] and outside.group.names == ["1", "2"]
+    assert "Rows that are called mean, Std are no runs, and were left out." in outside.group.notes
+    rows = "seed,lr,accuracy\n1,a,70\n2,a,71\n1,b,60\n2,b,61\n"
+    outside = reading.read(store(tmp_path, rows))
+    assert any("1 occurs again" in note and "--only" in note for note in outside.group.notes)
+    only = reading.read(store(tmp_path, rows), options=Options(only=("lr=b",)))
+    assert only.group.scores.tolist() == [60, 61]
+
+
+def test_answers_that_occur_once_are_no_header(tmp_path):
+    for seed in range(2):
+        text(tmp_path / f"seed{seed}.txt", f"only {seed}\nhere\nhere\n")
+    assert len(read(tmp_path).example_ids) == 3
+    commas = in_folder(tmp_path / "c", lambda p, r: text(p, f"a, b {r}\nc\n"), "seed{}.txt")
+    refused("row 2 has 1 cells, the first 2 … of free text, a JSON list of answers", commas)
+    lists = in_folder(
+        tmp_path / "j", lambda p, r: p.write_text(json.dumps([f"a, {r}", "c"])), "seed{}.json"
+    )
+    assert len(read(lists).example_ids) == 2
+
+
+@pytest.mark.parametrize("column", ["eval_seed", "time"])
+def test_evaluations_of_one_run_are_told_apart(column, tmp_path):
+    tables = [long_table({"prediction": (CODES + again) % 3}) for again in range(2)]
+    table = pd.concat([t.assign(**{column: again}) for again, t in enumerate(tables)])
+    wish = Options(repeat="time") if column == "time" else Options()
+    outside = reading.read(store(tmp_path, table), options=wish)
+    assert outside.group.names[:2] == [f"seed1 {column} 0", f"seed1 {column} 1"]
+    assert set(outside.taken.repeats.values()) == set(NAMES) and outside.taken.ignored == []
+    assert "3 runs, evaluated 6 times in all" in outside.group.source
+    scores = table.groupby(["run", column])["prediction"].mean().rename("accuracy").reset_index()
+    outside = reading.read(store(tmp_path, scores), options=wish)
+    assert len(outside.group) == 6 and len(set(outside.taken.repeats.values())) == 3
+
+
 # --- every mistake ------------------------------------------------------------------------------
 
 
@@ -635,6 +728,14 @@ def beside(folder, name, content=""):
     return folder
 
 
+def checkpoints(path):
+    for name, step in itertools.product(NAMES, (5, 10)):
+        (path / name / f"checkpoint-{step}").mkdir(parents=True)
+        save(wide_table()[["example", "label", name]].rename(columns={name: "prediction"}),
+             path / name / f"checkpoint-{step}" / "out.csv")  # fmt: skip
+    return path
+
+
 RTE = "index\tprediction\n0\t1\n1\t0\n"
 
 
@@ -648,138 +749,309 @@ def also_mnli(path, _):
     path.write_text(RTE)
 
 
-#: What is stored, and the words of the message, with … between those that stand apart.
+RIGHT = {"logits": LOGITS, "labels": GOLD, "runs": NAMES, "examples": IDS}
+
+
+def option(**columns):
+    return {"options": Options(**columns)}
+
+
+#: What is stored; the words of the message, with … between those that stand apart; and what obeys
+#: it: what is said to ``read``, or what is stored instead.
 BAD_PATHS = [
-    (lambda p: store(p, wide_table()).with_name("run.csv"), "no such … did you mean runs.csv?"),
-    (lambda p: text(p / "runs.pkl", "{}"), "runs.pkl … '.pkl' … may be a pickle … by np.savez"),
-    (lambda p: text(p / "runs.json", "{}"), "runs.json: cannot be read as .json … no rows in it"),
-    (lambda p: p, "no file in it could be read as a run: give one of .csv"),
-    (lambda p: trainer_folder(p) / "seed1", "1 run (predictions) … two or more"),
-    (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more"),
-    (lambda p: both_rates(p), "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1"),
-    ("s1,s2\n1,0\n", "1 example; … two or more"),
+    (
+        lambda p: store(p, wide_table()).with_name("run.csv"),
+        "no such … did you mean runs.csv?",
+        wide_table(),
+    ),
+    (lambda p: text(p / "runs.pkl", "{}"), "'.pkl' … may be a pickle … by np.savez", RIGHT),
+    (
+        lambda p: text(p / "runs.zip", "PK"),
+        "'.zip' cannot be read; unpack it, and give the folder",
+        trainer_of(),
+    ),
+    (
+        lambda p: text(p / "runs.json", "{}"),
+        "runs.json: cannot be read as .json … no rows in it",
+        wide_table(),
+    ),
+    (lambda p: p, "no file in it could be read as a run: give one of .csv", trainer_of()),
+    (
+        lambda p: text(p / "seed1.pt", "PK").parent,
+        "read as a run: it may be a pickle … np.savez",
+        trainer_of(),
+    ),
+    (lambda p: trainer_folder(p) / "seed1", "1 run (predictions) … two or more", trainer_of()),
+    (
+        lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]),
+        "1 run (seed1) … two or more",
+        trainer_of(),
+    ),
+    (
+        lambda p: both_rates(p),
+        "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1",
+        lambda p: both_rates(p) / "lr1",
+    ),
+    ("s1,s2\n1,0\n", "1 example; … two or more", "s1,s2\n1,0\n0,0\n"),
     (
         lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"),
-        "a.txt: row 3 has 1 cells, the first 2; write the same",
+        "a.txt: row 3 has 1 cells, the first 2; write",
+        lambda p: text(p / "a.txt", "x,y\ny,x\nx,x\n"),
     ),
-    (lambda p: text(p / "a.txt", "x,y,x\ny,x,y\n,y,y"), "run 'run0', example '2': '' is missing"),
-    (lambda p: text(p / "a.txt", ""), "a.txt: is empty; write a header"),
-    (lambda p: text(p / "a.txt", "x\ny\nx\n"), "a.txt: 1 run; … --run … --runs"),
+    (
+        lambda p: text(p / "a.txt", "x,y,x\ny,x,y\n,y,y"),
+        "run 'run0', example '2': '' is missing",
+        lambda p: text(p / "a.txt", "x,y,x\ny,x,y\nx,y,y"),
+    ),
+    (
+        lambda p: text(p / "a.txt", ""),
+        "a.txt: is empty; write a header, and a row for each",
+        lambda p: text(p / "a.txt", "s1,s2\nx,y\ny,y\n"),
+    ),
+    (
+        lambda p: text(p / "a.txt", "x\ny\nx\n"),
+        "a.txt: 1 run; … a file or a folder for each run",
+        lambda p: (
+            text(text(p / "seed1.txt", "x\ny\nx\n").with_name("seed2.txt"), "x\ny\ny\n").parent
+        ),
+    ),
 ]
 
 BAD_TABLES = [
-    ("", "runs.csv: is empty"),
-    ("Results\nall fine, mostly\n", "no column is known as predictions of a run among"),
-    (lambda p: cut(save(wide_table(), p / "runs.parquet")), "cannot be read as .parquet"),
-    (long_table().rename(columns={"run": "who"}), "1 run; … --run"),
-    (long_table().rename(columns={"prediction": "said"}), "'said' … --prediction COLUMN"),
-    (long_table().replace({"run": {"seed10": ""}}), "row 1 names no run … 'run'"),
-    (long_table().replace({"example": {"ex3": ""}}), "row 4 has no example id in column 'example'"),
-    (long_table().drop(index=[4, 7]), "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude"),
+    ("", "runs.csv: is empty", wide_table()),
+    (
+        "Results\nall fine, mostly\n",
+        "no column is known as predictions of a run among",
+        wide_table(),
+    ),
+    (
+        lambda p: cut(save(wide_table(), p / "runs.parquet")),
+        "cannot be read as .parquet … again",
+        wide_table(),
+    ),
+    (long_table().rename(columns={"run": "who"}), "1 run; … --run", option(run="who")),
+    (
+        long_table().rename(columns={"prediction": "said"}),
+        "'said' … --prediction COLUMN",
+        option(prediction="said"),
+    ),
+    (
+        wide_table().rename(columns=dict(zip(NAMES, "abc", strict=True))),
+        "--runs 'PATTERN'",
+        option(runs="a,b,c"),
+    ),
+    (
+        long_table().replace({"run": {"seed10": ""}}),
+        "row 1 names no run … fill in column 'run'",
+        long_table(),
+    ),
+    (
+        long_table().replace({"example": {"ex3": ""}}),
+        "row 4 has no example id in column 'example'",
+        long_table(),
+    ),
+    (
+        long_table().drop(index=[4, 7]),
+        "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude",
+        {"exclude": ["seed10"]},
+    ),
     (
         pd.concat([long_table(), long_table().iloc[[14]]]),
         "run 'seed1' … example 'ex2' is in its rows 3, 4; … one row a run and example … --example",
+        long_table(),
     ),
-    ("a,b,split\nx,x,x\ny,x,x\nx,y,y\n", "column 'split' has 2 values (x, y) … --only split=x"),
+    (
+        long_table().assign(example="x", nr=IDS * 3),
+        "is in its rows 1, 2, 3; … --example",
+        option(example="nr"),
+    ),
+    (
+        pd.concat([long_table().assign(time=t) for t in "ab"]),
+        "rows 1, 2; … --repeat",
+        option(repeat="time"),
+    ),
+    (
+        "a,b,split\nx,x,x\ny,x,x\nx,y,y\n",
+        "column 'split' has 2 values (x, y) … --only split=x",
+        option(only=("split=x",), runs="a,b"),
+    ),
     (
         wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD]),
-        "run 'seed2', example 'ex3': '' is missing: fill it in",
+        "run 'seed2', example 'ex3': '' is missing: … or leave the example out of every run",
+        wide_table(WORDS[CODES], WORDS[GOLD]).drop(index=3),
     ),
-    (wide_table(changed(SCORES, (0, 1), np.inf)), "run 'seed1', example 'ex1': inf … not finite"),
-    (long_table(scores("prob", LOGITS)), "run 'seed1', example 'ex0' … sum 1 … if they are logits"),
+    (
+        wide_table(changed(SCORES, (0, 1), np.inf)),
+        "run 'seed1', example 'ex1': inf … exclude seed1",
+        {"exclude": ["seed1"]},
+    ),
+    (
+        long_table(scores("prob", LOGITS)),
+        "run 'seed1', example 'ex0' … sum 1 … if they are logits",
+        long_table(scores("logit", LOGITS)),
+    ),
     (
         long_table().assign(label=[*GOLD, *GOLD, *(GOLD + 1) % 3]),
-        "run 'seed2' … label of example 'ex0' is 1, in run 'seed1' 0",
+        "run 'seed2' … label of example 'ex0' is 1, in run 'seed1' 0 … give the same labels",
+        long_table(),
     ),
-    (wide_table(labels=["", *GOLD[1:]]), "example 'ex0': label nan is missing"),
+    (
+        wide_table(labels=["", *GOLD[1:]]),
+        "example 'ex0': label nan is missing … leave all labels",
+        wide_table().drop(columns="label"),
+    ),
     (
         long_table(scores("logit", LOGITS), labels=GOLD + 1),
         "label: example 'ex2': label 3 is not a column of logits, 0 to 2: renumber",
+        long_table(scores("logit", LOGITS)),
     ),
     (
         long_table({"logit_0": CODES, "logit_2": CODES}),
         "column 'logit_1' is not there, but 'logit_2' is; give one for each class from 0",
+        long_table({"logit_0": CODES, "logit_1": 1 - CODES, "logit_2": CODES}),
     ),
-    (wide_table(SCORES, WORDS[GOLD]), "label 'neutral' is no number, but the predictions"),
-    (wide_table(WORDS[CODES]), "no class in common … --label"),
-    ("s1,s2,label\nx,x,x\ny,x,x\n", "all labels are 'x'; … leave the labels out"),
-    ("s1,s2,label,s3\nx,x,x,X\ny,x,y,X\nx,y,y,Y\n", "run s3 predicts … write the same"),
-    (wide_table().rename(columns={"label": "seed1"}), "column 'seed1' occurs twice"),
+    (
+        wide_table(SCORES, WORDS[GOLD]),
+        "label 'neutral' is no number … give numbers",
+        wide_table(SCORES, SCORES[0]),
+    ),
+    (
+        wide_table(WORDS[CODES]).assign(tag=WORDS[GOLD]),
+        "no class in common … --label",
+        option(label="tag"),
+    ),
+    (
+        "s1,s2,label\nx,x,x\ny,x,x\n",
+        "all labels are 'x'; … leave the labels out",
+        "s1,s2\nx,x\ny,x\n",
+    ),
+    (
+        "s1,s2,label,s3\nx,x,x,X\ny,x,y,X\nx,y,y,Y\n",
+        "run s3 predicts … or exclude it",
+        {"exclude": ["s3"]},
+    ),
+    (wide_table().rename(columns={"label": "seed1"}), "column 'seed1' occurs twice", wide_table()),
     (
         wide_table().assign(model1=CODES[0], model2=CODES[1]),
         "several sets of columns could be runs (seed10, … model1, … choose one by --runs 'seed*'",
+        option(runs="seed*"),
+    ),
+    (
+        wide_table(),
+        "--runs x* fits 0 of the columns example, label, … or names",
+        option(runs="seed1,seed2"),
+        option(runs="x*"),
+    ),
+    (
+        wide_table(),
+        "no column 'golden' for --label: … label",
+        option(label="label"),
+        option(label="golden"),
     ),
     (
         pd.concat([long_table().assign(task=t) for t in "ab"]),
         "column 'task' has 2 values (a, b), and runs of different settings … --only task=a",
+        option(only=("task=a",)),
     ),
-    (pd.DataFrame({"rte": [0.7, 0.8], "cola": [0.5, 0.6]}), "look like scores … --metric rte"),
+    (
+        long_table().assign(task="a"),
+        "no row has task 'b'; there are a",
+        option(only=("task=a",)),
+        option(only=("task=b",)),
+    ),
+    (long_table(), "no column 'taks': ", {}, option(only=("taks=b",))),
+    (
+        pd.DataFrame({"rte": [0.7, 0.8], "cola": [0.5, 0.6]}),
+        "look like scores … --metric rte",
+        option(metric="rte"),
+    ),
+    (
+        pd.DataFrame({"seed": [1, 2], "t1": [0.7, 0.8], "t2": [0.5, 0.6]}),
+        "column 'seed' names a run a row, so t1, t2, … are no runs: … --metric t1",
+        option(metric="t1"),
+    ),
+    (
+        pd.DataFrame({"model": ["a", "b"], "accuracy": ["85.2 ± 0.3", "86 ± 1"]}),
+        "means of runs already: give the score of each run",
+        pd.DataFrame({"seed": [1, 2], "accuracy": [85.1, 85.3]}),
+    ),
 ]
 
 BAD_ARRAYS = [
-    (lambda p: cut(store(p, {"logits": LOGITS})), "runs.npz … damaged (BadZipFile)"),
+    (lambda p: cut(store(p, {"logits": LOGITS})), "runs.npz … damaged (BadZipFile)", RIGHT),
     (
         lambda p: text(p / "runs.npz", pickle.dumps({"logits": [1]})),
         "runs.npz … unpickled … pickles are not opened",
+        RIGHT,
     ),
     (
         {"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
         "array 'logits' holds Python objects … unpickled … save numbers or text",
+        RIGHT,
     ),
     (
         {"logit": LOGITS, "x": LOGITS},
-        "has arrays logit, x; save one that is called logits or probabilities",
+        "has arrays logit, x; save one that is called logits or prob",
+        RIGHT,
     ),
-    ({"logits": LOGITS, "labels": GOLD[1:]}, "labels has shape (11,), expected (12,)"),
-    ({"logits": LOGITS, "runs": ["a", "b", "a"]}, "two runs are called 'a'"),
+    (RIGHT | {"labels": GOLD[1:]}, "labels has shape (11,), expected (12,)", RIGHT),
     (
-        {"logits": LOGITS, "representations": STATES[:, :, 1:]},
+        {"logits": LOGITS, "runs": ["a", "b", "a"]},
+        "two runs are called 'a'",
+        {"logits": LOGITS, "runs": ["a", "b", "c"]},
+    ),
+    (
+        RIGHT | {"representations": STATES[:, :, 1:]},
         "representations has shape (3, 2, 11, 4), expected (3, L, 12, D)",
+        RIGHT | {"representations": STATES},
     ),
     (
-        {"logits": changed(LOGITS, (1, 4), np.nan), "runs": NAMES, "examples": IDS},
+        RIGHT | {"logits": changed(LOGITS, (1, 4), np.nan)},
         "run 'seed2', example 'ex4' … diverged … exclude seed2",
+        {"exclude": ["seed2"]},
     ),
-    ({"predictions": CODES, "label_ids": GOLD}, "this is one run, … give the folder"),
-    ({"predictions": CODES + 1j}, "predictions holds complex128; save numbers or text"),
-    ({"predictions": CODES.astype("M8[D]")}, "predictions holds datetime64[D]"),
-    ({"predictions": np.int64(3)}, "predictions has shape (), expected"),
-    ({"predictions": CODES[:, :0]}, "predictions has shape (3, 0): there is nothing in it"),
+    ({"predictions": CODES, "label_ids": GOLD}, "this is one run, … give the folder", trainer_of()),
+    ({"predictions": CODES + 1j}, "predictions holds complex128; save numbers or text", RIGHT),
+    ({"predictions": CODES.astype("M8[D]")}, "predictions holds datetime64[D]", RIGHT),
+    ({"predictions": np.int64(3)}, "predictions has shape (), expected (S, N)", RIGHT),
+    ({"predictions": CODES[:, :0]}, "predictions has shape (3, 0): there is nothing in it", RIGHT),
 ]
 
 BAD_FOLDERS = [
-    (trainer_of(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out"),
-    (trainer_of(np.zeros((3, N, 5, 2))), "predictions has shape (12, 5, 2): several outputs"),
-    (trainer_of(np.zeros((3, 2, N, 5))), "several outputs … predictions=out.predictions[0]"),
-    (trainer_of(np.zeros((3, N, 8), int)), "whole numbers: tokens? Save the decoded answers"),
-    (trainer_of(label_ids=np.zeros((3, N, 3))), "several labels an example … a file for each"),
-    (
-        trainer_of([LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
-        "run 'seed2' has logits of shape ('N', 2) … run 'seed1' has logits of shape ('N', 3)",
-    ),
-    (
-        trainer_of(label_ids=[GOLD, GOLD, GOLD[::-1]]),
-        "run 'seed10': the label of example '1' is 2, in run 'seed1' 0",
-    ),
-    (trainer_of(label_ids=[[-1] * N] * 3), "label -1 is not a column … leave the labels out"),
-    (trainer_of(label_ids=[GOLD, [*GOLD, 0], GOLD]), "seed2/predictions.npz: labels has shape (13"),
-    (
-        trainer_of([LOGITS[0], np.concatenate([LOGITS[1], LOGITS[1][:2]]), LOGITS[2]],
-                   label_ids=[GOLD, [*GOLD, 0, 1], GOLD]),
-        "run 'seed2' has 2 rows more than the others (14, 12): padding",
-    ),
-    (
-        trainer_of(hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
-        "run 'seed2' has … and 1 layers of states … run 'seed1' has … and 2 layers of states",
-    ),
-    (
-        lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}", RTE),
-        "run 'seed1' has predictions.npz, run 'seed2' predict_results_rte.txt",
-    ),
-    (
-        lambda p: in_folder(text_folder(p, CODES), also_mnli, "seed{}/predict_results_mnli.txt"),
-        "each run has several files of predictions (predict_results_mnli.txt, predict_results",
-    ),
+    (trainer_of(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out",
+     trainer_of(label_ids=None)),
+    (trainer_of(np.zeros((3, N, 5, 2))), "predictions has shape (12, 5, 2): several outputs",
+     trainer_of()),
+    (trainer_of(np.stack([LOGITS, LOGITS], 1)), "several outputs … predictions=out.predictions[0]",
+     trainer_of()),
+    (trainer_of(np.zeros((3, N, 8), int)), "whole numbers: tokens? Save the … or the logits",
+     trainer_of()),
+    (trainer_of(label_ids=np.zeros((3, N, 3))), "several labels an example … a file for each",
+     trainer_of()),
+    (trainer_of([LOGITS[0], LOGITS[1][:, :2], LOGITS[2]]),
+     "run 'seed2' has logits of shape ('N', 2) … run 'seed1' has logits of shape ('N', 3)",
+     trainer_of()),
+    (trainer_of(label_ids=[GOLD, GOLD, GOLD[::-1]]),
+     "run 'seed10': the label of example '1' is 2, in run 'seed1' 0 … in the same order",
+     trainer_of()),
+    (trainer_of(label_ids=[[-1] * N] * 3), "label -1 is not a column … leave the labels out",
+     trainer_of(label_ids=None)),
+    (trainer_of(label_ids=[GOLD, [*GOLD, 0], GOLD]), "seed2/predictions.npz: labels has shape (13",
+     trainer_of()),
+    (trainer_of([LOGITS[0], np.concatenate([LOGITS[1], LOGITS[1][:2]]), LOGITS[2]],
+                label_ids=[GOLD, [*GOLD, 0, 1], GOLD]),
+     "run 'seed2' has 2 rows more than the others (14, 12): padding … Save the same 12 examples",
+     trainer_of()),
+    (trainer_of(hidden_states=[STATES[0], STATES[1][:1], STATES[2]]),
+     "run 'seed2' has … and 1 layers of states … run 'seed1' has … and 2 layers of states",
+     trainer_of(hidden_states=STATES)),
+    (lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}", RTE),
+     "run 'seed1' has predictions.npz, run 'seed2' predict_results_rte.txt", trainer_of()),
+    (lambda p: in_folder(text_folder(p, CODES), also_mnli, "seed{}/predict_results_mnli.txt"),
+     "each run has several files of predictions (predict_results_mnli.txt, predict_results",
+     {"file": "predict_results_rte.txt"}),
+    (lambda p: checkpoints(p), "seed1 has 2 files of one kind … --file '*checkpoint-10/out.csv'",
+     {"file": "*checkpoint-10/out.csv"}),
 ]  # fmt: skip
 
 
@@ -791,9 +1063,15 @@ def refused(words, path, **options):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "words"), [*BAD_PATHS, *BAD_TABLES, *BAD_ARRAYS, *BAD_FOLDERS])
-def test_bad_input_is_named(content, words, tmp_path):
-    assert str(tmp_path) in refused(words, store(tmp_path, content))
+@pytest.mark.parametrize("case", [*BAD_PATHS, *BAD_TABLES, *BAD_ARRAYS, *BAD_FOLDERS])
+def test_bad_input_is_named_and_what_obeys_the_message_is_read(case, tmp_path):
+    content, words, obeyed, *how = case
+    first, second = tmp_path / "bad", tmp_path / "obeyed"
+    first.mkdir(), second.mkdir()
+    path = store(first, content)
+    assert str(tmp_path) in refused(words, path, **(how[0] if how else {}))
+    said = isinstance(obeyed, dict) and obeyed.keys() <= {"options", "exclude", "file"}
+    assert len(read(path, **obeyed) if said else read(store(second, obeyed))) >= 2
 
 
 @pytest.mark.parametrize(
