@@ -1,11 +1,13 @@
 """The report as text: what a paper, a pull request or a program needs."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from lib import provenance
 from lib.measures import Interval
 from lib.report.columns import Taken
 from lib.report.measuring import MeasuredRuns
@@ -86,8 +88,25 @@ def sentence(measured: MeasuredRuns) -> str:
     return f"{', '.join(parts)} (value [{100 * measured.level:g} % interval from resampling runs])."
 
 
+def reproducibility(measured: MeasuredRuns) -> str:
+    """What somebody else needs for the same numbers: which runs, on what, measured with what."""
+    group = measured.group
+    out = f"Left out: {', '.join(group.left_out) or 'none'}"
+    if "status" in group.runs:
+        failed = group.runs.loc[group.failed, "run"]
+        out += f"; failed: {', '.join(failed) or 'none'}"
+    what, name = (
+        (group.predictions, "predictions") if group.example_ids else (group.scores, "scores")
+    )
+    digest = hashlib.sha256(np.ascontiguousarray(what).tobytes()).hexdigest()[:12]
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
+    read = " ".join([group.source, *group.notes[:1]])
+    return f"{read} {out}. The sha256 of these {name} begins with {digest}. Made with {versions}."
+
+
 def as_markdown(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
-    return "\n\n".join([_markdown(cells(measured)), sentence(measured), "\n".join(found)]).rstrip()
+    parts = [_markdown(cells(measured)), sentence(measured), "\n".join(found)]
+    return "\n\n".join([*filter(None, parts), reproducibility(measured)])
 
 
 def _markdown(row: Mapping[str, str]) -> str:
@@ -103,7 +122,7 @@ def as_latex(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
         f"\\toprule\n{head} \\\\",
         f"\\midrule\n{values} \\\\",
         "\\bottomrule\n\\end{tabular}\n",
-        *(f"% {_tex(text)}" for text in (sentence(measured), *found)),
+        *(f"% {_tex(text)}" for text in (sentence(measured), *found, reproducibility(measured))),
     ]
     return "\n".join(lines)
 

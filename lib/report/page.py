@@ -14,8 +14,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from lib import measures, plots, provenance
+from lib import measures, plots
 from lib.measures.summary import REPRESENTATION
+from lib.report.formats import reproducibility
 from lib.report.interpret import interpret
 from lib.report.measuring import MeasuredRuns
 from lib.theory.own_features import CertifiedHead
@@ -105,7 +106,7 @@ def write(
         figures=drawn,
         head=head,
         compared=compared,
-        versions=", ".join(f"{k} {v}" for k, v in provenance.versions().items()),
+        reproducibility=reproducibility(measured),
     )
     target = folder / "report.html"
     target.write_text(page, encoding="utf-8")
