@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -71,14 +72,21 @@ def test_json_holds_what_was_taken_and_the_measures_of_the_table(settings, capsy
     assert "comparison" not in found
 
 
-def test_markdown_and_latex_are_one_row_and_one_sentence(settings, capsys):
+def test_markdown_and_latex_are_a_row_a_sentence_and_what_it_takes_to_reproduce_them(
+    settings, capsys
+):
     _, out, _ = said(capsys, settings["base"], "--format", "markdown")
-    head, rule, row, empty, sentence = out.strip().split("\n")
+    head, rule, row, empty, sentence, _, again = out.strip().split("\n")
     assert head.count("|") == rule.count("|") == row.count("|") and not empty
     assert head.startswith("| runs | failed | accuracy | SD of accuracy | disagreement |")
     assert row.startswith("| 6 | 0 | 0.785 [") and sentence.startswith(
         "6 runs that differ in the seed"
     )
+    assert "6 runs on 200 examples from base" in again and "Left out: none; failed: none." in again
+    assert "numpy " in again
+    shorter = said(capsys, settings["base"], "--exclude", "seed0", "--format", "markdown")[1]
+    digest = re.compile("begins with ([0-9a-f]{12})")
+    assert "Left out: seed0" in shorter and digest.findall(shorter) != digest.findall(again)
     _, out, _ = said(capsys, settings["base"], "--format", "latex")
     assert r"\begin{tabular}" in out and r"\bottomrule" in out and "95 \\%" in out
     assert out.split("\\midrule\n")[1].split("\\\\")[0].count("&") == row.count("|") - 2

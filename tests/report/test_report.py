@@ -5,12 +5,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api
+from support.settings_compared import scored
 
 from benchmarks.coverage import simulated_runs
 from lib import measures, paths, report
 from lib.report import reading as outside
 from lib.report.interpret import interpret
-from lib.report.measuring import measure_runs
+from lib.report.measuring import measure_runs, three_noises
 
 EXAMPLE = paths.DATA / "examples" / "predictions.csv"
 
@@ -138,6 +140,48 @@ def test_a_spread_below_the_floor_is_called_that(tmp_path):
     made, _ = page_of_table(tmp_path, gold, runs)
     said = " ".join(interpret(made))
     assert "cannot be told from 0 with these runs" in said and "[0.000, 0.000]" not in said
+
+
+def evaluated_again(rng, runs=8, times=3):
+    """Scores of which models vary by 2 and evaluations of one by 1, and what they evaluate."""
+    scores = 2 * rng.normal(size=(runs, 1)) + rng.normal(size=(runs, times))
+    names = [f"s{i // times}-{i % times}" for i in range(scores.size)]
+    return scored(scores.ravel(), names).group, {name: name[:2] for name in names}
+
+
+def test_three_noises_are_told_apart():
+    """Against a model of random effects; the intervals hold the truth as often as they say."""
+    rng = np.random.default_rng(1)
+    held, truth = {"training": 0, "evaluation": 0}, {"training": 2, "evaluation": 1}
+    for trial in range(400):
+        group, repeats = evaluated_again(rng)
+        made = measure_runs(group, repeats=repeats)
+        noises = three_noises(made)
+        for name, sd in noises.items():
+            held[name] += sd.low <= truth[name] <= sd.high
+        if trial == 0:
+            table = pd.DataFrame({"score": group.scores, "run": list(repeats.values())})
+            model = statsmodels.formula.api.mixedlm("score ~ 1", table, groups="run").fit()
+            assert noises["training"].value == pytest.approx(model.cov_re.iloc[0, 0] ** 0.5, 1e-3)
+            assert noises["evaluation"].value == pytest.approx(model.scale**0.5, 1e-3)
+            assert "Three noises" in " ".join(interpret(made)) and len(made.group) == 8
+    assert 370 <= held["training"] <= 392 and 370 <= held["evaluation"] <= 392
+
+
+def test_the_choice_of_examples_is_the_third_noise(tmp_path):
+    """Runs that are right on the same examples, each evaluated twice: nothing but these varies."""
+    gold, n = np.arange(400) % 2, 400
+    right = np.where(np.arange(n) < 300, gold, 1 - gold)
+    rows = [{"seed": s, "eval_seed": e, "example": i, "label": gold[i], "prediction": right[i]}
+            for s in range(5) for e in range(2) for i in range(n)]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    group, taken = outside.read(tmp_path / "t.csv")
+    made = measure_runs(group, repeats=taken.repeats)
+    noises = three_noises(made)
+    assert noises["training"].value == noises["evaluation"].value == 0
+    assert noises["examples"].value == pytest.approx(np.sqrt(0.75 * 0.25 / (n - 1)))
+    assert made.group.names == ["0", "1", "2", "3", "4"] and len(made.evaluations) == 10
+    report.main([str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")])
 
 
 def test_a_run_in_another_order_is_pointed_out(tmp_path):
