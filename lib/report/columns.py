@@ -158,7 +158,9 @@ def _only(content: Content, options: Options) -> pd.DataFrame:
             each = _texts(table[column]).unique()
             run = find(content, table, options.run, "--run", NAMES["run"])
             of_run = run and table.groupby(run)[column].nunique().max() == 1
-            if len(each) == len(table) or (plain(column) == "epoch" and of_run):
+            # Each run may have stopped at a time of its own.
+            stopped = plain(column) in ("epoch", "step", "global_step", "iteration") and of_run
+            if len(each) == len(table) or stopped:
                 continue
             there = ", ".join(each[:4]) + ", …" * (len(each) > 4)
             raise OutsideError(
@@ -459,7 +461,10 @@ def _scores(
             c == options.metric or any(part in NAMES["metric"] for part in plain(c).split("_"))
         )
     }  # fmt: skip
-    if not named or len(table) < 2 - single:
+    of_examples = run is None and (
+        _gold(content, table, options, []) or any(plain(c) in NAMES["input"] for c in table)
+    )
+    if not named or of_examples or len(table) < 2 - single:
         columns = ", ".join(map(repr, list(table)[:12]))
         shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
         if len(shares) == len(table.columns):
@@ -480,11 +485,11 @@ def _scores(
     if run:
         names, again = _evaluations(content, table, run, options, taken)
     if (repeated := names.duplicated()).any():
-        taken.notes.append(
-            f"{run} {names[repeated].iloc[0]} occurs again: rows are taken as runs of one setting. "
-            "Other settings: --only COLUMN=VALUE; evaluations of one run: --repeat COLUMN."
+        raise OutsideError(
+            f"{content.path}: {run} {names[repeated].iloc[0]} occurs again: of several settings "
+            "choose one by --only COLUMN=VALUE, evaluations of one run are told apart by --repeat "
+            "COLUMN, and if other rows are the runs, --run COLUMN names them"
         )
-        names = pd.Series([f"{name}-{i + 1}" for i, name in enumerate(names)])
     taken.ignored = [c for c in table if c not in named and c not in (run, again)]
     return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
 

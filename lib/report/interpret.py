@@ -153,7 +153,7 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     if variance.observed.value == 0:
         return ["All runs have the same accuracy."]
     share = (variance.floor / variance.observed.value) ** 2
-    if share >= 1:
+    if share >= 0.995:
         return [
             f"The spread of accuracy ({variance.observed.value:.3f}) is no larger than what "
             f"{n} examples alone would cause ({variance.floor:.3f}): what is beyond that cannot be "

@@ -669,10 +669,16 @@ def test_scores_in_per_cent_and_with_rows_that_are_no_runs(tmp_path):
     assert outside.group.scores.tolist() == [70.5, 71] and outside.group.names == ["1", "2"]
     assert "Rows that are called mean, Std are no runs, and were left out." in outside.group.notes
     rows = "seed,lr,accuracy\n1,a,70\n2,a,71\n1,b,60\n2,b,61\n"
-    outside = reading.read(store(tmp_path, rows))
-    assert any("1 occurs again" in note and "--only" in note for note in outside.group.notes)
+    refused("seed 1 occurs again … --only … --repeat … --run", store(tmp_path, rows))
     only = reading.read(store(tmp_path, rows), options=Options(only=("lr=b",)))
     assert only.group.scores.tolist() == [60, 61]
+    history = "seed,step,accuracy\n1,10,70\n1,20,71\n2,10,60\n2,20,61\n"
+    refused("column 'step' has 2 values … --only step=10", store(tmp_path, history))
+    only = reading.read(store(tmp_path, history), options=Options(only=("step=20",)))
+    assert only.group.scores.tolist() == [71, 61]
+    refused(
+        "no column is known as predictions", store(tmp_path, "text,label,score\na,x,1\nb,y,0\n")
+    )
 
 
 def test_answers_that_occur_once_are_no_header(tmp_path):
