@@ -47,8 +47,9 @@ def parser() -> _Parser:
     made.add_argument("path", help="a file, or a folder with a file or a folder for each run")
     made.add_argument("--labels", metavar="FILE", help="gold labels, by id or by order")
     made.add_argument(
-        "--exclude", action="append", default=[], metavar="RUN", help="leave a run out; repeatable"
-    )
+        "--exclude", action="append", default=[], metavar="RUN",
+        help="leave a run out, of every setting that has it; repeatable",
+    )  # fmt: skip
     what = made.add_argument_group("what is what, where it is not found out")
     for option, (name, text) in COLUMNS.items():
         what.add_argument(option, default="", metavar=name, help=text)
@@ -103,6 +104,7 @@ def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Tak
         options=Options(**columns, metric=options.metric, only=tuple(only)),
         file=options.file,
         task=options.task,
+        maybe=bool(options.against),
     )
     # A column of the input, or a metric of the predictions.
     taken_as_column = "metric" in group.runs or options.metric == taken.labels
@@ -111,14 +113,19 @@ def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Tak
     return measure_runs(group, metric=metric, **how), taken
 
 
-def _judge(made: argparse.ArgumentParser, options: argparse.Namespace) -> NoReturn:
-    if len(options.against) != 1:
-        made.error("--gate takes one --against: the baseline")
-    (candidate, _), (baseline, _) = (
-        _measured(path, options) for path in (options.path, options.against[0])
-    )
+def _settings(options: argparse.Namespace) -> list[tuple[MeasuredRuns, Taken]]:
+    """PATH, and what it is held against."""
+    settings = [_measured(path, options) for path in (options.path, *options.against)]
+    out = {name for measured, _ in settings for name in measured.group.left_out}
+    if lost := set(options.exclude) - out:
+        raise OutsideError(f"no setting has a run {min(lost)!r} to exclude")
+    return settings
+
+
+def _judge(settings: Sequence[MeasuredRuns], options: argparse.Namespace) -> gate.Verdict:
+    candidate, baseline = settings
     try:
-        verdict = gate.judge(
+        return gate.judge(
             baseline,
             candidate,
             alpha=1 - options.level,
@@ -129,21 +136,23 @@ def _judge(made: argparse.ArgumentParser, options: argparse.Namespace) -> NoRetu
     except OutsideError as error:
         both = f"A: {options.against[0]} (baseline), B: {options.path} (candidate)"
         raise OutsideError(f"{both}: {error}") from error
-    print(verdict.line)
-    made.exit(gate.EXIT_CODES[verdict.verdict])
 
 
 def _compared(
-    measured: MeasuredRuns, options: argparse.Namespace
+    settings: Sequence[MeasuredRuns], options: argparse.Namespace
 ) -> tuple[pd.DataFrame | None, list[str]]:
-    """The table and the sentences of A against every other setting."""
-    others = {path: _measured(path, options)[0] for path in options.against}
-    if len(others) < 2:
-        for path, other in others.items():
-            found = comparing.compare(measured, other, level=options.level)
-            return found.table, [f"A is {options.path}, B is {path}.", *found.sentences]
+    """The table and the sentences of every two settings."""
+    if len(settings) < 2:
         return None, []
-    table = comparing.compare_all({options.path: measured, **others}, level=options.level)
+    if len(settings) == 2:
+        both = f"A is {options.path}, B is {options.against[0]}"
+        try:
+            found = comparing.compare(*settings, level=options.level)
+        except OutsideError as error:
+            raise OutsideError(f"{both}: {error}") from error
+        return found.table, [f"{both}.", *found.sentences]
+    named = dict(zip((options.path, *options.against), settings, strict=True))
+    table = comparing.compare_all(named, level=options.level)
     rows = table.loc["mean"].iterrows() if "mean" in table.index else ()
     return table, [
         f"{a} → {b}: {row['value']:+.4f} [{row['low']:.4f}, {row['high']:.4f}], "
@@ -157,11 +166,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = parser()
     made.bad = 3 if "--gate" in (sys.argv if arguments is None else arguments) else 2
     options = made.parse_args(arguments)
+    if options.gate and len(options.against) != 1:
+        made.error("--gate takes one --against: the baseline")
     try:
+        settings = _settings(options)
+        measured, taken = settings[0]
+        each = [one for one, _ in settings]
         if options.gate:
-            _judge(made, options)
-        measured, taken = _measured(options.path, options)
-        comparison, found = _compared(measured, options)
+            verdict = _judge(each, options)
+            print(verdict.line)
+            made.exit(gate.EXIT_CODES[verdict.verdict])
+        comparison, found = _compared(each, options)
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
         made.exit(2, f"{error}\n")

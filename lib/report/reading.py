@@ -80,18 +80,22 @@ def read(
     options: Options = NOTHING_SAID,
     file: str = "",
     task: values.Task = "",
+    maybe: bool = False,
 ) -> Outside:
-    """The runs in a file or folder, without those named in ``exclude``.
+    """The runs in a file or folder, without those named in ``exclude`` (all there, or ``maybe``).
 
-    ``labels`` is a file with gold labels, by id or by order; it must agree with those that come
-    with the runs, if any do. ``file`` is a pattern for names of files, where a run has several.
+    ``labels`` is a file with gold labels, by id or by order (in the column ``options.label``); it
+    must agree with those that come with the runs, if any do. ``file`` is a pattern for names of files, where a run has several.
     Whatever is wrong with the input raises ``OutsideError``.
     """
     path = existing(path)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
-    found, taken = _folder(path, options, file) if path.is_dir() else _file(path, options)
+    own = options if labels is None else options._replace(label="")
+    found, taken = _folder(path, own, file) if path.is_dir() else _file(path, own)
     alone = isinstance(found, ScoreTable)
-    taken.runs = names = _pick(path, found.runs if alone else list(found), exclude)
+    there = found.runs if alone else list(found)
+    exclude = [name for name in exclude if name in there or not maybe]
+    taken.runs = names = _pick(path, there, exclude)
     if exclude:
         taken.notes.append(f"Left out as asked: {', '.join(exclude)}.")
     if alone:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -113,6 +114,66 @@ def test_with_the_gate_bad_input_and_usage_end_with_3_and_else_with_2(settings, 
     assert said(capsys, settings["base"], "--gate", "--nonsense")[0] == 3
     assert said(capsys, settings["base"], "--nonsense")[0] == 2
     assert said(capsys, "--help")[0] == 0 and said(capsys, "--help", "--gate")[0] == 0
+
+
+def without_labels(folder, of, keep=("id", "prediction")):
+    """The same runs with other columns."""
+    folder.mkdir()
+    for path in sorted(pathlib.Path(of).iterdir()):
+        table = pd.read_csv(path).rename(columns={"label": "gold"}).sort_values("id")
+        table[list(keep)].to_csv(folder / path.name, index=False)
+    return str(folder)
+
+
+def test_what_obeys_a_message_about_two_settings_works(settings, capsys, tmp_path):
+    """Every message that speaks of both, of metrics, of the gate and its ledger."""
+    base, good = settings["base"], settings["good"]
+    bare = without_labels(tmp_path / "bare", base)
+    nothing = without_labels(tmp_path / "nothing", base, ["prediction"])
+    others = without_labels(tmp_path / "others", good, ["prediction"])
+    gold = pd.read_csv(base + "/seed0.csv")[["id", "label"]]
+    gold.to_csv(tmp_path / "gold.csv", index=False)
+    gold.sort_values("id").label.to_csv(tmp_path / "order.csv", index=False)
+    alone = pd.DataFrame({"seed": range(6), "f1": 0.8, "accuracy": np.linspace(0.7, 0.9, 6)})
+    alone.to_csv(tmp_path / "alone.csv", index=False)
+    alone.assign(accuracy=[0.7, np.nan, 0.8, 0.7, 0.9, 0.8]).to_csv(tmp_path / "nan.csv")
+    ledger = tmp_path / "ledger.json"
+    gate = ("--gate", "--sequential", ledger)
+    assert said(capsys, good, "--against", base, *gate)[0] == 0
+    (tmp_path / "damaged.json").write_text("{")
+    metric = ("--metric", "accuracy")
+    for bad, words, obeyed in (
+        ((bare, "--against", base), "give gold labels to both",
+         (bare, "--against", base, "--labels", tmp_path / "gold.csv")),
+        ((base, "--against", tmp_path / "alone.csv"), "accuracy, of B f1: … choose by --metric",
+         (base, "--against", tmp_path / "alone.csv", *metric)),
+        ((base, "--against", tmp_path / "nan.csv", *metric), "'1' has no accuracy … by --exclude",
+         (base, "--against", tmp_path / "nan.csv", *metric, "--exclude", "1")),
+        ((nothing, "--against", others), "neither ids nor gold labels … labels by --labels",
+         (nothing, "--against", others, "--labels", tmp_path / "order.csv")),
+        ((base, "--metric", "pearson"), "does not fit classes; valid: accuracy, f1",
+         (base, "--metric", "f1")),
+        ((bare, "--metric", "mcc"), "'mcc' needs gold labels",
+         (bare, "--metric", "mcc", "--labels", tmp_path / "gold.csv")),
+        ((tmp_path / "alone.csv", "--metric", "f2"), "no scores are called 'f2': did you mean f1",
+         (tmp_path / "alone.csv", "--metric", "f1")),
+        ((base, "--exclude", "seed9"), "no run 'seed9' to exclude: did you mean seed",
+         (base, "--exclude", "seed0")),
+        ((base, "--against", good, "--exclude", "x"), "no setting has a run 'x' to exclude",
+         (base, "--against", good, "--exclude", "seed0")),
+        ((base, "--width", "20"), "width = 20.0: expected a share", (base, "--width", ".2")),
+        ((bare, "--against", bare, "--gate"), "compares scores; give gold labels by --labels",
+         (bare, "--against", bare, "--gate", "--labels", tmp_path / "gold.csv")),
+        ((good, "--against", base, "--gate", "--sequential", tmp_path / "damaged.json"),
+         "is no ledger, or damaged; begin another",
+         (good, "--against", base, "--gate", "--sequential", tmp_path / "new.json")),
+        ((good, "--against", settings["bad"], *gate), "another baseline … begin another ledger",
+         (good, "--against", settings["bad"], *gate[:2], tmp_path / "newer.json")),
+    ):  # fmt: skip
+        code, _, error = said(capsys, *bad, "--out", tmp_path / "out")
+        assert code == (3 if "--gate" in bad else 2), error
+        assert all(part in error for part in words.split(" … ")), error
+        assert said(capsys, *obeyed, "--out", tmp_path / "out")[0] in (0, 1)
 
 
 def test_a_ledger_spends_the_error_over_candidates(settings, capsys, tmp_path):

@@ -1081,27 +1081,42 @@ def test_bad_input_is_named_and_what_obeys_the_message_is_read(case, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "words", "obeyed"),
     [
-        (lambda p: p / "gold.csv", "gold.csv: no such file"),
+        (lambda p: p / "gold.csv", "gold.csv: no such file", pd.DataFrame({"label": GOLD})),
         (
             pd.DataFrame({"said": GOLD, "x": 1}),
             "no column is known as labels among said, x … --label",
+            option(label="said"),
         ),
-        (pd.DataFrame({"label": GOLD[1:]}), "11 labels, but 12 examples … give one each"),
+        (
+            pd.DataFrame({"label": GOLD[1:]}),
+            "11 labels, but 12 examples … give one each",
+            pd.DataFrame({"label": GOLD}),
+        ),
         (
             pd.DataFrame({"example": IDS[1:], "label": GOLD[1:]}),
             "runs.csv lacks 1 of 12 examples, first: ex0 … ids as in",
+            pd.DataFrame({"example": IDS, "label": GOLD}),
+        ),
+        (
+            "5,1\n1,2\n" * 6,
+            "2 columns without a header; give one",
+            "example,label\n" + "".join(f"{i},{g}\n" for i, g in zip(IDS, GOLD, strict=True)),
         ),
         (
             lambda p: text(p / "gold.npy", pickle.dumps([0] * N)),
             "gold.npy: … pickles are not opened",
+            lambda p: (np.save(p / "gold.npy", GOLD), p / "gold.npy")[1],
         ),
     ],
 )
-def test_bad_labels_are_named(content, words, tmp_path):
+def test_bad_labels_are_named_and_what_obeys_the_message_is_read(content, words, obeyed, tmp_path):
     path = save(wide_table().drop(columns="label"), tmp_path / "wide.csv")
-    refused(words, path, labels=store(tmp_path, content))
+    gold = store(tmp_path, content)
+    refused(words, path, labels=gold)
+    said = obeyed if isinstance(obeyed, dict) else {"labels": store(tmp_path, obeyed)}
+    assert np.array_equal(read(path, **({"labels": gold} | said)).labels, GOLD)
 
 
 def test_labels_given_twice_must_agree_and_a_run_to_exclude_must_be_there(tmp_path):
