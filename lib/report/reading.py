@@ -85,8 +85,8 @@ def read(
     """The runs in a file or folder, without those named in ``exclude`` (all there, or ``maybe``).
 
     ``labels`` is a file with gold labels, by id or by order (in the column ``options.label``); it
-    must agree with those that come with the runs, if any do. ``file`` is a pattern for names of files, where a run has several.
-    Whatever is wrong with the input raises ``OutsideError``.
+    must agree with those that come with the runs, if any do. ``file`` is a pattern for names of
+    files, where a run has several. Whatever is wrong with the input raises ``OutsideError``.
     """
     path = existing(path)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
