@@ -91,15 +91,15 @@ format: $(READY)  ## apply the code style
 lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin: change it there first)
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \
 	  "$$(grep '^torch==' constraints.txt)"
-	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
+	build/lock/bin/pip freeze --all --exclude-editable | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \
 	  ! -name 'reference*' -exec rm -rf {} +
 
-.venv/.ready: requirements.txt constraints.txt pyproject.toml setup.py
+.venv/.ready: requirements.txt constraints.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed; found " + sys.version.split()[0] + ". Put a newer python3 first on PATH, or use conda (see README).")'
 	python3 -m venv .venv
-	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt -e .; \
-	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt -e .; fi
+	if command -v uv >/dev/null; then uv pip install -q --python $(PY) -r requirements.txt -c constraints.txt; \
+	  else $(PY) -m pip install -q --disable-pip-version-check -r requirements.txt -c constraints.txt; fi
 	touch $@

@@ -34,10 +34,10 @@ class _Parser(argparse.ArgumentParser):
         super().exit(self.bad if message else status, message)
 
 
-def parser() -> _Parser:
+def parser(prog: str = "python -m lib.report") -> _Parser:
     """The options of the report."""
     made = _Parser(
-        prog="python -m lib.report",
+        prog=prog,
         description="How unstable are these runs? Reads predictions, or scores, of several runs of "
         "one setting, writes report.html, measures.csv and examples.csv.",
         epilog=reading.__doc__,
@@ -92,7 +92,8 @@ def parser() -> _Parser:
     return made
 
 
-def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
+def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
+    """The runs of a path, read and measured as these options of ``parser`` say."""
     only = [*options.only, *([f"filter={options.filter}"] if options.filter else [])]
     columns = {name: vars(options)[name] for name in (option[2:] for option in COLUMNS)}
     group, taken = reading.read(
@@ -113,7 +114,7 @@ def _judge(made: argparse.ArgumentParser, options: argparse.Namespace) -> NoRetu
     if len(options.against) != 1:
         made.error("--gate takes one --against: the baseline")
     (candidate, _), (baseline, _) = (
-        _measured(path, options) for path in (options.path, options.against[0])
+        measure(path, options) for path in (options.path, options.against[0])
     )
     try:
         verdict = gate.judge(
@@ -135,7 +136,7 @@ def _compared(
     measured: MeasuredRuns, options: argparse.Namespace
 ) -> tuple[pd.DataFrame | None, list[str]]:
     """The table and the sentences of A against every other setting."""
-    others = {path: _measured(path, options)[0] for path in options.against}
+    others = {path: measure(path, options)[0] for path in options.against}
     if len(others) < 2:
         for path, other in others.items():
             found = comparing.compare(measured, other, level=options.level)
@@ -150,15 +151,15 @@ def _compared(
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.report") -> None:
     """Write the report of runs made elsewhere."""
-    made = parser()
+    made = parser(prog)
     made.bad = 3 if "--gate" in (sys.argv if arguments is None else arguments) else 2
     options = made.parse_args(arguments)
     try:
         if options.gate:
             _judge(made, options)
-        measured, taken = _measured(options.path, options)
+        measured, taken = measure(options.path, options)
         comparison, found = _compared(measured, options)
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
