@@ -1,15 +1,18 @@
 """The command `instability`: its help, its exit codes, and as pip installs it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 
 import pytest
+import yaml
 from support.project import run_python
 
 from lib import command, paths
+from lib.report.command import parser
 
 EXAMPLES = paths.DATA / "examples"
 #: What takes a second or more to import, alone or together.
@@ -75,6 +78,18 @@ def test_exit_codes_are_those_of_the_commands(capsys, tmp_path):
     ):  # fmt: skip
         found, out, error = said(capsys, *arguments)
         assert found == code and not out and "Traceback" not in error
+
+
+def test_the_example_for_continuous_integration_has_the_core_and_options_that_exist():
+    text = (paths.ROOT / "docs" / "github-action.yml").read_text()
+    (step,) = [
+        step for step in yaml.safe_load(text)["jobs"]["gate"]["steps"] if "git+" in str(step)
+    ]
+    assert step["run"].split() == ["pip", "install", '"git+ADDRESS"']
+    commands = re.findall(r"^ +instability report (.+?)(?: >>.*| \|\|.*)?$", text, re.M)
+    options = [parser().parse_args(line.split()) for line in commands]
+    assert [one.gate for one in options] == [False, True]
+    assert all((one.path, one.against) == ("candidate", ["baseline"]) for one in options)
 
 
 def test_what_pip_installs_works_away_from_the_checkout(tmp_path):

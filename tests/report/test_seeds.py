@@ -91,6 +91,15 @@ def test_of_runs_alone_it_says_what_the_report_says(capsys, tmp_path):
     assert out.startswith("To know a value to ± 40 %") and out in capsys.readouterr().out
 
 
+def test_the_page_shows_what_is_said(capsys, monkeypatch):
+    page = (paths.ROOT / "docs" / "own-runs.md").read_text().split("## How many seeds?")[1]
+    asked, answers = re.findall(r"^```\n(.*?)^```", page, re.M | re.S)[:2]
+    monkeypatch.chdir(paths.ROOT)
+    for line in asked.splitlines():
+        seeds.main(line.removeprefix("instability seeds-needed ").split())
+    assert capsys.readouterr().out == answers and asked.count("\n") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
