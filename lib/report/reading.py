@@ -342,8 +342,9 @@ def _folder(
 
 def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
     below = {
-        item.name: [f for f in sorted(item.rglob("*"), key=_by_depth) if f.is_file()
-                    and len(f.relative_to(item).parts) <= DEPTH] for item in inside if item.is_dir()
+        item.name: [f for f in sorted(item.rglob("*"), key=lambda f: (len(f.parts), f))
+                    if f.is_file() and len(f.relative_to(item).parts) <= DEPTH]
+        for item in inside if item.is_dir()
     }  # fmt: skip
     wanted = {run: [f for f in files if _readable(f, file)] for run, files in below.items()}
     wanted = {run: files for run, files in wanted.items() if files}
@@ -363,10 +364,6 @@ def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
         kind = f"*{suffix_of(item)}" if alone else re.sub(r"\d+", "#", item.name)
         kinds.setdefault(kind, {})[item.name] = [item]
     return _Layout(kinds, False)
-
-
-def _by_depth(item: Path) -> tuple[int, Path]:
-    return len(item.parts), item
 
 
 def _readable(item: Path, file: str) -> bool:
