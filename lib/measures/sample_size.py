@@ -81,21 +81,27 @@ def needed_for(
 POWER, EDGE = 0.8, 0.975
 
 
-def detectable_difference(error: float, free: float) -> float:
-    """Smallest difference that a t test shows with ``POWER``, from its standard error and degrees
-    of freedom: error · (t_EDGE + t_POWER). Arrays will do.
+def detectable_difference(
+    error: float, free: float, *, power: float = POWER, level: float = 0.95
+) -> float:
+    """Smallest difference that a two-sided t test at 1 − ``level`` shows with ``power``, from its
+    standard error and degrees of freedom: error · (t_{(1+level)/2} + t_power). Arrays will do. With
+    a power of 0.5 it is half the width of the interval.
     """
-    return error * (stats.t.ppf(EDGE, free) + stats.t.ppf(POWER, free))
+    return error * (stats.t.ppf((1 + level) / 2, free) + stats.t.ppf(power, free))
 
 
-def seeds_to_tell(value: float, variances: np.ndarray) -> float:
-    """Smallest number of runs of each setting that shows a difference of ``value`` with ``POWER``:
+def seeds_to_tell(
+    value: float, variances: np.ndarray, *, power: float = POWER, level: float = 0.95
+) -> float:
+    """Smallest number of runs of each setting that shows a difference of ``value`` with ``power``:
     3 at least, inf above 1,000. ``variances``: squared standard error of each setting (or of the
-    paired difference) times its number of runs.
+    paired difference, or of one mean) times its number of runs.
     """
     n, total = np.arange(MIN_RUNS, 1001), np.sum(variances)
     free = (n - 1) * (total**2 / np.sum(np.square(variances)) if total > 0 else 1.0)
-    seen = detectable_difference(np.sqrt(total / n), free) < abs(value)
+    error = np.sqrt(total / n)
+    seen = detectable_difference(error, free, power=power, level=level) < abs(value)
     return float(n[seen.argmax()]) if seen.any() else float("inf")
 
 

@@ -12,6 +12,7 @@ interpret   the same in plain words
 page        the same as a page
 formats     the same as markdown, LaTeX, JSON
 command     python -m lib.report
+seeds       how many runs it takes
 """
 
 from lib.report.command import main  # noqa: F401 (the room's own names)

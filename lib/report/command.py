@@ -35,10 +35,10 @@ class _Parser(argparse.ArgumentParser):
         super().exit(self.bad if message else status, message)
 
 
-def parser() -> _Parser:
+def parser(prog: str = "python -m lib.report") -> _Parser:
     """The options of the report."""
     made = _Parser(
-        prog="python -m lib.report",
+        prog=prog,
         description="How unstable are these runs? Reads predictions, or scores, of several runs of "
         "one setting, writes report.html, measures.csv and examples.csv.",
         epilog=reading.__doc__,
@@ -94,7 +94,8 @@ def parser() -> _Parser:
     return made
 
 
-def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
+def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
+    """The runs of a path, read and measured as these options of ``parser`` say."""
     only = [*options.only, *([f"filter={options.filter}"] if options.filter else [])]
     columns = {name: vars(options)[name] for name in (option[2:] for option in COLUMNS)}
     group, taken = reading.read(
@@ -115,7 +116,7 @@ def _measured(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Tak
 
 def _settings(options: argparse.Namespace) -> list[tuple[MeasuredRuns, Taken]]:
     """PATH, and what it is held against."""
-    settings = [_measured(path, options) for path in (options.path, *options.against)]
+    settings = [measure(path, options) for path in (options.path, *options.against)]
     out = {name for measured, _ in settings for name in measured.group.left_out}
     if lost := set(options.exclude) - out:
         raise OutsideError(f"no setting has a run {min(lost)!r} to exclude")
@@ -161,9 +162,9 @@ def _compared(
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.report") -> None:
     """Write the report of runs made elsewhere."""
-    made = parser()
+    made = parser(prog)
     made.bad = 3 if "--gate" in (sys.argv if arguments is None else arguments) else 2
     options = made.parse_args(arguments)
     if options.gate and len(options.against) != 1:

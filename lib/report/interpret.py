@@ -54,7 +54,7 @@ def interpret(measured: MeasuredRuns) -> list[str]:
             f"With {n_runs} runs, treat every interval here as a warning, not as a measurement: "
             "five is the least that resampling works with."
         )
-    return sentences + _of_seeds(measured)
+    return sentences + of_seeds(measured)
 
 
 def _of_predictions(measured: MeasuredRuns) -> list[str]:
@@ -185,7 +185,8 @@ def _of_representations(measured: MeasuredRuns) -> list[str]:
     return sentences
 
 
-def _of_seeds(measured: MeasuredRuns) -> list[str]:
+def of_seeds(measured: MeasuredRuns) -> list[str]:
+    """How many runs disagreement and SD take, in a sentence, where that is known."""
     texts = []
     for measure, name in (("disagreement", "disagreement"), ("sd", "the standard deviation")):
         row = _value(measured, measure)

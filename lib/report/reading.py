@@ -225,8 +225,9 @@ def _folder(
 
 def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
     below = {
-        item.name: [f for f in sorted(item.rglob("*")) if f.is_file()
-                    and len(f.relative_to(item).parts) <= DEPTH] for item in inside if item.is_dir()
+        item.name: [f for f in sorted(item.rglob("*"), key=lambda f: (len(f.parts), f))
+                    if f.is_file() and len(f.relative_to(item).parts) <= DEPTH]
+        for item in inside if item.is_dir()
     }  # fmt: skip
     wanted = {run: [f for f in files if _readable(path, f, file)] for run, files in below.items()}
     wanted = {run: files for run, files in wanted.items() if files}

@@ -53,10 +53,10 @@ def test_what_stands_in_the_house_is_seen(files, word, tmp_path):
     assert word in lint(tmp_path).stdout
 
 
-def packages_of(section):
-    """Names of the distributions that a section of requirements.txt needs, in turn."""
+def core_packages():
+    """Names of the distributions that the package needs without its extras, in turn."""
     text = (paths.ROOT / "requirements.txt").read_text()
-    lines = re.search(rf"# \[{section}\].*\n((?:.+\n)+)", text)[1].splitlines()
+    lines = re.search(r"# \[core\].*\n((?:.+\n)+)", text)[1].splitlines()
     waiting = [Requirement(line.partition("#")[0].strip()) for line in lines]
     names: set[str] = set()
     while waiting:
@@ -92,7 +92,7 @@ print(measures.instability(distances["cka"]).n_runs)
 
 
 def test_analyses_and_a_report_need_the_core_alone(tmp_path):
-    core, out = environment_of(tmp_path, packages_of("core")), tmp_path / "out"
+    core, out = environment_of(tmp_path, core_packages()), tmp_path / "out"
     script = f"""
 import importlib, importlib.util
 assert not [name for name in {TRAINING} if importlib.util.find_spec(name)]
@@ -101,10 +101,16 @@ for name in {DOORS}:
 """
     done = run_python("-S", "-c", script, **core)
     assert done.returncode == 0, done.stderr
-    command = ["-S", "-m", "lib.report", "data/examples/predictions.csv", "--out", str(out)]
-    done = run_python(*command, **core)
-    assert done.returncode == 0, done.stderr
-    assert (out / "report.html").exists()
-    done = run_python("-S", "-m", "lib.theory", "data/examples/features.npz", "--out", out, **core)
-    assert done.returncode == 0, done.stderr
-    assert (out / "training_0.01.csv").exists()
+    runs, features = "data/examples/predictions.csv", "data/examples/features.npz"
+    command = "from lib.command import main; main()"
+    for words in (
+        ["-m", "lib.report", runs, "--out", str(out / "module")],
+        ["-m", "lib.theory", features, "--out", str(out / "head")],
+        ["-c", command, "report", runs, "--out", str(out)],
+        ["-c", command, "certificate", features, "--out", str(out)],
+        ["-c", command, "seeds-needed", runs, "--difference", "0.05"],
+    ):
+        done = run_python("-S", *words, **core)
+        assert done.returncode == 0, done.stderr
+    made = ["report.html", "module/report.html", "training_0.01.csv", "head/training_0.01.csv"]
+    assert all((out / name).exists() for name in made)

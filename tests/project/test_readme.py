@@ -10,6 +10,7 @@ import pytest
 from support.notebooks import prose, read
 
 from lib import measures, paths
+from lib.command import COMMANDS
 from lib.config import Setting, grids
 from lib.data import tasks
 from lib.models import pretrained
@@ -130,6 +131,8 @@ def test_every_command_and_module_exists(path):
     makefile = (paths.ROOT / "Makefile").read_text()
     for target in set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.M)):
         assert re.search(rf"^{target}:", makefile, re.M), target
+    for name in re.findall(r"(?:`|^)instability ([\w-]+)(?= |`|$)", text, re.M):
+        assert name in COMMANDS, name
     for name in re.findall(r"python -m (lib[\w.]*)", text):
         assert importlib.util.find_spec(name), name
     for name in re.findall(r"`(lib\.\w[\w.]*)[`(]", text):
