@@ -44,11 +44,15 @@ class Interval(NamedTuple):
 
     def text(self, digits: int = 3, form: str = "f") -> str:
         """``0.103 [0.090, 0.116]``, or the value alone where there is no interval: so many decimals
-        (``form="g"``: significant digits), and more where the ends would look the same.
+        (``form="g"``, and where all are 0, minute or huge: significant digits), and more where the
+        ends would look the same by more than rounding errors.
         """
-        numbers = self[:1] if np.isnan(self.low) else self[:3]
-        shown = [f"{number:.{digits}{form}}" for number in numbers]
-        if shown[1:2] == shown[2:] and digits < 9 and self.low < self.high:
+        numbers = [0.0 if abs(x) < 1e-12 else x for x in self[: 1 if np.isnan(self.low) else 3]]
+        size = max(map(abs, numbers))
+        if form == "f" and (digits > 9 or not 1e-6 <= size < 1e9):
+            return self.text(min(digits, 3), "g")
+        shown = [f"{number:z.{digits}{form}}" for number in numbers]
+        if shown[1:2] == shown[2:] and numbers[-1] - numbers[-2:][0] > 1e-9 * size:
             return self.text(digits + 1, form)
         return shown[0] + f" [{', '.join(shown[1:])}]" * (len(shown) > 1)
 
