@@ -304,8 +304,8 @@ def test_own_file_mistakes_name_file_column_and_line_and_what_to_do_helps(
 
 
 def test_a_line_of_json_or_parquet_is_counted_without_a_header(mine):
-    for suffix in ("jsonl", "parquet"):
-        with pytest.raises(TaskError, match="'text' is empty in line 2;"):
+    for suffix, line in {"jsonl": 2, "parquet": 2, "csv": 3, "CSV": 3, "tsv": 3}.items():
+        with pytest.raises(TaskError, match=f"'text' is empty in line {line};"):
             tasks.get(mine(SOUND | {"text": ["a", "", "c", "d"]}, suffix))
     with pytest.raises(TaskError, match="JSONDecodeError: .* line 2 column"):
         tasks.get(mine(b'{"text": "a", "label": 0}\n{"text": "b\n', "jsonl"))
@@ -330,14 +330,15 @@ def reading(path):
 @pytest.mark.parametrize(
     ("encoding", "mark"),
     [("utf-8-sig", ","), ("utf-16", ","), ("utf-8", ";"), ("utf-8", "\t"), ("utf-8", "|"),
-     ("utf-16", "\t"), ("cp1252", ",")],
+     ("utf-16", "\t"), ("utf-16-be", ","), ("cp1252", ",")],
 )  # fmt: skip
 def test_the_same_table_in_any_encoding_and_with_any_separator(mine, encoding, mark):
     texts = [f"caf{'é' * (i > 0)} – {i}; a, b | c" for i in range(30)]
     table = pd.DataFrame({"text": texts, "label": ["naïve" if i % 3 else "a" for i in range(30)]})
     *expected, said = reading(mine(table))
     assert not said
-    *read, said = reading(mine(table.to_csv(index=False, sep=mark).encode(encoding)))
+    content = "\ufeff" * (encoding == "utf-16-be") + table.to_csv(index=False, sep=mark)
+    *read, said = reading(mine(content.encode(encoding)))
     assert read == expected and bool(said) == (encoding == "cp1252")
     if said:
         assert "line 2 is no UTF-8: read as Windows-1252; if that is wrong, save it as" in said[0]
@@ -444,12 +445,22 @@ def test_repeated_texts_are_warned_about_and_stay_on_one_side_where_the_split_is
         tasks.get(mine(SOUND | {"text": ["a", "b", "c", "b"]}))
     messages = " ".join(str(warning.message) for warning in caught)
     assert "line 5 repeats line 3 of the other split" in messages
+    split = ["dev", "dev", "train", "train"]
+    with pytest.warns(UserWarning, match="1 repeated texts: line 3 repeats line 5 of the other"):
+        tasks.get(mine(SOUND | {"text": ["a", "b", "c", "b"], "split": split}))
     assert "the dev split has one class" in messages
 
 
 def test_words_that_pandas_takes_for_missing_are_words(mine):
-    table = SOUND | {"text": ["None", "NA", "null", "nan"], "label": ["NA", "yes ", "NA", "yes"]}
+    table = SOUND | {"text": ["None", "NA", "inf", "nan"], "label": ["NA", "inf ", "NA", "inf"]}
     with pytest.warns(UserWarning, match="one class"):
         task = tasks.get(mine(table))
-    assert task.classes == ("NA", "yes")
-    assert [row["text_a"] for row in task.read()["train"]] == ["None", "NA", "null"]
+    assert task.classes == ("NA", "inf")
+    assert [row["text_a"] for row in task.read()["train"]] == ["None", "NA", "inf"]
+
+
+def test_a_line_of_json_ends_where_it_ends(mine):
+    """Not at what else Unicode calls the end of a line."""
+    lines = [f'{{"text": "a\u2028{i}", "label": {i % 2}}}' for i in range(20)]
+    _, splits, _ = reading(mine("\r\n".join([*lines, ""]).encode(), "jsonl"))
+    assert sum(map(len, splits.values())) == 20
