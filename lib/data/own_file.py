@@ -26,10 +26,10 @@ HIDDEN = {"-1", "-1.0", "-100", "-100.0"}
 def read(path: Path, text_columns: list[str], label_column: str) -> tuple[Splits, tuple[str, ...]]:
     """A user's table as splits, and the names of its classes (none: regression).
 
-    A column ``split`` is respected (``SIDES``; rows of ``test`` count only where there is no other
-    dev split); else rows with the same text stay together in a fixed 80/20 split. Labels may be
-    text, integers or booleans (classes, numbered in sorted order), or floats that are not all whole
-    (regression). Bad rows are named by line, and so are labels that may not be what they seem.
+    A column ``split`` is respected (``SIDES``; rows of ``test`` are left out); else rows with the
+    same text stay together in a fixed 80/20 split. Labels may be text, integers or booleans
+    (classes, numbered in sorted order), or floats that are not all whole (regression). Bad rows are
+    named by line, and so are labels that may not be what they seem.
     """
     import pandas as pd
 
@@ -135,10 +135,7 @@ def _sides(path: Path, split: "pd.Series") -> "pd.Series":
     if (unknown := sides.isna()).any():
         raise TaskError(f"{_cell(path, split, unknown)}; valid: {', '.join(SIDES)}")
     if (test := sides == "test").any():
-        dev = (sides == "dev").any()
-        use = "left out" if dev else "the dev split, as there is no other"
-        warnings.warn(f"{_cell(path, split, test)}: such rows are {use}", stacklevel=5)
-        sides = sides if dev else sides.replace("test", "dev")
+        warnings.warn(f"{_cell(path, split, test)}: such rows are left out", stacklevel=5)
     return sides
 
 
@@ -161,11 +158,10 @@ def _check_labels(path: Path, labels: "pd.Series", dev: "pd.Series", *, regressi
     told = {*names} - HIDDEN
     coded = told in ({"1"}, {"1.0"}) or any(name.startswith("-") for name in told)
     first = names.groupby(names.map(text_key)).transform("first")
+    beside = first[(names != first).idxmax()]
     doubts = {
-        "if it stands for a label that is not told, leave such rows out": names.isin(HIDDEN)
-        & (not coded),
-        f"it is a class of its own beside {first[(names != first).idxmax()]!r}; if they are the "
-        "same, write them alike": names != first,
+        "for a label that is not told? Then leave such rows out": names.isin(HIDDEN) & (not coded),
+        f"a class beside {beside!r}; if they are the same, write them alike": names != first,
         "a list is a class of its own; there is one label a row": names.str.startswith("["),
     }
     for what, rows in doubts.items():
@@ -192,8 +188,6 @@ def _check_texts(path: Path, keys: "pd.Series", dev: "pd.Series") -> None:
     again = first.ne(keys.index)
     across = again & dev & ~dev[first].to_numpy()
     if again.any():
-        row, side = again.idxmax(), "same"
-        if across.any():
-            row, side = across.idxmax(), "other"
+        side, row = ("other", across.idxmax()) if across.any() else ("same", again.idxmax())
         what = f"{_line(path, row)} repeats {_line(path, first[row])} of the {side} split"
         warnings.warn(f"{path}: {again.sum()} repeated texts: {what}", stacklevel=4)
