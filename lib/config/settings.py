@@ -113,7 +113,7 @@ class Setting:
     @property
     def id(self) -> str:
         """A readable folder name, unique by a digest of ``identity``."""
-        task = Path(self.task).stem if self.task.endswith((".csv", ".parquet")) else self.task
+        task = Path(self.task).stem if tasks.is_own_file(self.task) else self.task
         words = (Path(self.backbone.rstrip("/")).name, task, self.method)
         slug = "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word) for word in words)
         rows = self.train_rows or "all"

@@ -1,64 +1,121 @@
-"""A task from a table of your own: CSV or Parquet, checked row by row before any training."""
+"""A task from a table of your own, checked row by row before any training."""
 
+import csv
+import io
+import json
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from lib.data.rows import Row, Splits, grouped_split, make_row, split_by
+from lib.data.rows import Splits, grouped_split, make_row, split_by, text_key
 from lib.errors import TaskError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: What the name of such a table ends in.
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+#: What a column ``split`` may say, and which of our splits that is.
+SIDES = dict.fromkeys(("dev", "validation", "valid", "val", "eval"), "dev")
+SIDES |= {"train": "train", "test": "test"}
+#: Labels that often stand for one that is not told.
+HIDDEN = {"-1", "-1.0", "-100", "-100.0"}
+
 
 def read(path: Path, text_columns: list[str], label_column: str) -> tuple[Splits, tuple[str, ...]]:
     """A user's table as splits, and the names of its classes (none: regression).
 
-    A column ``split`` (train / dev) is respected; else rows with the same text stay together in a
-    fixed 80/20 split. Labels may be text, integers or booleans (classes, numbered in sorted
-    order), or floats that are not all whole (regression). Bad rows are named by line, the header
-    being line 1.
+    A column ``split`` is respected (``SIDES``; rows of ``test`` are left out); else rows with the
+    same text stay together in a fixed 80/20 split. Labels may be text, integers or booleans
+    (classes, numbered in sorted order), or floats that are not all whole (regression). Bad rows are
+    named by line, and so are labels that may not be what they seem.
     """
+    import pandas as pd
+
     if len(text_columns) not in (1, 2) or len(set(text_columns)) < len(text_columns):
         raise TaskError(f"text_columns = {text_columns}: give one column, or two for pairs")
     table = _table(path, [*text_columns, label_column])
-    texts = table[text_columns].values.tolist()
-    labels, classes = _labels(path, table[label_column])
+    labels, texts = table[label_column], table[text_columns].values.tolist()
+    regression = labels.dtype.kind == "f" and bool((labels % 1).any())
+    classes = [] if regression else sorted(labels.unique().tolist())
+    number = {label: i for i, label in enumerate(classes)}
     rows = [
-        make_row(i, text[0], "".join(text[1:]), label)
-        for i, (text, label) in enumerate(zip(texts, labels, strict=True))
+        make_row(i, text[0], "".join(text[1:]), number.get(label, label))
+        for i, text, label in zip(table.index, texts, labels.tolist(), strict=True)
     ]
-    keys = ["\x1f".join(text) for text in texts]
-    if "split" in table:
-        sides = table["split"].astype(str).str.strip()
-        if (unknown := ~sides.isin(["train", "dev"])).any():
-            line = unknown.idxmax()
-            raise TaskError(
-                f"{path}: column 'split' is {sides[line]!r} in line {line + 2}; valid: train, dev"
-            )
-        splits = split_by(rows, sides)
-    else:
-        splits = grouped_split(rows, keys)
-    _check_splits(path, label_column, splits, classes, keys)
-    return splits, classes
+    keys = pd.Series(map("\x1f".join, texts), table.index)
+    splits = split_by(rows, table["split"]) if "split" in table else grouped_split(rows, [*keys])
+    for name, part in splits.items():
+        if not part:
+            what = f"no rows in the {name} split; call some {name!r} in a column 'split'"
+            raise TaskError(f"{path}: {what}")
+    ids = [row["example_id"] for row in splits["dev"]]
+    dev = pd.Series(keys.index.astype(str).isin(ids), keys.index)
+    _check_texts(path, keys, dev)
+    _check_labels(path, labels, dev, regression=not classes)
+    return splits, tuple(map(str, classes))
+
+
+def decoded(raw: bytes) -> tuple[str, str]:
+    """The text of a file, and a note where it is in none of UTF-8 and UTF-16."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16"), ""
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        why = f"line {line} is no UTF-8: read as Windows-1252; if that is wrong, save it as UTF-8"
+        return raw.decode("cp1252"), why
+
+
+def _content(path: Path, columns: list[str]) -> "pd.DataFrame":
+    """The table of a file; its separator is the one that finds most of the wanted columns."""
+    import pandas as pd
+
+    if path.suffix.lower() == ".parquet":
+        return pd.read_parquet(path)
+    text, note = decoded(path.read_bytes())
+    if note:
+        warnings.warn(f"{path}: {note}", stacklevel=5)
+    if path.suffix.lower() == ".jsonl":
+        return pd.DataFrame(json.loads("[" + ",\n".join(text.rstrip().split("\n")) + "]"))
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    names = {mark: next(csv.reader([header], delimiter=mark), []) for mark in ",\t;|"}
+    mark = max(names, key=lambda mark: (len({*columns} & {*names[mark]}), len(names[mark])))
+    # Between tabs, quotes are ordinary characters, which nothing need close.
+    quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+    how = {"sep": mark, "quoting": quoting, "keep_default_na": False, "na_values": [""]}
+    table = pd.read_csv(io.StringIO(text), **how)
+    if not isinstance(table.index, pd.RangeIndex):
+        what = f"line 2 has more cells than the header; the first is left out, unless {mark!r} in "
+        warnings.warn(f"{path}: {what}texts is put in quotes", stacklevel=5)
+    return table
 
 
 def _table(path: Path, columns: list[str]) -> "pd.DataFrame":
-    """The file with the named columns there and filled; texts stripped, rows numbered from 0."""
+    """The file with the named columns there and filled; texts stripped, rows numbered from 0,
+    ``split`` train or dev.
+    """
     import pandas as pd
 
     try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path).reset_index(drop=True)
-        else:
-            table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        table = _content(path, columns).reset_index(drop=True)
     except Exception as error:
-        raise TaskError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise TaskError(
+            f"{path} cannot be read: {reason}; save it again, in UTF-8, with a header and as many "
+            "cells in each line"
+        ) from error
     for column in columns:
         if column not in table:
-            raise TaskError(f"{path}: no column {column!r}: {nearest(column, table.columns)}")
+            what = f"no column {column!r}: {nearest(column, table.columns)}"
+            raise TaskError(
+                f"{path}: {what} Name it so in a header, or say text_columns, label_column"
+            )
+    if "split" in table:
+        table["split"] = _sides(path, table["split"])
+        table = table[table["split"] != "test"].copy()
     if table.empty:
         raise TaskError(f"{path}: there are no rows")
     for column in columns:
@@ -66,60 +123,71 @@ def _table(path: Path, columns: list[str]) -> "pd.DataFrame":
         if is_text and not pd.api.types.is_bool_dtype(table[column]):
             missing = table[column].isna()
             table[column] = table[column].astype(str).str.strip().mask(missing, "")
-        empty = table[column].isna() | (table[column].astype(str) == "")
-        if empty.any():
-            raise TaskError(f"{path}: column {column!r} is empty in line {empty.idxmax() + 2}")
+        values = table[column].astype(str)
+        if (bad := table[column].isna() | values.isin([""] if is_text else ["inf", "-inf"])).any():
+            raise TaskError(f"{_cell(path, table[column], bad)}; fill it in, or leave the row out")
     return table
 
 
-def _labels(path: Path, labels: "pd.Series") -> tuple[list, tuple[str, ...]]:
-    """Class numbers and names, or floats and no names."""
-    if labels.dtype.kind == "f":
-        if (bad := ~np.isfinite(labels)).any():
-            raise TaskError(
-                f"{path}: column {labels.name!r} is not finite in line {bad.idxmax() + 2}"
-            )
-        if not (labels == labels.round()).all():
-            return labels.astype(float).tolist(), ()
-    classes = sorted(labels.unique().tolist())
-    number = {label: i for i, label in enumerate(classes)}
-    return [number[label] for label in labels.tolist()], tuple(map(str, classes))
+def _sides(path: Path, split: "pd.Series") -> "pd.Series":
+    """``train`` or ``dev`` for each row, or ``test`` for one that is not to be read."""
+    sides = split.astype(str).str.strip().str.lower().map(SIDES)
+    if (unknown := sides.isna()).any():
+        raise TaskError(f"{_cell(path, split, unknown)}; valid: {', '.join(SIDES)}")
+    if (test := sides == "test").any():
+        warnings.warn(f"{_cell(path, split, test)}: such rows are left out", stacklevel=5)
+    return sides
 
 
-def _check_splits(
-    path: Path, column: str, splits: Splits, classes: tuple[str, ...], keys: list[str]
-) -> None:
-    def line(row: Row) -> int:
-        return int(row["example_id"]) + 2
+def _line(path: Path, row: int) -> str:
+    """Where a row is; a header is line 1."""
+    return f"line {row + 1 + (path.suffix.lower() in ('.csv', '.tsv'))}"
 
-    firsts: dict[str, tuple[str, int]] = {}
-    repeated = []
-    for name, part in splits.items():
-        if not part:
-            raise TaskError(f"{path}: no rows in the {name} split")
-        for row in part:
-            split, first = firsts.setdefault(keys[int(row["example_id"])], (name, line(row)))
-            if first != line(row):
-                side = "same" if split == name else "other"
-                repeated.append(f"line {line(row)} repeats line {first} of the {side} split")
-    if repeated:
-        # A text on both sides is the graver case: name one of those first.
-        worst = min(repeated, key=lambda message: "other split" not in message)
-        warnings.warn(f"{path}: {len(repeated)} repeated texts: {worst}", stacklevel=4)
-    if not classes:
+
+def _cell(path: Path, column: "pd.Series", bad: "pd.Series") -> str:
+    """The first of the bad cells of a column, in words."""
+    row, others = bad.idxmax(), int(bad.sum()) - 1
+    value = repr(str(column[row])) if column.notna()[row] and column[row] != "" else "empty"
+    what = f"{path}: column {column.name!r} is {value} in {_line(path, row)}"
+    return what + (f" and {others} more" if others else "")
+
+
+def _check_labels(path: Path, labels: "pd.Series", dev: "pd.Series", *, regression: bool) -> None:
+    """Refuse labels that teach nothing, and warn of those that may not be what they seem."""
+    names = labels.astype(str)
+    told = {*names} - HIDDEN
+    coded = told in ({"1"}, {"1.0"}) or any(name.startswith("-") for name in told)
+    first = names.groupby(names.map(text_key)).transform("first")
+    beside = first[(names != first).idxmax()]
+    doubts = {
+        "for a label that is not told? Then leave such rows out": names.isin(HIDDEN) & (not coded),
+        f"a class beside {beside!r}; if they are the same, write them alike": names != first,
+        "a list is a class of its own; there is one label a row": names.str.startswith("["),
+    }
+    for what, rows in doubts.items():
+        if rows.any():
+            warnings.warn(f"{_cell(path, labels, rows)}: {what}", stacklevel=4)
+    if regression:
         return
-    train, dev = ({row["label"] for row in splits[name]} for name in ("train", "dev"))
-    if len(train) < 2:
-        raise TaskError(
-            f"{path}: column {column!r} has one class, {classes[min(train)]!r}, in training"
-        )
-    for row in splits["dev"]:
-        if row["label"] not in train:
-            raise TaskError(
-                f"{path}: column {column!r} is {classes[row['label']]!r} in line {line(row)} of "
-                "the dev split, never seen in training"
-            )
-    if len(dev) < 2:
-        warnings.warn(
-            f"{path}: the dev split has one class; every run will count as failed", stacklevel=4
-        )
+    train = names[~dev]
+    if train.nunique() < 2:
+        what = f"has one class, {train.iloc[0]!r}, in training; add rows of another"
+        raise TaskError(f"{path}: column {labels.name!r} {what}")
+    if (unseen := dev & ~names.isin(train)).any():
+        what = "of the dev split, never seen in training; leave such rows out, or train on some"
+        raise TaskError(f"{_cell(path, labels, unseen)} {what}")
+    if names[dev].nunique() < 2:
+        what = "the dev split has one class; every run will count as failed"
+        warnings.warn(f"{path}: {what}", stacklevel=4)
+
+
+def _check_texts(path: Path, keys: "pd.Series", dev: "pd.Series") -> None:
+    """Warn of texts that repeat; above all those of training that the dev split has as well."""
+    order = [*keys.index[dev][::-1], *keys.index[~dev][::-1]]
+    first = keys.map({keys[row]: row for row in order})
+    again = first.ne(keys.index)
+    across = again & dev & ~dev[first].to_numpy()
+    if again.any():
+        side, row = ("other", across.idxmax()) if across.any() else ("same", again.idxmax())
+        what = f"{_line(path, row)} repeats {_line(path, first[row])} of the {side} split"
+        warnings.warn(f"{path}: {again.sum()} repeated texts: {what}", stacklevel=4)

@@ -17,7 +17,7 @@ TASKS = {
 
 def is_own_file(name: str) -> bool:
     """Whether a task name is the path of a user's own table."""
-    return name.endswith((".csv", ".parquet"))
+    return name.lower().endswith(own_file.SUFFIXES)
 
 
 def beside(folder: Path, name: Any) -> Any:
@@ -35,11 +35,13 @@ def check_name(name: str) -> None:
                 f"names it nor in the working directory {Path.cwd()}"
             )
     elif name not in TASKS:
-        raise ValueError(f"task = {name!r} is unknown: {nearest(name, TASKS)}, or a .csv/.parquet")
+        own = f"a table of your own ends in {', '.join(own_file.SUFFIXES)}"
+        hint = own if Path(name).suffix else f"{nearest(name, TASKS)}; {own}"
+        raise ValueError(f"task = {name!r} is unknown: {hint}")
 
 
 def get(name: str, text_columns: list[str] | None = None, label_column: str = "label") -> Task:
-    """The registered task, or one made from a CSV or Parquet file of the user's own."""
+    """The registered task, or one made from a table of the user's own."""
     check_name(name)
     if not is_own_file(name):
         return TASKS[name]

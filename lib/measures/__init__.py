@@ -35,6 +35,7 @@ from lib.measures.prediction import (  # noqa: F401
     flip_rate,
     flip_rate_from_counts,
     kappa_statistic,
+    normalised,
     pairwise_consistency,
     pairwise_disagreement,
     pairwise_jsd,

@@ -15,6 +15,7 @@ from lib.measures.intervals import (
     MIN_RUNS,
     N_PERMUTATIONS,
     Statistic,
+    as_array,
     check_level,
     half_squares,
     jackknife_error,
@@ -163,7 +164,7 @@ def paired_scores(
     up to S = 13, else ``N_PERMUTATIONS`` at random. Sharing seeds makes the interval narrower if
     and only if the correlation over seeds, returned beside it, is positive.
     """
-    first, second = (np.asarray(scores, float) for scores in (first, second))
+    first, second = (as_array(scores, float) for scores in (first, second))
     if first.shape != second.shape or first.ndim != 1 or len(first) < MIN_RUNS:
         raise ValueError(
             f"scores have shapes {first.shape} and {second.shape}; expected (S,) twice, S ≥ 3, "
@@ -193,7 +194,7 @@ def spread_ratio(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) 
     Levene's test with medians, which holds up where scores are not normal; ten runs against ten
     need a ratio of about two to be told apart, even if they are.
     """
-    scores = [np.asarray(values, float) for values in (first, second)]
+    scores = [as_array(values, float) for values in (first, second)]
 
     def log_sd(kernel: np.ndarray, weights: np.ndarray) -> np.ndarray:
         spread = root_pair_means(kernel, weights)

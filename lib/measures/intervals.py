@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -44,13 +44,29 @@ class Interval(NamedTuple):
 
     def text(self, digits: int = 3, form: str = "f") -> str:
         """``0.103 [0.090, 0.116]``, or the value alone where there is no interval: so many decimals
-        (``form="g"``: significant digits), and more where the ends would look the same.
+        (``form="g"``, and where all are 0, minute or huge: significant digits), and more where the
+        ends would look the same by more than rounding errors.
         """
-        numbers = self[:1] if np.isnan(self.low) else self[:3]
-        shown = [f"{number:.{digits}{form}}" for number in numbers]
-        if shown[1:2] == shown[2:] and digits < 9 and self.low < self.high:
+        numbers = [0.0 if abs(x) < 1e-12 else x for x in self[: 1 if np.isnan(self.low) else 3]]
+        size = max(map(abs, numbers))
+        if form == "f" and (digits > 9 or not 1e-6 <= size < 1e9):
+            return self.text(min(digits, 3), "g")
+        shown = [f"{number:z.{digits}{form}}" for number in numbers]
+        if shown[1:2] == shown[2:] and numbers[-1] - numbers[-2:][0] > 1e-9 * size:
             return self.text(digits + 1, form)
         return shown[0] + f" [{', '.join(shown[1:])}]" * (len(shown) > 1)
+
+
+def as_array(values: Any, dtype: Any = None) -> np.ndarray:
+    """``np.asarray``, and so of torch tensors and lists of them wherever they are: with a gradient,
+    on another device, in bfloat16 (as float32).
+    """
+    if isinstance(values, list | tuple) and hasattr(next(iter(values), None), "detach"):
+        values = [as_array(one) for one in values]
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if "bfloat16" in str(values.dtype) else values
+    return np.asarray(values, dtype)
 
 
 @lru_cache(maxsize=64)
@@ -93,7 +109,7 @@ def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def half_squares(scores: np.ndarray) -> np.ndarray:
     """(S, S) of (x_i − x_j)²/2, whose mean over distinct pairs is the variance (ddof 1)."""
-    scores = np.asarray(scores, float)
+    scores = as_array(scores, float)
     return (scores[:, None] - scores) ** 2 / 2
 
 
@@ -129,7 +145,7 @@ def check_level(level: float) -> None:
 
 def check_scores(scores: np.ndarray) -> np.ndarray:
     """Scores (S,) of S ≥ 2 runs as floats."""
-    scores = np.asarray(scores, float)
+    scores = as_array(scores, float)
     if scores.ndim != 1 or len(scores) < 2:
         raise ValueError(f"scores has shape {scores.shape}; expected (S,) with S ≥ 2 runs")
     return scores
@@ -232,7 +248,7 @@ def instability(
     some runs are left out). Fewer than three runs: no interval (NaN); below five: a wide one by the
     jackknife. Where no distance is negative, the interval is not either.
     """
-    distances = np.asarray(distances, float)
+    distances = as_array(distances, float)
     if distances.ndim < 2 or distances.shape[-1] != distances.shape[-2] or distances.shape[-1] < 2:
         raise ValueError(f"distances has shape {distances.shape}; expected (…, S, S) with S ≥ 2")
     swapped = np.swapaxes(distances, -1, -2)
@@ -275,7 +291,7 @@ def mean_interval(
     values: np.ndarray, *, level: float = 0.95, method: str = "resampling"
 ) -> Interval:
     """Mean over runs with an interval from resampling runs."""
-    values = np.asarray(values, float)
+    values = as_array(values, float)
     return interval(partial(run_means, values), len(values), level=level, method=method)
 
 
@@ -308,7 +324,7 @@ def pair_correlation(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> In
     (self-pairs never). Resamples in which a measure is constant are left out, and so are runs
     without distances (NaN) in a or b, (S, S) and symmetric. Fewer than five runs: no interval.
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = as_array(a, float), as_array(b, float)
     if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"distances have shapes {a.shape} and {b.shape}; expected (S, S) twice")
     check_level(level)

@@ -11,6 +11,7 @@ from lib.measures.intervals import (
     N_PERMUTATIONS,
     Interval,
     Statistic,
+    as_array,
     check_level,
     check_scores,
     half_squares,
@@ -67,7 +68,7 @@ def interquartile_mean(scores: np.ndarray) -> float:
     not move it; that is its merit, and why the failed runs must be counted beside it. Of fewer
     than four scores it is the mean.
     """
-    return float(stats.trim_mean(np.asarray(scores, float), 0.25, axis=None))
+    return float(stats.trim_mean(as_array(scores, float), 0.25, axis=None))
 
 
 def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
@@ -98,7 +99,7 @@ def expected_maximum(scores: np.ndarray, n: int | np.ndarray) -> np.ndarray:
     method.
     """
     scores = np.sort(check_scores(scores))
-    n = np.asarray(n)
+    n = as_array(n)
     if (n < 1).any():
         raise ValueError(f"n = {n}; expected at least 1 run")
     steps = np.arange(len(scores) + 1) / len(scores)
@@ -110,7 +111,7 @@ def failed_rate(failed: np.ndarray, *, level: float = 0.95) -> Interval:
     """Share of failed runs, ``failed`` (S,) of True and False (or 1 and 0), with the exact
     (Clopper-Pearson) interval. With 0 of 5 failed it still reaches 0.52.
     """
-    failed = np.asarray(failed)
+    failed = as_array(failed)
     if failed.ndim != 1 or not len(failed) or not np.isin(failed, (0, 1)).all():
         raise ValueError(f"failed is {failed!r}; expected (S,) of True and False, S ≥ 1")
     ends = stats.binomtest(int(failed.sum()), len(failed)).proportion_ci(level)
@@ -123,7 +124,7 @@ def _variance_kernel(correct: np.ndarray) -> np.ndarray:
     The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
     example that of half the share of examples on which one of the two is right.
     """
-    correct = np.asarray(correct, float)
+    correct = as_array(correct, float)
     if correct.ndim != 2 or min(correct.shape) < 2:
         raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
     if not np.isin(correct, (0.0, 1.0)).all():
@@ -176,7 +177,7 @@ def seed_variance(
     and 66 to 92 % where one run in five collapses.
     """
     _variance_kernel(correct)  # refuses what is not right or wrong
-    correct = np.asarray(correct, int)
+    correct = as_array(correct, int)
     return seed_variance_from_counts(
         correct.mean(1), correct.sum(0), level=level, n_permutations=n_permutations
     )
@@ -193,8 +194,8 @@ def seed_variance_from_counts(
     all of it follows from these.
     """
     check_level(level)
-    accuracies, n = check_scores(accuracies), np.size(n_correct)
-    n_runs = len(accuracies)
+    accuracies, n_correct = check_scores(accuracies), as_array(n_correct)
+    n, n_runs = n_correct.size, len(accuracies)
     floor = float(np.sqrt(flip_rate_from_counts(n_correct, n_runs).mean() / 2 / n))
     mean = float(np.mean(n_correct)) / n_runs
     if n < 2 or abs(accuracies.mean() - mean) > 0.5 / n:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
-from lib.measures.intervals import Statistic, pair_means, run_means
+from lib.measures.intervals import Statistic, as_array, pair_means, run_means
 
 
 class Consistency(NamedTuple):
@@ -33,7 +33,7 @@ class ChurnSplit(NamedTuple):
 
 
 def _check_predictions(predictions: np.ndarray) -> np.ndarray:
-    predictions = np.asarray(predictions)
+    predictions = as_array(predictions)
     if predictions.ndim != 2 or len(predictions) < 2 or predictions.shape[1] < 1:
         raise ValueError(
             f"predictions has shape {predictions.shape}; expected (S, N), S ≥ 2, N ≥ 1"
@@ -49,7 +49,7 @@ def _check_predictions(predictions: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(labels: np.ndarray, n: int) -> np.ndarray:
-    labels = np.asarray(labels)
+    labels = as_array(labels)
     if labels.shape != (n,):
         raise ValueError(f"labels has shape {labels.shape}; expected ({n},), one per prediction")
     if labels.dtype != bool and not np.issubdtype(labels.dtype, np.integer):
@@ -89,28 +89,53 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     return np.array([((row == predictions) & own).mean(1) for row, own in rows])
 
 
+def normalised(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Probabilities (…, C) divided by the sums of rows; which rows (…) are no distributions; a note
+    on those that only rounding keeps from adding up to 1 (empty: there are none).
+
+    Rounded to d decimals, 2 to 6, a row is off by C · 10⁻ᵈ/2 at most, and more than 0.05 is never
+    taken for that; in bfloat16, by 2⁻⁸.
+    """
+    given = as_array(probabilities)
+    p, n_classes = given.astype(float), given.shape[-1]
+    total = p.sum(-1, keepdims=True)
+    off = np.abs(total[..., 0] - 1)
+    eps = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else 0.0
+    exact = most = max(1e-4, n_classes * eps)
+    if not (off < exact).all():
+        for d in range(6, 1, -1):
+            if np.allclose(p, p.round(d), rtol=4 * eps, atol=0):
+                most = max(exact, min(n_classes * (10.0**-d / 2 + eps) + 1e-9, 0.05))
+        if not (p.astype(np.float32).view(np.uint32) % 2**16).any():  # the upper half of float32
+            most = max(most, 2**-8)
+    bad = ~((p >= 0).all(-1) & (off < most))
+    loose, note = (off >= exact) & ~bad, ""
+    if loose.any():
+        note = f"{loose.sum()} of {loose.size} rows of probabilities add up to 1 within "
+        note += f"{off[loose].max():.2g} only, as rounding leaves them, and were normalised"
+    return p / np.where(bad[..., None], 1.0, total), bad, note
+
+
 def pairwise_jsd(probabilities: np.ndarray) -> np.ndarray:
     """(S, S) Jensen-Shannon divergence of two runs' class probabilities, mean over examples.
 
     H((p + q)/2) − (H(p) + H(q))/2 in nats, in [0, ln 2]; a divergence, no square root (Du & Nguyen
-    2023, released code, ``jsd``). Each row of ``probabilities`` (S, N, C) sums to 1; zeros are
-    fine: 0 log 0 = 0.
+    2023, released code, ``jsd``). Each row of ``probabilities`` (S, N, C) sums to 1, or would but
+    for rounding (``normalised``, with a warning); zeros are fine: 0 log 0 = 0.
     """
-    p = np.asarray(probabilities, float)
-    if p.ndim != 3 or len(p) < 2 or p.shape[2] < 2:
-        raise ValueError(f"probabilities has shape {p.shape}; expected (S, N, C), S ≥ 2, C ≥ 2")
-    given = np.asarray(probabilities).dtype
-    precision = np.finfo(given).eps if np.issubdtype(given, np.floating) else 0.0
-    total = p.sum(-1, keepdims=True)
-    near = np.abs(total[..., 0] - 1) < max(1e-4, p.shape[2] * float(precision))
-    bad = ~((p >= 0).all(-1) & near)
+    given = as_array(probabilities)
+    if given.ndim != 3 or len(given) < 2 or given.shape[2] < 2:
+        raise ValueError(f"probabilities has shape {given.shape}; expected (S, N, C), S ≥ 2, C ≥ 2")
+    p, bad, note = normalised(given)
     if bad.any():
         run, example = np.argwhere(bad)[0]
         raise ValueError(
-            f"probabilities of shape {p.shape}: run {run}, example {example} is {p[run, example]}, "
-            "not a probability distribution; apply a softmax to logits first"
+            f"probabilities of shape {p.shape}: run {run}, example {example} is "
+            f"{given[run, example]}, not a probability distribution; apply a softmax to logits "
+            "first, and keep more decimals of what was rounded"
         )
-    p = p / total
+    if note:
+        warnings.warn(f"pairwise_jsd: {note}", stacklevel=2)
     entropy = -xlogy(p, p).sum(-1).mean(-1)
     result = np.zeros((len(p), len(p)))
     for i in range(len(p) - 1):
@@ -203,7 +228,7 @@ def flip_rate_from_counts(n_correct: np.ndarray, n_runs: int) -> np.ndarray:
     Its mean is ``one_right`` of ``churn_split``. Disagreement is more by what two runs get wrong
     differently: nothing with two classes. ``n_correct``: (N,) integers from 0 to S.
     """
-    c = np.asarray(n_correct)
+    c = as_array(n_correct)
     if c.dtype.kind not in "iu" or ((c < 0) | (c > n_runs)).any() or n_runs < 2:
         kind = f"n_correct has shape {c.shape} and dtype {c.dtype}"
         raise ValueError(f"{kind}; expected integers from 0 to n_runs = {n_runs}, at least 2 runs")

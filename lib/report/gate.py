@@ -9,6 +9,7 @@ dependent as they are, err with a chance of α at most), and leaves the 50th a t
 """
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,8 +59,8 @@ def judge(
     Parameters
     ----------
     ledger : a file that records the candidates against this baseline, made if it is not there; the
-        same candidate (``name`` and scores) again has its verdict again, and spends nothing. Judge
-        one after the other: two at once would have the same share.
+        same candidate (``name`` and scores) again has its verdict again, and spends nothing. Of
+        several processes that judge at once, one after the other has its turn (``paths.lock``).
     how : as for ``comparing.align``
     """
     if not 0 < alpha < 1:
@@ -72,22 +73,24 @@ def judge(
         for group in pair.groups
     )
     entry, level, fewest, entries = {"candidate": name, "scores": other}, alpha, MIN_RUNS, []
-    if ledger is not None:
-        record = {"metric": pair.metric, "alpha": alpha, "lower_is_better": lower_is_better}
-        record["baseline"], fewest = own, FEWEST
-        entries = _entries(Path(ledger), record)
-        level = share(len(entries) + 1, alpha)
-    if before := [old for old in entries if entry.items() <= old.items()]:
-        level = before[0]["alpha"]
-    mean, sizes = comparing.mean_difference(pair, level=1 - level), [len(g) for g in pair.groups]
-    p = max(mean["p"], mean.get("p_both", 0.0)) if min(sizes) >= fewest else 1.0
-    better = (mean["value"] < 0) == lower_is_better
-    verdict = ("better" if better else "worse") if p <= level else "not shown"
-    if ledger is not None and not before:
-        entry |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), "alpha": level}
-        entries.append({**entry, "p": p, "verdict": verdict})
-        with paths.atomic_file(Path(ledger)) as fresh:
-            fresh.write_text(json.dumps({**record, "candidates": entries}, indent=1) + "\n")
+    with nullcontext() if ledger is None else paths.lock(Path(ledger)):
+        if ledger is not None:
+            record = {"metric": pair.metric, "alpha": alpha, "lower_is_better": lower_is_better}
+            record["baseline"], fewest = own, FEWEST
+            entries = _entries(Path(ledger), record)
+            level = share(len(entries) + 1, alpha)
+        if before := [old for old in entries if entry.items() <= old.items()]:
+            level = before[0]["alpha"]
+        mean = comparing.mean_difference(pair, level=1 - level)
+        sizes = [len(group) for group in pair.groups]
+        p = max(mean["p"], mean.get("p_both", 0.0)) if min(sizes) >= fewest else 1.0
+        better = (mean["value"] < 0) == lower_is_better
+        verdict = ("better" if better else "worse") if p <= level else "not shown"
+        if ledger is not None and not before:
+            entry |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), "alpha": level}
+            entries.append({**entry, "p": p, "verdict": verdict})
+            with paths.atomic_file(Path(ledger)) as fresh:
+                fresh.write_text(json.dumps({**record, "candidates": entries}, indent=1) + "\n")
     why = comparing.finding(mean, level)
     if min(sizes) < fewest:
         why = f"it takes {fewest} runs of each"

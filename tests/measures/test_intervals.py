@@ -1,9 +1,13 @@
 """Intervals: the vectorised resampling against the plain loop, and what is never counted."""
 
+import re
+from decimal import Decimal
 from functools import partial
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from lib import measures
@@ -199,7 +203,41 @@ def test_a_level_that_is_none_is_refused(level):
         ((1.07, 0.96, 1.19), {"digits": 2, "form": "g"}, "1.1 [0.96, 1.2]"),
         ((1.02, 1.01, 1.04), {"digits": 1, "form": "g"}, "1.02 [1.01, 1.04]"),
         ((0.00023, 0.00003, 0.002), {"digits": 2, "form": "g"}, "0.00023 [3e-05, 0.002]"),
+        ((0, 0, 1e-17), {"digits": 1}, "0 [0, 0]"),
+        ((-1e-20, np.nan, np.nan), {}, "0"),
+        ((0, 0, 0.52), {"digits": 2}, "0.00 [0.00, 0.52]"),
+        ((-0.001, -0.07, 0.08), {"digits": 2}, "0.00 [-0.07, 0.08]"),
+        ((3e-10, 1e-10, 5e-10), {}, "3e-10 [1e-10, 5e-10]"),
+        ((1e20, 9e19, 2e20), {}, "1e+20 [9e+19, 2e+20]"),
+        ((0.5, 0.5 - 1e-16, 0.5 + 1e-16), {}, "0.500 [0.500, 0.500]"),
+        ((1.0, -np.inf, np.inf), {}, "1 [-inf, inf]"),
     ],
 )
 def test_an_interval_is_never_printed_as_a_point_that_it_is_not(numbers, how, shown):
     assert intervals.Interval(*numbers, 5).text(**how) == shown
+
+
+NUMBERS = st.one_of(
+    st.floats(-1, 1), st.floats(-1e12, 1e12), st.sampled_from([0.0, -0.0, 1e-17, -1e-13, 1e-7, 0.5])
+)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, st.integers(0, 5), st.sampled_from("fg"), st.integers(0, 16))
+def test_what_is_printed_says_what_the_numbers_are(low, value, high, digits, form, near):
+    """Within its rounding, in few digits, no zero with a sign, and ends that differ do."""
+    low, value, high = sorted((value + (low - value) / 10**near, value, high))
+    text = intervals.Interval(value, low, high, 5).text(digits, form)
+    shown = re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", text).groups()
+    size = max(map(abs, (low, value, high)))
+    for word, number in zip(shown, (value, low, high), strict=True):
+        unit = 10.0 ** Decimal(word).as_tuple().exponent
+        assert abs(float(word) - number) <= unit / 2 * (1 + 1e-6) + 1e-12
+        assert float(word) != 0 or not word.startswith("-")
+        assert len(word) <= 20 and len(Decimal(word).as_tuple().digits) <= 18
+    assert float(shown[1]) <= float(shown[0]) <= float(shown[2])
+    if high - low > 1e-9 * size + 2e-12:
+        assert shown[1] != shown[2]
+    elif form == "f" and 1e-6 <= size < 1e9 and high - low < 1e-9 * size - 2e-12:
+        assert all(len(word.partition(".")[2]) == digits for word in shown), "no digit more"
+    if size < 1e-12:
+        assert text == "0 [0, 0]"

@@ -3,6 +3,7 @@
 import krippendorff
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from sklearn import metrics as sk
@@ -76,6 +77,71 @@ def test_jsd_survives_underflow(margin, dtype):
     jsd = measures.pairwise_jsd(p)
     assert jsd[0, 1] == pytest.approx(np.log(2))
     assert jsd[0, 2] == 0.0
+
+
+def distributions(n_classes, shape=(4, 200)):
+    return np.random.default_rng(n_classes).dirichlet(np.ones(n_classes), shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("decimals", "n_classes"), [(2, 2), (2, 3), (2, 9), (3, 6), (3, 40), (4, 3)]
+)
+def test_what_rounding_leaves_is_normalised_and_told(decimals, n_classes, dtype):
+    exact = distributions(n_classes)
+    rounded = exact.round(decimals).astype(dtype)
+    off = np.abs(rounded.sum(-1, dtype=float) - 1)
+    assert off.max() <= n_classes / 2 * 10.0**-decimals + 1e-6, "what the rule stands on"
+    p, bad, note = measures.normalised(rounded)
+    assert not bad.any() and p.sum(-1) == pytest.approx(1, abs=1e-12)
+    assert p == pytest.approx(rounded / rounded.sum(-1, dtype=float, keepdims=True), abs=1e-12)
+    count = (off > 1e-4).sum()
+    if count:
+        assert note.startswith(f"{count} of 800 rows") and f"within {off.max():.1g}" in note
+        with pytest.warns(UserWarning, match=f"pairwise_jsd: {note}"):
+            jsd = measures.pairwise_jsd(rounded)
+    else:
+        jsd = measures.pairwise_jsd(rounded)
+    assert jsd == pytest.approx(measures.pairwise_jsd(exact), abs=2 * 10.0**-decimals)
+    # One unit more than rounding explains, in one row.
+    units = np.rint(rounded * 10.0**decimals)
+    units[1, 5, 0] += 10**decimals - units[1, 5].sum() + n_classes // 2 + 1
+    spoilt = (units / 10**decimals).astype(dtype)
+    assert np.argwhere(measures.normalised(spoilt)[1]).tolist() == [[1, 5]]
+    with pytest.raises(ValueError, match="not a probability distribution; .* more decimals"):
+        measures.pairwise_jsd(spoilt)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_half_a_unit_each_is_still_rounding(dtype):
+    hundredths = np.arange(100)  # of .005 and .995, .015 and .985, …, rounded up and down
+    for up in (0, 1):
+        pairs = np.stack([hundredths + up, 99 - hundredths + up], -1) / 100
+        _, bad, note = measures.normalised(pairs.astype(dtype))
+        assert not bad.any() and note.startswith("100 of 100 rows")
+
+
+def test_probabilities_in_bfloat16_are_distributions_and_hardly_change_the_divergence():
+    exact = torch.tensor(distributions(6))
+    with pytest.warns(UserWarning, match="rows of probabilities add up to 1 within 0.00"):
+        jsd = measures.pairwise_jsd(exact.bfloat16())
+    assert jsd == pytest.approx(measures.pairwise_jsd(exact), abs=1e-3)
+    assert measures.normalised(1.01 * exact.bfloat16())[1].any()
+    for kind in (torch.float64, torch.float16):
+        assert measures.normalised((1.003 * exact).to(kind).double())[1].all(), "no bfloat16"
+
+
+def test_nothing_but_rounding_is_normalised():
+    exact = distributions(3)
+    assert measures.normalised(exact)[2] == "" and not measures.normalised(exact)[1].any()
+    assert (measures.normalised(exact)[0] == exact / exact.sum(-1, keepdims=True)).all()
+    for wrong in (1.001 * exact, exact.round(1), np.log(exact), 100 * exact.round(4), 0 * exact):
+        assert measures.normalised(wrong)[1].any()
+    many = np.full((2, 3, 150), 0.01)  # 150 classes of 1/150 each, by two decimals
+    assert measures.normalised(many)[1].all()
+    missing = exact.copy()
+    missing[0, 7, 1] = np.nan
+    assert np.argwhere(measures.normalised(missing)[1]).tolist() == [[0, 7]]
 
 
 @pytest.mark.parametrize("n_classes", [2, 4, 300])

@@ -98,6 +98,9 @@ import importlib, importlib.util
 assert not [name for name in {TRAINING} if importlib.util.find_spec(name)]
 for name in {DOORS}:
     importlib.import_module(name)
+from lib import paths
+with paths.lock(paths.Path({str(tmp_path / "ledger.json")!r})):  # as a gate with a ledger does
+    pass
 """
     done = run_python("-S", "-c", script, **core)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,11 @@
 """A gate: its verdicts, its ledger, and how often it errs."""
 
 import json
+import multiprocessing
+import os
 import re
+import signal
+import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -153,7 +157,59 @@ def test_a_ledger_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(OSError, match="no space"):
         gate.judge(BASE, GOOD, ledger=ledger)
-    assert ledger.read_bytes() == before and list(tmp_path.iterdir()) == [ledger]
+    assert ledger.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [ledger.name]
+
+
+def candidate(ledger, name, together):
+    """What a job of its own does: judges a candidate, slowly enough to meet the others."""
+    compare = comparing.mean_difference
+
+    def slow(*arguments, **options):
+        time.sleep(0.3)
+        return compare(*arguments, **options)
+
+    comparing.mean_difference = slow
+    together.wait()
+    gate.judge(BASE, scored(GOOD.group.scores, list("abcde")), ledger=ledger, name=name)
+
+
+def test_jobs_that_judge_at_once_each_have_a_share_of_their_own(tmp_path):
+    ledger, names = tmp_path / "ledger.json", [f"candidate {k}" for k in range(4)]
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(len(names))
+    jobs = [context.Process(target=candidate, args=(ledger, n, together)) for n in names]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [0] * len(jobs)
+    entries = json.loads(ledger.read_text())["candidates"]
+    assert sorted(entry["candidate"] for entry in entries) == names
+    assert [entry["alpha"] for entry in entries] == [gate.share(k, 0.05) for k in (1, 2, 3, 4)]
+
+
+def killed(ledger):
+    """A job that is killed while it has the ledger, its next content half-written beside it."""
+
+    def half(self, text):
+        self.write_bytes(text.encode()[:40])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.write_text = half
+    gate.judge(BASE, GOOD, ledger=ledger, name="killed")
+
+
+def test_a_job_that_is_killed_leaves_the_ledger_as_it_was_and_free(tmp_path):
+    ledger = tmp_path / "ledger.json"
+    gate.judge(BASE, SAME, ledger=ledger, name="same")
+    before = ledger.read_bytes()
+    job = multiprocessing.get_context("spawn").Process(target=killed, args=(ledger,))
+    job.start()
+    job.join()
+    assert job.exitcode == -signal.SIGKILL and ledger.read_bytes() == before
+    assert gate.judge(BASE, GOOD, ledger=ledger, name="killed").alpha == gate.share(2, 0.05)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [ledger.name]
 
 
 def test_what_cannot_be_judged_is_refused():

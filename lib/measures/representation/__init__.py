@@ -27,6 +27,7 @@ from functools import partial
 
 import numpy as np
 
+from lib.measures.intervals import as_array
 from lib.measures.representation.factors import backend_for, factorise
 from lib.measures.representation.pairs import ENGINES, RULES
 
@@ -134,7 +135,7 @@ def convert_op(distances: np.ndarray, to: str) -> np.ndarray:
     √(2 − 2s) (the Procrustes distance proper, a metric); ``angular`` arccos s (Williams 2021, a
     metric); ``disparity`` 1 − s² (``scipy.spatial.procrustes``).
     """
-    d = np.asarray(distances, float)
+    d = as_array(distances, float)
     forms = {
         "similarity": lambda: 1 - d,
         "squared": lambda: 2 * d,
@@ -229,7 +230,7 @@ def _check(
             raise ValueError(f"measures: {name!r} is unknown; valid: {', '.join(NAMES)}")
     if precision not in ("float64", "float32"):
         raise ValueError(f"precision = {precision!r}; expected 'float64' or 'float32'")
-    arrays = [np.asarray(array) for array in representations]
+    arrays = [as_array(array) for array in representations]
     shapes = [array.shape for array in arrays]
     if len(arrays) < 2 or any(len(shape) != 3 for shape in shapes):
         raise ValueError(
