@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from lib.measures import normalised
 from lib.report.columns import StoredRuns, Taken, as_text
 from lib.report.opening import OutsideError, show
 from lib.results.run_group import RunGroup
 
 Task = Literal["classification", "regression", ""]
-#: Rounded to one decimal, the probabilities of C classes add up to 1 within C times this.
-ROUNDED = 0.05
 #: From this share of numbers with fractions on, predictions are those of a regression.
 FRACTIONS = 0.1
 
@@ -222,18 +221,16 @@ def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[s
     total = values.sum(-1)
     if (values <= 0).all() and (np.abs(np.exp(values).sum(-1) - 1) < 1e-2).all():
         notes.append("The probabilities are logarithms, and were exponentiated.")
-        values = np.exp(values)
-    elif (np.abs(total - 100) <= 100 * ROUNDED).all():
+        values = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
+    elif (np.abs(total - 100) <= 5).all():
         notes.append("The probabilities are percentages, and were divided by 100.")
         values = values / 100
-    total = values.sum(-1, keepdims=True)
-    bad = (values < 0).any(-1) | (np.abs(total[..., 0] - 1) > ROUNDED)
+    values, bad, note = normalised(values)
     if bad.any():
         why = "no probabilities, non-negative with sum 1; if they are logits, call them so"
         raise OutsideError(f"{path}: {_at(raw, names, np.argwhere(bad)[0])} are {why}")
-    if (most := np.abs(total - 1).max()) > 1e-4:
-        notes.append(f"Probabilities add up to 1 within {most:.2g} only, and were normalised.")
-    return values / total
+    notes += [f"{note}."] if note else []
+    return values
 
 
 def _note_ties(scores: np.ndarray, notes: list[str]) -> None:
