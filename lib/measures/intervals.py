@@ -97,6 +97,16 @@ def half_squares(scores: np.ndarray) -> np.ndarray:
     return (scores[:, None] - scores) ** 2 / 2
 
 
+def weighted_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B,) ``root_pair_means`` of ``half_squares`` of scores (S,), from their moments."""
+    scores = np.asarray(scores, float)
+    scores = scores - scores.mean()
+    total, squares = weights.sum(1), weights @ scores**2 * weights.sum(1)
+    scatter = squares - (weights @ scores) ** 2
+    scatter = np.where(scatter > 1e-13 * squares, scatter, 0)  # the rest is rounding
+    return np.sqrt(scatter / (total**2 - (weights**2).sum(1)))
+
+
 def root_pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """√max(``pair_means``, 0): the SD from ``half_squares``, in the unit of the scores."""
     return np.sqrt(np.clip(pair_means(distances, weights), 0, None))

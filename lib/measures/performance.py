@@ -17,6 +17,7 @@ from lib.measures.intervals import (
     interval,
     permutation_p,
     root_pair_means,
+    weighted_sd,
 )
 from lib.measures.prediction import flip_rate_from_counts, pairwise_disagreement
 
@@ -200,8 +201,7 @@ def seed_variance_from_counts(
     if n < 2 or abs(accuracies.mean() - mean) > 0.5 / n:
         means = f"accuracies have mean {accuracies.mean():.5f}, n_correct of {n} examples gives"
         raise ValueError(f"{means} {mean:.5f}; expected those of the same runs and examples")
-    spread = partial(root_pair_means, half_squares(accuracies))
-    observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
+    observed = interval(partial(weighted_sd, accuracies), n_runs, level=level, bounds=(0, np.inf))
     variance = accuracies.var(ddof=1)
     # The time grows as the square of the runs.
     n_permutations = min(n_permutations, max(FEW_PERMUTATIONS, int(MOST_DRAWS / n_runs**2)))
@@ -244,10 +244,15 @@ def _permuted_accuracies(n_correct: np.ndarray, n_runs: int, n_permutations: int
     rng = np.random.default_rng(0)
     counts = np.tile(np.bincount(n_correct, minlength=n_runs + 1), (n_permutations, 1))
     drawn = np.empty((n_permutations, n_runs))
+    least, most = n_correct.min(), n_correct.max()
     for run in range(n_runs):
-        chances = np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1)  # none has more than t left
-        right = rng.binomial(counts, chances)
+        # None has more right answers left than there are runs, or fewer than it had less the runs.
+        first, end = max(least - run, 1), min(most, n_runs - run) + 1
+        some = counts[:, first:end]
+        places = np.nonzero(some)
+        right = np.zeros_like(some)
+        right[places] = rng.binomial(some[places], (places[1] + first) / (n_runs - run))
         drawn[:, run] = right.sum(1)
-        counts -= right
-        counts[:, :-1] += right[:, 1:]
+        some -= right
+        counts[:, first - 1 : end - 1] += right
     return drawn / len(n_correct)

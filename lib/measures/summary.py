@@ -94,7 +94,7 @@ def statistics_of(
     statistics: dict[str, Statistic] = {}
     if scores is not None:
         statistics["mean"] = partial(intervals.run_means, np.asarray(scores, float))
-        statistics["sd"] = partial(intervals.root_pair_means, intervals.half_squares(scores))
+        statistics["sd"] = partial(intervals.weighted_sd, scores)
         statistics["iqm"] = measures.interquartile_mean_statistic(scores)
     if predictions is not None:
         if labels is not None:

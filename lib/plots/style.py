@@ -252,7 +252,7 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> None:
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
     status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
     ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
-    ax.set_yticks(y, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
+    ax.set_yticks(*((y, literal(runs["run"])) if len(runs) <= 40 else ([],)))
     ax.tick_params(axis="y", length=0)
 
 
@@ -262,6 +262,7 @@ def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label:
     labels = literal(names or []) or False
     look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0, "cmap": "Blues"}
     look |= {"vmin": 0, "square": True, "xticklabels": labels, "yticklabels": labels}
+    look["rasterized"] = len(matrix) > 40  # a path a cell is 190 MB for 1,000 runs
     heatmap(ax, np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), label, **look)
 
 
