@@ -83,9 +83,8 @@ def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
         upto = np.cumsum(weights[:, order], 1)
         drawn = upto[:, -1:]
         cut = np.floor(drawn / 4)
-        before = np.clip(upto - weights[:, order], cut, drawn - cut)
-        kept = np.clip(upto, cut, drawn - cut) - before
-        return (kept * values).sum(1) / kept.sum(1)
+        kept = np.diff(np.clip(upto, cut, drawn - cut), prepend=cut)
+        return kept @ values / (drawn - 2 * cut)[:, 0]
 
     return statistic
 
@@ -124,14 +123,19 @@ def _variance_kernel(correct: np.ndarray) -> np.ndarray:
     The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
     example that of half the share of examples on which one of the two is right.
     """
-    correct = np.asarray(correct, float)
+    correct = _check_correct(correct)
+    n = correct.shape[1]
+    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct) / (2 * n)
+    return n / (n - 1) * apart
+
+
+def _check_correct(correct: np.ndarray) -> np.ndarray:
+    correct = np.asarray(correct)
     if correct.ndim != 2 or min(correct.shape) < 2:
         raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
-    if not np.isin(correct, (0.0, 1.0)).all():
+    if not np.isin(correct, (0, 1)).all():
         raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
-    n = correct.shape[1]
-    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
-    return n / (n - 1) * apart
+    return correct.astype(int)
 
 
 def distribution_variance(correct: np.ndarray) -> float:
@@ -176,8 +180,7 @@ def seed_variance(
     of 95 % cover 95 to 99 % with normal effects or none, 90 to 96 % with those of Student's t of 3,
     and 66 to 92 % where one run in five collapses.
     """
-    _variance_kernel(correct)  # refuses what is not right or wrong
-    correct = np.asarray(correct, int)
+    correct = _check_correct(correct)
     return seed_variance_from_counts(
         correct.mean(1), correct.sum(0), level=level, n_permutations=n_permutations
     )

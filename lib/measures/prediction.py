@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
-from lib.measures.intervals import Statistic, pair_means, run_means
+from lib.measures.intervals import Statistic, run_means, share_means
 
 
 class Consistency(NamedTuple):
@@ -169,7 +169,7 @@ def kappa_statistic(predictions: np.ndarray) -> Statistic:
         alike = (together - own**2 * (weights**2 @ alone)) / (1 - own**2 * repeated)
         chance = (1 - own) * alike + own * run_means(alone, weights)
         free = np.where(chance < 1 - 1e-12, 1 - chance, np.nan)
-        return pair_means(apart, weights) / free
+        return share_means(apart, predictions.shape[1], weights) / free
 
     return statistic
 

@@ -50,17 +50,16 @@ def seeds_needed(
     """Smallest number of runs whose interval is expected to be the value ± ``width`` of it.
 
     5 at least, inf if more than 300; NaN where the value is 0 or not defined, so that nothing is
-    relative to it. ``statistic``: as in ``lib.measures.intervals``, with one value a resample. Sizes
-    are tried from the largest down to the first that is not enough; of more than 300 runs, whose
-    draws take long, from one that reaches half of ``width``.
+    relative to it. ``statistic``: as in ``lib.measures.intervals``, with one value a resample. Of
+    more than 300 runs, whose draws take long, sizes above one that is enough are taken to be.
     """
     needed, sizes = float("nan"), SIZES
     if n_runs < 3:
         return needed
     width_at = _width_at(statistic, n_runs, level)
     if n_runs > SIZES[-1]:
-        sizes = SIZES[: 1 + bisect_left(SIZES, 1, key=lambda size: width_at(size) <= width / 2)]
-    for size in reversed(sizes):
+        sizes = SIZES[: 1 + bisect_left(SIZES, 1, key=lambda size: width_at(size) <= width)]
+    for size in reversed(sizes):  # down to the first that is not enough
         reached = width_at(size)
         if reached > width:
             return float("inf") if np.isnan(needed) else needed
@@ -209,9 +208,10 @@ def _of_examples(
     agreement = -alone
     for value in np.unique(predictions):
         agreement = agreement + (runs @ (predictions == value)) ** 2
-    both_right = (runs @ correct) ** 2 - runs**2 @ correct
+    right = runs @ correct
+    both_right = right**2 - runs**2 @ correct
     return {
-        "accuracy": runs @ correct / total,
+        "accuracy": right / total,
         "disagreement": 1 - agreement / pairs,
         "correct_agreement": both_right / pairs,
     }

@@ -65,8 +65,8 @@ def score(
     }
     if metric not in scores:
         raise ValueError(
-            f"metric {metric!r} is unknown; valid: accuracy, {', '.join(scores)}, pearson, spearman, "
-            f"group-em, {', '.join(PICKED)}"
+            f"metric {metric!r} is unknown; valid: accuracy, {', '.join(scores)}, pearson, "
+            f"spearman, group-em, {', '.join(PICKED)}"
         )
     return float(scores[metric](labels, predictions))
 

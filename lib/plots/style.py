@@ -257,13 +257,20 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> None:
 
 
 def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> None:
-    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
+    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs. Without names it
+    is an image: a path for each cell would be 190 MB for 1,000 runs.
+    """
+    cells = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+    if names is None:
+        image = ax.imshow(cells, cmap="Blues", vmin=0)
+        ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+        ax.set(xticks=[], yticks=[])
+        return
     few = len(matrix) <= 12
-    labels = literal(names or []) or False
+    labels = literal(names)
     look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0, "cmap": "Blues"}
     look |= {"vmin": 0, "square": True, "xticklabels": labels, "yticklabels": labels}
-    look["rasterized"] = len(matrix) > 40  # a path a cell is 190 MB for 1,000 runs
-    heatmap(ax, np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), label, **look)
+    heatmap(ax, cells, label, **look)
 
 
 def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> None:

@@ -116,7 +116,7 @@ def _svg(figure: Figure) -> str:
     """A figure as text that stands in a page, with no declaration and no address in it."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=nothing)
+    figure.savefig(stream, format="svg", metadata=nothing, dpi=150)
     text = stream.getvalue()
     return text[text.index("<svg") :]
 
