@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -31,6 +31,8 @@ MIN_RUNS = 3
 #: cover half of the time (`benchmarks.coverage`). Leaving each out covers better, and is honestly
 #: wide.
 MIN_RESAMPLED = 5
+#: Of more runs than this, products of matrices take most of the time.
+MANY_RUNS = 100
 METHODS = ("resampling", "percentile", "jackknife")
 
 
@@ -69,7 +71,7 @@ def as_array(values: Any, dtype: Any = None) -> np.ndarray:
     return np.asarray(values, dtype)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def run_weights(
     n_runs: int, n_resamples: int = N_RESAMPLES, seed: int = 0, size: int | None = None
 ) -> np.ndarray:
@@ -80,14 +82,19 @@ def run_weights(
     size = n_runs if size is None else size
     if n_runs < 2 or size < 2:
         raise ValueError(f"n_runs = {n_runs}, size = {size}; resampling needs at least 2 runs of 2")
+    weights = _drawn_runs(n_runs, n_resamples, seed, size).astype(float)
+    weights.flags.writeable = False  # the same array is handed out again
+    return weights
+
+
+@lru_cache(maxsize=64)
+def _drawn_runs(n_runs: int, n_resamples: int, seed: int, size: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     chances = np.full(n_runs, 1 / n_runs)
     weights = rng.multinomial(size, chances, size=n_resamples)
     while (alone := weights.max(1) == size).any():
         weights[alone] = rng.multinomial(size, chances, size=alone.sum())
-    weights = weights.astype(float)
-    weights.flags.writeable = False  # the same array is handed out again
-    return weights
+    return weights.astype(np.min_scalar_type(size))  # of many runs, a small part of the memory
 
 
 def run_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -102,15 +109,40 @@ def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
     whose diagonal is ignored, and weights (B, S) from ``run_weights``.
     """
     distances = np.where(np.eye(distances.shape[-1], dtype=bool), 0.0, distances)
-    total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
-    pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
+    if distances.ndim == 2 and len(distances) > MANY_RUNS:
+        few = len(distances) > 10 * weights[0].sum()  # most are not drawn
+        left = sparse.csr_array(weights) if few else weights.astype(distances.dtype)
+        total = np.vecdot(left @ distances, weights)
+    else:
+        total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
+    pairs = weights.sum(1) ** 2 - np.vecdot(weights, weights)
     return total / pairs.reshape(-1, *[1] * (total.ndim - 1))
+
+
+def share_means(shares: np.ndarray, n: int, weights: np.ndarray) -> np.ndarray:
+    """(B,) ``pair_means`` of shares of n examples (S, S).
+
+    Of many runs, it comes from counts: float32 has all whole numbers below 2²⁴, in half the time.
+    """
+    if len(shares) <= MANY_RUNS or n * weights[0].sum() >= 2**24:
+        return pair_means(shares, weights)
+    return pair_means(np.rint(n * shares).astype(np.float32), weights) / n
 
 
 def half_squares(scores: np.ndarray) -> np.ndarray:
     """(S, S) of (x_i − x_j)²/2, whose mean over distinct pairs is the variance (ddof 1)."""
     scores = as_array(scores, float)
     return (scores[:, None] - scores) ** 2 / 2
+
+
+def weighted_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(B,) ``root_pair_means`` of ``half_squares`` of scores (S,), from their moments."""
+    scores = np.asarray(scores, float)
+    scores = scores - scores.mean()
+    total, squares = weights.sum(1), weights @ scores**2 * weights.sum(1)
+    scatter = squares - (weights @ scores) ** 2
+    scatter = np.where(scatter > 1e-13 * squares, scatter, 0)  # the rest is rounding
+    return np.sqrt(scatter / (total**2 - np.vecdot(weights, weights)))
 
 
 def root_pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from lib.measures.intervals import (
     interval,
     permutation_p,
     root_pair_means,
+    weighted_sd,
 )
 from lib.measures.prediction import flip_rate_from_counts, pairwise_disagreement
 
@@ -78,14 +79,15 @@ def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
     """
     order = np.argsort(check_scores(scores))
     values = check_scores(scores)[order]
+    steps = np.diff(values, append=0)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         upto = np.cumsum(weights[:, order], 1)
-        drawn = upto[:, -1:]
+        drawn = weights.sum(1, keepdims=True)
         cut = np.floor(drawn / 4)
-        before = np.clip(upto - weights[:, order], cut, drawn - cut)
-        kept = np.clip(upto, cut, drawn - cut) - before
-        return (kept * values).sum(1) / kept.sum(1)
+        kept = np.clip(upto, cut, drawn - cut, out=upto)  # of each run and all before it
+        total = kept @ steps + cut[:, 0] * values[0]
+        return -total / (drawn - 2 * cut)[:, 0]
 
     return statistic
 
@@ -124,14 +126,19 @@ def _variance_kernel(correct: np.ndarray) -> np.ndarray:
     The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
     example that of half the share of examples on which one of the two is right.
     """
-    correct = as_array(correct, float)
+    correct = _check_correct(correct)
+    n = correct.shape[1]
+    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct) / (2 * n)
+    return n / (n - 1) * apart
+
+
+def _check_correct(correct: np.ndarray) -> np.ndarray:
+    correct = as_array(correct)
     if correct.ndim != 2 or min(correct.shape) < 2:
         raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
-    if not np.isin(correct, (0.0, 1.0)).all():
+    if not np.isin(correct, (0, 1)).all():
         raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
-    n = correct.shape[1]
-    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
-    return n / (n - 1) * apart
+    return correct.astype(int)
 
 
 def distribution_variance(correct: np.ndarray) -> float:
@@ -176,8 +183,7 @@ def seed_variance(
     of 95 % cover 95 to 99 % with normal effects or none, 90 to 96 % with those of Student's t of 3,
     and 66 to 92 % where one run in five collapses.
     """
-    _variance_kernel(correct)  # refuses what is not right or wrong
-    correct = as_array(correct, int)
+    correct = _check_correct(correct)
     return seed_variance_from_counts(
         correct.mean(1), correct.sum(0), level=level, n_permutations=n_permutations
     )
@@ -201,8 +207,7 @@ def seed_variance_from_counts(
     if n < 2 or abs(accuracies.mean() - mean) > 0.5 / n:
         means = f"accuracies have mean {accuracies.mean():.5f}, n_correct of {n} examples gives"
         raise ValueError(f"{means} {mean:.5f}; expected those of the same runs and examples")
-    spread = partial(root_pair_means, half_squares(accuracies))
-    observed = interval(spread, n_runs, level=level, bounds=(0, np.inf))
+    observed = interval(partial(weighted_sd, accuracies), n_runs, level=level, bounds=(0, np.inf))
     variance = accuracies.var(ddof=1)
     # The time grows as the square of the runs.
     n_permutations = min(n_permutations, max(FEW_PERMUTATIONS, int(MOST_DRAWS / n_runs**2)))
@@ -245,10 +250,15 @@ def _permuted_accuracies(n_correct: np.ndarray, n_runs: int, n_permutations: int
     rng = np.random.default_rng(0)
     counts = np.tile(np.bincount(n_correct, minlength=n_runs + 1), (n_permutations, 1))
     drawn = np.empty((n_permutations, n_runs))
+    least, most = n_correct.min(), n_correct.max()
     for run in range(n_runs):
-        chances = np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1)  # none has more than t left
-        right = rng.binomial(counts, chances)
+        # None has more right answers left than there are runs, or fewer than it had less the runs.
+        first, end = max(least - run, 1), min(most, n_runs - run) + 1
+        some = counts[:, first:end]
+        places = np.nonzero(some)
+        right = np.zeros_like(some)
+        right[places] = rng.binomial(some[places], (places[1] + first) / (n_runs - run))
         drawn[:, run] = right.sum(1)
-        counts -= right
-        counts[:, :-1] += right[:, 1:]
+        some -= right
+        counts[:, first - 1 : end - 1] += right
     return drawn / len(n_correct)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import xlogy
 
-from lib.measures.intervals import Statistic, as_array, pair_means, run_means
+from lib.measures.intervals import Statistic, as_array, run_means, share_means
 
 
 class Consistency(NamedTuple):
@@ -82,11 +82,15 @@ def pairwise_consistency(predictions: np.ndarray, labels: np.ndarray | None = No
     the accuracy of each run.
     """
     predictions = _check_predictions(predictions)
-    right = np.ones(predictions.shape, bool)
+    n_runs, n = predictions.shape
     if labels is not None:
-        right = predictions == _check_labels(labels, predictions.shape[1])
-    rows = zip(predictions, right, strict=True)
-    return np.array([((row == predictions) & own).mean(1) for row, own in rows])
+        votes = [predictions == _check_labels(labels, n)]
+    elif len(classes := np.unique(predictions)) < n_runs:
+        votes = (predictions == value for value in classes)
+    else:  # a comparison of every two runs is less than a product for every class
+        return np.array([(row == predictions).mean(1) for row in predictions])
+    # Counts are whole numbers, which these products give exactly.
+    return sum(each @ each.T for each in (vote.astype(float) for vote in votes)) / n
 
 
 def normalised(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -182,13 +186,16 @@ def kappa_statistic(predictions: np.ndarray) -> Statistic:
     predictions = _check_predictions(predictions)
     apart = pairwise_disagreement(predictions)
     shares = _votes(predictions).mean(1)
-    alike = shares @ shares.T
+    alone = (shares**2).sum(1)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         own = 1 / weights.sum(1)
-        chance = (1 - own) * pair_means(alike, weights) + own * run_means(np.diag(alike), weights)
+        squares = weights**2 @ np.stack([alone, np.ones_like(alone)], 1) * own[:, None] ** 2
+        together = (run_means(shares, weights) ** 2).sum(1)
+        alike = (together - squares[:, 0]) / (1 - squares[:, 1])
+        chance = (1 - own) * alike + own * run_means(alone, weights)
         free = np.where(chance < 1 - 1e-12, 1 - chance, np.nan)
-        return pair_means(apart, weights) / free
+        return share_means(apart, predictions.shape[1], weights) / free
 
     return statistic
 

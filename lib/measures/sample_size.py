@@ -1,5 +1,8 @@
 """Before training more: how many seeds an estimate needs."""
 
+from bisect import bisect_left
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -21,16 +24,24 @@ def relative_width(statistic: Statistic, n_runs: int, *, level: float = 0.95) ->
     is a rough one, too small by a quarter for an SD in the middle of simulations, and what those
     runs never did (collapse, say) it cannot foresee.
     """
+    width_at = _width_at(statistic, n_runs, level)
+    return pd.Series({size: width_at(size) for size in SIZES}, name="relative_width")
+
+
+def _width_at(statistic: Statistic, n_runs: int, level: float) -> Callable[[int], float]:
     value = float(statistic(np.ones((1, n_runs)))[0])
     scale = np.sqrt(n_runs / (n_runs - 1))
-    widths = {}
-    for size in SIZES:
+
+    def width(size: int) -> float:
+        if not value or np.isnan(value):
+            return float("nan")
         drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
         drawn = drawn[~np.isnan(drawn)]
-        estimable = bool(value) and not np.isnan(value) and len(drawn) > 1
-        reach = stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale if estimable else 0.0
-        widths[size] = reach / abs(value) if estimable else float("nan")
-    return pd.Series(widths, name="relative_width")
+        if len(drawn) < 2:
+            return float("nan")
+        return float(stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale / abs(value))
+
+    return width
 
 
 def seeds_needed(
@@ -39,15 +50,21 @@ def seeds_needed(
     """Smallest number of runs whose interval is expected to be the value ± ``width`` of it.
 
     5 at least, inf if more than 300; NaN where the value is 0 or not defined, so that nothing is
-    relative to it. ``statistic``: as in ``lib.measures.intervals``, with one value a resample.
+    relative to it. ``statistic``: as in ``lib.measures.intervals``, with one value a resample. Of
+    more than 300 runs, whose draws take long, sizes above one that is enough are taken to be.
     """
+    needed, sizes = float("nan"), SIZES
     if n_runs < 3:
-        return float("nan")
-    widths = relative_width(statistic, n_runs, level=level)
-    if widths.isna().all():
-        return float("nan")
-    enough = widths[::-1].cummax()[::-1] <= width
-    return float(enough.idxmax()) if enough.any() else float("inf")
+        return needed
+    width_at = _width_at(statistic, n_runs, level)
+    if n_runs > SIZES[-1]:
+        sizes = SIZES[: 1 + bisect_left(SIZES, 1, key=lambda size: width_at(size) <= width)]
+    for size in reversed(sizes):  # down to the first that is not enough
+        reached = width_at(size)
+        if reached > width:
+            return float("inf") if np.isnan(needed) else needed
+        needed = needed if np.isnan(reached) else float(size)
+    return needed
 
 
 def seeds_needed_for_sd(*, width: float = 0.2, level: float = 0.95) -> float:
@@ -155,15 +172,15 @@ def half_widths(
         raise ValueError(f"predictions has S = {n_runs} runs; expected S ≥ {MIN_RUNS} to resample")
     # Examples with the same answers and label count together, as often as there are.
     columns = np.vstack([predictions, labels])
-    (*predictions, labels), counts = np.unique(columns, axis=1, return_counts=True)
+    columns, counts = np.unique(columns, axis=1, return_counts=True)
+    predictions, labels = columns[:-1], columns[-1]
     rng, drawn = np.random.default_rng(1), []
-    every_run, every_example = np.ones((CHUNK, n_runs)), np.tile(1.0 * counts, (CHUNK, 1))
+    of_all = _of_examples(predictions, labels, np.ones((1, n_runs)))
     for runs in np.split(run_weights(n_runs, N_RESAMPLES), N_RESAMPLES // CHUNK):
         examples = rng.multinomial(n_examples, counts / n_examples, size=CHUNK).astype(float)
-        weights = (runs, every_example), (every_run, examples), (runs, examples)
-        by_runs, by_examples, by_both = (
-            pd.DataFrame(weighted_measures(predictions, labels, *both)) for both in weights
-        )
+        drawn_runs = _of_examples(predictions, labels, runs)
+        weights = (drawn_runs, counts[None]), (of_all, examples), (drawn_runs, examples)
+        by_runs, by_examples, by_both = (pd.DataFrame(_averages(*both)) for both in weights)
         widened = value + np.sqrt(n_runs / (n_runs - 1)) * (by_runs - value)
         parts = {"runs": widened, "examples": by_examples, "both": by_both - by_runs + widened}
         drawn.append(pd.concat(parts, names=["source"]))
@@ -178,22 +195,29 @@ def weighted_measures(
     """Accuracy, disagreement and correct agreement (B,) of each of B weightings, which say how
     often each of runs (B, S) and examples (B, N) counts.
     """
-    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    return _averages(_of_examples(np.asarray(predictions), np.asarray(labels), runs), examples)
+
+
+def _averages(of_examples: dict[str, np.ndarray], examples: np.ndarray) -> dict[str, np.ndarray]:
+    shares = examples / examples.sum(1, keepdims=True)
+    return {name: (values * shares).sum(1) for name, values in of_examples.items()}
+
+
+def _of_examples(
+    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray
+) -> dict[str, np.ndarray]:
+    """``weighted_measures`` of each example alone, (B, N)."""
     correct = (predictions == labels).astype(float)
     total = runs.sum(1, keepdims=True)
     alone = (runs**2).sum(1, keepdims=True)
     pairs = total**2 - alone
-    examples = examples / examples.sum(1, keepdims=True)
-
-    def average(per_example: np.ndarray) -> np.ndarray:
-        return (per_example * examples).sum(1)
-
     agreement = -alone
     for value in np.unique(predictions):
         agreement = agreement + (runs @ (predictions == value)) ** 2
-    both_right = (runs @ correct) ** 2 - runs**2 @ correct
+    right = runs @ correct
+    both_right = right**2 - runs**2 @ correct
     return {
-        "accuracy": average(runs @ correct / total),
-        "disagreement": 1 - average(agreement / pairs),
-        "correct_agreement": average(both_right / pairs),
+        "accuracy": right / total,
+        "disagreement": 1 - agreement / pairs,
+        "correct_agreement": both_right / pairs,
     }

@@ -94,21 +94,22 @@ def statistics_of(
     statistics: dict[str, Statistic] = {}
     if scores is not None:
         statistics["mean"] = partial(intervals.run_means, np.asarray(scores, float))
-        statistics["sd"] = partial(intervals.root_pair_means, intervals.half_squares(scores))
+        statistics["sd"] = partial(intervals.weighted_sd, scores)
         statistics["iqm"] = measures.interquartile_mean_statistic(scores)
     if predictions is not None:
         if labels is not None:
             correct = predictions == labels
             statistics["distribution_sd"] = measures.distribution_sd_statistic(correct)
-        agreement = measures.pairwise_consistency(predictions)
-        statistics["disagreement"] = pair_statistic(1 - agreement)
+        n, agreement = predictions.shape[1], measures.pairwise_consistency(predictions)
+        statistics["disagreement"] = partial(intervals.share_means, 1 - agreement, n)
         statistics["kappa"] = measures.kappa_statistic(predictions)
     if probabilities is not None:
         statistics["jsd"] = pair_statistic(measures.pairwise_jsd(probabilities))
     if predictions is not None:
-        statistics["con"] = pair_statistic(agreement)
+        statistics["con"] = partial(intervals.share_means, agreement, n)
         if labels is not None:
-            statistics["ccon"] = pair_statistic(measures.pairwise_consistency(predictions, labels))
+            both_right = measures.pairwise_consistency(predictions, labels)
+            statistics["ccon"] = partial(intervals.share_means, both_right, n)
             if len(np.unique(np.append(np.unique(predictions), labels))) > 2:
                 split = measures.churn_split(predictions, labels)
                 statistics["wrong_differently"] = pair_statistic(split.both_wrong_different)

@@ -252,17 +252,25 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> None:
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
     status_legend(ax, list(runs["status"]), majority=label == "accuracy", **where)
     ax.set(xlabel=label, ylim=(-0.7, len(runs) - 0.3))
-    ax.set_yticks(y, literal(runs["run"]) if len(runs) <= 40 else [""] * len(runs))
+    ax.set_yticks(*((y, literal(runs["run"])) if len(runs) <= 40 else ([],)))
     ax.tick_params(axis="y", length=0)
 
 
 def run_heatmap(ax: Axes, matrix: np.ndarray, *, names: list[str] | None, label: str) -> None:
-    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs."""
+    """Distances of all pairs of runs (S, S); values in the cells of up to 12 runs. Without names it
+    is an image: a path for each cell would be 190 MB for 1,000 runs.
+    """
+    cells = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+    if names is None:
+        image = ax.imshow(cells, cmap="Blues", vmin=0)
+        ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+        ax.set(xticks=[], yticks=[])
+        return
     few = len(matrix) <= 12
-    labels = literal(names or []) or False
+    labels = literal(names)
     look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0, "cmap": "Blues"}
     look |= {"vmin": 0, "square": True, "xticklabels": labels, "yticklabels": labels}
-    heatmap(ax, np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix), label, **look)
+    heatmap(ax, cells, label, **look)
 
 
 def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> None:
@@ -272,7 +280,7 @@ def dissent_bars(ax: Axes, dissenting: np.ndarray, n_runs: int) -> None:
     """
     shares = np.bincount(np.asarray(dissenting, int)) / len(dissenting)
     ax.bar(np.arange(len(shares)), shares, color=STATUS["ok"][1], width=0.7)
-    for count, share in enumerate(shares):
+    for count, share in enumerate(shares if len(shares) <= 20 else ()):
         ax.text(count, share, f"{100 * share:.0f} %", ha="center", va="bottom", fontsize=6.5)
     ax.set(xlabel=f"runs of {n_runs} that dissent from the most frequent answer", ylabel="examples")
     whole_numbers(ax.xaxis)

@@ -149,21 +149,22 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     group, n = measured.group, len(measured.group.example_ids)
     if group.labels is None or not group.classes:
         return []
-    variance = measures.seed_variance(group.predictions == group.labels, level=measured.level)
-    if variance.observed.value == 0:
+    accuracies, beyond = measured.scores["accuracy"], _value(measured, "distribution_sd")
+    if (observed := accuracies.std()) == 0:
         return ["All runs have the same accuracy."]
-    share = (variance.floor / variance.observed.value) ** 2
-    if share >= 0.995:
+    n_right = measured.examples["runs_right"]
+    floor = np.sqrt(measures.flip_rate_from_counts(n_right, len(accuracies)).mean() / 2 / n)
+    if (share := (floor / observed) ** 2) >= 0.995:
         return [
-            f"The spread of accuracy ({variance.observed.value:.3f}) is no larger than what "
-            f"{n} examples alone would cause ({variance.floor:.3f}): what is beyond that cannot be "
-            f"told from 0 with these runs, and is at most about {variance.distribution.high:.3f}. "
+            f"The spread of accuracy ({observed:.3f}) is no larger than what "
+            f"{n} examples alone would cause ({floor:.3f}): what is beyond that cannot be "
+            f"told from 0 with these runs, and is at most about {beyond['high']:.3f}. "
             "Nothing here says that one seed is better than another."
         ]
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
         f"changes of answers on only {n} examples would cause. The standard "
-        f"deviation beyond that, on endless data, is {variance.distribution.text()}."
+        f"deviation beyond that, on endless data, is {_with_interval(beyond)}."
     ]
 
 
