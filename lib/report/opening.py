@@ -1,6 +1,6 @@
 """Opening files that others wrote: any of the common formats, as a table or as named arrays.
 
-CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Latin-1, with or without a header;
+CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with or without a header;
 Parquet, JSON, JSON lines, Excel, .npy and .npz; compressed (.gz, .bz2, .xz); logs of
 lm-evaluation-harness and inspect_ai (``lib.report.harness``). Pickles are never opened. What was
 guessed is noted.
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lib.data.own_file import decoded
 from lib.errors import nearest
 from lib.report import harness
 
@@ -138,7 +139,8 @@ def _opened(path: Path, suffix: str, raw: bytes) -> Content:
     if suffix == ".eval":
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             return Content(path, harness.inspect_archive(archive))
-    text, notes = _decoded(raw)
+    text, note = decoded(raw)
+    notes = [f"{note[0].upper()}{note[1:]}."] if note else []
     if suffix in (".json", ".jsonl", ".ndjson"):
         lines = suffix != ".json" or _is_lines(text)
         parts = text.splitlines() if lines else [text]
@@ -151,15 +153,6 @@ def _is_lines(text: str) -> bool:
     """Whether JSON has an object on each line."""
     first, *rest = text.strip().split("\n", 1)
     return bool(rest) and first.rstrip().endswith("}") and rest[0].lstrip().startswith("{")
-
-
-def _decoded(raw: bytes) -> tuple[str, list[str]]:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16"), []
-    try:
-        return raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return raw.decode("latin-1"), ["It is no UTF-8 and was read as Latin-1."]
 
 
 def _arrays(path: Path, raw: bytes) -> dict[str, np.ndarray]:
