@@ -1,6 +1,6 @@
 """Opening files that others wrote: any of the common formats, as a table or as named arrays.
 
-CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with or without a header;
+CSV with commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with a header or none;
 Parquet, JSON, JSON lines, Excel, .npy and .npz; compressed (.gz, .bz2, .xz); logs of
 lm-evaluation-harness and inspect_ai (``lib.report.harness``). Pickles are never opened. What was
 guessed is noted.
