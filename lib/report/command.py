@@ -2,11 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
-
-import pandas as pd
 
 from lib.report import comparing, gate, page, reading
 from lib.report.columns import Options, Taken
@@ -114,13 +112,17 @@ def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken
     return measure_runs(group, metric=metric, **how), taken
 
 
-def _settings(options: argparse.Namespace) -> list[tuple[MeasuredRuns, Taken]]:
-    """PATH, and what it is held against."""
-    settings = [measure(path, options) for path in (options.path, *options.against)]
-    out = {name for measured, _ in settings for name in measured.group.left_out}
+def _settings(options: argparse.Namespace) -> tuple[dict[str, MeasuredRuns], Taken]:
+    """PATH and what it is held against, by their paths; and what was taken for what in PATH."""
+    measured, taken = measure(options.path, options)
+    settings = {options.path: measured}
+    for path in options.against:
+        name = path + " again" * (path in settings)
+        settings[name], _ = measure(path, options)
+    out = {name for one in settings.values() for name in one.group.left_out}
     if lost := set(options.exclude) - out:
         raise OutsideError(f"no setting has a run {min(lost)!r} to exclude")
-    return settings
+    return settings, taken
 
 
 def _judge(settings: Sequence[MeasuredRuns], options: argparse.Namespace) -> gate.Verdict:
@@ -140,26 +142,19 @@ def _judge(settings: Sequence[MeasuredRuns], options: argparse.Namespace) -> gat
 
 
 def _compared(
-    settings: Sequence[MeasuredRuns], options: argparse.Namespace
-) -> tuple[pd.DataFrame | None, list[str]]:
-    """The table and the sentences of every two settings."""
+    settings: Mapping[str, MeasuredRuns], options: argparse.Namespace
+) -> comparing.Compared | None:
+    """Every two settings, by their paths."""
+    if len(settings) > 2:
+        return comparing.compare_all(settings, level=options.level)
     if len(settings) < 2:
-        return None, []
-    if len(settings) == 2:
-        both = f"A is {options.path}, B is {options.against[0]}"
-        try:
-            found = comparing.compare(*settings, level=options.level)
-        except OutsideError as error:
-            raise OutsideError(f"{both}: {error}") from error
-        return found.table, [f"{both}.", *found.sentences]
-    named = dict(zip((options.path, *options.against), settings, strict=True))
-    table = comparing.compare_all(named, level=options.level)
-    rows = table.loc["mean"].iterrows() if "mean" in table.index else ()
-    return table, [
-        f"{a} → {b}: {row['value']:+.4f} [{row['low']:.4f}, {row['high']:.4f}], "
-        f"p = {row['p']:.2g}, by Holm over all pairs {row['adjusted_p']:.2g}."
-        for (a, b), row in rows
-    ]
+        return None
+    both = "A is {}, B is {}".format(*settings)
+    try:
+        table, sentences = comparing.compare(*settings.values(), level=options.level)
+    except OutsideError as error:
+        raise OutsideError(f"{both}: {error}") from error
+    return comparing.Compared(table, [f"{both}.", *sentences])
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.report") -> None:
@@ -170,14 +165,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.repo
     if options.gate and len(options.against) != 1:
         made.error("--gate takes one --against: the baseline")
     try:
-        settings = _settings(options)
-        measured, taken = settings[0]
-        each = [one for one, _ in settings]
+        settings, taken = _settings(options)
+        measured = settings[options.path]
         if options.gate:
-            verdict = _judge(each, options)
+            verdict = _judge(list(settings.values()), options)
             print(verdict.line)
             made.exit(gate.EXIT_CODES[verdict.verdict])
-        comparison, found = _compared(each, options)
+        compared = _compared(settings, options)
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
         made.exit(2, f"{error}\n")
@@ -185,12 +179,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.repo
     if options.out or not options.format:
         out = options.out or Path("instability-report")
         try:
-            written = f"written: {page.write(measured, out, head, comparison, found)}"
+            written = f"written: {page.write(measured, out, head, compared, settings)}"
         except OSError as error:
             made.exit(2, f"{out}: cannot write there ({error}); choose another --out\n")
     if options.format:
-        print(FORMATS[options.format](measured, taken, comparison, found))
+        print(FORMATS[options.format](measured, taken, compared))
         return
     said = [*interpret(measured), *(head.sentences() if head else ())]
-    found = ["", *found] if found else []
-    print(measured.group.source, *measured.group.notes, "", *said, *found, "", written, sep="\n")
+    said += ["", *compared.sentences] if compared else []
+    print(measured.group.source, *measured.group.notes, "", *said, "", written, sep="\n")

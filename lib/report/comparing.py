@@ -25,27 +25,33 @@ from lib.results.run_group import RunGroup
 
 #: Weights (R, S) and (R, T) of the runs of two settings → (R,).
 Contrasted = Callable[[np.ndarray, np.ndarray], np.ndarray]
+#: What each quantity is.
+_MEANINGS = {
+    "mean": "mean score; B − A",
+    "sd": "SD of the scores; B / A",
+    "better": "chance that a new run of B has a higher score than one of A",
+    "better_same_seed": "the same, with the same seed (ties: no)",
+    "disagreement": "share of examples that two runs of a setting answer differently; B − A",
+    "gained": "B right where A is wrong; A, B: one run of it right where another is wrong",
+    "gained_excess": "that, less the mean of these two",
+    "lost": "B wrong where A is right (negative flips); A, B: as before",
+    "lost_excess": "that, less the mean of these two",
+}
 #: What is said of a quantity, if it and the column named are known.
 _WORDS = (
-    ("mean", "value", "{metric}: A {first:.4f}, B {second:.4f}; B − A {interval}, p = {p:.2g}: "
-     "{shown}."),
-    ("mean", "p_both", "By the choice of examples too, p = {p_both:.2g}: the variance of B − A is "
-     "{variance_runs:.2g} by seeds and {variance_examples:.2g} by examples."),
-    ("mean", "variance_repeats", "Of that by seeds, {variance_repeats:.2g} is due to evaluation."),
-    ("mean", "correlation", "Over the shared seeds the scores correlate {correlation:.2f}; pairing "
-     "helps only if they do in truth. Swapping A and B within seeds: p = {p_swaps:.2g}."),
-    ("mean", "detectable", "With a power of 80 % these runs show a difference of {detectable:.4f}; "
-     "{seeds_needed:.0f} of each (inf: above 1,000) show one as it is here."),
-    ("sd", "p", "SD: A {first:.4f}, B {second:.4f}; ratio {interval}, p = {p:.2g}."),
-    ("better", "value", "A new run of B beats one of A with chance {interval}."),
-    ("better_same_seed", "value", "With the same seed: {interval}."),
-    ("disagreement", "value", "Two runs of A answer {first:.4f} of the examples differently, of B "
-     "{second:.4f}; B − A {interval}, p = {p:.2g}."),
-    ("gained", "value", "B is right where A is wrong on {interval}; another run of A would be on "
-     "{first:.4f}, of B on {second:.4f}."),
-    ("gained_excess", "value", "That is {interval} more than the mean of these two."),
-    ("lost", "value", "B is wrong where A is right (negative flips) on {interval}."),
-    ("lost_excess", "value", "That is {interval} more than the same mean."),
+    ("mean", "value", "{metric}: A {first:.4f}, B {second:.4f}; B − A {interval}, p = {p:.2g}"
+     "{both}: {shown}."),
+    ("mean", "detectable", "These runs would show a difference of {detectable:.4f} four times in "
+     "five; it takes {seeds} of each to show one as it is here."),
+    ("mean", "variance_repeats", "Of the variance of B − A by seeds, {variance_runs:.2g}, "
+     "evaluation makes {variance_repeats:.2g}."),
+    ("better", "value", "A new run of B has a higher score than one of A with a chance of "
+     "{interval}."),
+    ("disagreement", "value", "Two runs of A answer {a:.1f} % of the examples differently, of B "
+     "{b:.1f} %; B − A {points} points, p = {p:.2g}."),
+    ("gained", "value", "B is right where A is wrong on {points} % of the examples; another run of "
+     "A would be on {a:.1f} %, of B on {b:.1f} %."),
+    ("lost", "value", "B is wrong where A is right (negative flips) on {points} %."),
 )  # fmt: skip
 
 
@@ -297,7 +303,7 @@ def compare(
     a setting; ``gained``, the share of examples on which a run of B is right where one of A is
     wrong, ``lost``, the other way round, and both in ``_excess`` of those of two runs of one
     setting. Columns: ``first, second``, what is so of each; ``value, low, high, p`` and the rest of
-    ``contrast`` and ``mean_difference``.
+    ``contrast`` and ``mean_difference``; ``meaning`` in words.
     """
     pair = align(first, second, **how)
     groups, sizes, rows = pair.groups, [len(group) for group in pair.groups], {}
@@ -321,15 +327,27 @@ def compare(
             rows[name] = found | {"first": own[0], "second": own[1]}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
     table = table.drop(columns=["n_runs", "z"], errors="ignore")
+    table.insert(0, "meaning", table.index.map(_MEANINGS))
     sentences = []
     for name, column, words in _WORDS:
         row = table.loc[name] if name in table.index else {}
         if pd.notna(row.get(column)):
-            interval = Interval(*row[["value", "low", "high"]], 0).text(4)
-            shown = finding(row, 1 - level)
-            text = words.format(metric=pair.metric, interval=interval, shown=shown, **row)
+            ends = row[["value", "low", "high"]].astype(float)
+            needed = row.get("seeds_needed", np.nan)
+            both = row.get("p_both", np.nan)
+            text = words.format(
+                metric=pair.metric,
+                interval=Interval(*ends, 0).text(4),
+                a=100 * row["first"],
+                b=100 * row["second"],
+                points=Interval(*(100 * ends), 0).text(1),
+                both="" if np.isnan(both) else f" over seeds, {both:.2g} over examples as well",
+                seeds="more than 1,000 runs" if np.isinf(needed) else f"{needed:.0f} runs",
+                shown=finding(row, 1 - level),
+                **row,
+            )
             sentences.append(text)
-    return Compared(table, [*pair.notes, *sentences])
+    return Compared(table, [*sentences, *pair.notes])
 
 
 def finding(mean: Mapping[str, float], alpha: float) -> str:
@@ -341,7 +359,7 @@ def finding(mean: Mapping[str, float], alpha: float) -> str:
     return "more than the seeds"
 
 
-def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> pd.DataFrame:
+def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> Compared:
     """The rows of ``compare`` with a p, of every two settings (``quantity, from, to``), with Holm's
     p over the pairs of a quantity.
     """
@@ -350,4 +368,10 @@ def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> pd.Data
     table = pd.concat(dict(zip(pairs, tables, strict=True)), names=["from", "to"])
     table = table[table["p"].notna()].reorder_levels(["quantity", "from", "to"]).sort_index()
     adjusted = table.groupby("quantity")["p"].transform(lambda p: comparison.adjust(p.to_numpy()))
-    return table.assign(adjusted_p=adjusted)
+    table = table.assign(adjusted_p=adjusted)
+    rows = table.loc["mean"].iterrows() if "mean" in table.index else ()
+    return Compared(table, [
+        f"{a} → {b}: {row['value']:+.4f} [{row['low']:.4f}, {row['high']:.4f}], "
+        f"p = {row['p']:.2g}, by Holm over all pairs {row['adjusted_p']:.2g}."
+        for (a, b), row in rows
+    ])  # fmt: skip

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from lib import provenance
 from lib.measures import Interval
 from lib.report.columns import Taken
+from lib.report.comparing import Compared
 from lib.report.measuring import MeasuredRuns
 
 #: Measures of the row, by the heading of their column.
@@ -19,9 +20,7 @@ ROW = {
 }  # fmt: skip
 
 
-def as_json(
-    measured: MeasuredRuns, taken: Taken, comparison: pd.DataFrame | None, found: Sequence[str]
-) -> str:
+def as_json(measured: MeasuredRuns, taken: Taken, compared: Compared | None = None) -> str:
     """``n_runs``, ``n_examples``, ``task``, ``metric``, ``taken`` (``runs``, ``labels``,
     ``ignored``), ``notes``, and ``measures``: by name, as in measures.csv, ``value``, ``low``,
     ``high`` (null where there is none); those of layers by name and layer, such as ``cka:2``. Of a
@@ -44,15 +43,15 @@ def as_json(
         "notes": list(group.notes),
         "measures": measures,
     }
-    if comparison is not None:
-        rows = comparison.reindex(columns=["value", "low", "high", "p"]).T.to_dict()
+    if compared is not None:
+        rows = compared.table.reindex(columns=["value", "low", "high", "p"]).T.to_dict()
         content["comparison"] = {
             name if isinstance(name, str) else ", ".join(name): {
                 end: _plain(number) for end, number in row.items()
             }
             for name, row in rows.items()
         }
-        content["compared"] = list(found)
+        content["compared"] = compared.sentences
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
@@ -104,7 +103,8 @@ def reproducibility(measured: MeasuredRuns) -> str:
     return f"{read} {out}. The sha256 of these {name} begins with {digest}. Made with {versions}."
 
 
-def as_markdown(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
+def as_markdown(measured: MeasuredRuns, compared: Compared | None = None) -> str:
+    found = compared.sentences if compared else ()
     parts = [_markdown(cells(measured)), sentence(measured), "\n".join(found)]
     return "\n\n".join([*filter(None, parts), reproducibility(measured)])
 
@@ -113,8 +113,9 @@ def _markdown(row: Mapping[str, str]) -> str:
     return "\n".join(f"| {' | '.join(part)} |" for part in (row, ["---"] * len(row), row.values()))
 
 
-def as_latex(measured: MeasuredRuns, found: Sequence[str] = ()) -> str:
+def as_latex(measured: MeasuredRuns, compared: Compared | None = None) -> str:
     """For booktabs."""
+    found = compared.sentences if compared else ()
     row = cells(measured)
     head, values = (" & ".join(_tex(part) for part in parts) for parts in (row, row.values()))
     lines = [
@@ -135,6 +136,6 @@ def _tex(text: str) -> str:
 
 FORMATS = {
     "json": as_json,
-    "markdown": lambda measured, taken, table, found: as_markdown(measured, found),
-    "latex": lambda measured, taken, table, found: as_latex(measured, found),
+    "markdown": lambda measured, taken, compared: as_markdown(measured, compared),
+    "latex": lambda measured, taken, compared: as_latex(measured, compared),
 }

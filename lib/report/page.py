@@ -5,7 +5,8 @@ and a reading in plain words.
 """
 
 import io
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from lib import measures, plots
 from lib.measures.summary import REPRESENTATION
+from lib.report.comparing import Compared
 from lib.report.formats import reproducibility
 from lib.report.interpret import interpret
 from lib.report.measuring import MeasuredRuns
@@ -23,12 +25,20 @@ from lib.theory.own_features import CertifiedHead
 
 #: Runs whose names fit beside a figure.
 MOST_NAMED = 40
+#: The figure that stands with the comparison.
+BESIDE = "Scores of the settings"
 
 
-def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
-    """Title → figure and what it shows to someone who cannot see it; those that the runs allow."""
+def figures(
+    measured: MeasuredRuns, settings: Mapping[str, MeasuredRuns] | None = None
+) -> dict[str, tuple[Figure, str]]:
+    """Title → figure and what it shows to someone who cannot see it; those that the runs allow, and
+    the scores of all ``settings`` side by side.
+    """
     plots.use_style()
     group, n_runs, drawn = measured.group, len(measured.group), {}
+    if settings and len(settings) > 1 and measured.metric:
+        drawn[BESIDE] = _side_by_side(settings)
     if "score" in measured.scores:
         fig, ax = plt.subplots(figsize=(plots.PAGE, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
         plots.run_dots(ax, measured.scores, label=measured.metric)
@@ -69,15 +79,31 @@ def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
     return drawn
 
 
+def _side_by_side(settings: Mapping[str, MeasuredRuns]) -> tuple[Figure, str]:
+    """The scores of settings, a point a run."""
+    letters = dict(zip(string.ascii_uppercase, settings.values(), strict=False))
+    runs = pd.concat(
+        {f"{name}": one.group.runs for name, one in letters.items()}, names=["setting"]
+    )
+    runs = runs.reset_index("setting").assign(metric=next(iter(letters.values())).metric)
+    fig, ax = plt.subplots(figsize=(min(1.2 + 0.9 * len(letters), plots.PAGE), 2.4))
+    plots.seeds_strip(ax, runs, x="setting", order=list(letters))
+    alt = (
+        "Dots: the scores of the runs of each setting, failed ones open; the majority class dashed."
+    )
+    return fig, alt
+
+
 def write(
     measured: MeasuredRuns,
     folder: Path,
     head: CertifiedHead | None = None,
-    comparison: pd.DataFrame | None = None,
-    compared: Sequence[str] = (),
+    compared: Compared | None = None,
+    settings: Mapping[str, MeasuredRuns] | None = None,
 ) -> Path:
     """``report.html``, ``measures.csv`` and ``examples.csv`` into a folder, of a certified head its
-    tables, and of a comparison ``comparison.csv``, what it says into the page; returns the page.
+    tables, and of a comparison of ``settings`` (the first is ``measured``) ``comparison.csv``;
+    returns the page.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,11 +111,11 @@ def write(
     measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
     if head is not None:
         head.write(folder)
-    if comparison is not None:
-        comparison.to_csv(folder / "comparison.csv", float_format="%.6g")
+    if compared is not None:
+        compared.table.to_csv(folder / "comparison.csv", float_format="%.6g")
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
-        for title, (figure, alt) in figures(measured).items()
+        for title, (figure, alt) in figures(measured, settings).items()
     ]
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
@@ -105,13 +131,20 @@ def write(
         sources=measured.sources.reset_index().to_dict("records"),
         unstable=measured.examples[measured.examples.iloc[:, 1] > 0].head(10),
         figures=drawn,
+        beside=BESIDE,
         head=head,
-        compared=compared,
+        compared=compared.sentences if compared else (),
+        rows_compared=_rows(compared.table) if compared and len(settings or ()) == 2 else (),
         reproducibility=reproducibility(measured),
     )
     target = folder / "report.html"
     target.write_text(page, encoding="utf-8")
     return target
+
+
+def _rows(compared: pd.DataFrame) -> list[dict]:
+    columns = ["meaning", "first", "second", "value", "low", "high", "p"]
+    return compared.reindex(columns=columns).reset_index().to_dict("records")
 
 
 def _svg(figure: Figure) -> str:

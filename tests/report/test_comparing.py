@@ -294,10 +294,11 @@ def test_intervals_of_a_chance_and_of_flips_hold_the_truth():
 
 def test_all_settings_are_held_against_each_other_with_holm():
     groups = {"a": measured(A), "b": measured(B), "c": measured(group(4, right=0.9))}
-    table = comparing.compare_all(groups, paired=False)
+    table, sentences = comparing.compare_all(groups, paired=False)
     means = table.loc["mean"]
     assert list(means.index) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert means["adjusted_p"].to_numpy() == pytest.approx(comparison.adjust(means["p"].to_numpy()))
     alone = comparing.compare(groups["a"], groups["c"], paired=False).table.loc["mean"]
     assert means.loc[("a", "c"), "p"] == pytest.approx(alone["p"])
+    assert len(sentences) == 3 and sentences[0].startswith("a → b: ")
     assert {"mean", "sd", "disagreement"} == set(table.index.get_level_values("quantity"))
