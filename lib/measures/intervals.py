@@ -55,6 +55,7 @@ class Interval(NamedTuple):
         return shown[0] + f" [{', '.join(shown[1:])}]" * (len(shown) > 1)
 
 
+@lru_cache(maxsize=4)
 def run_weights(
     n_runs: int, n_resamples: int = N_RESAMPLES, seed: int = 0, size: int | None = None
 ) -> np.ndarray:
@@ -65,7 +66,9 @@ def run_weights(
     size = n_runs if size is None else size
     if n_runs < 2 or size < 2:
         raise ValueError(f"n_runs = {n_runs}, size = {size}; resampling needs at least 2 runs of 2")
-    return _drawn_runs(n_runs, n_resamples, seed, size).astype(float)
+    weights = _drawn_runs(n_runs, n_resamples, seed, size).astype(float)
+    weights.flags.writeable = False  # the same array is handed out again
+    return weights
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +78,7 @@ def _drawn_runs(n_runs: int, n_resamples: int, seed: int, size: int) -> np.ndarr
     weights = rng.multinomial(size, chances, size=n_resamples)
     while (alone := weights.max(1) == size).any():
         weights[alone] = rng.multinomial(size, chances, size=alone.sum())
-    return weights.astype(np.min_scalar_type(size))  # kept small: of 1,000 runs there are millions
+    return weights.astype(np.min_scalar_type(size))  # of many runs, a small part of the memory
 
 
 def run_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -19,11 +19,13 @@ subspaces leave out: the principal angles are the same, and the matrices much sm
 """
 
 import contextlib
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -201,6 +203,14 @@ def _compare(
     return distances, chance
 
 
+@lru_cache(maxsize=1)
+def _blas(n_modules: int):
+    """The BLAS libraries in this process, looked for again once more modules are imported."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
 @contextlib.contextmanager
 def _pool(workers: int | None) -> Iterator[ThreadPoolExecutor]:
     """Threads that are each a single BLAS thread.
@@ -208,15 +218,17 @@ def _pool(workers: int | None) -> Iterator[ThreadPoolExecutor]:
     Several BLAS threads on matrices of a few hundred rows cost more than they bring, and many
     times more on a busy machine.
     """
-    from threadpoolctl import ThreadpoolController
-
     if workers is not None and workers < 1:
         raise ValueError(f"workers = {workers}; expected at least 1")
     with _ONE_AT_A_TIME:
-        blas = ThreadpoolController().select(user_api="blas")
+        blas = _blas(len(sys.modules))
         threads = workers or max((library["num_threads"] for library in blas.info()), default=1)
-        with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-            yield pool
+        with blas.limit(limits=1):
+            if threads == 1:  # other threads than the first get fresh memory again and again
+                yield SimpleNamespace(map=map)
+                return
+            with ThreadPoolExecutor(threads) as pool:
+                yield pool
 
 
 def _check(

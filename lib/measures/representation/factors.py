@@ -187,20 +187,20 @@ class Factor:
 
 def factorise(x: np.ndarray, backend: Backend = NUMPY) -> Factor | None:
     """Factor of one run and layer (N, D), in float64; None if there is no variation to speak of."""
-    raw = np.asarray(x, np.float64)
-    largest = np.abs(raw).max()
+    peaks = np.maximum(x.max(0).astype(float), -x.min(0).astype(float))
+    largest = peaks.max()
     if not np.isfinite(largest) or largest == 0:
         return None
-    raw = raw / largest
-    mean = raw.mean(0)
-    centred = raw - mean
+    centred = np.divide(x, largest, dtype=float)
+    mean = centred.mean(0)
+    centred -= mean
     norm = np.linalg.norm(centred)
     # What cannot be told from rounding in the precision of the input is no variation.
     precision = np.finfo(x.dtype).eps if np.issubdtype(x.dtype, np.floating) else 0.0
-    rounding = float(precision) * np.linalg.norm(np.abs(raw).max(0)) * np.sqrt(len(raw))
+    rounding = float(precision) * np.linalg.norm(peaks / largest) * np.sqrt(len(x))
     if norm <= rounding:
         return None
-    centred /= norm
+    centred *= 1 / norm
     return Factor(backend.put(centred), backend.put(mean / norm), backend)
 
 
