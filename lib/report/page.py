@@ -35,8 +35,9 @@ def figures(measured: MeasuredRuns) -> dict[str, tuple[Figure, str]]:
         drawn["Scores of the runs"] = fig, alt
     if group.classes:
         apart = measures.pairwise_disagreement(group.predictions)
-        fig, ax = plt.subplots(figsize=(plots.PAGE, 3.3))
         named = group.names if n_runs <= MOST_NAMED else None
+        room = 0.06 * max(map(len, named or [""]))
+        fig, ax = plt.subplots(figsize=(4.2 + room, 3.1 + room))
         plots.run_heatmap(ax, apart, names=named, label="share answered differently")
         alt = (
             f"Heat map, {n_runs} by {n_runs}: share of examples that two runs answer differently; "
@@ -116,7 +117,7 @@ def _svg(figure: Figure) -> str:
     """A figure as text that stands in a page, with no declaration and no address in it."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=nothing, dpi=150)
+    figure.savefig(stream, format="svg", metadata=nothing, dpi=150, facecolor="none")
     text = stream.getvalue()
     return text[text.index("<svg") :]
 
