@@ -96,10 +96,10 @@ def pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if distances.ndim == 2 and len(distances) > MANY_RUNS:
         few = len(distances) > 10 * weights[0].sum()  # most are not drawn
         left = sparse.csr_array(weights) if few else weights.astype(distances.dtype)
-        total = (left @ distances * weights).sum(1)
+        total = np.vecdot(left @ distances, weights)
     else:
         total = np.einsum("bi,...ij,bj->b...", weights, distances, weights, optimize=True)
-    pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
+    pairs = weights.sum(1) ** 2 - np.vecdot(weights, weights)
     return total / pairs.reshape(-1, *[1] * (total.ndim - 1))
 
 
@@ -126,7 +126,7 @@ def weighted_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     total, squares = weights.sum(1), weights @ scores**2 * weights.sum(1)
     scatter = squares - (weights @ scores) ** 2
     scatter = np.where(scatter > 1e-13 * squares, scatter, 0)  # the rest is rounding
-    return np.sqrt(scatter / (total**2 - (weights**2).sum(1)))
+    return np.sqrt(scatter / (total**2 - np.vecdot(weights, weights)))
 
 
 def root_pair_means(distances: np.ndarray, weights: np.ndarray) -> np.ndarray:

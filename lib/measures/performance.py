@@ -78,13 +78,15 @@ def interquartile_mean_statistic(scores: np.ndarray) -> Statistic:
     """
     order = np.argsort(check_scores(scores))
     values = check_scores(scores)[order]
+    steps = np.diff(values, append=0)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         upto = np.cumsum(weights[:, order], 1)
-        drawn = upto[:, -1:]
+        drawn = weights.sum(1, keepdims=True)
         cut = np.floor(drawn / 4)
-        kept = np.diff(np.clip(upto, cut, drawn - cut), prepend=cut)
-        return kept @ values / (drawn - 2 * cut)[:, 0]
+        kept = np.clip(upto, cut, drawn - cut, out=upto)  # of each run and all before it
+        total = kept @ steps + cut[:, 0] * values[0]
+        return -total / (drawn - 2 * cut)[:, 0]
 
     return statistic
 

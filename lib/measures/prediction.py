@@ -164,9 +164,10 @@ def kappa_statistic(predictions: np.ndarray) -> Statistic:
     alone = (shares**2).sum(1)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        own, repeated = 1 / weights.sum(1), (weights**2).sum(1)
+        own = 1 / weights.sum(1)
+        squares = weights**2 @ np.stack([alone, np.ones_like(alone)], 1) * own[:, None] ** 2
         together = (run_means(shares, weights) ** 2).sum(1)
-        alike = (together - own**2 * (weights**2 @ alone)) / (1 - own**2 * repeated)
+        alike = (together - squares[:, 0]) / (1 - squares[:, 1])
         chance = (1 - own) * alike + own * run_means(alone, weights)
         free = np.where(chance < 1 - 1e-12, 1 - chance, np.nan)
         return share_means(apart, predictions.shape[1], weights) / free
