@@ -137,7 +137,7 @@ def half_squares(scores: np.ndarray) -> np.ndarray:
 
 def weighted_sd(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(B,) ``root_pair_means`` of ``half_squares`` of scores (S,), from their moments."""
-    scores = np.asarray(scores, float)
+    scores = as_array(scores, float)
     scores = scores - scores.mean()
     total, squares = weights.sum(1), weights @ scores**2 * weights.sum(1)
     scatter = squares - (weights @ scores) ** 2

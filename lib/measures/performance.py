@@ -126,19 +126,14 @@ def _variance_kernel(correct: np.ndarray) -> np.ndarray:
     The variance over runs is the mean over pairs of (a_i − a_j)²/2, and the mean variance of an
     example that of half the share of examples on which one of the two is right.
     """
-    correct = _check_correct(correct)
-    n = correct.shape[1]
-    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct) / (2 * n)
-    return n / (n - 1) * apart
-
-
-def _check_correct(correct: np.ndarray) -> np.ndarray:
-    correct = as_array(correct)
+    correct = as_array(correct, float)
     if correct.ndim != 2 or min(correct.shape) < 2:
         raise ValueError(f"correct has shape {correct.shape}; expected (S, N) with S ≥ 2, N ≥ 2")
-    if not np.isin(correct, (0, 1)).all():
+    if not np.isin(correct, (0.0, 1.0)).all():
         raise ValueError(f"correct of shape {correct.shape} holds values other than 0 and 1")
-    return correct.astype(int)
+    n = correct.shape[1]
+    apart = half_squares(correct.mean(1)) - pairwise_disagreement(correct.astype(int)) / (2 * n)
+    return n / (n - 1) * apart
 
 
 def distribution_variance(correct: np.ndarray) -> float:
@@ -183,7 +178,8 @@ def seed_variance(
     of 95 % cover 95 to 99 % with normal effects or none, 90 to 96 % with those of Student's t of 3,
     and 66 to 92 % where one run in five collapses.
     """
-    correct = _check_correct(correct)
+    _variance_kernel(correct)  # refuses what is not right or wrong
+    correct = as_array(correct, int)
     return seed_variance_from_counts(
         correct.mean(1), correct.sum(0), level=level, n_permutations=n_permutations
     )
@@ -249,8 +245,7 @@ def _permuted_accuracies(n_correct: np.ndarray, n_runs: int, n_permutations: int
     """
     rng = np.random.default_rng(0)
     counts = np.tile(np.bincount(n_correct, minlength=n_runs + 1), (n_permutations, 1))
-    drawn = np.empty((n_permutations, n_runs))
-    least, most = n_correct.min(), n_correct.max()
+    drawn, least, most = np.empty((n_permutations, n_runs)), n_correct.min(), n_correct.max()
     for run in range(n_runs):
         # None has more right answers left than there are runs, or fewer than it had less the runs.
         first, end = max(least - run, 1), min(most, n_runs - run) + 1

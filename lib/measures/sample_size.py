@@ -15,8 +15,11 @@ from lib.measures.summary import MEASURES
 SIZES = (*range(5, 21), *range(22, 50, 4), *range(50, 100, 10), *range(100, 301, 25))
 
 
-def relative_width(statistic: Statistic, n_runs: int, *, level: float = 0.95) -> pd.Series:
-    """Half the width of the interval to expect from S' runs, as a share of the value, by size.
+def relative_width(
+    statistic: Statistic, n_runs: int, *, level: float = 0.95
+) -> Callable[[int], float]:
+    """Half the width of the interval to expect from S' runs, as a share of the value: a function of
+    S'.
 
     By simulation from the group at hand: S' runs are drawn from its S runs with replacement 1,000
     times; the SD of the statistic over the draws, times Student's t and √(S/(S − 1)) (the draws
@@ -24,22 +27,16 @@ def relative_width(statistic: Statistic, n_runs: int, *, level: float = 0.95) ->
     is a rough one, too small by a quarter for an SD in the middle of simulations, and what those
     runs never did (collapse, say) it cannot foresee.
     """
-    width_at = _width_at(statistic, n_runs, level)
-    return pd.Series({size: width_at(size) for size in SIZES}, name="relative_width")
-
-
-def _width_at(statistic: Statistic, n_runs: int, level: float) -> Callable[[int], float]:
     value = float(statistic(np.ones((1, n_runs)))[0])
-    scale = np.sqrt(n_runs / (n_runs - 1))
+    scale = np.sqrt(n_runs / (n_runs - 1)) / abs(value) if value else float("nan")
 
     def width(size: int) -> float:
-        if not value or np.isnan(value):
-            return float("nan")
+        if np.isnan(scale):
+            return scale
         drawn = statistic(run_weights(n_runs, 1000, seed=1, size=size))
         drawn = drawn[~np.isnan(drawn)]
-        if len(drawn) < 2:
-            return float("nan")
-        return float(stats.t.ppf((1 + level) / 2, size - 1) * drawn.std() * scale / abs(value))
+        reach = stats.t.ppf((1 + level) / 2, size - 1) * scale
+        return float(reach * drawn.std()) if len(drawn) > 1 else float("nan")
 
     return width
 
@@ -56,7 +53,7 @@ def seeds_needed(
     needed, sizes = float("nan"), SIZES
     if n_runs < 3:
         return needed
-    width_at = _width_at(statistic, n_runs, level)
+    width_at = relative_width(statistic, n_runs, level=level)
     if n_runs > SIZES[-1]:
         sizes = SIZES[: 1 + bisect_left(SIZES, 1, key=lambda size: width_at(size) <= width)]
     for size in reversed(sizes):  # down to the first that is not enough
@@ -175,12 +172,11 @@ def half_widths(
     columns, counts = np.unique(columns, axis=1, return_counts=True)
     predictions, labels = columns[:-1], columns[-1]
     rng, drawn = np.random.default_rng(1), []
-    of_all = _of_examples(predictions, labels, np.ones((1, n_runs)))
+    all_runs, all_examples = np.ones((1, n_runs)), counts[None]
     for runs in np.split(run_weights(n_runs, N_RESAMPLES), N_RESAMPLES // CHUNK):
         examples = rng.multinomial(n_examples, counts / n_examples, size=CHUNK).astype(float)
-        drawn_runs = _of_examples(predictions, labels, runs)
-        weights = (drawn_runs, counts[None]), (of_all, examples), (drawn_runs, examples)
-        by_runs, by_examples, by_both = (pd.DataFrame(_averages(*both)) for both in weights)
+        (by_examples,) = weighted_measures(predictions, labels, all_runs, examples)
+        by_runs, by_both = weighted_measures(predictions, labels, runs, all_examples, examples)
         widened = value + np.sqrt(n_runs / (n_runs - 1)) * (by_runs - value)
         parts = {"runs": widened, "examples": by_examples, "both": by_both - by_runs + widened}
         drawn.append(pd.concat(parts, names=["source"]))
@@ -190,23 +186,13 @@ def half_widths(
 
 
 def weighted_measures(
-    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray, examples: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Accuracy, disagreement and correct agreement (B,) of each of B weightings, which say how
-    often each of runs (B, S) and examples (B, N) counts.
+    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray, *examples: np.ndarray
+) -> list[pd.DataFrame]:
+    """Accuracy, disagreement and correct agreement (columns) of each of B weightings, which say how
+    often each of runs (B, S) and examples (B, N) counts, with 1 for B where all are weighted alike:
+    a table for each weighting of examples.
     """
-    return _averages(_of_examples(np.asarray(predictions), np.asarray(labels), runs), examples)
-
-
-def _averages(of_examples: dict[str, np.ndarray], examples: np.ndarray) -> dict[str, np.ndarray]:
-    shares = examples / examples.sum(1, keepdims=True)
-    return {name: (values * shares).sum(1) for name, values in of_examples.items()}
-
-
-def _of_examples(
-    predictions: np.ndarray, labels: np.ndarray, runs: np.ndarray
-) -> dict[str, np.ndarray]:
-    """``weighted_measures`` of each example alone, (B, N)."""
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
     correct = (predictions == labels).astype(float)
     total = runs.sum(1, keepdims=True)
     alone = (runs**2).sum(1, keepdims=True)
@@ -216,8 +202,13 @@ def _of_examples(
         agreement = agreement + (runs @ (predictions == value)) ** 2
     right = runs @ correct
     both_right = right**2 - runs**2 @ correct
-    return {
+    of_examples = {
         "accuracy": right / total,
         "disagreement": 1 - agreement / pairs,
         "correct_agreement": both_right / pairs,
     }
+    shares = [each / each.sum(1, keepdims=True) for each in examples]
+    return [
+        pd.DataFrame({name: (values * share).sum(1) for name, values in of_examples.items()})
+        for share in shares
+    ]

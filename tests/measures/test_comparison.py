@@ -198,7 +198,8 @@ def test_weighted_measures_equal_repeating_runs_and_examples():
     rng = np.random.default_rng(2)
     drawn = rng.multinomial(5, [0.2] * 5, size=8)
     examples = rng.multinomial(30, [1 / 30] * 30, size=8)
-    found = sample_size.weighted_measures(predictions, labels, drawn.astype(float), examples)
+    weights = drawn.astype(float)
+    (found,) = sample_size.weighted_measures(predictions, labels, weights, examples)
     for b in range(8):
         who, which = np.repeat(np.arange(5), drawn[b]), np.repeat(np.arange(30), examples[b])
         said, gold = predictions[np.ix_(who, which)], labels[which]
@@ -234,7 +235,7 @@ def test_three_widths_tell_runs_from_examples():
         sample_size.half_widths(wild[0][:2], wild[1])
 
 
-@pytest.mark.parametrize("n_runs", [5, 40])
+@pytest.mark.parametrize("n_runs", [5, 40, 350])
 def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
     """From few runs too, whose draws scatter less than the runs themselves."""
     scores = np.random.default_rng(3).normal(1, 0.5, size=n_runs)
@@ -242,10 +243,10 @@ def test_seeds_needed_for_a_mean_is_the_textbook_number(n_runs):
     found = sample_size.relative_width(statistic, n_runs)
     for size in (5, 20, 100):
         reach = stats.t.ppf(0.975, size - 1) * scores.std(ddof=1) / np.sqrt(size)
-        assert found[size] == pytest.approx(reach / scores.mean(), rel=0.06)
+        assert found(size) == pytest.approx(reach / scores.mean(), rel=0.06)
     needed = sample_size.seeds_needed(statistic, n_runs, width=0.2)
     before = max(size for size in sample_size.SIZES if size < needed)
-    assert found[needed] <= 0.2 < found[before]
+    assert found(needed) <= 0.2 < found(before)
     assert sample_size.seeds_needed(statistic, n_runs, width=0.001) == np.inf
 
 

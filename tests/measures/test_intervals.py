@@ -146,6 +146,23 @@ def test_weights_are_shared_and_cannot_be_changed():
     assert (intervals.run_weights(6, 10, size=40).sum(1) == 40).all()
 
 
+@pytest.mark.parametrize("size", [None, 8])
+def test_of_many_runs_too_a_statistic_is_that_of_pairs(size, monkeypatch):
+    rng = np.random.default_rng(4)
+    predictions, scores = rng.integers(0, 3, (150, 40)), rng.normal(size=150)
+    weights = intervals.run_weights(150, 30, size=size)
+    apart = measures.pairwise_disagreement(predictions)
+    kappas = measures.kappa_statistic(predictions)(weights)
+    shares = intervals.share_means(apart, 40, weights)
+    monkeypatch.setattr(intervals, "MANY_RUNS", 1000)
+    np.testing.assert_allclose(shares, intervals.pair_means(apart, weights), rtol=1e-12)
+    np.testing.assert_allclose(kappas, measures.kappa_statistic(predictions)(weights), rtol=1e-12)
+    by_pairs = intervals.root_pair_means(intervals.half_squares(scores), weights)
+    np.testing.assert_allclose(intervals.weighted_sd(scores, weights), by_pairs, rtol=1e-12)
+    alike = np.where(weights[0] > 0, 0.7, scores)
+    assert intervals.weighted_sd(alike, weights)[0] == 0 < intervals.weighted_sd(alike, weights)[1]
+
+
 def test_intervals_stay_where_the_quantity_can_be():
     distances = np.zeros((3, 3))
     distances[0, 1:] = distances[1:, 0] = 0.9

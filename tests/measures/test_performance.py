@@ -127,3 +127,18 @@ def test_scores_in_percent_are_not_cut_where_shares_end():
         assert percent.low < percent.value < percent.high
     high = np.array([0.97, 1.0, 1.0])
     assert summary.interval_of("mean", summary.statistics_of(scores=high)["mean"], high).high == 1
+
+
+def test_permuted_accuracies_are_drawn_run_by_run():
+    """The draws of the plain loop over all numbers of right answers, for those that occur alone."""
+    n_runs, n_correct = 7, np.array([0, 2, 2, 3, 5, 5, 5, 6, 7, 4])
+    rng, plain = np.random.default_rng(0), []
+    counts = np.tile(np.bincount(n_correct, minlength=n_runs + 1), (50, 1))
+    for run in range(n_runs):
+        right = rng.binomial(counts, np.minimum(np.arange(n_runs + 1) / (n_runs - run), 1))
+        plain.append(right.sum(1) / len(n_correct))
+        counts -= right
+        counts[:, :-1] += right[:, 1:]
+    found = performance._permuted_accuracies(n_correct, n_runs, 50)
+    np.testing.assert_array_equal(found, np.transpose(plain))
+    assert (found.sum(1).round(9) == n_correct.mean()).all()

@@ -103,6 +103,8 @@ def test_rotation_scale_and_translation_change_nothing(name, dtype):
     rotation = ortho_group.rvs(16, random_state=1)
     for scale in (1e-250, 1e-8, 1e8, 1e250):
         assert distance(x, scale * (y @ rotation), name) == pytest.approx(before, abs=1e-10)
+    below = np.minimum(y, 0)
+    assert distance(x, below, name) == pytest.approx(distance(x, -below, name), abs=1e-10)
     moved = (y + 1e3 * y.std()).astype(dtype)
     tolerance = 1e-4 if dtype == np.float32 else 1e-10
     assert distance(x.astype(dtype), moved, name) == pytest.approx(before, abs=tolerance)

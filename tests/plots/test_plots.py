@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import plots
 from lib.analysis import variance_components
 from lib.analysis.claims import stability
 from lib.plots import bound_plots, run_plots
@@ -42,6 +43,14 @@ def test_intervals_beyond_the_frame_end_in_an_arrow(ax):
     np.testing.assert_allclose(lines[0].get_xdata(), [-0.25, 0.9])
     assert "<" in [line.get_marker() for line in ax.lines]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["rest", "order seed", "init seed"]
+
+
+def test_the_heat_map_of_runs_without_names_is_one_image(ax):
+    matrix = np.arange(16.0).reshape(4, 4)
+    plots.run_heatmap(ax, matrix, names=None, label="share")
+    (image,) = ax.images
+    assert np.isnan(np.diag(image.get_array().filled(np.nan))).all()
+    assert image.get_array()[1, 2] == 6 and not ax.collections and not len(ax.get_xticks())
 
 
 def test_a_cell_of_claims_shows_the_middle_all_ticks_and_how_many_hold():
