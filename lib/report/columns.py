@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -239,8 +240,10 @@ def _wide(
 def _scores_of_tasks(rest: pd.DataFrame, values: pd.DataFrame) -> str | None:
     """The column of task names where a table has a row a task and a column a run."""
     names = [c for c in rest if plain(c) in ("task", "dataset", "metric") and rest[c].is_unique]
+    if not names:
+        return None
     numbers = values.apply(pd.to_numeric, errors="coerce")
-    return names[0] if names and numbers.notna().all(axis=None) else None
+    return names[0] if numbers.notna().all(axis=None) else None
 
 
 def _run_columns(content: Content, table: pd.DataFrame, options: Options) -> list[str]:
@@ -445,7 +448,19 @@ def cleaned(column: pd.Series) -> np.ndarray:
         return column.to_numpy(bool).astype(float)
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(float, na_value=np.nan)
-    text = column.map(lambda v: v.decode() if isinstance(v, bytes) else v).astype(object)
+    if isinstance(column.dtype, pd.StringDtype):  # a few words, in many columns
+        codes, words = pd.factorize(column, use_na_sentinel=False)
+        return _cleaned_words(tuple(words))[codes]
+    return _cleaned(column.map(lambda v: v.decode() if isinstance(v, bytes) else v))
+
+
+@lru_cache
+def _cleaned_words(words: tuple[str, ...]) -> np.ndarray:
+    return _cleaned(pd.Series(words))
+
+
+def _cleaned(text: pd.Series) -> np.ndarray:
+    text = text.astype(object)
     missing = text.isna() | (text.astype(str).str.strip() == "")
     text = text.astype(str).str.strip().where(~missing, "")
     # "nan" is a number that a diverged run wrote where the rest are numbers; else it is a class.

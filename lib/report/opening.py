@@ -179,9 +179,8 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
         if len(row) != len(rows[0]):
             what = f"row {number} has {len(row)} cells, the first {len(rows[0])}"
             raise OutsideError(f"{path}: {what}; write the same number of columns in every row")
-    table = pd.DataFrame(rows, dtype=str)
-    table = table.apply(lambda column: column.str.strip())
-    for column in table:
+    table = pd.DataFrame([[cell.strip() for cell in row] for row in rows], dtype=str)
+    for column in [column for column in table if "," in table[column].iloc[-1]]:
         cells = table[column].iloc[1:]
         if len(cells) and cells.str.fullmatch(r"-?\d+,\d+").all():
             table[column] = [table[column].iloc[0], *cells.str.replace(",", ".")]

@@ -55,8 +55,11 @@ def joined(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> Stor
 
 def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
     """The ids of all runs, in the order of the first one that has them."""
+    own: dict[int, tuple[str, np.ndarray]] = {}  # runs of one table share theirs
     for name, run in runs.items():
-        ids = pd.Series(run.ids)
+        own.setdefault(id(run.ids), (name, run.ids))
+    for name, ids in own.values():
+        ids = pd.Series(ids)
         if (again := ids.duplicated()).any():
             rows = ", ".join(str(row + 1) for row in ids.index[ids == ids[again.idxmax()]][:3])
             what = f"example {ids[again.idxmax()]!r} is in its rows {rows}"
@@ -64,7 +67,7 @@ def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
                 f"{path}: run {name!r}: {what}; keep one row a run and example, or name the column "
                 "that tells them apart by --example"
             )
-    return np.array(list(dict.fromkeys(e for run in runs.values() for e in run.ids)), object)
+    return np.array(list(dict.fromkeys(e for _, ids in own.values() for e in ids)), object)
 
 
 def _places(where: object, ids: np.ndarray, examples: np.ndarray, advice: str) -> np.ndarray:
@@ -354,12 +357,14 @@ def _coded(
     codes, classes = pd.factorize(both, sort=True)
     predictions = codes[: values.size].reshape(values.shape)
     labels = None if gold is None else codes[values.size :]
+    # By run, and last by the labels, the classes that occur.
+    each = [*predictions, *([] if labels is None else [labels])]
+    occurs = np.array([np.bincount(codes, minlength=len(classes)) > 0 for codes in each])
+    elsewhere = occurs.sum(0) > occurs
     for i, name in enumerate(names):
-        own = np.unique(predictions[i])
-        others = np.append(np.delete(predictions, i, 0), [] if labels is None else labels)
-        if raw.kind == "correct" or np.isin(own, others).any():
+        if raw.kind == "correct" or (occurs[i] & elsewhere[i]).any():
             continue
-        rest = np.unique(others).astype(int)
+        own, rest = np.flatnonzero(occurs[i]), np.flatnonzero(elsewhere[i])
         what = f"{name} predicts {show(classes[own])}, all else is {show(classes[rest])}"
         if labels is not None:
             why = "write the same names of classes, or exclude it if it is no run"
