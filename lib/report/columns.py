@@ -214,23 +214,38 @@ def _values(
                     what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
                     raise OutsideError(f"{content.path}: {what}; give one for each class from 0")
                 return kind, order, [several[c] for c in order]
-            return kind, list(several), [c.split("_", 1)[1] for c in several]
+            order = sorted(several, key=lambda c: c.split("_", 1)[1])
+            return kind, order, [c.split("_", 1)[1] for c in order]
         lists = [c for c, n in names.items() if re.fullmatch(f"{stems}|probabilities", n)
                  and kind.startswith(n[:4]) and _is_list(table[c])]  # fmt: skip
         if lists:
             return kind, lists[:1], []
     column = find(content, table, "", "", NAMES["prediction"])
     gold = find(content, table, options.label, "--label", NAMES["gold"])
-    if gold and column is None and len(classes := table[gold].astype(str).unique()) > 1:
-        # A column for each class, called by its name.
-        shares = table.reindex(columns=classes).apply(pd.to_numeric, errors="coerce").sum(axis=1)
-        if (abs(shares - 1) < 0.1).all():
-            return "probabilities", list(classes), list(classes)
+    if gold and (named := _called_as_classes(table, gold)):
+        return "probabilities", *named
     if column and not (column == gold and plain(column) == "answer" and _stems(table)):
         return "predictions", [column], []
     scored = [c for c in table if plain(c) in NAMES["correct"] or plain(c).startswith("score_")]
     scored = [c for c in scored if _is_right(table[c]) is not None]
     return ("correct", scored[:1], []) if scored else None
+
+
+def _called_as_classes(table: pd.DataFrame, gold: str) -> tuple[list[str], list[str]] | None:
+    """Columns of probabilities that are called as the classes are, with p_ before it or not, and
+    the classes; of two classes one column will do, which is that of the second then.
+    """
+    classes = sorted(set(_texts(table[gold])) - {""})
+    numbers = table.drop(columns=[gold]).apply(pd.to_numeric, errors="coerce").dropna(axis=1)
+    prefix = "(?:(?:p|probs?|probas?|probability)_)"
+    found = [[c for c in numbers if re.fullmatch(f"{prefix}?{re.escape(plain(name))}", plain(c))]
+             for name in classes]  # fmt: skip
+    columns = [own[0] for own in found if own]
+    if len(classes) > 1 and all(found) and (abs(numbers[columns].sum(axis=1) - 1) < 0.1).all():
+        return columns, classes
+    if len(classes) == 2 and len(columns) == 1 and re.match(prefix, plain(columns[0])):
+        return columns, classes if found[1] else classes[::-1]
+    return None
 
 
 def _is_list(column: pd.Series) -> bool:

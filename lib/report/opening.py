@@ -87,7 +87,8 @@ def existing(path: str | Path) -> Path:
 
 def suffix_of(path: Path) -> str:
     """The suffix that says what a file is, without that of a compression."""
-    return Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+    suffix = Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
+    return suffix.lower()
 
 
 def remedy(path: Path) -> str:
@@ -184,6 +185,7 @@ def _arrays(path: Path, raw: bytes) -> dict[str, np.ndarray]:
 
 
 def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise OutsideError(f"{path}: is empty; write a header, and a row for each example")
@@ -267,7 +269,8 @@ def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
 def _check_header(path: Path, table: pd.DataFrame) -> None:
     table.columns = [str(name).strip() for name in table]
     if repeated := [name for name, count in Counter(table.columns).items() if count > 1]:
-        raise OutsideError(f"{path}: column {repeated[0]!r} occurs twice; give each its own name")
+        why = "give each its own name, or a header, if the first row is none"
+        raise OutsideError(f"{path}: column {repeated[0]!r} occurs twice; {why}")
     if table.empty:
         raise OutsideError(f"{path}: there are no rows below the header; write one per example")
 

@@ -140,15 +140,17 @@ def _of_scores(
 
 def in_words(taken: Taken) -> str:
     """What was taken for what, and what was ignored."""
-    runs = ", ".join(taken.runs[:6]) + (", …" if len(taken.runs) > 6 else "")
-    parts = [f"runs: {runs}"]
+    names, n = list(taken.runs), len(taken.runs)
+    runs = ", ".join(names if n <= 12 else [*names[:6], "…", names[-1]])
+    parts = [f"{n} runs: {runs}"]
     if taken.predictions:
         parts.append(f"predictions: {taken.predictions}")
     if taken.predictions:
         parts.append(f"gold labels: {taken.labels or 'none'}")
     if taken.ignored:
         more = ", …" * (len(taken.ignored) > 10)
-        parts.append(f"ignored: {', '.join(taken.ignored[:10])}{more}")
+        ignored = [name or "a column without a name" for name in taken.ignored[:10]]
+        parts.append(f"ignored: {', '.join(ignored)}{more}")
     return f"Taken as {'; '.join(parts)}."
 
 
@@ -217,7 +219,8 @@ def _folder(
         others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
         hint = "; ".join(why[:2]) or remedy(min(others, default=path))
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
-    found, taken = _runs_of(path, layout, read, folders, options)
+    found, taken = _runs_of(path, layout, read, options)
+    taken.notes += _passed_over(inside, layout, read, asked=bool(file))
     if isinstance(found, ScoreTable) and why:
         taken.notes.append(f"What is no table of scores could not be read: {why[0]}.")
     return found, taken
@@ -244,7 +247,7 @@ def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
     for item in files:
         # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
         alone = len(stems) == len(files) or item.suffix == ".eval"
-        kind = f"*{suffix_of(item)}" if alone else re.sub(r"\d+", "#", item.name)
+        kind = f"*{suffix_of(item)}" if alone else _without_numbers(item)
         kinds.setdefault(kind, {})[item.name] = [item]
     return _Layout(kinds, False)
 
@@ -260,13 +263,13 @@ def _opened(item: Path) -> Content:
     content = open_file(item)
     if suffix_of(item) == ".npy":
         for beside in sorted(item.parent.glob("*.npy")):
-            if plain(beside.stem) in (*NAMES["gold"], "examples", "hidden_states"):
+            if _belongs(beside):
                 content.arrays |= open_file(beside).arrays
     return content
 
 
 def _runs_of(
-    path: Path, layout: _Layout, kinds: list[str], folders: Sequence[Path], options: Options
+    path: Path, layout: _Layout, kinds: list[str], options: Options
 ) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
     """All files of the one kind that every run has."""
     all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
@@ -280,11 +283,13 @@ def _runs_of(
             f"'{re.sub(chr(92) + 'd+', '*', first)}'"
         )
     if not whole:
-        (one, kind), *others = [(run, layout.kinds[k[0]][run][0].name) for run, k in has.items()]
-        other = next((f"run {r!r} {k}" for r, k in others if k != kind), "others not")
+        kind = max(kinds, key=lambda kind: len(layout.kinds[kind]))
+        odd = next(run for run, own in has.items() if kind not in own)
+        item = layout.kinds[has[odd][0]][odd][0].relative_to(path)
+        pattern = "*" * layout.folders + kind.replace("#", "[0-9]*")
         raise OutsideError(
-            f"{path}: run {one!r} has {kind}, {other}; every run needs a file of the same name: "
-            "choose by --file, or take out what is no run"
+            f"{path}: {item} is not called as the other {len(layout.kinds[kind])} are ({kind}): "
+            f"rename it if it is a run; else take it out, or choose by --file '{pattern}'"
         )
     files = layout.kinds[whole[0]]
     for run, items in files.items():
@@ -302,18 +307,48 @@ def _runs_of(
             scores[name] = {metric: value[0] for metric, value in found.metrics.items()}
         elif isinstance(found, dict) and list(found) == [""]:
             runs[name] = found[""]
-        if len(runs) * len(scores) or (not runs and not scores):
-            raise OutsideError(f"{item}: holds something else than the file of the first run")
+        if name not in (scores if scores else runs) or (runs and scores):
+            why = "take it out, or choose by --file"
+            raise OutsideError(
+                f"{item}: holds something else than the file of the first run; {why}"
+            )
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
     taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""
-    silent = sorted({f.name for f in folders} - set(files), key=natural) if layout.folders else []
-    if silent:
-        taken.notes.append(f"Folders without predictions, passed over: {', '.join(silent)}.")
     if scores:
         table = pd.DataFrame(scores).T  # NaN where a run has no such score
         runs = ScoreTable(list(scores), {c: table[c].to_numpy() for c in table})
     return runs, taken
+
+
+def _passed_over(
+    inside: Sequence[Path], layout: _Layout, read: Sequence[str], *, asked: bool
+) -> list[str]:
+    """A note on what beside the runs was not looked at; what is called as they are is refused."""
+    runs = {run for kind in read for run in layout.kinds[kind]}
+    others = [item for item in inside if item.name not in runs and not _belongs(item)]
+    stems = {_without_numbers(Path(run)).split(".")[0] for run in runs}
+    for item in others:
+        stem = _without_numbers(item).split(".")[0]
+        if item.is_file() and stem in stems and "#" in stem and not asked:
+            raise OutsideError(
+                f"{item}: is called as the runs are, but not of their kind ({read[0]}): save it as "
+                "they are, or take it out"
+            )
+    names = sorted((item.name for item in others), key=natural)
+    more = f", … ({len(names)} in all)" if len(names) > 6 else ""
+    return [f"Passed over: {', '.join(names[:6])}{more}."] if names else []
+
+
+def _without_numbers(item: Path) -> str:
+    """What a file is called, with # for each number, and its suffix in lower case."""
+    return re.sub(r"\d+", "#", item.stem) + item.suffix.lower()
+
+
+def _belongs(item: Path) -> bool:
+    """Whether an array is a part of others beside it."""
+    parts = (*NAMES["gold"], "examples", "hidden_states")
+    return suffix_of(item) == ".npy" and plain(item.stem) in parts
 
 
 def _names(items: list[str], folders: bool) -> list[str]:

@@ -77,7 +77,7 @@ def _places(where: object, ids: np.ndarray, examples: np.ndarray, advice: str) -
     if (lacks := places < 0).any():
         raise OutsideError(
             f"{where} lacks {lacks.sum()} of {len(examples)} examples, first: "
-            f"{examples[lacks.argmax()]}; add them, {advice}"
+            f"{examples[lacks.argmax()]} (its own are like {ids[0]}); add them, {advice}"
         )
     return places
 
@@ -130,7 +130,7 @@ def finish(
     values, gold = raw.values, raw.gold
     _refuse_missing(path, raw, names)
     kind = _kind(path, raw, names, task, notes)
-    probabilities = logits = None
+    values, probabilities, logits = raw.values, None, None
     if kind in ("logits", "probabilities"):
         if raw.values.ndim == 2:  # of two classes, the second
             half = np.stack([-values, values], -1) / 2
@@ -145,8 +145,14 @@ def finish(
             probabilities = _normalised(path, raw, names, notes)
         scores = probabilities if logits is None else logits
         _note_ties(scores, notes)
-        predictions = scores.argmax(-1)
         classes = list(raw.classes) or [str(c) for c in range(scores.shape[-1])]
+        if values.ndim == 2 and classes > sorted(classes):  # that of the first was given
+            probabilities, scores, classes = (
+                probabilities[..., ::-1],
+                scores[..., ::-1],
+                classes[::-1],
+            )
+        predictions = scores.argmax(-1)
         labels = _numbered_gold(path, raw, kind, classes, taken)
     elif kind == "regression":
         predictions, classes = values.astype(float), []
@@ -188,6 +194,11 @@ def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: 
             notes.append("The logits add up to 1 on each row: they are probabilities.")
             return "probabilities"
         return raw.kind
+    if raw.kind == "probabilities" and values.dtype != object:  # of the second of two classes
+        if not _are_shares(path, raw, names, notes):
+            at = _at(raw, names, np.argwhere((values < 0) | (values > 1))[0])
+            raise OutsideError(f"{path}: {at} is no probability; if it is a logit, call it so")
+        return raw.kind
     if values.dtype == object:
         if task == "regression":
             at = _at(raw, names, (0, 0))
@@ -201,7 +212,7 @@ def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: 
     fractions = float((values % 1 != 0).mean())
     binary = gold is not None and gold.dtype != object and set(np.unique(gold)) == {0.0, 1.0}
     if (fractions >= FRACTIONS or raw.kind == "logits") and binary:
-        if values.min() >= 0 and values.max() <= 1:
+        if raw.kind != "logits" and _are_shares(path, raw, names, notes):
             notes.append("The labels are 0 and 1: predictions are taken as P(class 1), cut at .5.")
             return "probabilities"
         notes.append("The labels are 0 and 1: predictions are taken as one logit of class 1.")
@@ -218,6 +229,23 @@ def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: 
     return "classes"
 
 
+def _are_shares(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[str]) -> bool:
+    """Whether numbers (S, N) are between 0 and 1, if need be after percentages are divided."""
+    most = raw.values.max(1)
+    if raw.values.min() < 0 or most.max() > 100:
+        return False
+    if (most > 1).any() and (most <= 1).any():
+        one, other = names[most.argmax()], names[most.argmin()]
+        raise OutsideError(
+            f"{path}: the numbers of run {one!r} go up to {most.max():g}, those of {other!r} to "
+            f"{most.min():g}: percentages? Write them alike in every run"
+        )
+    if most.max() > 1:
+        raw.values = raw.values / 100
+        notes.append("The probabilities are percentages, and were divided by 100.")
+    return True
+
+
 def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[str]) -> np.ndarray:
     """Probabilities that add up to 1, from rounded ones, percentages or logarithms."""
     values = raw.values.astype(float)
@@ -225,7 +253,10 @@ def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[s
     if (values <= 0).all() and (np.abs(np.exp(values).sum(-1) - 1) < 1e-2).all():
         notes.append("The probabilities are logarithms, and were exponentiated.")
         values = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
-    elif (np.abs(total - 100) <= 5).all():
+    elif (hundred := (np.abs(total - 100) <= 5).all(-1)).any() and not hundred.all():
+        run = names[hundred.argmax()]
+        raise OutsideError(f"{path}: the rows of run {run!r} add up to 100: write all runs alike")
+    elif hundred.all():
         notes.append("The probabilities are percentages, and were divided by 100.")
         values = values / 100
     values, bad, note = normalised(values)
@@ -239,8 +270,8 @@ def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[s
 def _note_ties(scores: np.ndarray, notes: list[str]) -> None:
     top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
     if top.any():
-        share = f"{top.mean():.1%}"
-        notes.append(f"On {share} of the rows classes tie for the largest score: the first counts.")
+        rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
+        notes.append(f"On {rows} classes tie for the largest score: the first counts.")
 
 
 def _note_copies(values: np.ndarray, names: Sequence[str], notes: list[str]) -> None:
@@ -313,7 +344,8 @@ def _gold_is(path: Path, raw: StoredRuns, taken: Taken, bad: np.ndarray, why: st
 
 
 def _numbers(path: Path, raw: StoredRuns, gold: np.ndarray, taken: Taken) -> np.ndarray:
-    why = "is no number, but the predictions are scores (regression): give numbers"
+    why = "is no number, but the predictions are: for a regression give numbers, and call a column "
+    why += "of probabilities prob_CLASS"
     numbers = pd.to_numeric(pd.Series(gold), errors="coerce").to_numpy(float)
     _gold_is(path, raw, taken, ~np.isfinite(numbers), why)
     return numbers

@@ -237,7 +237,7 @@ def test_runs_can_be_left_out(tmp_path):
     assert runs.names == ["seed1", "seed10"] and np.array_equal(runs.logits, LOGITS[[0, 2]])
     assert runs.left_out == ["seed2"]
     assert "Left out as asked: seed2." in runs.notes
-    assert "Folders without predictions, passed over: logs." in runs.notes
+    assert "Passed over: logs." in runs.notes
 
 
 def test_scores_go_before_decisions(tmp_path):
@@ -256,7 +256,7 @@ def test_scores_go_before_decisions(tmp_path):
         ("s1,s2,s3\n0,0,0\n1,1,1\n1,0,1\n", "s1 and s3 are identical: the same file"),
         ("s1,s2,s3\nx,x,X\ny,x,Y\n", "s3 predicts ['X', 'Y'], all else is ['x', 'y']: no class"),
         ("s1,s2\nx,y\nx,y\n", "s1 predicts ['x'], all else is ['y']: no class in common"),
-        (trainer_of(np.zeros((3, N, 3))), "On 100.0% of the rows classes tie"),
+        (trainer_of(np.zeros((3, N, 3))), "On 36 of 36 rows (100.0%) classes tie"),
         (trainer_of(label_ids=[[*GOLD[:-1], -100]] * 3), "1 rows whose label is -100"),
         (trainer_of(np.concatenate([LOGITS, LOGITS[:, -1:]], 1), label_ids=[[*GOLD, 2]] * 3),
          "the last 1 rows repeat the one before them"),
@@ -522,7 +522,9 @@ def test_probabilities_as_people_write_them(written, note, tmp_path):
     runs = read(store(tmp_path, long_table(scores("logit", PROBABILITIES))))
     assert np.allclose(runs.probabilities, PROBABILITIES)
     named = {f"prob_{word}": PROBABILITIES[..., c] for c, word in enumerate(WORDS)}
-    assert read(store(tmp_path, long_table(named, WORDS[GOLD]))).classes == list(WORDS)
+    runs = read(store(tmp_path, long_table(named, WORDS[GOLD])))
+    assert runs.classes == sorted(WORDS), "whatever the order of the columns"
+    assert np.allclose(runs.probabilities, PROBABILITIES[..., ::-1])
 
 
 @pytest.mark.parametrize(("label", "said"), [("1", "LABEL_1"), ("1", "True")])
@@ -681,6 +683,36 @@ def test_scores_in_per_cent_and_with_rows_that_are_no_runs(tmp_path):
     )
 
 
+@pytest.mark.parametrize("column", ["p_entailment", "prob_neutral", "probability_neutral"])
+def test_a_probability_of_one_of_two_classes(column, tmp_path):
+    """Beside the decision, too; a class is the same whichever column it is."""
+    shares = PROBABILITIES[..., 0].round(3)
+    columns = {column: shares, "predicted": WORDS[(shares < 0.5).astype(int)]}
+    table = long_table(columns, WORDS[GOLD % 2])
+    outside = reading.read(store(tmp_path, table))
+    assert outside.group.classes == ["entailment", "neutral"]
+    chance = outside.group.probabilities[..., int("neutral" in column)]
+    np.testing.assert_allclose(chance, shares)
+    assert outside.taken.ignored == ["predicted"]
+    per_cent = reading.read(store(tmp_path, table.assign(**{column: 100 * table[column]})))
+    np.testing.assert_allclose(per_cent.group.probabilities, outside.group.probabilities)
+    assert any("divided by 100" in note for note in per_cent.group.notes)
+
+
+def test_percentages_of_class_1_are_no_logits(tmp_path):
+    runs = read(store(tmp_path, wide_table(100 * PROBABILITIES[..., 1], GOLD % 2)))
+    np.testing.assert_allclose(runs.probabilities[..., 1], PROBABILITIES[..., 1])
+
+
+def test_names_in_capitals_and_ends_of_lines_of_old(tmp_path):
+    folder = flat(tmp_path)
+    (folder / "seed2_preds.csv").rename(folder / "seed2_preds.CSV")
+    first = folder / "seed1_preds.csv"
+    first.write_bytes(first.read_bytes().replace(b"\n", b"\r"))
+    beside(folder, "notes.md", "# Runs")
+    assert "Passed over: notes.md." in agrees(folder).notes
+
+
 def test_answers_that_occur_once_are_no_header(tmp_path):
     for seed in range(2):
         text(tmp_path / f"seed{seed}.txt", f"only {seed}\nhere\nhere\n")
@@ -751,10 +783,16 @@ def both_rates(path):
     return path
 
 
+def flat(path):
+    return in_folder(path, lambda p, r: of_run(r).to_csv(p, index=False), "seed{}_preds.csv")
+
+
 def also_mnli(path, _):
     path.write_text(RTE)
 
 
+#: A scale of rows from one to another: the first run is in shares, the others in per cent.
+PER_CENT = ((1, 0, N), (100, N, 3 * N))
 RIGHT = {"logits": LOGITS, "labels": GOLD, "runs": NAMES, "examples": IDS}
 
 
@@ -927,6 +965,31 @@ BAD_TABLES = [
         option(label="tag"),
     ),
     (
+        pd.concat([long_table(scores("prob", k * PROBABILITIES))[a:b] for k, a, b in PER_CENT]),
+        "the rows of run 'seed1' add up to 100: write all runs alike",
+        long_table(scores("prob", PROBABILITIES)),
+    ),
+    (
+        wide_table(np.array([[1], [100], [1]]) * PROBABILITIES[..., 1], GOLD % 2),
+        "the numbers of run 'seed2' go up to … percentages? Write them alike",
+        wide_table(PROBABILITIES[..., 1], GOLD % 2),
+    ),
+    (
+        long_table({"p_1": LOGITS[..., 0]}, GOLD % 2),
+        "is no probability; if it is a logit, call it so",
+        long_table({"logit": LOGITS[..., 0]}, GOLD % 2),
+    ),
+    (
+        long_table({"prediction": PROBABILITIES[..., 0]}, WORDS[GOLD % 2]),
+        "is no number … a column of probabilities prob_CLASS",
+        long_table({f"prob_{WORDS[0]}": PROBABILITIES[..., 0]}, WORDS[GOLD % 2]),
+    ),
+    (
+        "s1,s2,s1\nx,y,x\n",
+        "column 's1' occurs twice; … a header, if the first row is none",
+        "a1,a2,a3\ns1,s2,s1\nx,y,x\n",
+    ),
+    (
         "s1,s2,label\nx,x,x\ny,x,x\n",
         "all labels are 'x'; … leave the labels out",
         "s1,s2\nx,x\ny,x\n",
@@ -1052,7 +1115,20 @@ BAD_FOLDERS = [
      "run 'seed2' has … and 1 layers of states … run 'seed1' has … and 2 layers of states",
      trainer_of(hidden_states=STATES)),
     (lambda p: beside(trainer_folder(p, LOGITS[:1], ["seed1"]), f"seed2/{RESULTS}", RTE),
-     "run 'seed1' has predictions.npz, run 'seed2' predict_results_rte.txt", trainer_of()),
+     f"seed2/{RESULTS} is not called as the other 1 are (predictions.npz): rename it",
+     trainer_of()),
+    (lambda p: beside(flat(p), "ensemble_preds.csv", of_run(0).to_csv(index=False)),
+     "ensemble_preds.csv is not called as the other 3 are (seed#_preds.csv): rename it if it is a "
+     "run; else take it out, or choose by --file 'seed[0-9]*_preds.csv'",
+     {"file": "seed[0-9]*_preds.csv"}),
+    (lambda p: beside(flat(p), "seed3_preds.dat", "PK"),
+     "seed3_preds.dat: is called as the runs are, but not of their kind (seed#_preds.csv): save",
+     {"file": "*.csv"}),
+    (lambda p: beside(flat(p), "seed3_preds.csv.bak", ""), "called as the runs are … take it out",
+     lambda p: flat(p)),
+    (lambda p: beside(flat(p), "seed3_preds.csv", "seed,accuracy\n1,0.5\n2,0.7\n"),
+     "seed3_preds.csv: holds something else than the file of the first run; take it out … --file",
+     {"file": "seed[12]*"}),
     (lambda p: in_folder(text_folder(p, CODES), also_mnli, "seed{}/predict_results_mnli.txt"),
      "each run has several files of predictions (predict_results_mnli.txt, predict_results",
      {"file": "predict_results_rte.txt"}),
