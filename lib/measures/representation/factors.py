@@ -200,7 +200,7 @@ def factorise(x: np.ndarray, backend: Backend = NUMPY) -> Factor | None:
     rounding = float(precision) * np.linalg.norm(peaks / largest) * np.sqrt(len(x))
     if norm <= rounding:
         return None
-    centred *= 1 / norm
+    centred /= norm
     return Factor(backend.put(centred), backend.put(mean / norm), backend)
 
 
