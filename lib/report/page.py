@@ -40,7 +40,7 @@ def figures(
     if settings and len(settings) > 1 and measured.metric:
         drawn[BESIDE] = _side_by_side(settings)
     if "score" in measured.scores:
-        fig, ax = plt.subplots(figsize=(plots.PAGE, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
+        fig, ax = plt.subplots(figsize=(4.4, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
         plots.run_dots(ax, measured.scores, label=measured.metric)
         alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
         drawn["Scores of the runs"] = fig, alt
