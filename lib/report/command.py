@@ -141,37 +141,24 @@ def _warnings(settings: Iterable[MeasuredRuns]) -> list[str]:
     return [f"{letter}: {note}" for letter, note in notes if not note.startswith("Taken as ")]
 
 
-def _judge(settings: Sequence[MeasuredRuns], options: argparse.Namespace) -> gate.Verdict:
-    candidate, baseline = settings
-    for warning in _warnings(settings):
-        print(warning, file=sys.stderr)
-    try:
-        return gate.judge(
-            baseline,
-            candidate,
-            alpha=1 - options.level,
-            lower_is_better=options.lower_is_better,
-            ledger=options.sequential,
-            name=Path(options.path).name,
-        )
-    except OutsideError as error:
-        both = f"A: {options.path} (candidate), B: {options.against[0]} (baseline)"
-        raise OutsideError(f"{both}: {error}") from error
-
-
 def _compared(
     settings: Mapping[str, MeasuredRuns], options: argparse.Namespace
-) -> comparing.Compared | None:
-    """Every two settings, by their paths; what was noted of A stands elsewhere."""
+) -> comparing.Compared | gate.Verdict | None:
+    """Every two settings, by their paths, and what was noted of all but A; or the verdict."""
     if len(settings) < 2:
         return None
+    first, *others = settings.values()
     letters = zip(string.ascii_uppercase, settings, strict=False)
     names = ", ".join(f"{letter} is {name}" for letter, name in letters)
     try:
-        if len(settings) > 2:
+        if options.gate:
+            how = {"lower_is_better": options.lower_is_better, "ledger": options.sequential}
+            name = Path(options.path).name
+            return gate.judge(*others, first, alpha=1 - options.level, name=name, **how)
+        if len(others) > 1:
             table, sentences = comparing.compare_all(settings, level=options.level)
         else:
-            table, sentences = comparing.compare(*settings.values(), level=options.level)
+            table, sentences = comparing.compare(first, *others, level=options.level)
     except OutsideError as error:
         raise OutsideError(f"{names}: {error}") from error
     noted = [text for text in _warnings(settings.values()) if not text.startswith("A: ")]
@@ -193,11 +180,12 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.repo
     try:
         settings, taken = _settings(options)
         measured = settings[options.path]
-        if options.gate:
-            verdict = _judge(list(settings.values()), options)
-            print(verdict.line)
-            made.exit(gate.EXIT_CODES[verdict.verdict])
+        for warning in _warnings(settings.values()) if options.gate else ():
+            print(warning, file=sys.stderr)
         compared = _compared(settings, options)
+        if options.gate:
+            print(compared.line)
+            made.exit(gate.EXIT_CODES[compared.verdict])
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
         made.exit(2, f"{error}\n")

@@ -323,7 +323,7 @@ def compare(
         a, b = (group.scores for group in groups)
         rows["mean"] = mean_difference(pair, level=level)
         if pair.fewest < MIN_RUNS:
-            rows["mean"] |= dict.fromkeys(("low", "high", "p", "p_both"), np.nan)
+            rows["mean"] |= dict.fromkeys(("low", "high", "p", "p_both", "detectable"), np.nan)
         if min(sizes) >= MIN_RUNS:
             ratio = comparison.spread_ratio(a, b, level=level)._asdict()
             rows["sd"] = ratio | {"first": a.std(ddof=1), "second": b.std(ddof=1)}
@@ -360,25 +360,27 @@ def compare(
                 points=Interval(*(100 * ends), 0).text(1),
                 tests=tests,
                 seeds="more than 1,000 runs" if np.isinf(needed) else f"{needed:.0f} runs",
-                shown=f"{'AB'[int(row['value'] > 0)]} is higher, by " * (p <= 1 - level)
-                + finding(row, 1 - level),
+                shown=finding(row, 1 - level, name="AB"[int(row["value"] > 0)]),
                 **row,
             )
             sentences.append(text)
     return Compared(table, [*sentences, *pair.notes])
 
 
-def finding(mean: Mapping[str, float], alpha: float) -> str:
-    """Whether a ``mean_difference`` is shown at ``alpha`` over runs, and over examples if known."""
+def finding(mean: Mapping[str, float], alpha: float, *, name: str = "") -> str:
+    """Whether a ``mean_difference`` is shown at ``alpha`` over runs, and over examples if known;
+    ``name`` of what is higher.
+    """
     if np.isnan(mean["p"]):
         return f"not shown: a test takes {MIN_RUNS} runs of each that differ"
     if mean["p"] > alpha:
         return "not shown to be more than the seeds"
+    shown = f"{name} is higher, by more than the seeds" if name else "more than the seeds"
     if np.isnan(both := mean.get("p_both", np.nan)):
-        return "more than the seeds (what other examples would change is not counted)"
+        return f"{shown} (what other examples would change is not counted)"
     if both > alpha:
-        return "more than the seeds, but not shown to be more than the choice of these examples"
-    return "more than the seeds"
+        return f"{shown}, but not shown to be more than the choice of these examples"
+    return shown
 
 
 def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> Compared:

@@ -100,7 +100,7 @@ def judge(
         why = f"no test: it takes {fewest} runs of each that differ"
     elif mean["p"] > level:
         reach, needed = (mean["high"] - mean["low"]) / 2, mean["seeds_needed"]
-        takes = [f"±{reach:.4f} with as many"] * (reach >= 5e-5)
+        takes = [f"±{reach:.4f} with as many"] if reach >= 5e-5 else []
         if ledger is None:
             takes.append(f"{needed:.0f} runs of each".replace("inf", "more than 1,000"))
         why += f"; it takes {', or '.join(takes)}" if takes else ""
