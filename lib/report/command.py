@@ -4,7 +4,7 @@ import argparse
 import signal
 import string
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -134,24 +134,24 @@ def _settings(options: argparse.Namespace) -> tuple[dict[str, MeasuredRuns], Tak
     return settings, taken
 
 
-def _warnings(settings: Iterable[MeasuredRuns]) -> list[str]:
-    """What reading noted of the settings A, B, …, besides what was taken for what."""
-    named = zip(string.ascii_uppercase, settings, strict=False)
-    notes = ((letter, note) for letter, one in named for note in one.group.notes)
-    return [f"{letter}: {note}" for letter, note in notes if not note.startswith("Taken as ")]
-
-
 def _compared(
     settings: Mapping[str, MeasuredRuns], options: argparse.Namespace
 ) -> comparing.Compared | gate.Verdict | None:
-    """Every two settings, by their paths, and what was noted of all but A; or the verdict."""
+    """Every two settings, by their paths, and what was noted of all but A; with ``--gate`` the
+    verdict, and what was noted goes to standard error.
+    """
     if len(settings) < 2:
         return None
     first, *others = settings.values()
-    letters = zip(string.ascii_uppercase, settings, strict=False)
-    names = ", ".join(f"{letter} is {name}" for letter, name in letters)
+    letters = dict(zip(string.ascii_uppercase, settings, strict=False))
+    names = ", ".join(f"{letter} is {path}" for letter, path in letters.items())
+    notes = [
+        (letter, note) for letter, path in letters.items() for note in settings[path].group.notes
+    ]
+    noted = [f"{letter}: {note}" for letter, note in notes if not note.startswith("Taken as ")]
     try:
         if options.gate:
+            sys.stderr.writelines(f"{note}\n" for note in noted)
             how = {"lower_is_better": options.lower_is_better, "ledger": options.sequential}
             name = Path(options.path).name
             return gate.judge(*others, first, alpha=1 - options.level, name=name, **how)
@@ -161,8 +161,8 @@ def _compared(
             table, sentences = comparing.compare(first, *others, level=options.level)
     except OutsideError as error:
         raise OutsideError(f"{names}: {error}") from error
-    noted = [text for text in _warnings(settings.values()) if not text.startswith("A: ")]
-    return comparing.Compared(table, [f"{names}.", *sentences, *noted])
+    sentences += [note for note in noted if not note.startswith("A: ")]
+    return comparing.Compared(table, [f"{names}.", *sentences])
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.report") -> None:
@@ -180,8 +180,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.repo
     try:
         settings, taken = _settings(options)
         measured = settings[options.path]
-        for warning in _warnings(settings.values()) if options.gate else ():
-            print(warning, file=sys.stderr)
         compared = _compared(settings, options)
         if options.gate:
             print(compared.line)
