@@ -1,6 +1,7 @@
 """``instability``: what works on files of one's own, as one command."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +17,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the first word names."""
     words = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and hasattr(signal, "SIGPIPE"):  # whoever reads may stop: … | head -1
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     parser = argparse.ArgumentParser(
         prog="instability",
         description="The instability of fine-tuning. COMMAND --help says more of each:",

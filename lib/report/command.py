@@ -1,6 +1,8 @@
 """``python -m lib.report PATH``: the report as a command."""
 
 import argparse
+import signal
+import string
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,16 +35,9 @@ class _Parser(argparse.ArgumentParser):
         super().exit(self.bad if message else status, message)
 
 
-def parser(prog: str = "python -m lib.report") -> _Parser:
-    """The options of the report."""
-    made = _Parser(
-        prog=prog,
-        description="How unstable are these runs? Reads predictions, or scores, of several runs of "
-        "one setting, writes report.html, measures.csv and examples.csv.",
-        epilog=reading.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    made.add_argument("path", help="a file, or a folder with a file or a folder for each run")
+def reading_options() -> argparse.ArgumentParser:
+    """How runs are read: options of every command that reads some."""
+    made = argparse.ArgumentParser(add_help=False)
     made.add_argument("--labels", metavar="FILE", help="gold labels, by id or by order")
     made.add_argument(
         "--exclude", action="append", default=[], metavar="RUN",
@@ -62,6 +57,20 @@ def parser(prog: str = "python -m lib.report") -> _Parser:
         "--metric", default="",
         help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}; or a column of scores",
     )  # fmt: skip
+    return made
+
+
+def parser(prog: str = "python -m lib.report") -> _Parser:
+    """The options of the report."""
+    made = _Parser(
+        prog=prog,
+        parents=[reading_options()],
+        description="How unstable are these runs? Reads predictions, or scores, of several runs of "
+        "one setting, writes report.html, measures.csv and examples.csv.",
+        epilog=reading.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("path", help="a file, or a folder with a file or a folder for each run")
     other = made.add_argument_group("PATH (A) against another setting (B)")
     other.add_argument(
         "--against", action="append", default=[], metavar="PATH",
@@ -93,7 +102,7 @@ def parser(prog: str = "python -m lib.report") -> _Parser:
 
 
 def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken]:
-    """The runs of a path, read and measured as these options of ``parser`` say."""
+    """The runs of a path, read and measured as these options of a command say."""
     only = [*options.only, *([f"filter={options.filter}"] if options.filter else [])]
     columns = {name: vars(options)[name] for name in (option[2:] for option in COLUMNS)}
     group, taken = reading.read(
@@ -103,7 +112,7 @@ def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken
         options=Options(**columns, metric=options.metric, only=tuple(only)),
         file=options.file,
         task=options.task,
-        maybe=bool(options.against),
+        maybe=bool(vars(options).get("against")),
     )
     # A column of the input, or a metric of the predictions.
     taken_as_column = "metric" in group.runs or options.metric == taken.labels
@@ -125,53 +134,56 @@ def _settings(options: argparse.Namespace) -> tuple[dict[str, MeasuredRuns], Tak
     return settings, taken
 
 
-def _judge(settings: Sequence[MeasuredRuns], options: argparse.Namespace) -> gate.Verdict:
-    candidate, baseline = settings
-    try:
-        return gate.judge(
-            baseline,
-            candidate,
-            alpha=1 - options.level,
-            lower_is_better=options.lower_is_better,
-            ledger=options.sequential,
-            name=Path(options.path).name,
-        )
-    except OutsideError as error:
-        both = f"A: {options.against[0]} (baseline), B: {options.path} (candidate)"
-        raise OutsideError(f"{both}: {error}") from error
-
-
 def _compared(
     settings: Mapping[str, MeasuredRuns], options: argparse.Namespace
-) -> comparing.Compared | None:
-    """Every two settings, by their paths."""
-    if len(settings) > 2:
-        return comparing.compare_all(settings, level=options.level)
+) -> comparing.Compared | gate.Verdict | None:
+    """Every two settings, by their paths, and what was noted of all but A; with ``--gate`` the
+    verdict, and what was noted goes to standard error.
+    """
     if len(settings) < 2:
         return None
-    both = "A is {}, B is {}".format(*settings)
+    first, *others = settings.values()
+    letters = dict(zip(string.ascii_uppercase, settings, strict=False))
+    names = ", ".join(f"{letter} is {path}" for letter, path in letters.items())
+    notes = [
+        (letter, note) for letter, path in letters.items() for note in settings[path].group.notes
+    ]
+    noted = [f"{letter}: {note}" for letter, note in notes if not note.startswith("Taken as ")]
     try:
-        table, sentences = comparing.compare(*settings.values(), level=options.level)
+        if options.gate:
+            sys.stderr.writelines(f"{note}\n" for note in noted)
+            how = {"lower_is_better": options.lower_is_better, "ledger": options.sequential}
+            name = Path(options.path).name
+            return gate.judge(*others, first, alpha=1 - options.level, name=name, **how)
+        if len(others) > 1:
+            table, sentences = comparing.compare_all(settings, level=options.level)
+        else:
+            table, sentences = comparing.compare(first, *others, level=options.level)
     except OutsideError as error:
-        raise OutsideError(f"{both}: {error}") from error
-    return comparing.Compared(table, [f"{both}.", *sentences])
+        raise OutsideError(f"{names}: {error}") from error
+    sentences += [note for note in noted if not note.startswith("A: ")]
+    return comparing.Compared(table, [f"{names}.", *sentences])
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.report") -> None:
     """Write the report of runs made elsewhere."""
     made = parser(prog)
-    made.bad = 3 if "--gate" in (sys.argv if arguments is None else arguments) else 2
+    if arguments is None and hasattr(signal, "SIGPIPE"):  # whoever reads may stop: … | head -1
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    words = sys.argv[1:] if arguments is None else arguments
+    made.bad = 3 if any(word.startswith(("-g", "--g")) for word in words) else 2  # --gates, too
     options = made.parse_args(arguments)
     if options.gate and len(options.against) != 1:
         made.error("--gate takes one --against: the baseline")
+    if (options.sequential or options.lower_is_better) and not options.gate:
+        made.error("--sequential and --lower-is-better go with --gate")
     try:
         settings, taken = _settings(options)
         measured = settings[options.path]
-        if options.gate:
-            verdict = _judge(list(settings.values()), options)
-            print(verdict.line)
-            made.exit(gate.EXIT_CODES[verdict.verdict])
         compared = _compared(settings, options)
+        if options.gate:
+            print(compared.line)
+            made.exit(gate.EXIT_CODES[compared.verdict])
         head = certify_file(options.features) if options.features else None
     except (ValueError, OSError) as error:
         made.exit(2, f"{error}\n")
@@ -183,7 +195,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m lib.repo
         except OSError as error:
             made.exit(2, f"{out}: cannot write there ({error}); choose another --out\n")
     if options.format:
-        print(FORMATS[options.format](measured, taken, compared))
+        print(FORMATS[options.format](taken, *settings.values(), compared=compared))
         return
     said = [*interpret(measured), *(head.sentences() if head else ())]
     said += ["", *compared.sentences] if compared else []

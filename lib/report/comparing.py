@@ -28,19 +28,19 @@ Contrasted = Callable[[np.ndarray, np.ndarray], np.ndarray]
 #: What each quantity is.
 _MEANINGS = {
     "mean": "mean score; B − A",
-    "sd": "SD of the scores; B / A",
+    "sd": "SD of the scores; B / A (p: Levene's test with medians, so p and interval may disagree)",
     "better": "chance that a new run of B has a higher score than one of A",
     "better_same_seed": "the same, with the same seed (ties: no)",
     "disagreement": "share of examples that two runs of a setting answer differently; B − A",
-    "gained": "B right where A is wrong; A, B: one run of it right where another is wrong",
+    "gained": "B right where A is wrong (negative flips, if A replaces B); A, B: one run of it "
+    "right where another is wrong",
     "gained_excess": "that, less the mean of these two",
-    "lost": "B wrong where A is right (negative flips); A, B: as before",
+    "lost": "B wrong where A is right; A, B: as before",
     "lost_excess": "that, less the mean of these two",
 }
 #: What is said of a quantity, if it and the column named are known.
 _WORDS = (
-    ("mean", "value", "{metric}: A {first:.4f}, B {second:.4f}; B − A {interval}, p = {p:.2g}"
-     "{both}: {shown}."),
+    ("mean", "value", "{metric}: A {first:.4f}, B {second:.4f}; B − A {interval}{tests}: {shown}."),
     ("mean", "detectable", "These runs would show a difference of {detectable:.4f} four times in "
      "five; it takes {seeds} of each to show one as it is here."),
     ("mean", "variance_repeats", "Of the variance of B − A by seeds, {variance_runs:.2g}, "
@@ -49,16 +49,17 @@ _WORDS = (
      "{interval}."),
     ("disagreement", "value", "Two runs of A answer {a:.1f} % of the examples differently, of B "
      "{b:.1f} %; B − A {points} points, p = {p:.2g}."),
-    ("gained", "value", "B is right where A is wrong on {points} % of the examples; another run of "
-     "A would be on {a:.1f} %, of B on {b:.1f} %."),
-    ("lost", "value", "B is wrong where A is right (negative flips) on {points} %."),
+    ("gained", "value", "A is wrong where B is right on {points} % of the examples (its negative "
+     "flips, if A replaces B); another run of B would be on {b:.1f} %, of A on {a:.1f} %."),
+    ("lost", "value", "A is right where B is wrong on {points} %."),
 )  # fmt: skip
 
 
 class SideBySide(NamedTuple):
     """Two settings on the same examples, in one order (none, where predictions are not known of
     both); run by run, if ``paired``. ``notes`` say what was aligned, and how; ``repeats`` is the
-    variance of the difference of mean scores that is due to evaluation.
+    variance of the difference of mean scores that is due to evaluation; ``fewest`` the runs of the
+    smaller setting, those that answer alike counted once.
     """
 
     groups: list[RunGroup]
@@ -66,6 +67,7 @@ class SideBySide(NamedTuple):
     paired: bool
     notes: list[str]
     repeats: float = float("nan")
+    fewest: int = MIN_RUNS
 
 
 def align(
@@ -98,25 +100,29 @@ def align(
                 f"{name}: run {group.names[lost.argmax()]!r} has no {metric} (diverged?), and the "
                 "mean needs one of each; leave it out by --exclude, and say so"
             )
+    fewest = min(  # of scores alone nobody sees what is a copy
+        len(np.unique(one.predictions, axis=0)) if len(one.example_ids) else len(one)
+        for one in groups
+    )
     notes, noise = [], float("nan")
-    if any(len(one.evaluations) for one in measured):
+    once = [name for name, one in zip("AB", measured, strict=True) if not len(one.evaluations)]
+    if len(once) < 2:
         groups, noise = map(list, zip(*(_averaged(one) for one in measured), strict=True))
         noise = sum(noise)
-    elif metric:
-        notes.append("No run is evaluated twice: the noise of evaluation is a part of the seeds'.")
+    if len(once) == 1:
+        notes.append(f"No run of {once[0]} is evaluated twice: the noise of evaluation is in it.")
     if all(len(group.example_ids) for group in groups):
         groups[1] = _as_first(*groups)
     else:
         groups = [replace(g, example_ids=[], predictions=g.predictions[:, :0]) for g in groups]
         notes.append("Scores alone: without predictions of both, nobody sees what flips.")
-    order = same_seeds(*(group.names for group in groups))
-    if paired and order is not None:
+    order, why = same_seeds(*(group.names for group in groups))
+    if paired and order:
         groups[1] = groups[1].take(order)
         notes.append(f"Paired by seed: {len(order)} shared.")
     else:
-        why = "run names do not say the same seeds in both" if paired else "as asked"
-        notes.append(f"Not paired by seed: {why}.")
-    return SideBySide(groups, metric, paired and order is not None, notes, noise)
+        notes.append(f"Not paired by seed: {why if paired else 'as asked'}.")
+    return SideBySide(groups, metric, paired and bool(order), notes, noise, fewest)
 
 
 def _averaged(measured: MeasuredRuns) -> tuple[RunGroup, float]:
@@ -132,21 +138,27 @@ def _averaged(measured: MeasuredRuns) -> tuple[RunGroup, float]:
     return replace(group, runs=runs), float(within * (1 / scores.size()).mean() / len(group))
 
 
-def same_seeds(first: Sequence[str], second: Sequence[str]) -> list[int] | None:
-    """Where the runs of one setting have their like in another, if both have the same seeds.
+def same_seeds(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], str]:
+    """Where the runs of one setting have their like in another, if both have the same seeds; else
+    nowhere, and why.
 
     The seed is the number after "seed" in a name, or the last one; names that are equal do without.
     ``run1, run2, …`` are what reading calls runs that have no names: no seeds.
     """
     keys = [list(map(str, names)) for names in (first, second)]
-    if len(first) < MIN_RUNS or keys[0] == [f"run{i + 1}" for i in range(len(first))]:
-        return None
-    if sorted(keys[0]) != sorted(keys[1]):
+    named = all(own != [f"run{i + 1}" for i in range(len(own))] for own in keys)
+    if set(keys[0]) != set(keys[1]):
         found = [[re.findall(r"seed\D?(\d+)|(\d+)\D*$", n) for n in names] for names in keys]
         keys = [[int("".join(n[0])) if n else -1 for n in names] for names in found]
-    if sorted(keys[0]) != sorted(keys[1]) or len(set(keys[0])) < len(keys[0]):
-        return None
-    return [keys[1].index(key) for key in keys[0]]
+    shared = set(keys[0]) & set(keys[1])
+    if not named or len(shared) < MIN_RUNS or any(len(set(own)) < len(own) for own in keys):
+        return [], "run names do not say the same seeds in both"
+    pairs = zip([*first, *second], keys[0] + keys[1], strict=True)
+    if alone := [str(name) for name, key in pairs if key not in shared]:
+        verb, them = ("is", "it") if len(alone) == 1 else ("are", "them")
+        why = f"{', '.join(alone)} {verb} in one setting only; --exclude {them} to pair the others"
+        return [], why
+    return [keys[1].index(key) for key in keys[0]], ""
 
 
 def _as_first(first: RunGroup, second: RunGroup) -> RunGroup:
@@ -310,6 +322,8 @@ def compare(
     if pair.metric is not None:
         a, b = (group.scores for group in groups)
         rows["mean"] = mean_difference(pair, level=level)
+        if pair.fewest < MIN_RUNS:
+            rows["mean"] |= dict.fromkeys(("low", "high", "p", "p_both", "detectable"), np.nan)
         if min(sizes) >= MIN_RUNS:
             ratio = comparison.spread_ratio(a, b, level=level)._asdict()
             rows["sd"] = ratio | {"first": a.std(ddof=1), "second": b.std(ddof=1)}
@@ -334,29 +348,39 @@ def compare(
         if pd.notna(row.get(column)):
             ends = row[["value", "low", "high"]].astype(float)
             needed = row.get("seeds_needed", np.nan)
-            both = row.get("p_both", np.nan)
+            p, both = (row.get(name, np.nan) for name in ("p", "p_both"))
+            tests = "" if np.isnan(p) else f", p = {p:.2g}"
+            if not np.isnan(both):
+                tests += f" over seeds, {both:.2g} over examples as well (the larger counts)"
             text = words.format(
                 metric=pair.metric,
                 interval=Interval(*ends, 0).text(4),
                 a=100 * row["first"],
                 b=100 * row["second"],
                 points=Interval(*(100 * ends), 0).text(1),
-                both="" if np.isnan(both) else f" over seeds, {both:.2g} over examples as well",
+                tests=tests,
                 seeds="more than 1,000 runs" if np.isinf(needed) else f"{needed:.0f} runs",
-                shown=finding(row, 1 - level),
+                shown=finding(row, 1 - level, name="AB"[int(row["value"] > 0)]),
                 **row,
             )
             sentences.append(text)
     return Compared(table, [*sentences, *pair.notes])
 
 
-def finding(mean: Mapping[str, float], alpha: float) -> str:
-    """Whether a ``mean_difference`` is shown at ``alpha`` over runs, and over examples if known."""
-    if not mean["p"] <= alpha:
+def finding(mean: Mapping[str, float], alpha: float, *, name: str = "") -> str:
+    """Whether a ``mean_difference`` is shown at ``alpha`` over runs, and over examples if known;
+    ``name`` of what is higher.
+    """
+    if np.isnan(mean["p"]):
+        return f"not shown: a test takes {MIN_RUNS} runs of each that differ"
+    if mean["p"] > alpha:
         return "not shown to be more than the seeds"
-    if mean.get("p_both", 0) > alpha:
-        return "more than the seeds, but not shown to be more than the choice of these examples"
-    return "more than the seeds"
+    shown = f"{name} is higher, by more than the seeds" if name else "more than the seeds"
+    if np.isnan(both := mean.get("p_both", np.nan)):
+        return f"{shown} (what other examples would change is not counted)"
+    if both > alpha:
+        return f"{shown}, but not shown to be more than the choice of these examples"
+    return shown
 
 
 def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> Compared:

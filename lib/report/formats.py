@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import string
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -84,7 +85,7 @@ def sentence(measured: MeasuredRuns) -> str:
     if "failed" in row:
         parts.append(f"{row.pop('failed')} failed")
     parts += [f"{heading} {text}" for heading, text in row.items()]
-    return f"{', '.join(parts)} (value [{100 * measured.level:g} % interval from resampling runs])."
+    return f"{', '.join(parts)} (value [{100 * measured.level:g} % interval])."
 
 
 def reproducibility(measured: MeasuredRuns) -> str:
@@ -99,33 +100,43 @@ def reproducibility(measured: MeasuredRuns) -> str:
     )
     digest = hashlib.sha256(np.ascontiguousarray(what).tobytes()).hexdigest()[:12]
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
-    read = " ".join([group.source, *group.notes[:1]])
+    read = " ".join([group.source, *group.notes])
     return f"{read} {out}. The sha256 of these {name} begins with {digest}. Made with {versions}."
 
 
-def as_markdown(measured: MeasuredRuns, compared: Compared | None = None) -> str:
-    found = compared.sentences if compared else ()
-    parts = [_markdown(cells(measured)), sentence(measured), "\n".join(found)]
-    return "\n\n".join([*filter(None, parts), reproducibility(measured)])
+def as_markdown(*settings: MeasuredRuns, compared: Compared | None = None) -> str:
+    """A row for each setting (A, B, …, where there are several), and what is said of them."""
+    table, texts = _parts(settings, compared)
+    head, *rows = (f"| {' | '.join(row)} |" for row in table)
+    return "\n\n".join(["\n".join([head, f"|{' --- |' * len(table[0])}", *rows]), *texts])
 
 
-def _markdown(row: Mapping[str, str]) -> str:
-    return "\n".join(f"| {' | '.join(part)} |" for part in (row, ["---"] * len(row), row.values()))
-
-
-def as_latex(measured: MeasuredRuns, compared: Compared | None = None) -> str:
-    """For booktabs."""
-    found = compared.sentences if compared else ()
-    row = cells(measured)
-    head, values = (" & ".join(_tex(part) for part in parts) for parts in (row, row.values()))
+def as_latex(*settings: MeasuredRuns, compared: Compared | None = None) -> str:
+    """The same, for booktabs."""
+    table, texts = _parts(settings, compared)
+    head, *rows = (f"{' & '.join(map(_tex, row))} \\\\" for row in table)
     lines = [
-        f"\\begin{{tabular}}{{{'l' * len(row)}}}",
-        f"\\toprule\n{head} \\\\",
-        f"\\midrule\n{values} \\\\",
+        f"\\begin{{tabular}}{{{'l' * len(table[0])}}}",
+        *("\\toprule", head, "\\midrule", *rows),
         "\\bottomrule\n\\end{tabular}\n",
-        *(f"% {_tex(text)}" for text in (sentence(measured), *found, reproducibility(measured))),
+        *(f"% {_tex(text)}" for text in texts),
     ]
     return "\n".join(lines)
+
+
+def _parts(
+    settings: Sequence[MeasuredRuns], compared: Compared | None
+) -> tuple[list[list[str]], list[str]]:
+    """The table, its head first, and the paragraphs after it."""
+    rows, said, again = [], [], []
+    for letter, one in zip(string.ascii_uppercase, settings, strict=False):
+        name = f"{letter}: " * (len(settings) > 1)
+        rows.append(({"setting": letter} if name else {}) | cells(one))
+        said.append(name + sentence(one))
+        again.append(name + reproducibility(one))
+    table = pd.DataFrame(rows).fillna("")
+    found = compared.sentences if compared else []
+    return [list(table), *table.to_numpy().tolist()], [*said, *found, *again]
 
 
 def _tex(text: str) -> str:
@@ -135,7 +146,7 @@ def _tex(text: str) -> str:
 
 
 FORMATS = {
-    "json": as_json,
-    "markdown": lambda measured, taken, compared: as_markdown(measured, compared),
-    "latex": lambda measured, taken, compared: as_latex(measured, compared),
+    "json": lambda taken, *settings, compared: as_json(settings[0], taken, compared),
+    "markdown": lambda taken, *settings, compared: as_markdown(*settings, compared=compared),
+    "latex": lambda taken, *settings, compared: as_latex(*settings, compared=compared),
 }

@@ -29,7 +29,7 @@ EVENNESS, FEWEST = 20, 5
 
 class Verdict(NamedTuple):
     """``better``, ``not shown`` or ``worse``, a line that says why, and what it is by: the larger p
-    of runs, and of runs and examples, and the α that it is held against.
+    of runs, and of runs and examples (NaN without a test), and the α that it is held against.
     """
 
     verdict: str
@@ -59,13 +59,16 @@ def judge(
     Parameters
     ----------
     ledger : a file that records the candidates against this baseline, made if it is not there; the
-        same candidate (``name`` and scores) again has its verdict again, and spends nothing. Of
-        several processes that judge at once, one after the other has its turn (``paths.lock``).
+        same candidate (``name`` and scores) again has its verdict again, and spends nothing, nor
+        does one with too few runs for a test (those that answer alike count once). Of several
+        processes that judge at once, one after the other has its turn (``paths.lock``).
     how : as for ``comparing.align``
     """
     if not 0 < alpha < 1:
         raise OutsideError(f"alpha = {alpha}: expected a share between 0 and 1, such as 0.05")
-    pair = comparing.align(baseline, candidate, **how)
+    alpha = round(alpha, 12)  # 1 − 0.95 is none too exact
+    pair = comparing.align(candidate, baseline, **how)
+    pair = pair._replace(groups=pair.groups[::-1])
     if pair.metric is None:
         raise OutsideError("a gate compares scores; give gold labels by --labels")
     own, other = (
@@ -83,24 +86,29 @@ def judge(
             level = before[0]["alpha"]
         mean = comparing.mean_difference(pair, level=1 - level)
         sizes = [len(group) for group in pair.groups]
-        p = max(mean["p"], mean.get("p_both", 0.0)) if min(sizes) >= fewest else 1.0
+        tested = pair.fewest >= fewest
+        p = max(mean["p"], mean.get("p_both", 0.0)) if tested else float("nan")
         better = (mean["value"] < 0) == lower_is_better
         verdict = ("better" if better else "worse") if p <= level else "not shown"
-        if ledger is not None and not before:
+        if ledger is not None and tested and not before:
             entry |= {"time": datetime.now(UTC).isoformat(timespec="seconds"), "alpha": level}
             entries.append({**entry, "p": p, "verdict": verdict})
             with paths.atomic_file(Path(ledger)) as fresh:
                 fresh.write_text(json.dumps({**record, "candidates": entries}, indent=1) + "\n")
     why = comparing.finding(mean, level)
-    if min(sizes) < fewest:
-        why = f"it takes {fewest} runs of each"
+    if not tested:
+        why = f"no test: it takes {fewest} runs of each that differ"
     elif mean["p"] > level:
-        why += f"; with as many it takes ±{(mean['high'] - mean['low']) / 2:.4f}"
-        why += f", or {mean['seeds_needed']:.0f} runs of each" if ledger is None else ""
+        reach, needed = (mean["high"] - mean["low"]) / 2, mean["seeds_needed"]
+        takes = [f"±{reach:.4f} with as many"] if reach >= 5e-5 else []
+        if ledger is None:
+            takes.append(f"{needed:.0f} runs of each".replace("inf", "more than 1,000"))
+        why += f"; it takes {', or '.join(takes)}" if takes else ""
     line = (
         f"{verdict}: {pair.metric} {mean['first']:.4f} → {mean['second']:.4f} "
-        f"({mean['value']:+.4f}), p = {p:.2g} against {level:.2g}; {sizes[0]} and {sizes[1]} runs"
-        f"{', paired by seed' * pair.paired}: {why}"
+        f"({mean['value']:+.4f}){f', p = {p:.2g} against {level:.2g}' * tested}; {sizes[0]} and "
+        f"{sizes[1]} runs{', paired by seed' * pair.paired}: {why}"
+        f"{' (recorded before)' * bool(before)}"
     )
     return Verdict(verdict, line, p, level)
 
@@ -111,7 +119,7 @@ def _entries(ledger: Path, record: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     try:
         found = json.loads(ledger.read_text(encoding="utf-8"))
-        candidates = found["candidates"]
+        candidates, found["alpha"] = found["candidates"], round(found["alpha"], 12)
     except (ValueError, KeyError, TypeError) as error:
         raise OutsideError(f"{ledger}: is no ledger, or damaged; begin another") from error
     for key, value in record.items():

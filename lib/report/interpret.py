@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib import measures
-from lib.measures import Interval
+from lib.measures import Interval, sample_size
 from lib.report.measuring import MeasuredRuns, three_noises
 
 
@@ -164,7 +164,7 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
         f"changes of answers on only {n} examples would cause. The standard "
-        f"deviation beyond that, on endless data, is {_with_interval(beyond)}."
+        f"deviation beyond that, on an endless test set, is {_with_interval(beyond)}."
     ]
 
 
@@ -188,17 +188,19 @@ def _of_representations(measured: MeasuredRuns) -> list[str]:
 
 def of_seeds(measured: MeasuredRuns) -> list[str]:
     """How many runs disagreement and SD take, in a sentence, where that is known."""
-    texts = []
-    for measure, name in (("disagreement", "disagreement"), ("sd", "the standard deviation")):
+    texts, names = [], {"disagreement": "disagreement", "sd": "the standard deviation"}
+    normal = sample_size.seeds_needed_for_sd(width=measured.width, level=measured.level)
+    for measure, name in names.items():
         row = _value(measured, measure)
         if row is None or np.isnan(row["seeds_needed"]):
             continue
         needed = row["seeds_needed"]
         number = f"{'five or fewer' if needed == 5 else f'about {needed:.0f}'}"
-        texts.append(f"{name} {'more than 300' if np.isinf(needed) else number}")
+        by = "normal scores" if measure == "sd" and needed == normal else "judging by these runs"
+        texts.append(f"{name} {'more than 300' if np.isinf(needed) else number} ({by})")
     if not texts:
         return []
     return [
-        f"To know a value to ± {100 * measured.width:.0f} % takes, judging by these runs: "
-        f"{'; '.join(texts)} runs. You have {len(measured.group)}."
+        f"To know a value to ± {100 * measured.width:.0f} % takes so many runs: "
+        f"{'; '.join(texts)}. You have {len(measured.group)}."
     ]

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -169,10 +170,12 @@ def _metric(group: RunGroup, metric: str | None) -> str | None:
 def _meanings(group: RunGroup, metric: str | None) -> dict[str, str]:
     """What each measure is, in words that fit these runs."""
     meanings = {name: measure.meaning for name, measure in MEASURES.items()}
+    counted = metric == "f1" and "other_scores" in group.runs
+    of_class = f" of {group.classes[1]}" if counted else ""
     for name in ("mean", "sd"):
-        meanings[name] = meanings[name].replace("score", metric or "score", 1)
-    at_most = "at or below the majority class" if group.classes else "no better than the mean label"
-    meanings["failed"] = f"share of runs {at_most}"
+        meanings[name] = meanings[name].replace("score", f"{metric or 'score'}{of_class}", 1)
+    failed = "at or below the majority class" if group.classes else "no better than the mean label"
+    meanings["failed"] = f"share of runs {failed if group.example_ids else 'without a score'}"
     expected = measures.expected_range(len(group)) * np.std(group.scores, ddof=1) if metric else 0
     meanings["range"] = f"best minus worst; {expected:.3f} to expect of normal scores"
     meanings["best"] = "best score, which grows with the number of runs"
@@ -187,12 +190,13 @@ def _examples(group: RunGroup) -> pd.DataFrame:
         table = pd.DataFrame({"example": group.example_ids, "spread": spread})
         return table.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
     votes = np.stack([(group.predictions == c).sum(0) for c in range(len(group.classes))], -1)
+    most = votes == votes.max(-1, keepdims=True)
     table = pd.DataFrame(
         {
             "example": group.example_ids,
             "flip_rate": measures.flip_rate(group.predictions),
             "vote_entropy": measures.vote_entropy(group.predictions),
-            "majority_vote": [group.classes[c] for c in votes.argmax(-1)],
+            "majority_vote": [" or ".join(compress(group.classes, row)) for row in most.tolist()],
             "dissenting_runs": len(group) - votes.max(-1),
         }
     )

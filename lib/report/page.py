@@ -39,15 +39,15 @@ def figures(
     group, n_runs, drawn = measured.group, len(measured.group), {}
     if settings and len(settings) > 1 and measured.metric:
         drawn[BESIDE] = _side_by_side(settings)
+    named = group.names if n_runs <= MOST_NAMED else None
+    room = 0.06 * max(map(len, named or [""]))
     if "score" in measured.scores:
-        fig, ax = plt.subplots(figsize=(plots.PAGE, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
+        fig, ax = plt.subplots(figsize=(3.5 + room, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
         plots.run_dots(ax, measured.scores, label=measured.metric)
         alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
         drawn["Scores of the runs"] = fig, alt
     if group.classes:
         apart = measures.pairwise_disagreement(group.predictions)
-        named = group.names if n_runs <= MOST_NAMED else None
-        room = 0.06 * max(map(len, named or [""]))
         fig, ax = plt.subplots(figsize=(4.2 + room, 3.1 + room))
         plots.run_heatmap(ax, apart, names=named, label="share answered differently")
         alt = (

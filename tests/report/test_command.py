@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
@@ -112,6 +113,11 @@ def test_with_the_gate_bad_input_and_usage_end_with_3_and_else_with_2(settings, 
     code, _, error = said(capsys, settings["base"], "--gate")
     assert code == 3 and "takes one --against" in error
     assert said(capsys, settings["base"], "--gate", "--nonsense")[0] == 3
+    for typo in ("--gates", "--gate=1", "--gated", "-gate", "--gat"):
+        assert said(capsys, settings["base"], "--against", settings["others"], typo)[0] == 3
+    for more in (("--sequential", "l.json"), ("--lower-is-better",)):
+        code, _, error = said(capsys, settings["good"], "--against", settings["base"], *more)
+        assert code == 2 and "--sequential and --lower-is-better go with --gate" in error
     assert said(capsys, settings["base"], "--nonsense")[0] == 2
     assert said(capsys, "--help")[0] == 0 and said(capsys, "--help", "--gate")[0] == 0
 
@@ -180,11 +186,13 @@ def test_a_ledger_spends_the_error_over_candidates(settings, capsys, tmp_path):
     ledger = tmp_path / "ledger.json"
     gate = ("--against", settings["base"], "--gate", "--sequential", ledger)
     first = said(capsys, settings["good"], *gate)
-    assert first[0] == 0 and said(capsys, settings["good"], *gate)[:2] == first[:2]
+    assert first[0] == 0
+    assert said(capsys, settings["good"], *gate)[:2] == (0, first[1][:-1] + " (recorded before)\n")
     assert said(capsys, settings["same"], *gate)[0] == 1
     kept = json.loads(ledger.read_text())["candidates"]
     assert [one["candidate"] for one in kept] == ["good", "same"]
     assert kept[1]["alpha"] < kept[0]["alpha"] < 0.05
+    assert kept[0]["alpha"] == 0.05 * 20 / (20 * 21)
     other = said(capsys, settings["good"], "--against", settings["bad"], *gate[2:])
     assert other[0] == 3 and "another baseline" in other[2]
 
@@ -212,6 +220,73 @@ def test_of_several_settings_every_two_are_compared_with_holm(settings, capsys):
     found = json.loads(out)["comparison"]
     means = {name: row for name, row in found.items() if name.startswith("mean, ")}
     assert len(means) == 3 and all(row["p"] < 0.01 for row in means.values())
+
+
+def copies(folder):
+    """Eight copies of one run that is always right but once, and what ids and answers they have."""
+    table = pd.read_csv(setting(folder / "one", right=1.0, runs=1) + "/seed0.csv")
+    (folder / "copies").mkdir()
+    for seed in range(8):
+        table.to_csv(folder / "copies" / f"seed{seed}.csv", index=False)
+    return str(folder / "copies")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_copies_of_a_run_are_no_evidence_and_every_way_out_says_that_they_are(
+    settings, capsys, tmp_path, metric
+):
+    eight, note = (
+        copies(tmp_path),
+        "seed0 and seed7 are identical: the same file, or the same seed?",
+    )
+    against = ("--against", settings["base"], "--metric", metric)
+    code, out, error = said(capsys, eight, *against, "--gate")
+    assert code == 1 and out.startswith("not shown: ") and out.count("\n") == 1
+    assert f"A: {note}\n" in error and "Taken as" not in error
+    turned = ("--against", eight, "--metric", metric)
+    code, _, error = said(capsys, settings["good"], *turned, "--gate")
+    assert code == 1 and f"B: {note}\n" in error
+    assert said(capsys, settings["good"], "--against", settings["base"], "--gate")[2] == ""
+    for form in ("markdown", "latex", "json"):
+        for first, other in ((eight, ()), (eight, against), (settings["base"], turned)):
+            assert note in said(capsys, first, *other, "--format", form)[1], (form, first)
+    out = said(capsys, settings["base"], *turned, "--out", tmp_path / "out")[1]
+    assert f"B: {note}" in out and note in (tmp_path / "out/report.html").read_text()
+
+
+def test_of_several_settings_the_table_has_a_row_of_each(settings, capsys):
+    paths = [settings[name] for name in ("base", "good", "bad")]
+    alone = [said(capsys, path, "--format", "markdown")[1].split("\n") for path in paths]
+    for n in (2, 3):
+        more = [word for path in paths[1:n] for word in ("--against", path)]
+        lines = said(capsys, paths[0], *more, "--format", "markdown")[1].strip().split("\n")
+        assert lines[0] == "| setting " + alone[0][0]
+        rows = [f"| {letter} {one[2]}" for letter, one in zip("ABC"[:n], alone, strict=False)]
+        assert lines[2 : 2 + n] == rows and not lines[2 + n]
+        sentences = json.loads(said(capsys, paths[0], *more, "--format", "json")[1])["compared"]
+        assert sentences[0].startswith(f"A is {paths[0]}, B is {paths[1]}")
+        assert [line for line in lines if line in sentences] == sentences
+        tex = said(capsys, paths[0], *more, "--format", "latex")[1]
+        body = tex.split("\\midrule\n")[1].split("\\bottomrule")[0].strip().split("\n")
+        assert [line.split(" & ")[0] for line in body] == list("ABC"[:n])
+        assert all(line.count("&") == lines[0].count("|") - 2 for line in body)
+        assert tex.count("% ") >= len(sentences) + 2 * n
+
+
+@pytest.mark.parametrize(
+    "words", [["-m", "lib.report"], ["-c", "from lib.command import main; main()", "report"]]
+)
+def test_a_reader_who_stops_reading_sees_no_trace(settings, words):
+    """As ``| head -1`` does: the pipe is closed before the report is written into it."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, *words, settings["base"], "--format", "markdown"],
+        cwd=paths.ROOT, stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+        env=os.environ,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
 def test_the_command_as_a_process_prints_no_trace(settings, tmp_path):

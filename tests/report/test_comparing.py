@@ -173,16 +173,32 @@ def test_without_labels_answers_are_compared_by_id_and_never_by_position_alone()
         (["42", "52", "62"], ["big_seed52_v2", "big_seed42_v2", "big_seed62_v2"], [1, 0, 2]),
         (["x", "y", "z"], ["z", "y", "x"], [2, 1, 0]),
         (["lr3-s1", "lr3-s2", "lr3-s10"], ["lr4-s10", "lr4-s1", "lr4-s2"], [1, 2, 0]),
-        (["seed0", "seed1", "seed2"], ["seed1", "seed2", "seed3"], None),
-        (["seed0", "seed1", "seed2"], ["seed0", "seed1", "seed2", "seed3"], None),
-        (["run1", "run2", "run3"], ["run1", "run2", "run3"], None),
-        (["a1", "b1", "c2"], ["d1", "e2", "f1"], None),
-        (["a", "b", "c"], ["d", "e", "f"], None),
-        (["seed0", "seed1"], ["seed0", "seed1"], None),
+        (["seed0", "seed1", "seed2"], ["seed1", "seed2", "seed3"], []),
+        (["run1", "run2", "run3"], ["run1", "run2", "run3"], []),
+        (["seed1", "seed2", "seed3"], ["run1", "run2", "run3"], []),
+        (["a1", "b1", "c2"], ["d1", "e2", "f1"], []),
+        (["a", "b", "c"], ["d", "e", "f"], []),
+        (["seed0", "seed1"], ["seed0", "seed1"], []),
     ],
 )
 def test_seeds_are_shared_only_where_names_say_so(first, second, order):
-    assert comparing.same_seeds(first, second) == order
+    found, why = comparing.same_seeds(first, second)
+    assert found == order
+    assert why == ("" if order else "run names do not say the same seeds in both")
+
+
+def test_seeds_of_one_setting_only_are_named_and_leaving_them_out_pairs_the_others():
+    three, four = scored([0.7, 0.8, 0.75], ["100", "101", "99"]), ["s99", "s100", "s101", "s102"]
+    more = scored([0.8, 0.9, 0.85, 0.7], four)
+    for pair in ((three, more), (more, three)):
+        (*_, note) = comparing.align(*pair).notes
+        words = "s102 is in one setting only; --exclude it to pair the others."
+        assert note == f"Not paired by seed: {words}"
+    fewer = measured(more.group.take([0, 1, 2]))
+    assert comparing.align(three, fewer).paired
+    four = scored([0.7, 0.8, 0.75, 0.6], ["100", "101", "99", "98"])
+    note = comparing.align(four, more).notes[-1]
+    assert note.endswith("98, s102 are in one setting only; --exclude them to pair the others.")
 
 
 def test_scores_alone_are_compared_and_what_they_lack_is_said():
@@ -233,6 +249,10 @@ def test_runs_that_are_evaluated_again_tell_the_noise_of_evaluation():
         comparing.compare(A.take([0, 2, 4]), B.take([0, 2, 4])).table.loc["gained", "value"]
     )
     assert np.isnan(comparing.compare(A, B).table.loc["mean", "variance_repeats"])
+    again = measure_runs(A, repeats=repeats)
+    for pair, said in (((A, B), ""), ((again, again), ""), ((again, B), "B"), ((A, again), "A")):
+        (*notes,) = (note for note in comparing.align(*pair).notes if "twice" in note)
+        assert [note.split(" is ")[0] for note in notes] == [f"No run of {one}" for one in said]
 
 
 def test_failed_runs_stay_in():
@@ -248,6 +268,21 @@ def test_what_is_said_follows_from_the_rows():
     mean = table.loc["mean"]
     assert f"A {mean['first']:.4f}, B {mean['second']:.4f}" in text
     assert ("not shown to be more than the seeds" in text) == (mean["p"] > 0.1)
+    assert "over examples as well (the larger counts)" in text
+    for pair, higher in (((A, B), "B"), ((B, A), "A")):
+        said = comparing.compare(*pair, level=0.5).sentences[0]
+        assert f": {higher} is higher, by more than the seeds" in said, said
+    gained, lost = (f"{100 * table.loc[name, 'value']:.1f} [" for name in ("gained", "lost"))
+    own = [f"{100 * table.loc['gained', name]:.1f} %" for name in ("second", "first")]
+    assert f"A is wrong where B is right on {gained}" in text
+    assert (
+        "% of the examples (its negative flips, if A replaces B); another run of B would be on "
+        f"{own[0]}, of A on {own[1]}." in text
+    )
+    assert f"A is right where B is wrong on {lost}" in text
+    assert "negative flips" in table.loc["gained", "meaning"]
+    assert "flips" not in table.loc["lost", "meaning"]
+    assert "p: Levene's test with medians" in table.loc["sd", "meaning"]
     assert comparing.finding({"p": 0.04, "p_both": 0.03}, 0.05) == "more than the seeds"
     assert "choice of these examples" in comparing.finding({"p": 0.01, "p_both": 0.3}, 0.05)
     for bad in ({"p": 0.06}, {"p": float("nan")}):

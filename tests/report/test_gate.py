@@ -38,13 +38,17 @@ def test_better_not_shown_and_worse_and_the_other_way_round_for_losses():
     assert verdicts[0].p == pytest.approx(welch.pvalue) and verdicts[0].alpha == 0.05
     for verdict in verdicts:
         assert "\n" not in verdict.line and verdict.line.startswith(f"{verdict.verdict}: accuracy ")
-    assert "5 and 5 runs: more than the seeds" in verdicts[0].line
-    assert "not shown to be more than the seeds; with as many it takes ±0.0" in verdicts[1].line
+    not_counted = "more than the seeds (what other examples would change is not counted)"
+    assert verdicts[0].line.endswith(f"5 and 5 runs: {not_counted}")
+    takes = (
+        r"not shown to be more than the seeds; it takes ±0\.0\d+ with as many, or \d+ runs of each$"
+    )
+    assert re.search(takes, verdicts[1].line)
 
 
 def test_what_it_takes_is_where_the_verdict_turns():
     line = gate.judge(BASE, SAME).line
-    reach = float(line.split("it takes ±")[1].split(",")[0])
+    reach = float(line.split("it takes ±")[1].split(" ")[0])
     for extra, verdict in ((-2e-4, "not shown"), (2e-4, "better")):
         moved = np.array(SAME.group.scores) - np.mean(SAME.group.scores)
         other = scored(moved + np.mean(BASE.group.scores) + reach + extra, list("vwxyz"))
@@ -54,7 +58,7 @@ def test_what_it_takes_is_where_the_verdict_turns():
 def test_what_it_takes_in_a_ledger_is_at_the_share_of_the_candidate(tmp_path):
     line = gate.judge(BASE, SAME, ledger=tmp_path / "l.json").line
     found = comparing.compare(BASE, SAME, level=1 - gate.share(1, 0.05)).table.loc["mean"]
-    assert f"it takes ±{(found['high'] - found['low']) / 2:.4f}" in line and "or " not in line
+    assert line.endswith(f"it takes ±{(found['high'] - found['low']) / 2:.4f} with as many")
 
 
 def test_pairs_of_seeds_decide_where_names_say_them():
@@ -72,7 +76,8 @@ def test_more_than_the_seeds_can_be_less_than_the_choice_of_examples():
     other = np.tile((GOLD + 1) % 3, (6, 1))
     other[:, 24:] = GOLD[24:]
     for runs in (answers, other):
-        runs[np.arange(6), np.arange(6)] = GOLD[:6]
+        runs[np.arange(6), np.arange(30, 36)] += 1
+        runs %= 3
     pair = [measured(replace(group(n_runs=6), predictions=runs)) for runs in (answers, other)]
     verdict = gate.judge(*pair)
     assert verdict.verdict == "not shown" and verdict.p > 0.2
@@ -82,11 +87,80 @@ def test_more_than_the_seeds_can_be_less_than_the_choice_of_examples():
 
 def test_few_runs_say_how_many_it_takes(tmp_path):
     two = gate.judge(scored([0.5, 0.51]), scored([0.9, 0.91]))
-    assert two.verdict == "not shown" and two.line.endswith("it takes 3 runs of each")
-    three = scored([0.50, 0.51, 0.505]), scored([0.9, 0.91, 0.905])
+    assert two.verdict == "not shown" and two.line.endswith(
+        "2 and 2 runs: no test: it takes 3 runs of each that differ"
+    )
+    three, ledger = (scored([0.50, 0.51, 0.505]), scored([0.9, 0.91, 0.905])), tmp_path / "l.json"
     assert gate.judge(*three).verdict == "better"
-    within = gate.judge(*three, ledger=tmp_path / "l.json")
-    assert within.verdict == "not shown" and within.line.endswith("it takes 5 runs of each")
+    within = gate.judge(*three, ledger=ledger)
+    assert within.verdict == "not shown" and "p =" not in within.line and np.isnan(within.p)
+    assert within.line.endswith("no test: it takes 5 runs of each that differ")
+    assert not ledger.exists(), "what is not tested spends nothing"
+    assert gate.judge(BASE, GOOD, ledger=ledger).alpha == gate.share(1, 0.05)
+
+
+def with_answers(answers, metric="accuracy"):
+    """Runs of these answers, as measured."""
+    scores = (answers == GOLD).mean(1)
+    runs = pd.DataFrame({"run": [f"n{i}" for i in range(len(answers))], "score": scores})
+    return measured(replace(group(), runs=runs, predictions=answers), metric)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+@pytest.mark.parametrize(
+    ("differ", "tested", "in_ledger"), [(1, 0, 0), (2, 0, 0), (3, 1, 0), (5, 1, 1)]
+)
+def test_copies_of_a_run_are_one_run(metric, differ, tested, in_ledger, tmp_path):
+    """Of eight candidates that are far better, so many differ; and as a baseline the same."""
+    answers = np.tile(GOLD, (8, 1))
+    answers[np.arange(differ), np.arange(differ)] = (GOLD[:differ] + 1) % 3
+    if differ > 1:
+        answers[differ - 1 :] = answers[differ - 1]
+    low, high = (
+        with_answers(group(right=0.5, n_runs=6).predictions, metric),
+        with_answers(answers, metric),
+    )
+    names = {True: ["better", "worse"], False: ["not shown"] * 2}
+    pairs = (low, high), (high, low)
+    assert [gate.judge(*pair).verdict for pair in pairs] == names[bool(tested)]
+    within = [gate.judge(*pair, ledger=tmp_path / f"{i}.json") for i, pair in enumerate(pairs)]
+    assert [one.verdict for one in within] == names[bool(in_ledger)]
+    alone = [scored(one.group.scores, one.group.names, metric) for one in (low, high)]
+    assert gate.judge(*alone).verdict == "better", "of scores alone nobody sees copies"
+    half = gate.judge(alone[0], high)
+    assert half.verdict == names[bool(tested)][0], "one setting's answers are known"
+    said = comparing.compare(low, high).sentences[0]
+    assert ("a test takes 3 runs of each that differ" in said) != bool(tested)
+
+
+def test_a_metric_without_a_test_over_examples_says_so():
+    pair = [
+        with_answers(group(seed, right=right).predictions, "f1")
+        for seed, right in ((1, 0.4), (2, 0.9))
+    ]
+    words = "more than the seeds (what other examples would change is not counted)"
+    assert gate.judge(*pair).line.endswith(f"5 and 5 runs, paired by seed: {words}")
+    sentence = comparing.compare(*pair).sentences[0]
+    assert sentence.endswith(f": B is higher, by {words}.")
+    known = [with_answers(one.group.predictions) for one in pair]
+    assert gate.judge(*known).line.endswith("5 and 5 runs, paired by seed: more than the seeds")
+
+
+def test_the_candidate_is_a_and_the_baseline_b():
+    lost = scored([0.8, np.nan, 0.7])
+    with pytest.raises(OutsideError, match="^A: run '1' has no accuracy"):
+        gate.judge(BASE, lost)
+    with pytest.raises(OutsideError, match="^B: run '1' has no accuracy"):
+        gate.judge(lost, GOOD)
+    with pytest.raises(OutsideError, match="scores of A are f1, of B accuracy"):
+        gate.judge(BASE, scored([0.8, 0.9, 0.7], metric="f1"))
+
+
+def test_the_same_runs_once_more_take_more_runs_than_anybody_has():
+    line = gate.judge(BASE, BASE).line
+    assert line.endswith(
+        "not shown to be more than the seeds; it takes more than 1,000 runs of each"
+    )
 
 
 def test_shares_of_alpha_never_add_up_to_more():
@@ -101,7 +175,9 @@ def test_a_ledger_records_spends_and_is_idempotent(tmp_path):
         verdict = gate.judge(BASE, other, ledger=ledger, name=name)
         assert verdict.alpha == gate.share(number, 0.05)
     before = ledger.read_bytes()
-    assert gate.judge(BASE, SAME, ledger=ledger, name="same").alpha == gate.share(2, 0.05)
+    again = gate.judge(BASE, SAME, ledger=ledger, name="same")
+    assert again.alpha == gate.share(2, 0.05) and again.line.endswith(" (recorded before)")
+    assert "recorded" not in verdict.line
     assert ledger.read_bytes() == before, "the same candidate again spends nothing"
     gate.judge(BASE, scored([0.8, 0.81, 0.82, 0.83, 0.84]), ledger=ledger, name="same")
     content = json.loads(ledger.read_text())
@@ -135,6 +211,17 @@ def test_a_ledger_is_of_one_baseline_metric_and_alpha(how, named, tmp_path):
         gate.judge(**{"baseline": BASE, "candidate": SAME, "ledger": ledger, **how})
     assert named in str(error.value) and str(ledger) in str(error.value)
     assert ledger.read_bytes() == before
+
+
+def test_alpha_is_a_round_number_even_where_a_ledger_has_none(tmp_path):
+    ledger = tmp_path / "ledger.json"
+    first = gate.judge(BASE, SAME, ledger=ledger, name="a", alpha=1 - 0.95)
+    assert json.loads(ledger.read_text())["alpha"] == 0.05 == round(first.alpha * 21, 12)
+    ledger.write_text(ledger.read_text().replace("0.05,", f"{1 - 0.95},"))
+    assert json.loads(ledger.read_text())["alpha"] != 0.05
+    assert gate.judge(BASE, GOOD, ledger=ledger, name="b", alpha=0.05).alpha == gate.share(2, 0.05)
+    with pytest.raises(OutsideError, match=r"another alpha \(0.05, now 0.1\)"):
+        gate.judge(BASE, GOOD, ledger=ledger, name="c", alpha=1 - 0.9)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "null"])

@@ -99,6 +99,57 @@ def test_every_kind_of_input_makes_a_page(tmp_path, how, present, absent):
     assert "In plain words" in page and interpret(made)
 
 
+def test_the_scores_fit_on_a_telephone(tmp_path):
+    """400 pixels, less the margins of the page."""
+    made, page = page_of(write_runs(tmp_path), tmp_path / "out")
+    figure, _ = report.figures(made)["Scores of the runs"]
+    assert (
+        96 * figure.get_figwidth() <= 400 - 32 and f'width="{72 * figure.get_figwidth():g}' in page
+    )
+
+
+def test_a_tied_vote_is_no_majority_and_ties_of_examples_are_said(tmp_path):
+    runs = {"s0": list("aabc"), "s1": list("abcc"), "s2": list("aabc"), "s3": list("abaa")}
+    made, page = page_of_table(tmp_path, list("aabc"), runs)
+    votes = made.examples.set_index("example")["majority_vote"]
+    assert votes.to_dict() == {"1": "a", "2": "a or b", "3": "b", "4": "c"}
+    assert "Of ties, the first in the input." in page
+
+
+def test_meanings_fit_the_runs(tmp_path):
+    """What is counted for f1, and what has failed where scores are all there is."""
+    gold = ["neg", "pos"] * 10
+    runs = {f"s{i}": gold[:-i] + gold[:i] for i in (1, 2, 3)}
+    table = page_of_table(tmp_path, gold, runs)[0].table
+    assert table.set_index("measure").loc["mean", "meaning"] == "mean accuracy"
+    measured = measure_runs(outside.read(tmp_path / "t.csv").group, metric="f1")
+    meanings = measured.table.set_index("measure")["meaning"]
+    assert meanings["mean"] == "mean f1 of pos" and "f1 of pos (ddof 1)" in meanings["sd"]
+    scores = pd.DataFrame({"seed": range(4), "f1": [0.1, 0.3, 0.2, np.nan]})
+    scores.to_csv(tmp_path / "s.csv", index=False)
+    measured = measure_runs(outside.read(tmp_path / "s.csv").group)
+    meanings = measured.table.set_index("measure")
+    assert meanings.loc["failed", "meaning"] == "share of runs without a score"
+    assert meanings.loc["failed", "value"] == 0.25
+    scores[:3].to_csv(tmp_path / "s.csv", index=False)
+    measured = measure_runs(outside.read(tmp_path / "s.csv").group)
+    assert measured.table.set_index("measure").loc["mean", "meaning"] == "mean f1"
+
+
+def test_how_many_runs_it_takes_says_by_what():
+    """The SD of these five takes what normal scores do, that of heavy tails more."""
+    made = measure_runs(outside.read(EXAMPLE).group)
+    asked = "To know a value to ± 20 % takes so many runs: "
+    disagreement = "disagreement about 8 (judging by these runs)"
+    assert interpret(made)[-1] == (
+        f"{asked}{disagreement}; the standard deviation about 53 (normal scores). You have 5."
+    )
+    heavy = measure_runs(scored([0.8] * 18 + [0.1, 0.81]).group)
+    needed = heavy.table.set_index("measure").loc["sd", "seeds_needed"]
+    assert needed > 53 and "(judging by these runs)" in interpret(heavy)[-1]
+    assert "on an endless test set" in " ".join(interpret(made))
+
+
 def test_regression_has_scores_and_representations_only(tmp_path):
     rng = np.random.default_rng(0)
     gold = rng.random(40)

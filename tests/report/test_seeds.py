@@ -105,7 +105,11 @@ def test_the_page_shows_what_is_said(capsys, monkeypatch):
     [
         ((), "give RUNS or --sd"),
         (("--sd", 1, EXAMPLE), "give RUNS or --sd"),
-        (("--sd", 1, "--metric=f1"), "give RUNS or --sd"),
+        (("--sd", 1, "--metric=f1"), "only RUNS are read"),
+        (("--sd", 1, "--exclude=seed1"), "only RUNS are read"),
+        (("--sd", 1, "--half-width", 1, "--correlation", 0.5), "--correlation goes with"),
+        ((EXAMPLE, "--difference", 1), "one point is 0.01"),
+        ((EXAMPLE, "--half-width", 5), "one point is 0.01"),
         (("--sd", 1, "--difference", 1, "--half-width", 1), "--difference or --half-width"),
         (("--sd", -1), "sd = -1; expected more than 0"),
         (("--sd", "nan"), "sd = nan"),
@@ -118,6 +122,39 @@ def test_the_page_shows_what_is_said(capsys, monkeypatch):
 def test_bad_questions_end_with_2_in_a_line(capsys, arguments, message):
     code, out, error = said(capsys, *arguments)
     assert (code, out, error.count("\n")) == (2, "", 1) and message in error
+    assert error.startswith("instability seeds-needed: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--against", EXAMPLE), ("--gate",), ("--sequential", "l.json"), ("--lower-is-better",),
+     ("--features", "f.npz"), ("--format", "json"), ("--out", "x"), ("--nonsense",),
+     ("--difference", "1%"), ("another.csv",)],
+)  # fmt: skip
+def test_what_it_does_not_heed_it_refuses_under_its_own_name(capsys, words):
+    code, out, error = said(capsys, EXAMPLE, *words)
+    assert code == 2 and not out and error.startswith("usage: instability seeds-needed ")
+    assert error.splitlines()[-1].startswith("instability seeds-needed: error: ")
+    assert words[-1 if "%" in words[-1] else 0] in error
+
+
+def test_pairs_are_said_to_be_pairs(capsys):
+    asked = ("--sd", 1, "--difference", 1)
+    assert " of each setting: a two-sided t test at 5 %" in said(capsys, *asked)[1]
+    paired = said(capsys, *asked, "--correlation", 0.5)[1]
+    assert " of each setting, paired by seed: a two-sided paired t test at 5 %" in paired
+
+
+def test_percentages_may_differ_by_more_than_one(capsys, tmp_path):
+    table = pd.DataFrame({"seed": range(5), "accuracy": [80.0, 81, 82, 79, 80.5]})
+    table.to_csv(path := tmp_path / "scores.csv", index=False)
+    assert needed(capsys, path, "--difference", 2) >= 3
+
+
+def test_the_help_says_the_floor(capsys):
+    assert needed(capsys, "--sd", 0.001, "--difference", 0.5) == 3
+    assert needed(capsys, "--sd", 1, "--width", 0.99, "--level", 0.5) == 5
+    assert "No n is below 3 (neither: 5)." in said(capsys, "--help")[1]
 
 
 def test_runs_without_scores_have_no_sd(capsys, tmp_path):
