@@ -15,7 +15,7 @@ _KINDS = {
 }
 #: What belongs to runs, by the names that people give to it.
 _PARTS = {
-    "labels": NAMES["gold"],
+    "labels": NAMES["label"],
     "examples": ("examples", "example_ids", "ids"),
     "states": ("hidden_states", "representations"),
     "runs": ("runs", "seeds"),
@@ -88,7 +88,7 @@ def _what_runs_say(content: Content) -> tuple[str, str, Taken]:
     """The array of what runs say, and its kind."""
     by_name = {plain(name): name for name in content.arrays}
     chosen = [(by_name[n], kind) for kind, names in _KINDS.items() for n in names if n in by_name]
-    if not chosen and len(by_name) == 1 and not set(by_name) & set(NAMES["gold"]):
+    if not chosen and len(by_name) == 1 and not set(by_name) & set(NAMES["label"]):
         chosen = [(name, "predictions") for name in content.arrays]
     if not chosen:
         raise OutsideError(

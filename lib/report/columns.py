@@ -8,9 +8,10 @@ so; whatever else there is is ignored, and said to be.
 import fnmatch
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -74,154 +75,159 @@ class ScoreTable(NamedTuple):
     metrics: dict[str, np.ndarray]
 
 
-def runs_in(
-    content: Content, options: Options, *, single: bool = False
-) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+#: Runs by name, or scores alone.
+Found = dict[str, StoredRuns] | ScoreTable
+#: Kind, columns and class names of what a run says on each row.
+Said = tuple[str, list[str], list[str]]
+
+
+@dataclass
+class Sheet:
+    """A table, what the user says about its columns, and what was taken for what."""
+
+    path: Path
+    table: pd.DataFrame
+    options: Options
+    taken: Taken = field(default_factory=Taken)
+
+    def find(self, role: str, used: Sequence[str | None] = ()) -> str | None:
+        """The column, of those not used, that the user names, or the first that has one of the
+        names of its role.
+        """
+        rest = [column for column in self.table if column not in used]
+        if wish := getattr(self.options, role):
+            if wish not in rest:
+                raise self.error(f"no column {wish!r} for --{role}: {nearest(wish, rest)}")
+            return wish
+        by_name = {plain(column): column for column in reversed(rest)}
+        return next((by_name[name] for name in NAMES[role] if name in by_name), None)
+
+    def error(self, why: str) -> OutsideError:
+        return OutsideError(f"{self.path}: {why}")
+
+
+def runs_in(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
     """The runs of a table by name; of a file of one run (``single``), that has the name ''."""
-    taken = Taken(notes=list(content.notes))
-    table = _only(content, options)
-    if not content.header:
-        return _without_header(content, table, taken)
-    run = find(content, table, options.run, "--run", NAMES["run"])
-    if (
-        run
-        and (summary := table[run].map(lambda name: plain(str(name))).isin(NAMES["summary"])).any()
-    ):
-        names = ", ".join(map(str, table.loc[summary, run].unique()))
-        taken.notes.append(f"Rows that are called {names} are no runs, and were left out.")
-        table = table[~summary].reset_index(drop=True)
-    values = _values(content, table, options)
-    if run and not values and not options.runs:
-        table, run = _turned(content, table, run, options, taken)
-    if options.runs or (not (run and values) and _stems(table)):
-        return _wide(content, table, options, taken)
-    if values and run and table[run].nunique() < len(table):
-        return _long(content, table, options, run, values, taken)
-    if (
-        values
-        and values[0] == "correct"
-        and ids_of(content, table, options, (), Taken())[1] is None
-    ):
-        values = None  # a metric of each run, and not of each example
-    if values:
-        stored = {"": _one(content, table, options, values, taken)}
-        return stored, taken
-    return _scores(content, table, run, options, taken, single=single), taken
+    sheet = Sheet(content.path, content.table, options, Taken(notes=list(content.notes)))
+    sheet.table = _only(sheet)
+    found = _runs(sheet, single=single) if content.header else _without_header(sheet)
+    if single and isinstance(found, dict) and len(found) == 1:
+        found = {"": next(iter(found.values()))}
+    return found, sheet.taken
 
 
-def _turned(
-    content: Content, table: pd.DataFrame, run: str, options: Options, taken: Taken
-) -> tuple[pd.DataFrame, str | None]:
-    """A table of a row a run and a column an example, with a row an example and a column a run."""
-    stems = _stems(table.drop(columns=run))
+def _runs(sheet: Sheet, *, single: bool) -> Found:
+    run = sheet.find("run")
+    if run:
+        _drop_summaries(sheet, run)
+    said = _said(sheet)
+    by_columns = bool(sheet.options.runs)
+    if run and not said and not by_columns and _turned(sheet, run):
+        run = None
+    if by_columns or (not (run and said) and _stems(sheet.table)):
+        return _wide(sheet)
+    if said and run and sheet.table[run].nunique() < len(sheet.table):
+        return _long(sheet, run, said)
+    # Right and wrong without examples: a metric of each run.
+    if said and (said[0] != "correct" or ids_of(replace(sheet, taken=Taken()))[1] is not None):
+        return {"": _one(sheet, said)}
+    return _scores(sheet, run, single=single)
+
+
+def _drop_summaries(sheet: Sheet, run: str) -> None:
+    names = sheet.table[run]
+    summary = names.map(lambda name: plain(str(name))).isin(NAMES["summary"])
+    if summary.any():
+        called = ", ".join(map(str, names[summary].unique()))
+        sheet.taken.notes.append(f"Rows that are called {called} are no runs, and were left out.")
+        sheet.table = sheet.table[~summary].reset_index(drop=True)
+
+
+def _turned(sheet: Sheet, run: str) -> bool:
+    """Turn a table of a row a run and a column an example into one of a column a run, if it is."""
+    table, stems = sheet.table, _stems(sheet.table.drop(columns=run))
     columns = max(stems.values(), key=len, default=[])
     if (
         len(columns) < 2
         or any(_SEEDY.search(stem.lower()) for stem in stems)
-        or _gold(content, table, options, [run])
+        or sheet.find("label", [run])
         or len(table) < 2
-        or options.metric in table
+        or sheet.options.metric in table
         or not table[run].is_unique
     ):
-        return table, run
+        return False
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
     if (numbers % 1 > 0).any(axis=None):
-        raise OutsideError(
-            f"{content.path}: column {run!r} names a run a row, so {columns[0]}, {columns[1]}, … "
-            f"are no runs: if they are scores, say --metric {columns[0]}; of predictions, write a "
-            "row an example and a column a run"
+        raise sheet.error(
+            f"column {run!r} names a run a row, so {columns[0]}, {columns[1]}, … are no runs: if "
+            f"they are scores, say --metric {columns[0]}; of predictions, write a row an example "
+            "and a column a run"
         )
-    taken.notes.append(f"A row is a run ({run}): {columns[0]} … {columns[-1]} are the examples.")
-    taken.ignored = [c for c in table if c not in (run, *columns)]
-    turned = table[columns].set_axis(_texts(table[run]).to_list()).T.reset_index(names="example")
-    return turned, None
+    sheet.taken.notes.append(
+        f"A row is a run ({run}): {columns[0]} … {columns[-1]} are the examples."
+    )
+    runs = table[columns].set_axis(_texts(table[run]).to_list())
+    sheet.table = runs.T.reset_index(names="example")
+    return True
 
 
-def _only(content: Content, options: Options) -> pd.DataFrame:
+def _only(sheet: Sheet) -> pd.DataFrame:
     """The rows that are asked for; a column that tells settings apart must have one value."""
-    table = content.table
+    table, options = sheet.table, sheet.options
     for wish in options.only:
         column, _, value = wish.partition("=")
         if column not in table:
             if column == "filter":
                 continue
-            raise OutsideError(f"{content.path}: no column {column!r}: {nearest(column, table)}")
+            raise sheet.error(f"no column {column!r}: {nearest(column, table)}")
         table = table[_texts(table[column]) == value]
         if table.empty:
-            there = ", ".join(map(str, content.table[column].unique()[:5]))
-            raise OutsideError(f"{content.path}: no row has {column} {value!r}; there are {there}")
-    for column in table:
-        if (
-            plain(column) in NAMES["setting"]
-            and table[column].nunique() > 1
-            and column not in (options.run, options.repeat)
-        ):
-            each = _texts(table[column]).unique()
-            run = find(content, table, options.run, "--run", NAMES["run"])
-            of_run = run and table.groupby(run)[column].nunique().max() == 1
-            # Each run may have stopped at a time of its own.
-            stopped = plain(column) in ("epoch", "step", "global_step", "iteration") and of_run
-            if len(each) == len(table) or stopped:
-                continue
+            there = ", ".join(map(str, sheet.table[column].unique()[:5]))
+            raise sheet.error(f"no row has {column} {value!r}; there are {there}")
+    table = table.reset_index(drop=True)
+    for column in table.columns.difference([options.run, options.repeat], sort=False):
+        if plain(column) not in NAMES["setting"] or table[column].nunique() < 2:
+            continue
+        each, run = _texts(table[column]).unique(), sheet.find("run")
+        of_run = run and table.groupby(run)[column].nunique().max() == 1
+        # Each run may have stopped at a time of its own.
+        stopped = plain(column) in ("epoch", "step", "global_step", "iteration") and of_run
+        if len(each) < len(table) and not stopped:
             there = ", ".join(each[:4]) + ", …" * (len(each) > 4)
-            raise OutsideError(
-                f"{content.path}: column {column!r} has {len(each)} values ({there}), and runs of "
-                f"different settings are not mixed: choose one by --only {column}={each[0]}, or, "
-                f"if these are the runs, --run {column}; if each run was evaluated again, "
-                f"--repeat {column}"
+            raise sheet.error(
+                f"column {column!r} has {len(each)} values ({there}), and runs of different "
+                f"settings are not mixed: choose one by --only {column}={each[0]}, or, if these "
+                f"are the runs, --run {column}; if each run was evaluated again, --repeat {column}"
             )
-    return table.reset_index(drop=True)
+    return table
 
 
-def find(
-    content: Content, table: pd.DataFrame, wish: str, option: str, names: Iterable[str]
-) -> str | None:
-    """The column that the user names, or the first that has one of the names."""
-    if wish:
-        if wish not in table:
-            what = f"no column {wish!r} for {option}: {nearest(wish, table)}"
-            raise OutsideError(f"{content.path}: {what}")
-        return wish
-    by_name = {plain(column): column for column in reversed(list(table))}
-    return next((by_name[name] for name in names if name in by_name), None)
-
-
-def _gold(
-    content: Content, table: pd.DataFrame, options: Options, used: Sequence[str]
-) -> str | None:
-    rest = table.drop(columns=[c for c in used if c in table])
-    return find(content, rest, options.label, "--label", NAMES["gold"])
-
-
-def _values(
-    content: Content, table: pd.DataFrame, options: Options
-) -> tuple[str, list[str], list[str]] | None:
-    """Kind, columns and class names of what a run says on each row."""
-    if options.prediction:
-        column = find(content, table, options.prediction, "--prediction", ())
-        return "predictions", [column], []
-    if options.metric in table and _is_right(table[options.metric]) is not None:
-        return "correct", [options.metric], []
+def _said(sheet: Sheet) -> Said | None:
+    """What a run says on each row: by options, by the names of columns, or by what is in them."""
+    table, metric = sheet.table, sheet.options.metric
+    if sheet.options.prediction:
+        return "predictions", [sheet.find("prediction")], []
+    if metric in table and _is_right(table[metric]) is not None:
+        return "correct", [metric], []
     names = {column: plain(column) for column in table}
     for kind, stems in (("logits", "logits?"), ("probabilities", "probs?|probas?|probability")):
         several = {c: m[2] for c, n in names.items() if (m := re.fullmatch(rf"({stems})_(.+)", n))}
         if len(several) > 1:
-            if all(part.isdigit() for part in several.values()):
-                order = sorted(several, key=lambda c: int(several[c]))
-                missing = [i for i in range(len(order)) if int(several[order[i]]) != i]
-                if missing:
-                    stem = order[0].rsplit("_", 1)[0]
-                    what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
-                    raise OutsideError(f"{content.path}: {what}; give one for each class from 0")
-                return kind, order, [several[c] for c in order]
-            order = sorted(several, key=lambda c: c.split("_", 1)[1])
-            return kind, order, [c.split("_", 1)[1] for c in order]
+            if not all(part.isdigit() for part in several.values()):
+                order = sorted(several, key=lambda c: c.split("_", 1)[1])
+                return kind, order, [c.split("_", 1)[1] for c in order]
+            order = sorted(several, key=lambda c: int(several[c]))
+            missing = [i for i, column in enumerate(order) if int(several[column]) != i]
+            if missing:
+                stem = order[0].rsplit("_", 1)[0]
+                what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
+                raise sheet.error(f"{what}; give one for each class from 0")
+            return kind, order, [several[c] for c in order]
         lists = [c for c, n in names.items() if re.fullmatch(f"{stems}|probabilities", n)
                  and kind.startswith(n[:4]) and _is_list(table[c])]  # fmt: skip
         if lists:
             return kind, lists[:1], []
-    column = find(content, table, "", "", NAMES["prediction"])
-    gold = find(content, table, options.label, "--label", NAMES["gold"])
+    column, gold = sheet.find("prediction"), sheet.find("label")
     if gold and (named := _called_as_classes(table, gold)):
         return "probabilities", *named
     if column and not (column == gold and plain(column) == "answer" and _stems(table)):
@@ -273,24 +279,22 @@ def _stems(table: pd.DataFrame) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-def _wide(
-    content: Content, table: pd.DataFrame, options: Options, taken: Taken
-) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+def _wide(sheet: Sheet) -> Found:
     """A row an example, a column a run."""
-    columns = _run_columns(content, table, options)
+    table, taken, columns = sheet.table, sheet.taken, _run_columns(sheet)
     rest = table.drop(columns=columns)
     if task := _scores_of_tasks(rest, table[columns]):
         scores = table[columns].astype(float).to_numpy()
-        return ScoreTable(columns, dict(zip(map(str, rest[task]), scores, strict=True))), taken
-    gold = _gold(content, rest, options, ())
-    id_column, ids = ids_of(content, rest, options, [gold], taken)
+        return ScoreTable(columns, dict(zip(map(str, rest[task]), scores, strict=True)))
+    gold = sheet.find("label", columns)
+    id_column, ids = ids_of(sheet, [gold, *columns])
     ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
     labels = None if gold is None else cleaned(rest[gold])
     taken.labels, taken.predictions = gold, f"columns {columns[0]} … {columns[-1]}"
     taken.ignored = [c for c in rest if c not in (gold, id_column)]
     values = {column: cleaned(table[column]) for column in columns}
     kind = "logits" if next(iter(values.values())).ndim == 2 else "predictions"
-    return {name: StoredRuns(each, kind, ids, labels) for name, each in values.items()}, taken
+    return {name: StoredRuns(each, kind, ids, labels) for name, each in values.items()}
 
 
 def _scores_of_tasks(rest: pd.DataFrame, values: pd.DataFrame) -> str | None:
@@ -302,14 +306,14 @@ def _scores_of_tasks(rest: pd.DataFrame, values: pd.DataFrame) -> str | None:
     return names[0] if numbers.notna().all(axis=None) else None
 
 
-def _run_columns(content: Content, table: pd.DataFrame, options: Options) -> list[str]:
-    if options.runs:
-        wishes = [wish.strip() for wish in options.runs.split(",")]
+def _run_columns(sheet: Sheet) -> list[str]:
+    table, asked = sheet.table, sheet.options.runs
+    if asked:
+        wishes = [wish.strip() for wish in asked.split(",")]
         chosen = [c for c in table if any(fnmatch.fnmatchcase(c, wish) for wish in wishes)]
         if len(chosen) < 2:
-            there = ", ".join(map(str, table))
-            what = f"--runs {options.runs} fits {len(chosen)} of the columns {there}"
-            raise OutsideError(f"{content.path}: {what}; give a pattern such as 'seed*', or names")
+            what = f"--runs {asked} fits {len(chosen)} of the columns {', '.join(map(str, table))}"
+            raise sheet.error(f"{what}; give a pattern such as 'seed*', or names")
         return chosen
     stems = _stems(table)
     seedy = {stem: columns for stem, columns in stems.items() if _SEEDY.search(stem.lower())}
@@ -318,43 +322,33 @@ def _run_columns(content: Content, table: pd.DataFrame, options: Options) -> lis
         each = "; ".join(f"{', '.join(columns[:3])}, …" for columns in stems.values())
         pattern = next(iter(stems)).replace("#", "*")
         what = f"several sets of columns could be runs ({each})"
-        raise OutsideError(f"{content.path}: {what}: choose one by --runs '{pattern}'")
+        raise sheet.error(f"{what}: choose one by --runs '{pattern}'")
     return next(iter(stems.values()))
 
 
-def _long(
-    content: Content, table: pd.DataFrame, options: Options, run: str,
-    values: tuple[str, list[str], list[str]], taken: Taken,
-) -> tuple[dict[str, StoredRuns], Taken]:  # fmt: skip
+def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
     """A row a run and example, in any order."""
-    names, again = _evaluations(content, table, run, options, taken)
-    if (empty := _texts(table[run]) == "").any():
-        row = empty.argmax() + 1
-        raise OutsideError(f"{content.path}: row {row} names no run; fill in column {run!r}")
-    whole = _one(content, table, options, values, taken, run)
-    taken.ignored = [column for column in taken.ignored if column != again]
+    names, again = _evaluations(sheet, run)
+    if (empty := _texts(sheet.table[run]) == "").any():
+        raise sheet.error(f"row {empty.argmax() + 1} names no run; fill in column {run!r}")
+    whole = _one(sheet, said, run)
+    sheet.taken.ignored = [column for column in sheet.taken.ignored if column != again]
     # Examples are in the order in which the file first names them.
-    order = np.arange(len(table))
+    order = np.arange(len(names))
     if whole.ids is not None:
         order = np.argsort(pd.factorize(whole.ids)[0], kind="stable")
     runs = {}
     for name, places in names.iloc[order].groupby(names.iloc[order].to_numpy()).indices.items():
         rows = order[places]
-        runs[str(name)] = StoredRuns(
-            whole.values[rows],
-            whole.kind,
-            *(None if part is None else part[rows] for part in (whole.ids, whole.gold)),
-            classes=whole.classes,
-        )
-    return runs, taken
+        ids, gold = (None if part is None else part[rows] for part in (whole.ids, whole.gold))
+        runs[str(name)] = replace(whole, values=whole.values[rows], ids=ids, gold=gold)
+    return runs
 
 
-def _evaluations(
-    content: Content, table: pd.DataFrame, run: str, options: Options, taken: Taken
-) -> tuple[pd.Series, str | None]:
+def _evaluations(sheet: Sheet, run: str) -> tuple[pd.Series, str | None]:
     """The run of each row, and, where runs were evaluated again, which time, and its column."""
-    names = _texts(table[run])
-    again = find(content, table, options.repeat, "--repeat", NAMES["repeat"])
+    table, taken = sheet.table, sheet.taken
+    names, again = _texts(table[run]), sheet.find("repeat")
     if again in (None, run) or table.groupby(run)[again].nunique().max() < 2:
         return names, None
     each = names + f" {again} " + _texts(table[again])
@@ -365,13 +359,10 @@ def _evaluations(
     return each, again
 
 
-def _one(
-    content: Content, table: pd.DataFrame, options: Options,
-    values: tuple[str, list[str], list[str]], taken: Taken, run: str | None = None,
-) -> StoredRuns:  # fmt: skip
+def _one(sheet: Sheet, said: Said, run: str | None = None) -> StoredRuns:
     """All rows of a table that has predictions in its columns."""
-    kind, columns, classes = values
-    gold = _gold(content, table, options, columns)
+    table, taken, (kind, columns, classes) = sheet.table, sheet.taken, said
+    gold = sheet.find("label", columns)
     labels = None if gold is None else cleaned(table[gold])
     each = [cleaned(table[column]) for column in columns]
     data, right = each[0] if len(each) == 1 else np.stack(each, axis=1), None
@@ -391,7 +382,7 @@ def _one(
     elif kind == "predictions" and labels is not None:
         labels = _unless_another_metric(table, data, labels, taken)
     taken.predictions = f"column{'s' * (len(columns) > 1)} {', '.join(columns[:3])}"
-    id_column, ids = ids_of(content, table, options, [gold, run, *columns], taken, run)
+    id_column, ids = ids_of(sheet, [gold, run, *columns], run)
     used = {gold, run, id_column, *columns}
     taken.ignored = [c for c in table if c not in used]
     return StoredRuns(data, kind, ids, labels, classes=classes)
@@ -418,97 +409,86 @@ def _unless_another_metric(
 
 
 def ids_of(
-    content: Content, table: pd.DataFrame, options: Options, used: Sequence[str | None],
-    taken: Taken, run: str | None = None,
-) -> tuple[str | None, np.ndarray | None]:  # fmt: skip
+    sheet: Sheet, used: Sequence[str | None] = (), run: str | None = None
+) -> tuple[str | None, np.ndarray | None]:
     """The column of example ids, and ids: of that, or hashes of the inputs; None without either."""
-    rest = table.drop(columns=[c for c in used if c is not None and c in table])
-    wished = find(content, rest, options.example, "--example", ())
+    rest = sheet.table.drop(columns=[c for c in used if c is not None])
+    runs = None if run is None else _texts(sheet.table[run])
+    wished = sheet.find("example", used) if sheet.options.example else None
     names = [wished] if wished else [c for n in NAMES["example"] for c in rest if plain(c) == n]
     for column in names:
         ids = _texts(rest[column])
         if (empty := ids == "").any():
             what = f"row {empty.argmax() + 1} has no example id in column {column!r}"
-            raise OutsideError(f"{content.path}: {what}; fill it in")
-        if run is None or wished or _shared(ids, _texts(table[run])):
+            raise sheet.error(f"{what}; fill it in")
+        # Runs that have no ids in common number the rows of the file.
+        if run is None or wished or ids.nunique() < len(ids) or runs.nunique() < 2:
             return column, ids.to_numpy()
     inputs = [c for c in rest if plain(c) in NAMES["input"]]
     if inputs:
         joined = rest[inputs].astype(str).agg("\x1f".join, axis=1)
         hashes = joined.map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])
-        keys = [hashes] if run is None else [hashes, _texts(table[run])]
-        again = hashes.groupby(keys).cumcount()
+        again = hashes.groupby([hashes] if run is None else [hashes, runs]).cumcount()
         if again.max() < len(rest) / 10:
-            taken.notes.append(f"Examples are told apart by their {', '.join(inputs)}.")
+            sheet.taken.notes.append(f"Examples are told apart by their {', '.join(inputs)}.")
             return None, (hashes + again.map(lambda n: f"-{n + 1}" if n else "")).to_numpy()
     return None, None
 
 
-def _shared(ids: pd.Series, runs: pd.Series) -> bool:
-    """Whether the runs have ids in common: else they number rows of the file."""
-    return ids.nunique() < len(ids) or runs.nunique() < 2
-
-
-def _without_header(
-    content: Content, table: pd.DataFrame, taken: Taken
-) -> tuple[dict[str, StoredRuns], Taken]:
+def _without_header(sheet: Sheet) -> dict[str, StoredRuns]:
     """Logits of one run, answers of one run, or a line an example with the answers of all runs."""
+    table, taken = sheet.table, sheet.taken
     columns = [cleaned(table[c]) for c in table]
+    taken.predictions = "its one column" if len(columns) == 1 else f"its {len(columns)} columns"
     if len(columns) == 1:
-        taken.predictions = "its one column"
-        return {"": StoredRuns(columns[0])}, taken
+        return {"": StoredRuns(columns[0])}
     if all(c.dtype.kind == "f" and (c != np.floor(c)).any() for c in columns):
-        taken.predictions = f"its {len(columns)} columns, as logits"
+        taken.predictions += ", as logits"
         taken.notes.append(f"Its {len(columns)} columns of numbers were taken as logits.")
-        return {"": StoredRuns(np.stack(columns, axis=1), "logits")}, taken
-    taken.predictions = f"its {len(columns)} columns"
+        return {"": StoredRuns(np.stack(columns, axis=1), "logits")}
     ids = np.arange(len(table)).astype(str)
-    return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}, taken
+    return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}
 
 
-def _scores(
-    content: Content, table: pd.DataFrame, run: str | None, options: Options, taken: Taken,
-    *, single: bool,
-) -> ScoreTable:  # fmt: skip
+def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
     """A row a run and a column a metric."""
+    table, asked = sheet.table, sheet.options.metric
     text = {c: _texts(table[c]).str.removesuffix("%") for c in table if c != run}
     numbers = {c: pd.to_numeric(column, errors="coerce") for c, column in text.items()}
     named = {
         c: n for c, n in numbers.items()
-        if n.notna().any() and (
-            c == options.metric or any(part in NAMES["metric"] for part in plain(c).split("_"))
-        )
+        if n.notna().any() and (c == asked or {*plain(c).split("_")} & {*NAMES["metric"]})
     }  # fmt: skip
     of_examples = run is None and (
-        _gold(content, table, options, []) or any(plain(c) in NAMES["input"] for c in table)
+        sheet.find("label") or any(plain(c) in NAMES["input"] for c in table)
     )
     if not named or of_examples or len(table) < 2 - single:
         columns = ", ".join(map(repr, list(table)[:12]))
         shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
         if len(shares) == len(table.columns):
-            raise OutsideError(
-                f"{content.path}: columns {columns} look like scores, a row a run, and not like "
-                f"predictions: for a report on one of them say --metric {shares[0]}"
+            raise sheet.error(
+                f"columns {columns} look like scores, a row a run, and not like predictions: for a "
+                f"report on one of them say --metric {shares[0]}"
             )
         if any(column.str.contains(r"±|\+/?-").any() for column in text.values()):
             why = "these are means of runs already: give the score of each run, a row a run"
-            raise OutsideError(f"{content.path}: {why}")
-        raise OutsideError(
-            f"{content.path}: no column is known as predictions of a run among {columns}. Runs are "
-            "columns that differ in a number (seed0, seed1, …): name others by --runs 'PATTERN'; "
-            "a row a run and example has a run (--run COLUMN) and a prediction (--prediction "
-            "COLUMN); scores, a row a run, are called accuracy, f1, …"
+            raise sheet.error(why)
+        raise sheet.error(
+            f"no column is known as predictions of a run among {columns}. Runs are columns that "
+            "differ in a number (seed0, seed1, …): name others by --runs 'PATTERN'; a row a run "
+            "and example has a run (--run COLUMN) and a prediction (--prediction COLUMN); scores, "
+            "a row a run, are called accuracy, f1, …"
         )
     names, again = pd.Series([f"run{i + 1}" for i in range(len(table))]), None
     if run:
-        names, again = _evaluations(content, table, run, options, taken)
+        names, again = _evaluations(sheet, run)
     if (repeated := names.duplicated()).any():
-        raise OutsideError(
-            f"{content.path}: {run} {names[repeated].iloc[0]} occurs again: of several settings "
-            "choose one by --only COLUMN=VALUE, evaluations of one run are told apart by --repeat "
-            "COLUMN, and if other rows are the runs, --run COLUMN names them"
+        raise sheet.error(
+            f"{run} {names[repeated].iloc[0]} occurs again: of several settings choose one by "
+            "--only COLUMN=VALUE, evaluations of one run are told apart by --repeat COLUMN, and if "
+            "other rows are the runs, --run COLUMN names them"
         )
-    taken.ignored = [c for c in table if c not in named and c not in (run, again)]
+    sheet.taken.ignored = [c for c in table if c not in named and c not in (run, again)]
     return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
 
 

@@ -261,7 +261,7 @@ def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
     if lines_of_answers:
         again = set(first) & set(below.to_numpy().ravel())
         # One answer of many may be the only such one.
-        named = len(first) > 1 or plain(first[0]) in NAMES["gold"] + NAMES["prediction"]
+        named = len(first) > 1 or plain(first[0]) in NAMES["label"] + NAMES["prediction"]
         return named and not again
     return not all(first[column] in set(below[column]) for column in table)
 

@@ -32,12 +32,13 @@ from lib.errors import nearest
 from lib.report import values
 from lib.report.arrays import clean, parts_of, runs_in_arrays
 from lib.report.columns import (
+    Found,
     Options,
     ScoreTable,
+    Sheet,
     StoredRuns,
     Taken,
     cleaned,
-    find,
     ids_of,
     runs_in,
 )
@@ -154,7 +155,7 @@ def in_words(taken: Taken) -> str:
     return f"Taken as {'; '.join(parts)}."
 
 
-def _file(path: Path, options: Options) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     content = open_file(path)
     found, taken = _of_content(content, options, single=False)
     if not isinstance(found, ScoreTable) and list(found) == [""]:
@@ -166,16 +167,11 @@ def _file(path: Path, options: Options) -> tuple[dict[str, StoredRuns] | ScoreTa
     return found, taken
 
 
-def _of_content(
-    content: Content, options: Options, *, single: bool
-) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+def _of_content(content: Content, options: Options, *, single: bool) -> tuple[Found, Taken]:
     """The runs in a file; ``single``: that of a run, whose name is ''."""
-    if content.table is not None:
-        found, taken = runs_in(content, options, single=single)
-        if single and isinstance(found, dict) and len(found) == 1:
-            found = {"": next(iter(found.values()))}
-        return found, taken
-    return runs_in_arrays(content, single=single)
+    if content.table is None:
+        return runs_in_arrays(content, single=single)
+    return runs_in(content, options, single=single)
 
 
 class _Layout(NamedTuple):
@@ -185,9 +181,7 @@ class _Layout(NamedTuple):
     folders: bool
 
 
-def _folder(
-    path: Path, options: Options, file: str
-) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
     """One file a run, or one folder a run with a file of the same kind in each."""
     if (path / "runs.parquet").exists() and (path / "logits.parquet").exists():
         return _committed(path, options)
@@ -270,7 +264,7 @@ def _opened(item: Path) -> Content:
 
 def _runs_of(
     path: Path, layout: _Layout, kinds: list[str], options: Options
-) -> tuple[dict[str, StoredRuns] | ScoreTable, Taken]:
+) -> tuple[Found, Taken]:
     """All files of the one kind that every run has."""
     all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
     has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
@@ -347,7 +341,7 @@ def _without_numbers(item: Path) -> str:
 
 def _belongs(item: Path) -> bool:
     """Whether an array is a part of others beside it."""
-    parts = (*NAMES["gold"], "examples", "hidden_states")
+    parts = (*NAMES["label"], "examples", "hidden_states")
     return suffix_of(item) == ".npy" and plain(item.stem) in parts
 
 
@@ -401,17 +395,17 @@ def _labels(path: Path, options: Options) -> StoredRuns:
         gold = clean(path, "labels", next(iter(content.arrays.values())) if gold is None else gold)
         check_shape(path, "labels", gold, "N")
         return StoredRuns(gold)
-    table = content.table
+    sheet, table = Sheet(path, content.table, options), content.table
     if not content.header:
         if len(table.columns) > 1:
             raise OutsideError(f"{path}: {len(table.columns)} columns without a header; give one")
         return StoredRuns(cleaned(table.iloc[:, 0]))
-    column = find(content, table, options.label, "--label", NAMES["gold"])
+    column = sheet.find("label")
     if column is None:
         raise OutsideError(
             f"{path}: no column is known as labels among {', '.join(table)}: name it by --label"
         )
-    _, ids = ids_of(content, table, options, [column], Taken())
+    _, ids = ids_of(sheet, [column])
     return StoredRuns(cleaned(table[column]), ids=ids)
 
 
