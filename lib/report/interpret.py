@@ -7,9 +7,7 @@ from lib import measures
 from lib.measures import Interval, sample_size
 from lib.report.measuring import MeasuredRuns, three_noises
 
-
-def _number(value: float) -> str:
-    return "not defined" if np.isnan(value) else f"{value:.3f}"
+UNDEFINED = "not defined"
 
 
 def _value(measured: MeasuredRuns, measure: str) -> pd.Series | None:
@@ -17,38 +15,34 @@ def _value(measured: MeasuredRuns, measure: str) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
-def _with_interval(row: pd.Series, scale: float = 1, digits: int = 3) -> str:
-    if np.isnan(row["value"]):
-        return _number(np.nan)
-    return Interval(*(scale * row[end] for end in ("value", "low", "high")), 0).text(digits)
+def _text(measured: MeasuredRuns, measure: str, scale: float = 1, digits: int = 3) -> str:
+    """A measure with its interval; nothing where there is none."""
+    row = _value(measured, measure)
+    if row is None or np.isnan(row["value"]):
+        return "" if row is None else UNDEFINED
+    return Interval(*(scale * row[["value", "low", "high"]]), 0).text(digits)
 
 
 def interpret(measured: MeasuredRuns) -> list[str]:
     """What the numbers say, in sentences that are true of them."""
-    sentences = _of_predictions(measured)
-    spread, mean = _value(measured, "sd"), _value(measured, "mean")
-    if spread is not None:
+    sentences, n_runs = _of_predictions(measured), len(measured.group)
+    if spread := _text(measured, "sd"):
         sentences.append(
-            f"The scores ({measured.metric}) have mean {_with_interval(mean)} and standard "
-            f"deviation {_with_interval(spread)}."
+            f"The scores ({measured.metric}) have mean {_text(measured, 'mean')} and standard "
+            f"deviation {spread}."
         )
-    sentences += _of_noises(measured)
-    if measured.metric is not None:
-        sentences += _of_failures(measured)
-    sentences += _of_the_floor(measured)
-    kappa = _value(measured, "kappa")
-    if kappa is not None and not np.isnan(kappa["value"]):
+    sentences += [*_of_noises(measured), *_of_failures(measured), *_of_the_floor(measured)]
+    if (kappa := _text(measured, "kappa")) not in ("", UNDEFINED):
         sentences.append(
-            f"1 − kappa is {_with_interval(kappa)}: 0 would be perfect agreement, 1 what runs with "
-            "these class frequencies would show by chance alone."
+            f"1 − kappa is {kappa}: 0 would be perfect agreement, 1 what runs with these class "
+            "frequencies would show by chance alone."
         )
-    if (split := _value(measured, "wrong_differently")) is not None:
+    if split := _text(measured, "wrong_differently", 100, 1):
         sentences.append(
-            f"On {_with_interval(split, 100, 1)} % of the examples two runs are both wrong, in "
-            "different ways: no score sees that."
+            f"On {split} % of the examples two runs are both wrong, in different ways: no score "
+            "sees that."
         )
     sentences += _of_representations(measured)
-    n_runs = len(measured.group)
     if n_runs < 5:
         sentences.append(
             f"With {n_runs} runs, treat every interval here as a warning, not as a measurement: "
@@ -59,22 +53,21 @@ def interpret(measured: MeasuredRuns) -> list[str]:
 
 def _of_predictions(measured: MeasuredRuns) -> list[str]:
     group, n_runs = measured.group, len(measured.group)
-    apart, difference = _value(measured, "disagreement"), _value(measured, "difference")
-    if difference is not None:
+    if difference := _text(measured, "difference"):
         return [
-            f"Two of these runs, drawn at random, differ by {_with_interval(difference)} on an "
-            "example, in standard deviations of what is predicted."
+            f"Two of these runs, drawn at random, differ by {difference} on an example, in "
+            "standard deviations of what is predicted."
         ]
-    if apart is None:
+    if not (apart := _text(measured, "disagreement", 100, 1)):
         return []
     together = 100 * (measured.examples["dissenting_runs"] == 0).mean()
-    sentences = [
-        f"Two of these runs, drawn at random, answer {_with_interval(apart, 100, 1)} % of the "
-        f"{len(group.example_ids)} examples differently"
-        + ("." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %.")
-    ]
+    sentence = (
+        f"Two of these runs, drawn at random, answer {apart} % of the {len(group.example_ids)} "
+        "examples differently"
+    )
+    sentence += "." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %."
     disagreement = measures.pairwise_disagreement(group.predictions)
-    return sentences + _of_an_outlier(disagreement, group.names)
+    return [sentence, *_of_an_outlier(disagreement, group.names)]
 
 
 def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
@@ -98,12 +91,12 @@ def _of_noises(measured: MeasuredRuns) -> list[str]:
     if not len(measured.evaluations):
         return []
     what = {
-        "training": "by {} with the training seed",
-        "evaluation": "by {} from one evaluation of a run to the next",
-        "examples": "by {} with the choice of test examples",
+        "training": "with the training seed",
+        "evaluation": "from one evaluation of a run to the next",
+        "examples": "with the choice of test examples",
     }
     parts = [
-        what[name].format(sd.text(4) if np.isfinite(sd.low) else f"{sd.value:.4f}")
+        f"by {sd.text(4) if np.isfinite(sd.low) else f'{sd.value:.4f}'} {what[name]}"
         for name, sd in three_noises(measured).items()
     ]
     return [
@@ -113,22 +106,20 @@ def _of_noises(measured: MeasuredRuns) -> list[str]:
 
 
 def _of_failures(measured: MeasuredRuns) -> list[str]:
-    status = measured.scores["status"]
+    if measured.metric is None:
+        return []
+    status, out = measured.scores["status"], measured.group.left_out
     bad, n_runs = int((status != "ok").sum()), len(status)
-    rate, out = _value(measured, "failed"), measured.group.left_out
-    reach = (
-        f"({100 * measured.level:g} % interval of the rate: {rate['low']:.2f} to "
-        f"{rate['high']:.2f})"
-    )
+    low, high = _value(measured, "failed")[["low", "high"]]
     rule = " by accuracy" if measured.group.classes and measured.metric != "accuracy" else ""
+    rule += f" ({100 * measured.level:g} % interval of the rate: {low:.2f} to {high:.2f})"
+    sentences = [f"None of the {n_runs} runs read failed{rule}."]
     if bad:
         names = ", ".join(measured.scores.loc[status != "ok", "run"][:5])
         sentences = [
-            f"{bad} of {n_runs} runs failed{rule} {reach}: {names}{', …' if bad > 5 else ''}. They "
-            "are part of every number here; exclude them to see the rest alone."
+            f"{bad} of {n_runs} runs failed{rule}: {names}{', …' if bad > 5 else ''}. They are "
+            "part of every number here; exclude them to see the rest alone."
         ]
-    else:
-        sentences = [f"None of the {n_runs} runs read failed{rule} {reach}."]
     if out:
         sentences.append(
             f"{', '.join(out)} {'was' if len(out) == 1 else 'were'} left out as asked, and no "
@@ -164,7 +155,7 @@ def _of_the_floor(measured: MeasuredRuns) -> list[str]:
     return [
         f"Of the variance of accuracy over runs, about {100 * share:.0f} % is what independent "
         f"changes of answers on only {n} examples would cause. The standard "
-        f"deviation beyond that, on an endless test set, is {_with_interval(beyond)}."
+        f"deviation beyond that, on an endless test set, is {_text(measured, 'distribution_sd')}."
     ]
 
 
@@ -172,10 +163,11 @@ def _of_representations(measured: MeasuredRuns) -> list[str]:
     rows = measured.table[measured.table["measure"] == "cka"]
     if rows.empty:
         return []
-    first, last = rows.iloc[0], rows.iloc[-1]
+    ends = rows["value"].iloc[[0, -1]]
+    first, last = (UNDEFINED if np.isnan(value) else f"{value:.3f}" for value in ends)
     sentences = [
-        f"By debiased CKA, two runs are {_number(first['value'])} apart at the first layer given "
-        f"and {_number(last['value'])} at the last; unrelated representations would be 1."
+        f"By debiased CKA, two runs are {first} apart at the first layer given and {last} at the "
+        "last; unrelated representations would be 1."
     ]
     op = measured.table[measured.table["measure"] == "op"].iloc[-1]
     if op["chance"] < 0.8:
@@ -192,15 +184,11 @@ def of_seeds(measured: MeasuredRuns) -> list[str]:
     normal = sample_size.seeds_needed_for_sd(width=measured.width, level=measured.level)
     for measure, name in names.items():
         row = _value(measured, measure)
-        if row is None or np.isnan(row["seeds_needed"]):
+        if row is None or np.isnan(needed := row["seeds_needed"]):
             continue
-        needed = row["seeds_needed"]
-        number = f"{'five or fewer' if needed == 5 else f'about {needed:.0f}'}"
+        number = "five or fewer" if needed == 5 else f"about {needed:.0f}"
         by = "normal scores" if measure == "sd" and needed == normal else "judging by these runs"
         texts.append(f"{name} {'more than 300' if np.isinf(needed) else number} ({by})")
-    if not texts:
-        return []
-    return [
-        f"To know a value to ± {100 * measured.width:.0f} % takes so many runs: "
-        f"{'; '.join(texts)}. You have {len(measured.group)}."
-    ]
+    share, n_runs = f"± {100 * measured.width:.0f} %", len(measured.group)
+    said = f"To know a value to {share} takes so many runs: {'; '.join(texts)}. You have {n_runs}."
+    return [said] if texts else []

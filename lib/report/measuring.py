@@ -79,7 +79,8 @@ def measure_runs(
     if metric is not None:
         if len(group.example_ids):
             group = run_group.score_runs(group, metric)
-        if _only_right(group):  # the most frequent class is right, and no run is a failure for it
+        # Where only correctness is known, the most frequent class is right: no run fails for it.
+        if list(group.classes) == [RIGHT, WRONG] and (group.labels == 0).all():
             known = group.runs.assign(status="ok", majority=np.nan)
             group = replace(group, runs=known)
         if len(group.example_ids) and np.isnan(group.scores).any():
@@ -145,10 +146,6 @@ def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
         variance = max(right.mean(0).var(ddof=1) - own, 0) / right.shape[1]
         found["examples"] = intervals.Interval(float(np.sqrt(variance)), np.nan, np.nan, S)
     return found
-
-
-def _only_right(group: RunGroup) -> bool:
-    return list(group.classes) == [RIGHT, WRONG] and (group.labels == 0).all()
 
 
 def _metric(group: RunGroup, metric: str | None) -> str | None:

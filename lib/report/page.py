@@ -111,8 +111,11 @@ def write(
     measured.examples.to_csv(folder / "examples.csv", index=False, float_format="%.6g")
     if head is not None:
         head.write(folder)
+    rows = []
     if compared is not None:
         compared.table.to_csv(folder / "comparison.csv", float_format="%.6g")
+        if len(settings or ()) == 2:
+            rows = compared.table.reset_index().to_dict("records")
     drawn = [
         {"title": title, "svg": _svg(figure), "alt": alt}
         for title, (figure, alt) in figures(measured, settings).items()
@@ -134,17 +137,12 @@ def write(
         beside=BESIDE,
         head=head,
         compared=compared.sentences if compared else (),
-        rows_compared=_rows(compared.table) if compared and len(settings or ()) == 2 else (),
+        rows_compared=rows,
         reproducibility=reproducibility(measured),
     )
     target = folder / "report.html"
     target.write_text(page, encoding="utf-8")
     return target
-
-
-def _rows(compared: pd.DataFrame) -> list[dict]:
-    columns = ["meaning", "first", "second", "value", "low", "high", "p"]
-    return compared.reindex(columns=columns).reset_index().to_dict("records")
 
 
 def _svg(figure: Figure) -> str:

@@ -103,12 +103,12 @@ def read(
         group = _of_scores(path, found, names, options, taken)
         source = f"{len(names)} runs from {path.name}: {group.runs['metric'].iloc[0]} alone."
     else:
-        raw = values.joined(path, {name: found[name] for name in names}, taken.notes)
+        raw = values.joined(path, {name: found[name] for name in names}, taken)
         if labels is not None:
             labels = existing(labels)
-            values.add_labels(raw, path, _labels(labels, options), labels)
+            values.add_labels(raw, _labels(labels, options), labels)
             taken.labels = labels.name
-        group = values.finish(path, raw, names, taken, task=task)
+        group = values.finish(raw, task=task)
         what = f"{len(group.classes)} classes" if group.classes else "scores (regression)"
         runs = f"{len(names)} runs"
         if taken.repeats:
@@ -146,7 +146,6 @@ def in_words(taken: Taken) -> str:
     parts = [f"{n} runs: {runs}"]
     if taken.predictions:
         parts.append(f"predictions: {taken.predictions}")
-    if taken.predictions:
         parts.append(f"gold labels: {taken.labels or 'none'}")
     if taken.ignored:
         more = ", …" * (len(taken.ignored) > 10)
@@ -186,8 +185,7 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
     if (path / "runs.parquet").exists() and (path / "logits.parquet").exists():
         return _committed(path, options)
     inside = [item for item in sorted(path.iterdir()) if not item.name.startswith((".", "_"))]
-    folders = [item for item in inside if item.is_dir()]
-    if stored := [item for item in folders if (item / "run.json").exists()]:
+    if stored := [item for item in inside if (item / "run.json").exists()]:
         return _store(stored)
     layout, ranks, why = _layout(path, inside, file), {}, []
     for kind, by_run in layout.kinds.items():
@@ -207,7 +205,7 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
             why.append(f"{first} holds several runs: give that file")
     read = [kind for kind, rank in ranks.items() if rank == max(ranks.values())]
     if not read:
-        inner = [f for f in folders if any(_readable(path, item, file) for item in f.rglob("*"))]
+        inner = [f for f in inside if any(_readable(path, item, file) for item in f.rglob("*"))]
         if len(inner) == 1:
             return _folder(inner[0], options, file)
         others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
@@ -221,29 +219,27 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
 
 
 def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
-    below = {
-        item.name: [f for f in sorted(item.rglob("*"), key=lambda f: (len(f.parts), f))
-                    if f.is_file() and len(f.relative_to(item).parts) <= DEPTH]
-        for item in inside if item.is_dir()
-    }  # fmt: skip
-    wanted = {run: [f for f in files if _readable(path, f, file)] for run, files in below.items()}
-    wanted = {run: files for run, files in wanted.items() if files}
-    files = [item for item in inside if item.is_file() and _readable(path, item, file)]
-    folders = len(wanted) > 1 or not files
+    each = [
+        (item.name, f)
+        for item in inside
+        for f in sorted([item, *item.rglob("*")], key=lambda f: (len(f.parts), f))
+        if f.is_file() and len(f.relative_to(item).parts) <= DEPTH and _readable(path, f, file)
+    ]
+    beside = [f for _, f in each if f.parent == path]
+    folders = len({run for run, f in each if f.parent != path}) > 1 or not beside
+    # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
+    alone = len(set(map(_without_numbers, beside))) == len(beside)
     kinds: dict[str, dict[str, list[Path]]] = {}
-    if folders:
-        for run, items in wanted.items():
-            for item in items:
-                kind = re.sub(r"\d+", "#", str(item.relative_to(path / run)))
-                kinds.setdefault(kind, {}).setdefault(run, []).append(item)
-        return _Layout(kinds, True)
-    stems = {re.sub(r"\d+", "#", item.name) for item in files}
-    for item in files:
-        # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
-        alone = len(stems) == len(files) or item.suffix == ".eval"
-        kind = f"*{suffix_of(item)}" if alone else _without_numbers(item)
-        kinds.setdefault(kind, {})[item.name] = [item]
-    return _Layout(kinds, False)
+    for run, item in each:
+        if (item.parent == path) == folders:
+            continue
+        if folders:
+            kind = re.sub(r"\d+", "#", str(item.relative_to(path / run)))
+        else:
+            log = alone or item.suffix == ".eval"
+            kind = f"*{suffix_of(item)}" if log else _without_numbers(item)
+        kinds.setdefault(kind, {}).setdefault(run, []).append(item)
+    return _Layout(kinds, folders)
 
 
 def _readable(path: Path, item: Path, file: str) -> bool:

@@ -1,6 +1,7 @@
 """Runs side by side: rows aligned by example, every value checked, classes numbered."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +19,29 @@ Task = Literal["classification", "regression", ""]
 FRACTIONS = 0.1
 
 
-def joined(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> StoredRuns:
-    """Runs side by side, (S, N) or (S, N, C), the rows of each in the order of the first."""
+@dataclass(kw_only=True)
+class Joined(StoredRuns):
+    """Runs side by side: values (S, N) or (S, N, C), states a list of S."""
+
+    path: Path
+    names: Sequence[str]
+    taken: Taken
+
+    def error(self, why: str) -> OutsideError:
+        return OutsideError(f"{self.path}: {why}")
+
+    def note(self, text: str) -> None:
+        self.taken.notes.append(text)
+
+    def at(self, place: Sequence[int]) -> str:
+        """A run and an example in words, with the value there."""
+        run, row = place[:2]
+        value = show(self.values[run, row])
+        return f"run {self.names[run]!r}, example {str(self.ids[row])!r}: {value}"
+
+
+def joined(path: Path, runs: Mapping[str, StoredRuns], taken: Taken) -> Joined:
+    """Runs side by side, the rows of each in the order of the first."""
     (name, first), *_ = runs.items()
     for other, run in runs.items():
         one, two = (f"{r.kind} of shape {('N', *r.values.shape[1:])}" for r in (first, run))
@@ -33,7 +55,7 @@ def joined(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> Stor
         orders = {n: _places(f"{path}: run {n!r}", run.ids, ids, "or exclude the run")
                   for n, run in runs.items()}  # fmt: skip
     else:
-        ids = _by_position(path, runs, notes)
+        ids = _by_position(path, runs, taken.notes)
         orders = dict.fromkeys(runs, slice(None))
     if len(ids) < 2:
         raise OutsideError(f"{path}: {len(ids)} example; give predictions of two or more")
@@ -46,10 +68,9 @@ def joined(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> Stor
     values = [run.values[orders[n]] for n, run in runs.items()]
     if len({v.dtype.kind for v in values}) > 1:  # numbers in one run, words in another
         values = [as_text(v) for v in values]
-    return StoredRuns(
-        np.stack(values), first.kind, ids, next(iter(golds.values()), None),
-        states if len(states) == len(runs) else None, first.classes,
-    )  # fmt: skip
+    gold, states = next(iter(golds.values()), None), states if len(states) == len(runs) else None
+    whole = np.stack(values), first.kind, ids, gold, states, first.classes
+    return Joined(*whole, path=path, names=list(runs), taken=taken)
 
 
 def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
@@ -104,71 +125,68 @@ def _by_position(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -
     return np.arange(1, usual + 1).astype(str).astype(object)
 
 
-def add_labels(raw: StoredRuns, path: Path, labels: StoredRuns, source: Path) -> None:
+def add_labels(raw: Joined, labels: StoredRuns, source: Path) -> None:
     """Gold labels from a file of their own, by id or by order."""
     gold = labels.values if labels.gold is None else labels.gold
-    if labels.ids is not None and set(raw.ids) <= set(labels.ids):
-        gold = gold[_places(source, labels.ids, raw.ids, f"with ids as in {path}")]
+    by_id = labels.ids is not None and set(raw.ids) <= set(labels.ids)
+    if by_id or (labels.ids is not None and len(gold) != len(raw.ids)):
+        gold = gold[_places(source, labels.ids, raw.ids, f"with ids as in {raw.path}")]
     elif len(gold) != len(raw.ids):
-        if labels.ids is not None:
-            _places(source, labels.ids, raw.ids, f"with ids as in {path}")
-        raise OutsideError(
-            f"{source}: {len(gold)} labels, but {len(raw.ids)} examples in {path}; give one each"
-        )
+        what = f"{len(gold)} labels, but {len(raw.ids)} examples in {raw.path}"
+        raise OutsideError(f"{source}: {what}; give one each")
     if raw.gold is not None:
-        agree(str(source), gold, str(path), raw.gold, raw.ids)
+        agree(str(source), gold, str(raw.path), raw.gold, raw.ids)
     raw.gold = gold
 
 
-def finish(
-    path: Path, raw: StoredRuns, names: Sequence[str], taken: Taken, *, task: Task = ""
-) -> RunGroup:
+def finish(raw: Joined, *, task: Task = "") -> RunGroup:
     """Every value checked, scores turned into decisions, classes numbered."""
-    notes = taken.notes
-    _drop_ignored(raw, notes)
-    _note_padding(raw, notes)
-    values, gold = raw.values, raw.gold
-    _refuse_missing(path, raw, names)
-    kind = _kind(path, raw, names, task, notes)
-    values, probabilities, logits = raw.values, None, None
+    _drop_ignored(raw)
+    _note_padding(raw)
+    _refuse_missing(raw)
+    kind = _kind(raw, task)
+    values, gold, probabilities, logits = raw.values, raw.gold, None, None
     if kind in ("logits", "probabilities"):
-        if raw.values.ndim == 2:  # of two classes, the second
-            half = np.stack([-values, values], -1) / 2
-            logits = half if kind == "logits" else None
-            probabilities = (
-                np.stack([1 - values, values], -1) if logits is None else softmax(half, -1)
-            )
-        elif kind == "logits":
-            logits, probabilities = values, softmax(values, axis=-1)
-            notes.append("Probabilities are the softmax of the logits.")
+        two = values.ndim == 2  # of two classes, the second
+        classes = list(raw.classes) or [str(c) for c in range(2 if two else values.shape[2])]
+        if kind == "logits":
+            logits = np.stack([-values, values], -1) / 2 if two else values
+            probabilities = softmax(logits, -1)
+            if not two:
+                raw.note("Probabilities are the softmax of the logits.")
+        elif not two:
+            probabilities = _normalised(raw)
         else:
-            probabilities = _normalised(path, raw, names, notes)
+            probabilities = np.stack([1 - values, values], -1)
+            if classes > sorted(classes):  # that of the first was given
+                probabilities, classes = probabilities[..., ::-1], classes[::-1]
         scores = probabilities if logits is None else logits
-        _note_ties(scores, notes)
-        classes = list(raw.classes) or [str(c) for c in range(scores.shape[-1])]
-        if values.ndim == 2 and classes > sorted(classes):  # that of the first was given
-            probabilities, scores, classes = (
-                probabilities[..., ::-1],
-                scores[..., ::-1],
-                classes[::-1],
-            )
+        top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
+        if top.any():
+            rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
+            raw.note(f"On {rows} classes tie for the largest score: the first counts.")
         predictions = scores.argmax(-1)
-        labels = _numbered_gold(path, raw, kind, classes, taken)
+        labels = None if gold is None else _numbered_gold(raw, kind, classes)
     elif kind == "regression":
         predictions, classes = values.astype(float), []
-        labels = None if gold is None else _numbers(path, raw, gold, taken)
+        labels = None if gold is None else pd.to_numeric(pd.Series(gold), errors="coerce")
+        if labels is not None:
+            labels = labels.to_numpy(float)
+            why = "is no number, but the predictions are: for a regression give numbers, and call "
+            _gold_is(raw, ~np.isfinite(labels), f"{why}a column of probabilities prob_CLASS")
     else:
-        predictions, labels, classes = _coded(path, raw, names, taken)
-    _note_copies(values, names, notes)
+        predictions, labels, classes = _coded(raw)
+    _note_copies(raw)
     if labels is None:
-        notes.append("No gold labels: agreement can be measured, accuracy cannot.")
-    elif classes and (unseen := sorted(set(np.unique(predictions)) - set(labels))):
-        unseen = ", ".join(classes[code] for code in unseen[:5])
-        if raw.kind != "correct":
-            notes.append(f"Predicted, but never a gold label: {unseen}.")
+        raw.note("No gold labels: agreement can be measured, accuracy cannot.")
+    elif classes and raw.kind != "correct":
+        unseen = np.setdiff1d(predictions, labels)
+        if len(unseen):
+            called = ", ".join(classes[code] for code in unseen[:5])
+            raw.note(f"Predicted, but never a gold label: {called}.")
     states = {} if raw.states is None else {"given": raw.states}
     return RunGroup(
-        pd.DataFrame({"run": list(names)}),
+        pd.DataFrame({"run": raw.names}),
         list(raw.ids),
         predictions,
         labels,
@@ -177,11 +195,11 @@ def finish(
         logits,
         representations=states,
         layers={pooling: np.arange(len(arrays[0])) for pooling, arrays in states.items()},
-        notes=notes,
+        notes=raw.taken.notes,
     )
 
 
-def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: list[str]) -> str:
+def _kind(raw: Joined, task: Task) -> str:
     """``logits``, ``probabilities``, ``classes`` or ``regression``."""
     values, gold = raw.values, raw.gold
     if raw.kind == "correct":
@@ -191,124 +209,116 @@ def _kind(path: Path, raw: StoredRuns, names: Sequence[str], task: Task, notes: 
     if values.ndim == 3:
         total = np.abs(values.sum(-1) - 1)
         if raw.kind == "logits" and (values >= 0).all() and (total <= 0.02).all():
-            notes.append("The logits add up to 1 on each row: they are probabilities.")
+            raw.note("The logits add up to 1 on each row: they are probabilities.")
             return "probabilities"
         return raw.kind
     if raw.kind == "probabilities" and values.dtype != object:  # of the second of two classes
-        if not _are_shares(path, raw, names, notes):
-            at = _at(raw, names, np.argwhere((values < 0) | (values > 1))[0])
-            raise OutsideError(f"{path}: {at} is no probability; if it is a logit, call it so")
+        if not _are_shares(raw):
+            at = raw.at(np.argwhere((values < 0) | (values > 1))[0])
+            raise raw.error(f"{at} is no probability; if it is a logit, call it so")
         return raw.kind
     if values.dtype == object:
         if task == "regression":
-            at = _at(raw, names, (0, 0))
-            raise OutsideError(f"{path}: {at} is no number: say --task classification")
+            raise raw.error(f"{raw.at((0, 0))} is no number: say --task classification")
         return "classes"
     shares = values.min() >= 0 and values.max() <= 1 and (values % 1 != 0).any()
     if shares and gold is None and values.shape[1] < 10:
-        notes.append("Few rows of numbers between 0 and 1: if these are scores, give a row a run.")
+        raw.note("Few rows of numbers between 0 and 1: if these are scores, give a row a run.")
     if task:
         return {"classification": "classes"}.get(task, task)
     fractions = float((values % 1 != 0).mean())
     binary = gold is not None and gold.dtype != object and set(np.unique(gold)) == {0.0, 1.0}
     if (fractions >= FRACTIONS or raw.kind == "logits") and binary:
-        if raw.kind != "logits" and _are_shares(path, raw, names, notes):
-            notes.append("The labels are 0 and 1: predictions are taken as P(class 1), cut at .5.")
+        if raw.kind != "logits" and _are_shares(raw):
+            raw.note("The labels are 0 and 1: predictions are taken as P(class 1), cut at .5.")
             return "probabilities"
-        notes.append("The labels are 0 and 1: predictions are taken as one logit of class 1.")
+        raw.note("The labels are 0 and 1: predictions are taken as one logit of class 1.")
         return "logits"
     if gold is not None and gold.dtype != object and (gold % 1 != 0).mean() >= FRACTIONS:
         return "regression"
     if fractions >= FRACTIONS or raw.kind in ("logits", "regression"):
         return "regression"
     if fractions:
-        notes.append(
+        raw.note(
             f"{fractions:.1%} of the predictions have fractions: taken as classes; for a "
             "regression say --task regression."
         )
     return "classes"
 
 
-def _are_shares(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[str]) -> bool:
+def _are_shares(raw: Joined) -> bool:
     """Whether numbers (S, N) are between 0 and 1, if need be after percentages are divided."""
     most = raw.values.max(1)
     if raw.values.min() < 0 or most.max() > 100:
         return False
     if (most > 1).any() and (most <= 1).any():
-        one, other = names[most.argmax()], names[most.argmin()]
-        raise OutsideError(
-            f"{path}: the numbers of run {one!r} go up to {most.max():g}, those of {other!r} to "
+        one, other = raw.names[most.argmax()], raw.names[most.argmin()]
+        raise raw.error(
+            f"the numbers of run {one!r} go up to {most.max():g}, those of {other!r} to "
             f"{most.min():g}: percentages? Write them alike in every run"
         )
     if most.max() > 1:
         raw.values = raw.values / 100
-        notes.append("The probabilities are percentages, and were divided by 100.")
+        raw.note("The probabilities are percentages, and were divided by 100.")
     return True
 
 
-def _normalised(path: Path, raw: StoredRuns, names: Sequence[str], notes: list[str]) -> np.ndarray:
+def _normalised(raw: Joined) -> np.ndarray:
     """Probabilities that add up to 1, from rounded ones, percentages or logarithms."""
     values = raw.values.astype(float)
     total = values.sum(-1)
     if (values <= 0).all() and (np.abs(np.exp(values).sum(-1) - 1) < 1e-2).all():
-        notes.append("The probabilities are logarithms, and were exponentiated.")
+        raw.note("The probabilities are logarithms, and were exponentiated.")
         values = np.exp(values) / np.exp(values).sum(-1, keepdims=True)
     elif (hundred := (np.abs(total - 100) <= 5).all(-1)).any() and not hundred.all():
-        run = names[hundred.argmax()]
-        raise OutsideError(f"{path}: the rows of run {run!r} add up to 100: write all runs alike")
+        run = raw.names[hundred.argmax()]
+        raise raw.error(f"the rows of run {run!r} add up to 100: write all runs alike")
     elif hundred.all():
-        notes.append("The probabilities are percentages, and were divided by 100.")
+        raw.note("The probabilities are percentages, and were divided by 100.")
         values = values / 100
     values, bad, note = normalised(values)
     if bad.any():
         why = "no probabilities, non-negative with sum 1; if they are logits, call them so"
-        raise OutsideError(f"{path}: {_at(raw, names, np.argwhere(bad)[0])} are {why}")
-    notes += [f"{note}."] if note else []
+        raise raw.error(f"{raw.at(np.argwhere(bad)[0])} are {why}")
+    raw.taken.notes += [f"{note}."] if note else []
     return values
 
 
-def _note_ties(scores: np.ndarray, notes: list[str]) -> None:
-    top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
-    if top.any():
-        rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
-        notes.append(f"On {rows} classes tie for the largest score: the first counts.")
-
-
-def _note_copies(values: np.ndarray, names: Sequence[str], notes: list[str]) -> None:
+def _note_copies(raw: Joined) -> None:
     """Runs that are copies of each other."""
-    codes = values
-    if values.dtype == object:
-        codes = pd.factorize(values.ravel())[0].reshape(values.shape)
+    codes = raw.values
+    if codes.dtype == object:
+        codes = pd.factorize(codes.ravel())[0].reshape(codes.shape)
     seen: dict[bytes, str] = {}
-    for name, row in zip(names, codes, strict=True):
+    for name, row in zip(raw.names, codes, strict=True):
         first = seen.setdefault(row.tobytes(), name)
         if first != name:
-            notes.append(f"{first} and {name} are identical: the same file, or the same seed?")
+            raw.note(f"{first} and {name} are identical: the same file, or the same seed?")
 
 
-def _drop_ignored(raw: StoredRuns, notes: list[str]) -> None:
+def _drop_ignored(raw: Joined) -> None:
     """Rows whose gold label is -100 are marked as to be ignored."""
     if raw.gold is None or raw.gold.dtype == object or not (ignored := raw.gold == -100).any():
         return
-    notes.append(f"{ignored.sum()} rows whose label is -100 were left out, as that label asks.")
+    raw.note(f"{ignored.sum()} rows whose label is -100 were left out, as that label asks.")
     kept = ~ignored
     raw.values, raw.gold, raw.ids = raw.values[:, kept], raw.gold[kept], raw.ids[kept]
     raw.states = None if raw.states is None else [states[:, kept] for states in raw.states]
 
 
-def _note_padding(raw: StoredRuns, notes: list[str]) -> None:
+def _note_padding(raw: Joined) -> None:
     """Last rows that repeat the one before them, as samplers of several devices make them."""
     if raw.values.ndim < 3:
         return
     same = (raw.values[:, 1:] == raw.values[:, :-1]).all((0, 2))[::-1]
     if repeated := int(same.cumprod().sum()):
-        notes.append(
+        raw.note(
             f"In every run the last {repeated} rows repeat the one before them: padding of a "
             "distributed evaluation? They are counted; save the runs without them."
         )
 
 
-def _refuse_missing(path: Path, raw: StoredRuns, names: Sequence[str]) -> None:
+def _refuse_missing(raw: Joined) -> None:
     """Values that are missing or not finite, in predictions, scores or states."""
     bad, what = missing(raw.values), "missing or not finite"
     bad = bad.any(-1) if bad.ndim == 3 else bad
@@ -317,68 +327,47 @@ def _refuse_missing(path: Path, raw: StoredRuns, names: Sequence[str]) -> None:
         what = "of a representation that is not finite"
     if not bad.any():
         return
-    at = _at(raw, names, np.argwhere(bad)[0])
+    at = raw.at(np.argwhere(bad)[0])
     infinite = raw.values.dtype != object and np.isinf(raw.values).any()
     if raw.values.ndim == 2 and not infinite and raw.states is None and bad.mean(1).max() < 0.5:
         why = "is missing: fill it in, or leave the example out of every run"
-        raise OutsideError(f"{path}: {at} {why}")
-    out = ", ".join(name for name, rows in zip(names, bad, strict=True) if rows.any())
+        raise raw.error(f"{at} {why}")
+    out = ", ".join(name for name, rows in zip(raw.names, bad, strict=True) if rows.any())
     why = f"is {what}; a diverged run cannot be compared: exclude {out}"
-    raise OutsideError(f"{path}: {at} {why}")
+    raise raw.error(f"{at} {why}")
 
 
-def _at(raw: StoredRuns, names: Sequence[str], place: Sequence[int]) -> str:
-    """A run and an example in words, with the value there."""
-    run, row = place[:2]
-    return f"run {names[run]!r}, example {str(raw.ids[row])!r}: {show(raw.values[run, row])}"
-
-
-def _gold_is(path: Path, raw: StoredRuns, taken: Taken, bad: np.ndarray, why: str) -> None:
+def _gold_is(raw: Joined, bad: np.ndarray, why: str) -> None:
     if bad.any():
         row = bad.argmax()
         empty = missing(raw.gold)[row]
         why = "is missing: fill it in, or leave all labels out" if empty else why
-        source = taken.labels or path
-        label = show(raw.gold[row])
-        raise OutsideError(f"{path}: {source}: example {str(raw.ids[row])!r}: label {label} {why}")
+        where = f"{raw.path}: {raw.taken.labels or raw.path}: example {str(raw.ids[row])!r}"
+        raise OutsideError(f"{where}: label {show(raw.gold[row])} {why}")
 
 
-def _numbers(path: Path, raw: StoredRuns, gold: np.ndarray, taken: Taken) -> np.ndarray:
-    why = "is no number, but the predictions are: for a regression give numbers, and call a column "
-    why += "of probabilities prob_CLASS"
-    numbers = pd.to_numeric(pd.Series(gold), errors="coerce").to_numpy(float)
-    _gold_is(path, raw, taken, ~np.isfinite(numbers), why)
-    return numbers
-
-
-def _numbered_gold(
-    path: Path, raw: StoredRuns, kind: str, classes: list[str], taken: Taken
-) -> np.ndarray | None:
+def _numbered_gold(raw: Joined, kind: str, classes: list[str]) -> np.ndarray:
     """Gold labels as numbers of columns."""
-    if raw.gold is None:
-        return None
     codes = pd.Index(classes).get_indexer(as_text(raw.gold))
     hidden = raw.gold.dtype != object and (raw.gold == -1).all()
     why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
     why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
-    _gold_is(path, raw, taken, codes < 0, why)
+    _gold_is(raw, codes < 0, why)
     return codes.astype(np.int64)
 
 
-def _coded(
-    path: Path, raw: StoredRuns, names: Sequence[str], taken: Taken
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+def _coded(raw: Joined) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
     values, gold = raw.values, raw.gold
     if gold is not None:
-        _gold_is(path, raw, taken, missing(gold), "")
-        values, gold = _same_spelling(values, gold, taken.notes)
+        _gold_is(raw, missing(gold), "")
+        values, gold = _same_spelling(raw)
         if raw.kind != "correct" and len(set(gold)) == 1:
             why = "with one class there is nothing to get right: leave the labels out"
-            raise OutsideError(f"{path}: all labels are {show(gold[0])}; {why}")
+            raise raw.error(f"all labels are {show(gold[0])}; {why}")
         if not np.isin(values.ravel()[:100_000], gold).any() and raw.kind != "correct":
-            raise OutsideError(
-                f"{path}: the predictions are {show(np.unique(values)[:8])}, the labels "
+            raise raw.error(
+                f"the predictions are {show(np.unique(values)[:8])}, the labels "
                 f"{show(np.unique(gold)[:8])}, with no class in common; write the same names in "
                 "both, or name the column of labels by --label"
             )
@@ -390,22 +379,21 @@ def _coded(
     each = [*predictions, *([] if labels is None else [labels])]
     occurs = np.array([np.bincount(codes, minlength=len(classes)) > 0 for codes in each])
     elsewhere = occurs.sum(0) > occurs
-    for i, name in enumerate(names):
+    for i, name in enumerate(raw.names):
         if raw.kind == "correct" or (occurs[i] & elsewhere[i]).any():
             continue
         own, rest = np.flatnonzero(occurs[i]), np.flatnonzero(elsewhere[i])
         what = f"{name} predicts {show(classes[own])}, all else is {show(classes[rest])}"
         if labels is not None:
             why = "write the same names of classes, or exclude it if it is no run"
-            raise OutsideError(f"{path}: run {what}: {why}")
-        taken.notes.append(f"{what}: no class in common. Another spelling, or two collapsed runs?")
+            raise raw.error(f"run {what}: {why}")
+        raw.note(f"{what}: no class in common. Another spelling, or two collapsed runs?")
     return predictions, labels, list(as_text(np.asarray(classes)))
 
 
-def _same_spelling(
-    values: np.ndarray, gold: np.ndarray, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def _same_spelling(raw: Joined) -> tuple[np.ndarray, np.ndarray]:
     """Predictions and gold labels in one spelling: LABEL_1 is 1, True is 1."""
+    values, gold = raw.values, raw.gold
     if (values.dtype == object) == (gold.dtype == object):
         return values, gold
     words = values if values.dtype == object else gold
@@ -416,7 +404,7 @@ def _same_spelling(
     ):
         read = pd.to_numeric(other, errors="coerce")
         if read.notna().all():
-            notes.append(what)
+            raw.note(what)
             read = read.to_numpy(float).reshape(words.shape)
             return (read, gold) if words is values else (values, read)
     return as_text(values), as_text(gold)
