@@ -18,7 +18,7 @@ from scipy import optimize, stats
 
 from lib.measures import comparison, failed_rate, pairwise_disagreement, sample_size
 from lib.measures.intervals import MIN_RUNS, Interval, pair_means
-from lib.report.measuring import MeasuredRuns, measure_runs
+from lib.report.measuring import MeasuredRuns, measure_runs, three_noises
 from lib.report.opening import OutsideError
 from lib.report.values import agree
 from lib.results.run_group import RunGroup
@@ -104,11 +104,15 @@ def align(
         len(np.unique(one.predictions, axis=0)) if len(one.example_ids) else len(one)
         for one in groups
     )
-    notes, noise = [], float("nan")
-    once = [name for name, one in zip("AB", measured, strict=True) if not len(one.evaluations)]
-    if len(once) < 2:
-        groups, noise = map(list, zip(*(_averaged(one) for one in measured), strict=True))
-        noise = sum(noise)
+    notes, noise, once = [], 0.0, []
+    for i, (name, one) in enumerate(zip("AB", measured, strict=True)):
+        if not len(one.evaluations):
+            noise, once = np.nan, [*once, name]
+            continue
+        scores = one.evaluations.groupby(level=0, sort=False)
+        groups[i] = replace(one.group, runs=one.group.runs.assign(score=scores.mean().to_numpy()))
+        within = three_noises(one)["evaluation"].value ** 2
+        noise += float(within * (1 / scores.size()).mean() / len(one.group))
     if len(once) == 1:
         notes.append(f"No run of {once[0]} is evaluated twice: the noise of evaluation is in it.")
     if all(len(group.example_ids) for group in groups):
@@ -123,19 +127,6 @@ def align(
     else:
         notes.append(f"Not paired by seed: {why if paired else 'as asked'}.")
     return SideBySide(groups, metric, paired and bool(order), notes, noise, fewest)
-
-
-def _averaged(measured: MeasuredRuns) -> tuple[RunGroup, float]:
-    """The runs with mean scores, and the variance of the mean of these that is due to evaluation.
-
-    Of a setting without second evaluations, NaN.
-    """
-    group, scores = measured.group, measured.evaluations.groupby(level=0, sort=False)
-    if not scores.ngroups:
-        return group, float("nan")
-    within = (scores.var() * (scores.size() - 1)).sum() / (len(measured.evaluations) - len(group))
-    runs = group.runs.assign(score=scores.mean().to_numpy())
-    return replace(group, runs=runs), float(within * (1 / scores.size()).mean() / len(group))
 
 
 def same_seeds(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], str]:
@@ -310,12 +301,9 @@ def compare(
 ) -> Compared:
     """Every difference of two settings that their runs allow; ``how`` as for ``align``.
 
-    Rows: ``mean`` score; ``sd``, a ratio; ``better``, that a new run of B has a higher score than
-    one of A, ``better_same_seed``, with the same seed (ties: no); ``disagreement`` of the runs of
-    a setting; ``gained``, the share of examples on which a run of B is right where one of A is
-    wrong, ``lost``, the other way round, and both in ``_excess`` of those of two runs of one
-    setting. Columns: ``first, second``, what is so of each; ``value, low, high, p`` and the rest of
-    ``contrast`` and ``mean_difference``; ``meaning`` in words.
+    Rows: the quantities of ``_MEANINGS``. Columns: ``meaning``, in words; ``first, second``, what
+    is so of each setting; ``value, low, high, p`` and the rest of ``contrast`` and
+    ``mean_difference``.
     """
     pair = align(first, second, **how)
     groups, sizes, rows = pair.groups, [len(group) for group in pair.groups], {}
@@ -334,11 +322,11 @@ def compare(
             rows["better_same_seed"] = failed_rate(b > a, level=level)._asdict()
     if len(groups[0].example_ids) and groups[0].classes:
         for name, (of, within) in _of_answers(groups).items():
-            own = [f(np.ones((1, n)))[0] for f, n in zip(within, sizes, strict=True)]
+            first, second = (f(np.ones((1, n)))[0] for f, n in zip(within, sizes, strict=True))
             found = contrast(of, sizes, paired=pair.paired, level=level)
             if name != "disagreement":  # nobody asks whether there are flips
                 found = {key: found[key] for key in ("value", "low", "high")}
-            rows[name] = found | {"first": own[0], "second": own[1]}
+            rows[name] = found | {"first": first, "second": second}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
     table = table.drop(columns=["n_runs", "z"], errors="ignore")
     table.insert(0, "meaning", table.index.map(_MEANINGS))
@@ -352,7 +340,7 @@ def compare(
             tests = "" if np.isnan(p) else f", p = {p:.2g}"
             if not np.isnan(both):
                 tests += f" over seeds, {both:.2g} over examples as well (the larger counts)"
-            text = words.format(
+            sentences.append(words.format(
                 metric=pair.metric,
                 interval=Interval(*ends, 0).text(4),
                 a=100 * row["first"],
@@ -362,8 +350,7 @@ def compare(
                 seeds="more than 1,000 runs" if np.isinf(needed) else f"{needed:.0f} runs",
                 shown=finding(row, 1 - level, name="AB"[int(row["value"] > 0)]),
                 **row,
-            )
-            sentences.append(text)
+            ))  # fmt: skip
     return Compared(table, [*sentences, *pair.notes])
 
 

@@ -30,11 +30,9 @@ def as_json(measured: MeasuredRuns, taken: Taken, compared: Compared | None = No
     """
     group = measured.group
     task = "classification" if group.classes else "regression"
-    measures = {}
-    for row in measured.table.to_dict("records"):
-        name = row["measure"] if pd.isna(row["layer"]) else f"{row['measure']}:{row['layer']}"
-        numbers = {end: row[end] for end in ("value", "low", "high", "seeds_needed")}
-        measures[name] = {end: _plain(number) for end, number in numbers.items()}
+    table = measured.table
+    layers = ["" if pd.isna(layer) else f":{layer}" for layer in table["layer"]]
+    table = table.set_axis(table["measure"] + layers)
     content = {
         "n_runs": len(group),
         "n_examples": len(group.example_ids),
@@ -42,25 +40,22 @@ def as_json(measured: MeasuredRuns, taken: Taken, compared: Compared | None = No
         "metric": measured.metric,
         "taken": {"runs": taken.runs, "labels": taken.labels, "ignored": taken.ignored},
         "notes": list(group.notes),
-        "measures": measures,
+        "measures": _plain(table[["value", "low", "high", "seeds_needed"]]),
     }
     if compared is not None:
-        rows = compared.table.reindex(columns=["value", "low", "high", "p"]).T.to_dict()
-        content["comparison"] = {
-            name if isinstance(name, str) else ", ".join(name): {
-                end: _plain(number) for end, number in row.items()
-            }
-            for name, row in rows.items()
-        }
+        columns = ["value", "low", "high", "p"]
+        content["comparison"] = _plain(compared.table.reindex(columns=columns))
         content["compared"] = compared.sentences
     return json.dumps(content, indent=1, ensure_ascii=False)
 
 
-def _plain(number: float) -> float | str | None:
-    """A number that JSON has; null for NaN, and "inf" for what no number of runs reaches."""
-    if np.isnan(number):
-        return None
-    return "inf" if np.isinf(number) else float(number)
+def _plain(table: pd.DataFrame) -> dict[str, dict[str, float | str | None]]:
+    """Rows by name, in numbers that JSON has; null for NaN, and "inf" for what no number of runs
+    reaches.
+    """
+    table = table.astype(float).astype(object).where(table.notna(), None).replace(np.inf, "inf")
+    rows = table.T.to_dict()
+    return {name if isinstance(name, str) else ", ".join(name): rows[name] for name in rows}
 
 
 def cells(measured: MeasuredRuns) -> dict[str, str]:

@@ -29,32 +29,10 @@ import numpy as np
 import pandas as pd
 
 from lib.errors import nearest
-from lib.report import values
+from lib.report import columns, opening, values
 from lib.report.arrays import clean, parts_of, runs_in_arrays
-from lib.report.columns import (
-    Found,
-    Options,
-    ScoreTable,
-    Sheet,
-    StoredRuns,
-    Taken,
-    cleaned,
-    ids_of,
-    runs_in,
-)
-from lib.report.opening import (
-    NAMES,
-    SUFFIXES,
-    Content,
-    OutsideError,
-    check_shape,
-    existing,
-    natural,
-    open_file,
-    plain,
-    remedy,
-    suffix_of,
-)
+from lib.report.columns import Found, Options, ScoreTable, StoredRuns, Taken
+from lib.report.opening import NAMES, SUFFIXES, Content, OutsideError, natural, suffix_of
 from lib.results import run_group, tables
 from lib.results import runs as run_store
 from lib.results.run_group import RunGroup
@@ -89,7 +67,7 @@ def read(
     must agree with those that come with the runs, if any do. ``file`` is a pattern for names of
     files, where a run has several. Whatever is wrong with the input raises ``OutsideError``.
     """
-    path = existing(path)
+    path = opening.existing(path)
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     own = options if labels is None else options._replace(label="")
     found, taken = _folder(path, own, file) if path.is_dir() else _file(path, own)
@@ -105,7 +83,7 @@ def read(
     else:
         raw = values.joined(path, {name: found[name] for name in names}, taken)
         if labels is not None:
-            labels = existing(labels)
+            labels = opening.existing(labels)
             values.add_labels(raw, _labels(labels, options), labels)
             taken.labels = labels.name
         group = values.finish(raw, task=task)
@@ -155,7 +133,7 @@ def in_words(taken: Taken) -> str:
 
 
 def _file(path: Path, options: Options) -> tuple[Found, Taken]:
-    content = open_file(path)
+    content = opening.open_file(path)
     found, taken = _of_content(content, options, single=False)
     if not isinstance(found, ScoreTable) and list(found) == [""]:
         raise OutsideError(
@@ -170,7 +148,7 @@ def _of_content(content: Content, options: Options, *, single: bool) -> tuple[Fo
     """The runs in a file; ``single``: that of a run, whose name is ''."""
     if content.table is None:
         return runs_in_arrays(content, single=single)
-    return runs_in(content, options, single=single)
+    return columns.runs_in(content, options, single=single)
 
 
 class _Layout(NamedTuple):
@@ -209,7 +187,7 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
         if len(inner) == 1:
             return _folder(inner[0], options, file)
         others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
-        hint = "; ".join(why[:2]) or remedy(min(others, default=path))
+        hint = "; ".join(why[:2]) or opening.remedy(min(others, default=path))
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
     found, taken = _runs_of(path, layout, read, options)
     taken.notes += _passed_over(inside, layout, read, asked=bool(file))
@@ -250,11 +228,11 @@ def _readable(path: Path, item: Path, file: str) -> bool:
 
 def _opened(item: Path) -> Content:
     """A file of a run; labels.npy beside predictions.npy is a part of it."""
-    content = open_file(item)
+    content = opening.open_file(item)
     if suffix_of(item) == ".npy":
         for beside in sorted(item.parent.glob("*.npy")):
             if _belongs(beside):
-                content.arrays |= open_file(beside).arrays
+                content.arrays |= opening.open_file(beside).arrays
     return content
 
 
@@ -338,7 +316,7 @@ def _without_numbers(item: Path) -> str:
 def _belongs(item: Path) -> bool:
     """Whether an array is a part of others beside it."""
     parts = (*NAMES["label"], "examples", "hidden_states")
-    return suffix_of(item) == ".npy" and plain(item.stem) in parts
+    return suffix_of(item) == ".npy" and opening.plain(item.stem) in parts
 
 
 def _names(items: list[str], folders: bool) -> list[str]:
@@ -385,24 +363,24 @@ def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Tak
 
 def _labels(path: Path, options: Options) -> StoredRuns:
     """Gold labels from a file of their own."""
-    content = open_file(path)
+    content = opening.open_file(path)
     if content.table is None:
         gold = parts_of(content)["labels"]
         gold = clean(path, "labels", next(iter(content.arrays.values())) if gold is None else gold)
-        check_shape(path, "labels", gold, "N")
+        opening.check_shape(path, "labels", gold, "N")
         return StoredRuns(gold)
-    sheet, table = Sheet(path, content.table, options), content.table
+    sheet, table = columns.Sheet(path, content.table, options), content.table
     if not content.header:
         if len(table.columns) > 1:
             raise OutsideError(f"{path}: {len(table.columns)} columns without a header; give one")
-        return StoredRuns(cleaned(table.iloc[:, 0]))
+        return StoredRuns(columns.cleaned(table.iloc[:, 0]))
     column = sheet.find("label")
     if column is None:
         raise OutsideError(
             f"{path}: no column is known as labels among {', '.join(table)}: name it by --label"
         )
-    _, ids = ids_of(sheet, [column])
-    return StoredRuns(cleaned(table[column]), ids=ids)
+    _, ids = columns.ids_of(sheet, [column])
+    return StoredRuns(columns.cleaned(table[column]), ids=ids)
 
 
 def _pick(path: Path, names: Sequence[str], exclude: Sequence[str]) -> list[str]:
