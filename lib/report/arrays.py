@@ -61,10 +61,19 @@ def runs_in_arrays(content: Content, *, single: bool) -> tuple[dict[str, StoredR
     check_shape(path, "runs", parts["runs"], S)
     check_shape(path, "examples", parts["examples"], N)
     check_shape(path, "representations", parts["states"], S, "L", N, "D")
-    gold = _gold(path, parts["labels"], N)
-    taken.labels = None if gold is None else "labels with the runs"
-    names = [f"run{i + 1}" for i in range(S)]
-    names = names if parts["runs"] is None else [str(run).strip() for run in parts["runs"]]
+    gold = parts["labels"]
+    if gold is not None:
+        gold, taken.labels = clean(path, "labels", gold), "labels with the runs"
+        gold = gold[:, 0] if gold.shape[1:] == (1,) else gold
+        if gold.ndim == 2 and len(gold) == N:
+            raise OutsideError(
+                f"{path}: labels have shape {gold.shape}: several labels an example, or tokens. "
+                "One class an example can be compared: write a file for each label, or the decoded "
+                "text"
+            )
+        check_shape(path, "labels", gold, N)
+    runs = [f"run{i + 1}" for i in range(S)] if parts["runs"] is None else parts["runs"]
+    names = [str(run).strip() for run in runs]
     if len(set(names)) < S:
         again = next(run for run in names if names.count(run) > 1)
         raise OutsideError(f"{path}: two runs are called {again!r}; give each its own name")
@@ -125,18 +134,3 @@ def clean(path: Path, name: str, array: np.ndarray) -> np.ndarray:
         flat = np.array([str(v).strip() for v in array.ravel()], object)
         return flat.reshape(array.shape)
     return array.astype(float)
-
-
-def _gold(path: Path, gold: np.ndarray | None, n: int) -> np.ndarray | None:
-    if gold is None:
-        return None
-    gold = clean(path, "labels", gold)
-    if gold.ndim == 2 and gold.shape[1] == 1:
-        gold = gold[:, 0]
-    if gold.ndim == 2 and len(gold) == n:
-        raise OutsideError(
-            f"{path}: labels have shape {gold.shape}: several labels an example, or tokens. One "
-            "class an example can be compared: write a file for each label, or the decoded text"
-        )
-    check_shape(path, "labels", gold, n)
-    return gold

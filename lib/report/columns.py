@@ -283,9 +283,12 @@ def _wide(sheet: Sheet) -> Found:
     """A row an example, a column a run."""
     table, taken, columns = sheet.table, sheet.taken, _run_columns(sheet)
     rest = table.drop(columns=columns)
-    if task := _scores_of_tasks(rest, table[columns]):
-        scores = table[columns].astype(float).to_numpy()
-        return ScoreTable(columns, dict(zip(map(str, rest[task]), scores, strict=True)))
+    tasks = [c for c in rest if plain(c) in ("task", "dataset", "metric") and rest[c].is_unique]
+    if tasks:  # a row a task, and scores of it
+        scores = table[columns].apply(pd.to_numeric, errors="coerce")
+        if scores.notna().all(axis=None):
+            each = zip(map(str, rest[tasks[0]]), scores.to_numpy(float), strict=True)
+            return ScoreTable(columns, dict(each))
     gold = sheet.find("label", columns)
     id_column, ids = ids_of(sheet, [gold, *columns])
     ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
@@ -295,15 +298,6 @@ def _wide(sheet: Sheet) -> Found:
     values = {column: cleaned(table[column]) for column in columns}
     kind = "logits" if next(iter(values.values())).ndim == 2 else "predictions"
     return {name: StoredRuns(each, kind, ids, labels) for name, each in values.items()}
-
-
-def _scores_of_tasks(rest: pd.DataFrame, values: pd.DataFrame) -> str | None:
-    """The column of task names where a table has a row a task and a column a run."""
-    names = [c for c in rest if plain(c) in ("task", "dataset", "metric") and rest[c].is_unique]
-    if not names:
-        return None
-    numbers = values.apply(pd.to_numeric, errors="coerce")
-    return names[0] if numbers.notna().all(axis=None) else None
 
 
 def _run_columns(sheet: Sheet) -> list[str]:

@@ -13,7 +13,7 @@ transformers           what a text-classification pipeline returns: ``label`` is
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -31,7 +31,8 @@ def table_of(content: Any) -> pd.DataFrame:
     if not content or not isinstance(content, list):
         raise ValueError("no list of rows in it")
     if all(isinstance(row, list) and row and isinstance(row[0], dict) for row in content):
-        return pd.DataFrame([_pipeline_scores(row) for row in content])
+        # All classes of each example, with top_k=None.
+        return pd.DataFrame([{f"prob_{p['label']}": p["score"] for p in row} for row in content])
     if not isinstance(content[0], dict):
         return pd.DataFrame({"prediction": pd.Series(content, dtype=object)})
     return pd.DataFrame([_kind(content[0])(row) for row in content])
@@ -108,8 +109,3 @@ def _every_eval_ever(record: dict) -> dict:
     row["is_correct"] = float(record["evaluation"]["is_correct"])
     names = ("evaluation_id", "evaluation_name", "model_id")
     return row | {name: record.get(name) for name in names}
-
-
-def _pipeline_scores(row: Sequence[dict]) -> dict:
-    """All classes of an example, with ``top_k=None``."""
-    return {f"prob_{part['label']}": part["score"] for part in row}

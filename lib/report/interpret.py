@@ -66,24 +66,19 @@ def _of_predictions(measured: MeasuredRuns) -> list[str]:
         "examples differently"
     )
     sentence += "." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %."
-    disagreement = measures.pairwise_disagreement(group.predictions)
-    return [sentence, *_of_an_outlier(disagreement, group.names)]
-
-
-def _of_an_outlier(apart: np.ndarray, names: list[str]) -> list[str]:
-    """A run that is much farther from the others than they are from each other."""
-    n_runs = len(apart)
     if n_runs < 4:
-        return []
-    own = apart.sum(0) / (n_runs - 1)
-    worst = int(own.argmax())
-    others = np.delete(np.delete(apart, worst, 0), worst, 1).sum() / ((n_runs - 1) * (n_runs - 2))
-    if own[worst] < 1.4 * others or own[worst] - others < 0.02:
-        return []
+        return [sentence]
+    # A run that is much farther from the others than they are from each other.
+    apart = measures.pairwise_disagreement(group.predictions).sum(0)
+    worst, pairs = int(apart.argmax()), (n_runs - 1) * (n_runs - 2)
+    own, others = apart[worst] / (n_runs - 1), (apart.sum() - 2 * apart[worst]) / pairs
+    if own < 1.4 * others or own - others < 0.02:
+        return [sentence]
     return [
-        f"Run {names[worst]} differs from the other runs on {100 * own[worst]:.1f} % of the "
+        sentence,
+        f"Run {group.names[worst]} differs from the other runs on {100 * own:.1f} % of the "
         f"examples, they among themselves on {100 * others:.1f} %: a run of its own kind, or one "
-        "whose examples are in another order?"
+        "whose examples are in another order?",
     ]
 
 

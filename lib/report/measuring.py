@@ -104,16 +104,8 @@ def measure_runs(
     sources = pd.DataFrame()
     if group.classes and group.labels is not None and len(group) >= intervals.MIN_RUNS:
         sources = sample_size.half_widths(group.predictions, group.labels, level=level)
-    return MeasuredRuns(
-        group,
-        metric,
-        level,
-        width,
-        table[[*columns, "seeds_needed", "chance"]],
-        _examples(group),
-        sources,
-        evaluations,
-    )
+    table, examples = table[[*columns, "seeds_needed", "chance"]], _examples(group)
+    return MeasuredRuns(group, metric, level, width, table, examples, sources, evaluations)
 
 
 def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
@@ -182,22 +174,18 @@ def _meanings(group: RunGroup, metric: str | None) -> dict[str, str]:
 
 def _examples(group: RunGroup) -> pd.DataFrame:
     """Flip rate, entropy and votes of each example (regression: the SD), least stable first."""
+    table = pd.DataFrame({"example": group.example_ids})
     if not group.classes:
-        spread = group.predictions.std(0, ddof=1)
-        table = pd.DataFrame({"example": group.example_ids, "spread": spread})
-        return table.sort_values("spread", ascending=False, kind="stable", ignore_index=True)
-    votes = np.stack([(group.predictions == c).sum(0) for c in range(len(group.classes))], -1)
-    most = votes == votes.max(-1, keepdims=True)
-    table = pd.DataFrame(
-        {
-            "example": group.example_ids,
-            "flip_rate": measures.flip_rate(group.predictions),
-            "vote_entropy": measures.vote_entropy(group.predictions),
-            "majority_vote": [" or ".join(compress(group.classes, row)) for row in most.tolist()],
-            "dissenting_runs": len(group) - votes.max(-1),
-        }
-    )
-    if group.labels is not None:
-        table["label"] = [group.classes[c] for c in group.labels]
-        table["runs_right"] = (group.predictions == group.labels).sum(0)
-    return table.sort_values("flip_rate", ascending=False, kind="stable", ignore_index=True)
+        table["spread"] = group.predictions.std(0, ddof=1)
+    else:
+        votes = np.stack([(group.predictions == c).sum(0) for c in range(len(group.classes))], -1)
+        most = (votes == votes.max(-1, keepdims=True)).tolist()
+        table["flip_rate"] = measures.flip_rate(group.predictions)
+        table["vote_entropy"] = measures.vote_entropy(group.predictions)
+        table["majority_vote"] = [" or ".join(compress(group.classes, row)) for row in most]
+        table["dissenting_runs"] = len(group) - votes.max(-1)
+        if group.labels is not None:
+            table["label"] = [group.classes[c] for c in group.labels]
+            table["runs_right"] = (group.predictions == group.labels).sum(0)
+    by = table.columns[1]
+    return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)

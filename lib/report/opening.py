@@ -113,8 +113,14 @@ def open_file(path: Path) -> Content:
             f"{path}: cannot be read as {suffix} ({what}); write it again, with a header and the "
             "same number of columns in every row"
         ) from error
-    if content.table is not None:
-        _check_header(path, content.table)
+    if (table := content.table) is not None:
+        table.columns = [str(name).strip() for name in table]
+        if len(again := table.columns[table.columns.duplicated(keep=False)]):
+            why = "give each its own name, or a header, if the first row is none"
+            raise OutsideError(f"{path}: column {again[0]!r} occurs twice; {why}")
+        if table.empty:
+            why = "there are no rows below the header; write one per example"
+            raise OutsideError(f"{path}: {why}")
     return content
 
 
@@ -143,17 +149,12 @@ def _opened(path: Path, suffix: str, raw: bytes) -> Content:
     text, note = decoded(raw)
     notes = [f"{note[0].upper()}{note[1:]}."] if note else []
     if suffix in (".json", ".jsonl", ".ndjson"):
-        lines = suffix != ".json" or _is_lines(text)
+        # Some call JSON lines .json: there is an object on each line.
+        lines = suffix != ".json" or bool(re.match(r"\s*\{[^\n]*\}[^\S\n]*\n\s*\{", text))
         parts = text.splitlines() if lines else [text]
         parsed = [json.loads(part) for part in parts if part.strip()]
         return Content(path, harness.table_of(parsed if lines else parsed[0]), notes=notes)
     return _text_table(path, suffix, text, notes)
-
-
-def _is_lines(text: str) -> bool:
-    """Whether JSON has an object on each line."""
-    first, *rest = text.strip().split("\n", 1)
-    return bool(rest) and first.rstrip().endswith("}") and rest[0].lstrip().startswith("{")
 
 
 def _arrays(path: Path, raw: bytes) -> dict[str, np.ndarray]:
@@ -264,15 +265,6 @@ def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:
         named = len(first) > 1 or plain(first[0]) in NAMES["label"] + NAMES["prediction"]
         return named and not again
     return not all(first[column] in set(below[column]) for column in table)
-
-
-def _check_header(path: Path, table: pd.DataFrame) -> None:
-    table.columns = [str(name).strip() for name in table]
-    if repeated := [name for name, count in Counter(table.columns).items() if count > 1]:
-        why = "give each its own name, or a header, if the first row is none"
-        raise OutsideError(f"{path}: column {repeated[0]!r} occurs twice; {why}")
-    if table.empty:
-        raise OutsideError(f"{path}: there are no rows below the header; write one per example")
 
 
 def check_shape(file: Path, name: str, array: np.ndarray | None, *shape: int | str) -> None:

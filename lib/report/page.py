@@ -37,61 +37,52 @@ def figures(
     """
     plots.use_style()
     group, n_runs, drawn = measured.group, len(measured.group), {}
+
+    def axes(title: str, width: float, height: float, alt: str) -> plt.Axes:
+        fig, ax = plt.subplots(figsize=(width, height))
+        plt.close(fig)  # shown where it is named, not wherever it was drawn
+        drawn[title] = fig, alt
+        return ax
+
     if settings and len(settings) > 1 and measured.metric:
-        drawn[BESIDE] = _side_by_side(settings)
+        letters = dict(zip(string.ascii_uppercase, settings.values(), strict=False))
+        runs = pd.concat({name: one.group.runs for name, one in letters.items()}, names=["setting"])
+        runs = runs.reset_index("setting").assign(metric=measured.metric)
+        alt = "Dots: the scores of the runs of each setting, failed ones open; the majority class "
+        ax = axes(BESIDE, min(1.2 + 0.9 * len(letters), plots.PAGE), 2.4, f"{alt}dashed.")
+        plots.seeds_strip(ax, runs, x="setting", order=list(letters))
     named = group.names if n_runs <= MOST_NAMED else None
     room = 0.06 * max(map(len, named or [""]))
     if "score" in measured.scores:
-        fig, ax = plt.subplots(figsize=(3.5 + room, 0.8 + 0.14 * min(n_runs, MOST_NAMED)))
-        plots.run_dots(ax, measured.scores, label=measured.metric)
         alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
-        drawn["Scores of the runs"] = fig, alt
+        height = 0.8 + 0.14 * min(n_runs, MOST_NAMED)
+        ax = axes("Scores of the runs", 3.5 + room, height, alt)
+        plots.run_dots(ax, measured.scores, label=measured.metric)
     if group.classes:
         apart = measures.pairwise_disagreement(group.predictions)
-        fig, ax = plt.subplots(figsize=(4.2 + room, 3.1 + room))
-        plots.run_heatmap(ax, apart, names=named, label="share answered differently")
         alt = (
             f"Heat map, {n_runs} by {n_runs}: share of examples that two runs answer differently; "
             f"largest {apart.max():.3f}."
         )
-        drawn["Disagreement of each pair"] = fig, alt
+        ax = axes("Disagreement of each pair", 4.2 + room, 3.1 + room, alt)
+        plots.run_heatmap(ax, apart, names=named, label="share answered differently")
         dissenting = measured.examples["dissenting_runs"]
-        fig, ax = plt.subplots(figsize=(plots.PAGE, 2.0))
-        plots.dissent_bars(ax, dissenting, n_runs)
         alt = (
             "Bars: share of examples on which so many runs dissent from the most frequent answer; "
             f"{(dissenting == 0).mean():.2f} without dissent."
         )
-        drawn["Examples by dissent"] = fig, alt
+        plots.dissent_bars(axes("Examples by dissent", plots.PAGE, 2.0, alt), dissenting, n_runs)
     layers = measured.table[measured.table["granularity"] == "representation"]
     if not layers.empty:
-        fig, ax = plt.subplots(figsize=(plots.PAGE, 2.4))
-        plots.layer_curves(ax, layers, measures=sorted(REPRESENTATION), chance=True)
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-        ax.set(xlabel="layer, as given")
         alt = (
             "Lines: mean distance of two runs at each layer by CKA, OP and SVCCA, with bands from "
             "resampling runs, and the chance level of each dashed."
         )
-        drawn["Representations by layer"] = fig, alt
-    for fig, _ in drawn.values():
-        plt.close(fig)  # shown where it is named, not wherever it was drawn
+        ax = axes("Representations by layer", plots.PAGE, 2.4, alt)
+        plots.layer_curves(ax, layers, measures=sorted(REPRESENTATION), chance=True)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.set(xlabel="layer, as given")
     return drawn
-
-
-def _side_by_side(settings: Mapping[str, MeasuredRuns]) -> tuple[Figure, str]:
-    """The scores of settings, a point a run."""
-    letters = dict(zip(string.ascii_uppercase, settings.values(), strict=False))
-    runs = pd.concat(
-        {f"{name}": one.group.runs for name, one in letters.items()}, names=["setting"]
-    )
-    runs = runs.reset_index("setting").assign(metric=next(iter(letters.values())).metric)
-    fig, ax = plt.subplots(figsize=(min(1.2 + 0.9 * len(letters), plots.PAGE), 2.4))
-    plots.seeds_strip(ax, runs, x="setting", order=list(letters))
-    alt = (
-        "Dots: the scores of the runs of each setting, failed ones open; the majority class dashed."
-    )
-    return fig, alt
 
 
 def write(

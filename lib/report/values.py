@@ -227,16 +227,16 @@ def _kind(raw: Joined, task: Task) -> str:
     if task:
         return {"classification": "classes"}.get(task, task)
     fractions = float((values % 1 != 0).mean())
-    binary = gold is not None and gold.dtype != object and set(np.unique(gold)) == {0.0, 1.0}
+    gold = None if gold is None or gold.dtype == object else gold
+    binary = gold is not None and set(np.unique(gold)) == {0.0, 1.0}
     if (fractions >= FRACTIONS or raw.kind == "logits") and binary:
         if raw.kind != "logits" and _are_shares(raw):
             raw.note("The labels are 0 and 1: predictions are taken as P(class 1), cut at .5.")
             return "probabilities"
         raw.note("The labels are 0 and 1: predictions are taken as one logit of class 1.")
         return "logits"
-    if gold is not None and gold.dtype != object and (gold % 1 != 0).mean() >= FRACTIONS:
-        return "regression"
-    if fractions >= FRACTIONS or raw.kind in ("logits", "regression"):
+    most = fractions if gold is None else max(fractions, (gold % 1 != 0).mean())
+    if most >= FRACTIONS or raw.kind in ("logits", "regression"):
         return "regression"
     if fractions:
         raw.note(
