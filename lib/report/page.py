@@ -40,7 +40,6 @@ def figures(
 
     def axes(title: str, width: float, height: float, alt: str) -> plt.Axes:
         fig, ax = plt.subplots(figsize=(width, height))
-        plt.close(fig)  # shown where it is named, not wherever it was drawn
         drawn[title] = fig, alt
         return ax
 
@@ -82,6 +81,8 @@ def figures(
         plots.layer_curves(ax, layers, measures=sorted(REPRESENTATION), chance=True)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         ax.set(xlabel="layer, as given")
+    for fig, _ in drawn.values():
+        plt.close(fig)  # shown where it is named, not wherever it was drawn
     return drawn
 
 
