@@ -118,8 +118,12 @@ def runs_in(content: Content, options: Options, *, single: bool = False) -> tupl
 
 def _runs(sheet: Sheet, *, single: bool) -> Found:
     run = sheet.find("run")
-    if run:
-        _drop_summaries(sheet, run)
+    names = sheet.table[run] if run else pd.Series(dtype=object)
+    summary = names.map(lambda name: plain(str(name))).isin(NAMES["summary"])
+    if summary.any():
+        called = ", ".join(map(str, names[summary].unique()))
+        sheet.taken.notes.append(f"Rows that are called {called} are no runs, and were left out.")
+        sheet.table = sheet.table[~summary].reset_index(drop=True)
     said = _said(sheet)
     by_columns = bool(sheet.options.runs)
     if run and not said and not by_columns and _turned(sheet, run):
@@ -132,15 +136,6 @@ def _runs(sheet: Sheet, *, single: bool) -> Found:
     if said and (said[0] != "correct" or ids_of(replace(sheet, taken=Taken()))[1] is not None):
         return {"": _one(sheet, said)}
     return _scores(sheet, run, single=single)
-
-
-def _drop_summaries(sheet: Sheet, run: str) -> None:
-    names = sheet.table[run]
-    summary = names.map(lambda name: plain(str(name))).isin(NAMES["summary"])
-    if summary.any():
-        called = ", ".join(map(str, names[summary].unique()))
-        sheet.taken.notes.append(f"Rows that are called {called} are no runs, and were left out.")
-        sheet.table = sheet.table[~summary].reset_index(drop=True)
 
 
 def _turned(sheet: Sheet, run: str) -> bool:

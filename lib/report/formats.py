@@ -90,9 +90,8 @@ def reproducibility(measured: MeasuredRuns) -> str:
     if "status" in group.runs:
         failed = group.runs.loc[group.failed, "run"]
         out += f"; failed: {', '.join(failed) or 'none'}"
-    what, name = (
-        (group.predictions, "predictions") if group.example_ids else (group.scores, "scores")
-    )
+    name = "predictions" if group.example_ids else "scores"
+    what = getattr(group, name)
     digest = hashlib.sha256(np.ascontiguousarray(what).tobytes()).hexdigest()[:12]
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     read = " ".join([group.source, *group.notes])

@@ -35,7 +35,15 @@ def table_of(content: Any) -> pd.DataFrame:
         return pd.DataFrame([{f"prob_{p['label']}": p["score"] for p in row} for row in content])
     if not isinstance(content[0], dict):
         return pd.DataFrame({"prediction": pd.Series(content, dtype=object)})
-    return pd.DataFrame([_kind(content[0])(row) for row in content])
+    if set(content[0]) == {"label", "score"}:
+        rows = [{"prediction": row["label"], "score": row["score"]} for row in content]
+        return pd.DataFrame(rows)
+    kind: Callable[[dict], dict] = dict
+    if "doc_id" in content[0] and ("filtered_resps" in content[0] or "resps" in content[0]):
+        kind = _lm_eval
+    elif "evaluation_id" in content[0] and isinstance(content[0].get("evaluation"), dict):
+        kind = _every_eval_ever
+    return pd.DataFrame([kind(row) for row in content])
 
 
 def _of_named(content: dict) -> pd.DataFrame:
@@ -52,17 +60,6 @@ def _of_named(content: dict) -> pd.DataFrame:
     if columns or not values:
         raise ValueError(f"no rows in it, only {', '.join(map(repr, list(content)[:5]))}")
     return pd.DataFrame([values])
-
-
-def _kind(record: dict) -> Callable[[dict], dict]:
-    """What turns a record of this kind into a row."""
-    if "doc_id" in record and ("filtered_resps" in record or "resps" in record):
-        return _lm_eval
-    if "evaluation_id" in record and isinstance(record.get("evaluation"), dict):
-        return _every_eval_ever
-    if set(record) == {"label", "score"}:
-        return lambda row: {"prediction": row["label"], "score": row["score"]}
-    return dict
 
 
 def inspect_archive(archive: zipfile.ZipFile) -> pd.DataFrame:

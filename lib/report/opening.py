@@ -15,7 +15,6 @@ import lzma
 import re
 import tomllib
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,7 +240,7 @@ def _mark(lines: Sequence[str]) -> str | None:
     for mark in _MARKS:
         quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
         rows = csv.reader(head, delimiter=mark, skipinitialspace=True, quoting=quoting)
-        sizes = Counter(len(row) for row in rows)
+        sizes = {len(row) for row in rows}
         if 1 not in sizes and len(sizes) == 1:
             return mark
     # Ragged: the usual one, so that the parser names the line.

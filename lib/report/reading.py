@@ -119,9 +119,8 @@ def _of_scores(
 
 def in_words(taken: Taken) -> str:
     """What was taken for what, and what was ignored."""
-    names, n = list(taken.runs), len(taken.runs)
-    runs = ", ".join(names if n <= 12 else [*names[:6], "…", names[-1]])
-    parts = [f"{n} runs: {runs}"]
+    names = taken.runs if len(taken.runs) <= 12 else [*taken.runs[:6], "…", taken.runs[-1]]
+    parts = [f"{len(taken.runs)} runs: {', '.join(names)}"]
     if taken.predictions:
         parts.append(f"predictions: {taken.predictions}")
         parts.append(f"gold labels: {taken.labels or 'none'}")
@@ -244,11 +243,11 @@ def _runs_of(
     has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
     whole = [kind for kind in kinds if len(layout.kinds[kind]) == len(has)]
     if len(whole) > 1:
-        each = ", ".join(layout.kinds[kind][next(iter(has))][0].name for kind in whole[:4])
-        first = layout.kinds[whole[0]][next(iter(has))][0].name
+        first, *others = (layout.kinds[kind][all_runs[0]][0].name for kind in whole[:4])
+        pattern = re.sub(r"\d+", "*", first)
         raise OutsideError(
-            f"{path}: each run has several files of predictions ({each}): choose one by --file "
-            f"'{re.sub(chr(92) + 'd+', '*', first)}'"
+            f"{path}: each run has several files of predictions ({', '.join([first, *others])}): "
+            f"choose one by --file '{pattern}'"
         )
     if not whole:
         kind = max(kinds, key=lambda kind: len(layout.kinds[kind]))
@@ -276,10 +275,8 @@ def _runs_of(
         elif isinstance(found, dict) and list(found) == [""]:
             runs[name] = found[""]
         if name not in (scores if scores else runs) or (runs and scores):
-            why = "take it out, or choose by --file"
-            raise OutsideError(
-                f"{item}: holds something else than the file of the first run; {why}"
-            )
+            what = "holds something else than the file of the first run"
+            raise OutsideError(f"{item}: {what}; take it out, or choose by --file")
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
     taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""

@@ -43,13 +43,13 @@ class Joined(StoredRuns):
 def joined(path: Path, runs: Mapping[str, StoredRuns], taken: Taken) -> Joined:
     """Runs side by side, the rows of each in the order of the first."""
     (name, first), *_ = runs.items()
-    for other, run in runs.items():
-        one, two = (f"{r.kind} of shape {('N', *r.values.shape[1:])}" for r in (first, run))
-        layers = [0 if r.states is None else len(r.states) for r in (first, run)]
-        if one != two or layers[0] != layers[1]:
-            both = (f"run {n!r} has {what} and {k} layers of states" for n, what, k in
-                    ((other, two, layers[1]), (name, one, layers[0])))  # fmt: skip
-            raise OutsideError(f"{path}: {', '.join(both)}; save the same for every run")
+    shapes = {n: f"{run.kind} of shape {('N', *run.values.shape[1:])} and "
+              f"{0 if run.states is None else len(run.states)} layers of states"
+              for n, run in runs.items()}  # fmt: skip
+    for other, shape in shapes.items():
+        if shape != shapes[name]:
+            both = f"run {other!r} has {shape}, run {name!r} has {shapes[name]}"
+            raise OutsideError(f"{path}: {both}; save the same for every run")
     if all(run.ids is not None for run in runs.values()):
         ids = _united(path, runs)
         orders = {n: _places(f"{path}: run {n!r}", run.ids, ids, "or exclude the run")
@@ -165,13 +165,17 @@ def finish(raw: Joined, *, task: Task = "") -> RunGroup:
         if top.any():
             rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
             raw.note(f"On {rows} classes tie for the largest score: the first counts.")
-        predictions = scores.argmax(-1)
-        labels = None if gold is None else _numbered_gold(raw, kind, classes)
+        predictions, labels = scores.argmax(-1), None
+        if gold is not None:
+            labels = pd.Index(classes).get_indexer(as_text(gold)).astype(np.int64)
+            hidden = gold.dtype != object and (gold == -1).all()
+            why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
+            why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
+            _gold_is(raw, labels < 0, why)
     elif kind == "regression":
-        predictions, classes = values.astype(float), []
-        labels = None if gold is None else pd.to_numeric(pd.Series(gold), errors="coerce")
-        if labels is not None:
-            labels = labels.to_numpy(float)
+        predictions, labels, classes = values.astype(float), None, []
+        if gold is not None:
+            labels = pd.to_numeric(pd.Series(gold), errors="coerce").to_numpy(float)
             why = "is no number, but the predictions are: for a regression give numbers, and call "
             _gold_is(raw, ~np.isfinite(labels), f"{why}a column of probabilities prob_CLASS")
     else:
@@ -201,11 +205,11 @@ def finish(raw: Joined, *, task: Task = "") -> RunGroup:
 
 def _kind(raw: Joined, task: Task) -> str:
     """``logits``, ``probabilities``, ``classes`` or ``regression``."""
-    values, gold = raw.values, raw.gold
     if raw.kind == "correct":
         return "classes"
-    if values.ndim == 3 and values.shape[-1] == 1:
-        values = raw.values = values[..., 0]
+    if raw.values.shape[2:] == (1,):
+        raw.values = raw.values[..., 0]
+    values, gold = raw.values, raw.gold
     if values.ndim == 3:
         total = np.abs(values.sum(-1) - 1)
         if raw.kind == "logits" and (values >= 0).all() and (total <= 0.02).all():
@@ -344,16 +348,6 @@ def _gold_is(raw: Joined, bad: np.ndarray, why: str) -> None:
         why = "is missing: fill it in, or leave all labels out" if empty else why
         where = f"{raw.path}: {raw.taken.labels or raw.path}: example {str(raw.ids[row])!r}"
         raise OutsideError(f"{where}: label {show(raw.gold[row])} {why}")
-
-
-def _numbered_gold(raw: Joined, kind: str, classes: list[str]) -> np.ndarray:
-    """Gold labels as numbers of columns."""
-    codes = pd.Index(classes).get_indexer(as_text(raw.gold))
-    hidden = raw.gold.dtype != object and (raw.gold == -1).all()
-    why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
-    why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
-    _gold_is(raw, codes < 0, why)
-    return codes.astype(np.int64)
 
 
 def _coded(raw: Joined) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
