@@ -236,16 +236,18 @@ def _called_as_classes(table: pd.DataFrame, gold: str) -> tuple[list[str], list[
     """Columns of probabilities that are called as the classes are, with p_ before it or not, and
     the classes; of two classes one column will do, which is that of the second then.
     """
-    classes = sorted(set(_texts(table[gold])) - {""})
-    numbers = table.drop(columns=[gold]).apply(pd.to_numeric, errors="coerce").dropna(axis=1)
-    prefix = "(?:(?:p|probs?|probas?|probability)_)"
-    found = [[c for c in numbers if re.fullmatch(f"{prefix}?{re.escape(plain(name))}", plain(c))]
-             for name in classes]  # fmt: skip
-    columns = [own[0] for own in found if own]
-    if len(classes) > 1 and all(found) and (abs(numbers[columns].sum(axis=1) - 1) < 0.1).all():
-        return columns, classes
-    if len(classes) == 2 and len(columns) == 1 and re.match(prefix, plain(columns[0])):
-        return columns, classes if found[1] else classes[::-1]
+    classes = {plain(name): name for name in sorted(set(_texts(table[gold])) - {""})}
+    prefix = re.compile("(p|probs?|probas?|probability)_")
+    named = {c: next((n for n in (plain(c), prefix.sub("", plain(c), 1)) if n in classes), None)
+             for c in table if c != gold}  # fmt: skip
+    numbers = table[[c for c, name in named.items() if name]].apply(pd.to_numeric, errors="coerce")
+    found = {named[c]: c for c in reversed(list(numbers.dropna(axis=1)))}
+    columns, names = [found[n] for n in classes if n in found], list(classes.values())
+    whole = len(names) == len(columns) > 1
+    if whole and (abs(numbers[columns].sum(axis=1) - 1) < 0.1).all():
+        return columns, names
+    if len(names) == 2 and len(columns) == 1 and prefix.match(plain(columns[0])):
+        return columns, names if list(classes)[1] in found else names[::-1]
     return None
 
 

@@ -371,12 +371,13 @@ def finding(mean: Mapping[str, float], alpha: float, *, name: str = "") -> str:
 
 
 def compare_all(groups: Mapping[str, RunGroup | MeasuredRuns], **how) -> Compared:
-    """The rows of ``compare`` with a p, of every two settings (``quantity, from, to``), with Holm's
-    p over the pairs of a quantity.
+    """The rows of ``compare`` with a p (of two, the larger), of every two settings (``quantity,
+    from, to``), with Holm's p over the pairs of a quantity.
     """
     pairs = list(itertools.combinations(groups, 2))
     tables = [compare(groups[a], groups[b], **how).table for a, b in pairs]
     table = pd.concat(dict(zip(pairs, tables, strict=True)), names=["from", "to"])
+    table["p"] = table.filter(["p", "p_both"]).max(axis=1)
     table = table[table["p"].notna()].reorder_levels(["quantity", "from", "to"]).sort_index()
     adjusted = table.groupby("quantity")["p"].transform(lambda p: comparison.adjust(p.to_numpy()))
     table = table.assign(adjusted_p=adjusted)

@@ -226,8 +226,8 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     else:
         content.header = False
         content.notes.append("Its first line is no header.")
-    for column in table if table.columns.is_unique else ():
-        if table[column].str.fullmatch(_LIST).all():
+    for column in table if table.columns.is_unique and len(table) else ():
+        if table[column].iloc[0].startswith("[") and table[column].str.fullmatch(_LIST).all():
             parts = (re.split(r"[\s,]+", cell.strip("[] ")) for cell in table[column])
             table[column] = [[float(part) for part in cell] for cell in parts]
     content.table = table
