@@ -12,5 +12,6 @@ theory      stability bounds and what to hold them against
 analysis    validity, consistency, sources of variance, failed runs
 report      your own predictions → a page
 workflow    what the engine asks; status; promotion
-command     `instability`: report, certificate, seeds-needed
+
+``python -m lib``, installed as ``instability``: report, certificate, seeds-needed
 """

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from lib.measures.intervals import MIN_RUNS, Statistic, check_level, run_weights
-from lib.measures.prediction import consistency
+from lib.measures.prediction import consistency, occurring_classes
 from lib.measures.summary import MEASURES
 
 #: Numbers of runs that are tried: from the fewest that resampling works with to the most promised.
@@ -198,7 +198,7 @@ def weighted_measures(
     alone = (runs**2).sum(1, keepdims=True)
     pairs = total**2 - alone
     agreement = -alone
-    for value in np.unique(predictions):
+    for value in occurring_classes(predictions):
         agreement = agreement + (runs @ (predictions == value)) ** 2
     right = runs @ correct
     both_right = right**2 - runs**2 @ correct

@@ -105,13 +105,12 @@ with paths.lock(paths.Path({str(tmp_path / "ledger.json")!r})):  # as a gate wit
     done = run_python("-S", "-c", script, **core)
     assert done.returncode == 0, done.stderr
     runs, features = "data/examples/predictions.csv", "data/examples/features.npz"
-    command = "from lib.command import main; main()"
     for words in (
         ["-m", "lib.report", runs, "--out", str(out / "module")],
         ["-m", "lib.theory", features, "--out", str(out / "head")],
-        ["-c", command, "report", runs, "--out", str(out)],
-        ["-c", command, "certificate", features, "--out", str(out)],
-        ["-c", command, "seeds-needed", runs, "--difference", "0.05"],
+        ["-m", "lib", "report", runs, "--out", str(out)],
+        ["-m", "lib", "certificate", features, "--out", str(out)],
+        ["-m", "lib", "seeds-needed", runs, "--difference", "0.05"],
     ):
         done = run_python("-S", *words, **core)
         assert done.returncode == 0, done.stderr

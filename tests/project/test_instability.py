@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 
 import pytest
 import yaml
-from support.project import run_python
+from support.project import outcome, run_python
 
-from lib import command, paths
+from lib import __main__ as command
+from lib import paths
 from lib.report.command import parser
 
 EXAMPLES = paths.DATA / "examples"
@@ -23,20 +25,13 @@ PACKAGING = (
 )  # fmt: skip
 
 
-def said(capsys, *arguments):
-    """Exit code, standard output and error."""
-    code = 0
-    try:
-        command.main([str(one) for one in arguments])
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
+said = partial(outcome, command.main)
 
 
 def test_help_names_every_command_and_loads_none():
     script = f"""
 import contextlib, sys
-from lib.command import main
+from lib.__main__ import main
 with contextlib.suppress(SystemExit):
     main(["--help"])
 print([name for name in {HEAVY} if name in sys.modules])

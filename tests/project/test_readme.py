@@ -10,7 +10,7 @@ import pytest
 from support.notebooks import prose, read
 
 from lib import measures, paths
-from lib.command import COMMANDS
+from lib.__main__ import COMMANDS
 from lib.config import Setting, grids
 from lib.data import tasks
 from lib.models import pretrained

@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+from support.project import outcome
 
 from lib import paths, report
 from lib.report import comparing, measuring, reading
@@ -43,14 +45,7 @@ def settings(tmp_path_factory):
     }  # fmt: skip
 
 
-def said(capsys, *arguments):
-    """Exit code, standard output and error."""
-    code = 0
-    try:
-        report.main([str(one) for one in arguments])
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
+said = partial(outcome, report.main)
 
 
 def test_json_holds_what_was_taken_and_the_measures_of_the_table(settings, capsys, tmp_path):
@@ -273,9 +268,7 @@ def test_of_several_settings_the_table_has_a_row_of_each(settings, capsys):
         assert tex.count("% ") >= len(sentences) + 2 * n
 
 
-@pytest.mark.parametrize(
-    "words", [["-m", "lib.report"], ["-c", "from lib.command import main; main()", "report"]]
-)
+@pytest.mark.parametrize("words", [["-m", "lib.report"], ["-m", "lib", "report"]])
 def test_a_reader_who_stops_reading_sees_no_trace(settings, words):
     """As ``| head -1`` does: the pipe is closed before the report is written into it."""
     read, write = os.pipe()

@@ -1,12 +1,14 @@
 """How many runs it takes, against statsmodels and by hand; what is said and what is refused."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower, TTestPower
+from support.project import outcome
 
 from lib import paths, report
 from lib.report import seeds
@@ -14,14 +16,7 @@ from lib.report import seeds
 EXAMPLE = str(paths.DATA / "examples" / "predictions.csv")
 
 
-def said(capsys, *arguments):
-    """Exit code, standard output and error."""
-    code = 0
-    try:
-        seeds.main([str(one) for one in arguments])
-    except SystemExit as error:
-        code = error.code
-    return code, *capsys.readouterr()
+said = partial(outcome, seeds.main)
 
 
 def needed(capsys, *arguments):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def run_python(
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def outcome(main: Callable[[list[str]], None], capsys: Any, *arguments: object) -> tuple:
+    """Exit code, standard output and error of a command, called in this process."""
+    code = 0
+    try:
+        main([str(one) for one in arguments])
+    except SystemExit as error:
+        code = error.code
+    return code, *capsys.readouterr()
 
 
 def project_files(*patterns: str) -> list[Path]:

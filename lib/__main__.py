@@ -1,4 +1,4 @@
-"""``instability``: what works on files of one's own, as one command."""
+"""``instability``, or ``python -m lib``: what works on files of one's own, as one command."""
 
 import argparse
 import signal
@@ -28,3 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS)
     name = parser.parse_args(words[:1]).command
     import_module(COMMANDS[name][0]).main(words[1:], f"{parser.prog} {name}")
+
+
+if __name__ == "__main__":
+    main()
