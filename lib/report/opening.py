@@ -108,9 +108,11 @@ def open_file(path: Path) -> Content:
         raise
     except Exception as error:  # whatever a parser raises on a damaged file
         what = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+        rows = "with a header and the same number of columns in every row"
+        if "json" in suffix or suffix == ".eval":
+            rows = "as a list of records, or columns by name"
         raise OutsideError(
-            f"{path}: cannot be read as {suffix} ({what}); write it again, with a header and the "
-            "same number of columns in every row"
+            f"{path}: cannot be read as {suffix} ({what}); write it again, {rows}"
         ) from error
     if (table := content.table) is not None:
         table.columns = [str(name).strip() for name in table]

@@ -341,7 +341,8 @@ def _store(folders: Sequence[Path]) -> tuple[dict[str, StoredRuns], Taken]:
 def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Taken]:
     """Runs of our own committed tables."""
     if tables.paths.results(path.name) != path.resolve():
-        raise OutsideError(f"{path}: tables of results are read where they were made, not here")
+        where = tables.paths.results(path.name)
+        raise OutsideError(f"{path}: tables of results are read where they were made: give {where}")
     wishes = dict(wish.split("=", 1) for wish in options.only if "=" in wish)
     groups = run_group.read(path.name, [wishes["group"]] if "group" in wishes else ())
     if len(groups) != 1:

@@ -137,6 +137,8 @@ def test_what_obeys_a_message_about_two_settings_works(settings, capsys, tmp_pat
     gold.sort_values("id").label.to_csv(tmp_path / "order.csv", index=False)
     alone = pd.DataFrame({"seed": range(6), "f1": 0.8, "accuracy": np.linspace(0.7, 0.9, 6)})
     alone.to_csv(tmp_path / "alone.csv", index=False)
+    three = pd.DataFrame({"s1": list("abc"), "s2": list("abb"), "label": list("abc")})
+    three.to_csv(tmp_path / "three.csv", index=False)
     alone.assign(accuracy=[0.7, np.nan, 0.8, 0.7, 0.9, 0.8]).to_csv(tmp_path / "nan.csv")
     ledger = tmp_path / "ledger.json"
     gate = ("--gate", "--sequential", ledger)
@@ -154,6 +156,8 @@ def test_what_obeys_a_message_about_two_settings_works(settings, capsys, tmp_pat
          (nothing, "--against", others, "--labels", tmp_path / "order.csv")),
         ((base, "--metric", "pearson"), "does not fit classes; valid: accuracy, f1",
          (base, "--metric", "f1")),
+        ((tmp_path / "three.csv", "--metric", "f1"), "needs two classes, not 3; try macro-f1",
+         (tmp_path / "three.csv", "--metric", "macro-f1")),
         ((bare, "--metric", "mcc"), "'mcc' needs gold labels",
          (bare, "--metric", "mcc", "--labels", tmp_path / "gold.csv")),
         ((tmp_path / "alone.csv", "--metric", "f2"), "no scores are called 'f2': did you mean f1",

@@ -3,6 +3,8 @@
 import itertools
 import json
 import pickle
+import shutil
+import sys
 import zipfile
 from decimal import Decimal
 
@@ -543,6 +545,9 @@ def test_a_class_called_nan_is_a_class_and_a_number_is_missing(tmp_path):
 
 
 def test_the_user_says_what_a_task_is(tmp_path):
+    words = store(tmp_path, wide_table(WORDS[CODES], WORDS[GOLD]))
+    refused("example 'ex0': … is no number: say --task classification", words, task="regression")
+    agrees(words, task="classification")
     whole = store(tmp_path, wide_table())
     assert read(whole, task="regression").classes == []
     answers = np.where(draw.random((3, N)) < 0.05, 1.5, CODES)
@@ -600,13 +605,16 @@ def test_our_own_runs_and_results(tmp_path):
 
     name = "reference-stabilizers"
     group, runs = next(iter(run_group.read(name).items()))
+    refused(f"22 groups of runs; choose one by --only group={group}", paths.results(name))
+    copied = shutil.copytree(paths.results(name), tmp_path / "elsewhere" / name)
+    refused(f"are read where they were made: give {paths.results(name)}", copied)
     outside = reading.read(paths.results(name), options=Options(only=(f"group={group}",)))
     assert outside.group.names == runs.names
     assert np.array_equal(outside.group.predictions, runs.predictions)
     assert np.array_equal(outside.group.labels, runs.labels)
     for run, label in enumerate(runs.names):
-        folder = tmp_path / label
-        folder.mkdir()
+        folder = tmp_path / "runs" / label
+        folder.mkdir(parents=True)
         arrays = {
             "logits": runs.logits[run],
             "labels": runs.labels,
@@ -616,8 +624,16 @@ def test_our_own_runs_and_results(tmp_path):
             np.save(folder / f"{key}.npy", array)
         (folder / "run.json").write_text("{}")
         (folder / "training_log.csv").write_text("loss\n1\n")
-    outside = reading.read(tmp_path)
+    outside = reading.read(tmp_path / "runs")
     assert np.array_equal(outside.group.predictions, runs.predictions)
+
+
+def test_without_openpyxl_an_excel_file_is_saved_as_csv(tmp_path, monkeypatch):
+    path = sheets(tmp_path / "runs.xlsx", "runs")
+    agrees(path)
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    refused("need the package openpyxl: pip install openpyxl, or save as CSV", path)
+    agrees(store(tmp_path, wide_table()))
 
 
 TABLES = {
@@ -766,6 +782,19 @@ def beside(folder, name, content=""):
     return folder
 
 
+def unfinished_log(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", "{}")
+    return path
+
+
+def sheets(path, *names):
+    with pd.ExcelWriter(path) as writer:
+        for name in names:
+            wide_table().to_excel(writer, sheet_name=name, index=False)
+    return path
+
+
 def checkpoints(path):
     for name, step in itertools.product(NAMES, (5, 10)):
         (path / name / f"checkpoint-{step}").mkdir(parents=True)
@@ -816,7 +845,22 @@ BAD_PATHS = [
     ),
     (
         lambda p: text(p / "runs.json", "{}"),
-        "runs.json: cannot be read as .json … no rows in it",
+        "cannot be read as .json … no rows in it … a list of records, or columns by name",
+        lambda p: text(p / "runs.json", wide_table().to_json(orient="records")),
+    ),
+    (
+        lambda p: text(p / "runs.json", "[]"),
+        "no list of rows in it … as a list of records",
+        lambda p: text(p / "runs.json", wide_table().to_json(orient="records")),
+    ),
+    (
+        lambda p: unfinished_log(p / "log.eval"),
+        "no samples in it: the evaluation did not finish",
+        lambda p: in_folder(p, inspect_log, "2025-01-01T0{0}_t_x.eval"),
+    ),
+    (
+        lambda p: sheets(p / "runs.xlsx", "notes", "runs"),
+        "has several sheets (notes, runs); save the one that is meant as CSV",
         wide_table(),
     ),
     (lambda p: p, "no file in it could be read as a run: give one of .csv", trainer_of()),
@@ -1047,6 +1091,7 @@ BAD_TABLES = [
 ]
 
 BAD_ARRAYS = [
+    (lambda p: text(p / "runs.npz", ""), "runs.npz: is empty; save it again", RIGHT),
     (lambda p: cut(store(p, {"logits": LOGITS})), "runs.npz … damaged (BadZipFile)", RIGHT),
     (
         lambda p: text(p / "runs.npz", pickle.dumps({"logits": [1]})),
