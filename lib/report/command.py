@@ -112,7 +112,7 @@ def measure(path: str, options: argparse.Namespace) -> tuple[MeasuredRuns, Taken
         options=Options(**columns, metric=options.metric, only=tuple(only)),
         file=options.file,
         task=options.task,
-        maybe=bool(vars(options).get("against")),
+        missing_ok=bool(vars(options).get("against")),
     )
     # A column of the input, or a metric of the predictions.
     taken_as_column = "metric" in group.runs or options.metric == taken.labels

@@ -59,9 +59,10 @@ def read(
     options: Options = NOTHING_SAID,
     file: str = "",
     task: values.Task = "",
-    maybe: bool = False,
+    missing_ok: bool = False,
 ) -> Outside:
-    """The runs in a file or folder, without those named in ``exclude`` (all there, or ``maybe``).
+    """The runs in a file or folder, without those named in ``exclude``, which have to be there
+    unless ``missing_ok``.
 
     ``labels`` is a file with gold labels, by id or by order (in the column ``options.label``); it
     must agree with those that come with the runs, if any do. ``file`` is a pattern for names of
@@ -73,7 +74,7 @@ def read(
     found, taken = _folder(path, own, file) if path.is_dir() else _file(path, own)
     alone = isinstance(found, ScoreTable)
     there = found.runs if alone else list(found)
-    exclude = [name for name in exclude if name in there or not maybe]
+    exclude = [name for name in exclude if name in there or not missing_ok]
     taken.runs = names = _pick(path, there, exclude)
     if exclude:
         taken.notes.append(f"Left out as asked: {', '.join(exclude)}.")
