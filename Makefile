@@ -4,7 +4,8 @@
 SHELL := bash
 CONFIG ?= quick
 PROFILE ?= local
-ANALYSIS := $(wildcard notebooks/00_* notebooks/11_* notebooks/13_* notebooks/2* notebooks/3* notebooks/40_* notebooks/41_* notebooks/42_* notebooks/47_* notebooks/5* notebooks/6*)
+# The reading path; what only papermill executes is in notebooks/jobs.
+ANALYSIS := $(wildcard notebooks/*.ipynb)
 
 # A value of a variable as one word for the shell, whatever it holds.
 quoted = '$(subst ','\'',$(1))'

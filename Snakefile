@@ -109,7 +109,7 @@ rule finetune:
         runtime=growing(240),
         mem_mb=growing(16000),
     shell:
-        PAPERMILL + "/10_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
+        PAPERMILL + "/jobs/01_finetune.ipynb {params.executed:q}{params.notebook}" + DEVICE + QUIETLY
 
 
 rule measure_group:
@@ -122,7 +122,7 @@ rule measure_group:
     params:
         executed=lambda w: paths.results(w.grid) / "logs" / f"{w.group}.ipynb",
         notebook=lambda w: parameters(PLAN.results[w.grid, w.group].parameters),
-        code=code("12_measure_group"),
+        code=code("jobs/02_measure_group"),
         runs=lambda w: origins(w.grid, w.group),
     # What is trained is measured and promoted before anything else is trained.
     priority: len(PLAN.settings) + 1
@@ -130,7 +130,7 @@ rule measure_group:
         runtime=growing(60),
         mem_mb=growing(16000),
     shell:
-        PAPERMILL + "/12_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
+        PAPERMILL + "/jobs/02_measure_group.ipynb {params.executed:q}{params.notebook}" + QUIETLY
 
 
 # Layer vectors are a thousand times larger than all else. Those of a setting go when every group

@@ -1,8 +1,8 @@
 """Put the sentences of the claims where they are quoted: ``python -m benchmarks.claims``.
 
-README, docs and notebooks quote claims between ``<!-- claims: 23 -->`` (all those of notebook 23, a
+README, docs and notebooks quote claims between ``<!-- claims: 32 -->`` (all those of notebook 32, a
 line each) or ``<!-- claims: name, name -->`` (their sentences one after the other) and
-``<!-- /claims -->``. Run it after notebook 34, which computes the claims, has been executed.
+``<!-- /claims -->``. Run it after notebook 91, which computes the claims, has been executed.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import pandas as pd
 
 from lib import paths
 
-TABLE = paths.ROOT / "figures/34_verdicts.csv"
+TABLE = paths.ROOT / "figures/91_verdicts.csv"
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 
 
@@ -43,7 +43,7 @@ def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:
 def files() -> list[Path]:
     """All files that may quote claims."""
     pages = [paths.ROOT / "README.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
-    return [*pages, *sorted((paths.ROOT / "notebooks").glob("*.ipynb"))]
+    return [*pages, *sorted((paths.ROOT / "notebooks").rglob("*.ipynb"))]
 
 
 def main() -> None:

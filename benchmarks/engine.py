@@ -135,7 +135,7 @@ def overhead(project: Path, repeats: int) -> list[dict[str, object]]:
         found["engine"].append(engine_s / n_jobs)
         records = [json.loads(path.read_text()) for path in out.rglob("run.json")]
         found["training"].append(statistics.mean(record["wall_s"] for record in records))
-        words = "-k python3 --no-progress-bar notebooks/10_finetune.ipynb"
+        words = "-k python3 --no-progress-bar notebooks/jobs/01_finetune.ipynb"
         small = "-p train_rows 48 -p eval_rows 60 -p epochs 1 -p learning_rate 0.001"
         command = ["-m", "papermill", *words.split(), str(out / "one.ipynb"), *small.split()]
         command += ["-y", "seeds: [0]"]

@@ -25,15 +25,17 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "synthetic": Kind("43_sweep_synthetic_sets", ("margins", "leave_one_out", "seeds")),
+    "synthetic": Kind("jobs/04_sweep_synthetic_sets", ("margins", "leave_one_out", "seeds")),
     "heads": Kind(
-        "44_tune_real_heads", ("margins", "leave_one_out", "soft_margin", "seeds", "removal")
+        "jobs/05_tune_real_heads", ("margins", "leave_one_out", "soft_margin", "seeds", "removal")
     ),
-    "certified": Kind("48_certify_real_heads", ("certificates", "certified")),
-    "full": Kind("45_retrain_without_examples", ("full_tuning", "full_constants")),
-    "ways": Kind("49_shorten_the_way", ("ways",)),
-    "tuned": Kind("46_look_into_stabilized_runs", ("geometry", "removal_runs", "removal_spread")),
-    "known": Kind("14_make_known_differences", ("doses", "subsamples", "unions")),
+    "certified": Kind("jobs/08_certify_real_heads", ("certificates", "certified")),
+    "full": Kind("jobs/06_retrain_without_examples", ("full_tuning", "full_constants")),
+    "ways": Kind("jobs/09_shorten_the_way", ("ways",)),
+    "tuned": Kind(
+        "jobs/07_look_into_stabilized_runs", ("geometry", "removal_runs", "removal_spread")
+    ),
+    "known": Kind("jobs/03_make_known_differences", ("doses", "subsamples", "unions")),
 }
 #: Parameters that the engine sets itself.
 _GIVEN = ("results", "job")

@@ -9,7 +9,7 @@ Notation. z_i = y_i · features_i, so that w separates the classes when w·z_i >
 solution (smallest w with all w·z_i ≥ 1), ‖ŵ_S‖ = 1/γ, u_S = γŵ_S its direction. S^i is S without
 z_i, Δ_i = ŵ_S − ŵ_{S^i}. w_t: gradient descent on S, v_t on S^i, N1 and N2 as in
 ``lib.theory.assumptions``. To give the head a bias, append a constant 1 to the features: B² becomes
-B² + 1. The proofs, with the steps that have names (H3, H7, H11, H15a), are in notebook 41.
+B² + 1. The proofs, with the steps that have names (H3, H7, H11, H15a), are in notebook 71.
 
 Every function takes numbers or arrays that broadcast, and raises ``Inapplicable`` where an
 assumption does not hold.

@@ -9,7 +9,7 @@ the mean over n − 1 examples (N1, c = 2) or their sum over n (N2, c = 1). Grad
 the whole set from the same w_0, with step η: w_t on S, v_t on S^i. w*_S, w*_i are the minimisers.
 
 Every function takes numbers or arrays that broadcast, and raises ``Inapplicable`` where an
-assumption does not hold. Lengths are Euclidean norms of weight vectors. Proofs: notebook 40.
+assumption does not hold. Lengths are Euclidean norms of weight vectors. Proofs: notebook 70.
 """
 
 import inspect

@@ -20,12 +20,12 @@ from lib.workflow import status
 #: Analysis notebooks: the figure that each draws last, and whether it has something to analyse in
 #: a grid.
 ANALYSES = {
-    "11_separate_sources_of_randomness": ("11_components", lambda grid: len(grid.crossed) >= 2),
-    "13_diagnose_failed_runs": ("13_ladder", lambda grid: grid.has_ladder),
+    "40_separate_sources_of_randomness": ("40_components", lambda grid: len(grid.crossed) >= 2),
+    "41_diagnose_failed_runs": ("41_ladder", lambda grid: grid.has_ladder),
     "20_measure_scores_and_predictions": ("20_measures", lambda grid: grid.has_classes),
-    "21_measure_representations": ("21_layers", lambda grid: True),
-    "22_compare_macro_and_micro": ("22_macro_micro", lambda grid: grid.has_classes),
-    "50_paper_figures": ("50_agreement", lambda grid: True),
+    "50_measure_representations": ("50_layers", lambda grid: True),
+    "21_compare_macro_and_micro": ("21_macro_micro", lambda grid: grid.has_classes),
+    "90_paper_figures": ("90_agreement", lambda grid: True),
 }
 
 
@@ -77,7 +77,7 @@ class Plan:
             parameters.check(made.notebook, made.parameters)
         for notebook in ANALYSES:
             parameters.check(notebook, {"results": ""})
-        parameters.check("10_finetune", {"device": ""})
+        parameters.check("jobs/01_finetune", {"device": ""})
 
 
 def device_option(device: str | None) -> str:
@@ -139,7 +139,7 @@ def _add_grid(plan: Plan, grid: Grid, groups: dict[str, list[str]], planning: bo
         for shard in grid.shards:
             marker = place(setting, shard)
             given = {**setting.to_dict(), "seeds": shard}
-            plan.shards[marker] = Execution("10_finetune", given, [], [marker])
+            plan.shards[marker] = Execution("jobs/01_finetune", given, [], [marker])
             plan.runs += status.planned_runs(setting, shard).values()
             markers[member].append(marker)
     labels, folder = [seeds.label for seeds in grid.seeds], paths.results(grid.name)
@@ -147,7 +147,7 @@ def _add_grid(plan: Plan, grid: Grid, groups: dict[str, list[str]], planning: bo
         given = {"results": grid.name, "group": group, "setting_ids": members, "seeds": labels}
         inputs = [marker for member in members for marker in markers[member]]
         outputs = [folder / group / f"{table}.parquet" for table in tables.TABLES]
-        plan.results[grid.name, group] = Execution("12_measure_group", given, inputs, outputs)
+        plan.results[grid.name, group] = Execution("jobs/02_measure_group", given, inputs, outputs)
     drawn = [figure for figure, suits in ANALYSES.values() if suits(grid)]
     plan.figures += [paths.figures(grid.name) / f"{figure}.svg" for figure in drawn]
 

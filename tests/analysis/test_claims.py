@@ -21,7 +21,7 @@ SAYS = {
     "contradicted": "no {n}",
     "undecided": "who knows {smallest:.2f} {analyses}",
 }
-COMMITTED = pd.read_csv(paths.ROOT / "figures/34_verdicts.csv")
+COMMITTED = pd.read_csv(paths.ROOT / "figures/91_verdicts.csv")
 
 
 def made(values, *, half=1.0, p=float("nan"), side="above", needed=0.75, margin=0.0, null=0.0):

@@ -44,9 +44,9 @@ def test_the_jobs_of_a_grid_fit_the_notebooks(name, glue):
     plan = jobs.load(name)
     assert plan.settings and plan.shards
     for setting in plan.settings.values():
-        parameters.check("10_finetune", setting.to_dict())
+        parameters.check("jobs/01_finetune", setting.to_dict())
     for shard in plan.shards.values():
-        parameters.check("10_finetune", {"seeds": shard.parameters["seeds"]})
+        parameters.check("jobs/01_finetune", {"seeds": shard.parameters["seeds"]})
 
 
 @pytest.mark.parametrize("name", sorted(PLANS))
@@ -58,14 +58,14 @@ def test_the_jobs_of_a_plan_fit_the_notebooks(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("batch_sise", "10_finetune: unknown parameter batch_size: did you mean batch_sise"),
-        ("task", "10_finetune: task = 'rotten-tomatoes' is str, expected"),
+        ("batch_sise", "jobs/01_finetune: unknown parameter batch_size: did you mean batch_sise"),
+        ("task", "jobs/01_finetune: task = 'rotten-tomatoes' is str, expected"),
     ],
 )
 def test_a_field_that_the_notebook_lacks_or_types_otherwise_stops_the_plan(
     glue, monkeypatch, name, message
 ):
-    known = parameters.declared("10_finetune") | {name: parameters.Declared(int, 0)}
+    known = parameters.declared("jobs/01_finetune") | {name: parameters.Declared(int, 0)}
     if name == "batch_sise":
         del known["batch_size"]
     monkeypatch.setattr(parameters, "declared", lambda name: known)
@@ -75,8 +75,8 @@ def test_a_field_that_the_notebook_lacks_or_types_otherwise_stops_the_plan(
 
 def test_the_notebook_declares_every_field_of_a_setting_and_hands_it_on():
     """With the same type; a field that is declared and not handed on would be ignored."""
-    known = parameters.declared("10_finetune")
-    path = paths.ROOT / "notebooks/10_finetune.ipynb"
+    known = parameters.declared("jobs/01_finetune")
+    path = paths.ROOT / "notebooks/jobs/01_finetune.ipynb"
     source = "\n".join(cell.source for cell in notebooks.code_cells(notebooks.read(path)))
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     (call,) = [node for node in calls if ast.unparse(node.func) == "config.Setting"]

@@ -19,10 +19,9 @@ from support.notebooks import code_cells, execute, parameters_cell, prose, read,
 
 from lib import paths
 
-FILES = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
-JOBS = ("10_", "12_", "14_", "43_", "44_", "45_", "46_", "48_", "49_")
-TRAINING = [path for path in FILES if path.name.startswith(JOBS)]
-ANALYSIS = [path for path in FILES if path not in TRAINING]
+ANALYSIS = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
+JOBS = sorted((paths.ROOT / "notebooks/jobs").glob("*.ipynb"))
+FILES = ANALYSIS + JOBS
 HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads / writes", "Time"]
 TYPES = {"int", "float", "str", "bool", "list"}
 
@@ -115,7 +114,7 @@ def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
 
 
 #: Intervals of rank correlations that are the same in nearly every resample.
-POINTS = {"31_concurrent_validity": "0.94 [0.94, 0.94]"}
+POINTS = {"61_concurrent_validity": "0.94 [0.94, 0.94]"}
 
 
 @pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: path.stem)
@@ -130,8 +129,8 @@ def test_a_printed_interval_holds_its_value_and_does_not_look_like_a_point(path)
             assert held or found[0] == POINTS.get(path.stem), found[0]
 
 
-@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
-def test_training_notebooks_are_committed_without_outputs(path):
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_jobs_are_committed_without_outputs(path):
     for cell in code_cells(read(path)):
         assert cell.outputs == [] and cell.execution_count is None
 
@@ -140,11 +139,13 @@ def test_training_notebooks_are_committed_without_outputs(path):
 def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, own_file):
     environment = {"COMPENDIUM_OUTPUT": str(tmp_path)}
     small = {"task": str(own_file), "epochs": 1, "max_length": 32, "train_rows": 32}
-    done = execute("10_finetune.ipynb", tmp_path / "10.ipynb", environment=environment, **small)
+    done = execute(
+        "jobs/01_finetune.ipynb", tmp_path / "10.ipynb", environment=environment, **small
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     marker = next(tmp_path.glob("data/runs/*/seed0_to_seed2.json"))
     assert list(json.loads(marker.read_text())) == ["seed0", "seed1", "seed2"]
-    done = execute("12_measure_group.ipynb", tmp_path / "12.ipynb", environment=environment)
+    done = execute("jobs/02_measure_group.ipynb", tmp_path / "02.ipynb", environment=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     table = pd.read_parquet(tmp_path / "data/results/by-hand/example/runs.parquet")
     assert len(table) == 3
@@ -153,7 +154,7 @@ def test_training_and_measuring_notebooks_run_with_small_parameters(tmp_path, ow
 @pytest.mark.slow
 def test_a_wrong_parameter_stops_the_notebook_before_training(tmp_path):
     environment = {"COMPENDIUM_OUTPUT": str(tmp_path)}
-    done = execute("10_finetune.ipynb", tmp_path / "o.ipynb", environment=environment, sead=3)
+    done = execute("jobs/01_finetune.ipynb", tmp_path / "o.ipynb", environment=environment, sead=3)
     assert done.returncode != 0
     assert "unknown parameter sead: did you mean seeds" in done.stderr
     assert not (tmp_path / "data").exists()

@@ -91,8 +91,8 @@ def edited(engine):
 
 def test_the_chain_ends_with_figures_from_runs_it_trained(engine):
     figures = {path.name for path in (engine.project / "figures/smallest").glob("*.svg")}
-    assert {"50_seeds.svg", "50_layers.svg", "50_agreement.svg", "21_layers.svg"} <= figures
-    drawn = pd.read_csv(engine.project / "figures/smallest/50_seeds.csv")
+    assert {"90_seeds.svg", "90_layers.svg", "90_agreement.svg", "50_layers.svg"} <= figures
+    drawn = pd.read_csv(engine.project / "figures/smallest/90_seeds.csv")
     tables = (engine.project / "data/results/smallest").glob("*/runs.parquet")
     trained = pd.concat([pd.read_parquet(path) for path in tables])
     assert len(trained) == len(drawn) == 6

@@ -330,10 +330,10 @@ def test_runs_whose_loss_overflows_are_kept_counted_and_shown(new_batch, monkeyp
     measures = pd.read_parquet(tables / "both/measures.parquet").query("subset == 'all'")
     counts = measures.set_index("measure").loc["sd", ["n_runs", "n_failed", "n_left_out"]]
     assert counts.tolist() == [4, 4, 4]
-    drawn = pd.read_csv(batch.output / "figures/faulty/50_seeds.csv")
+    drawn = pd.read_csv(batch.output / "figures/faulty/90_seeds.csv")
     shown = drawn.query("setting == 'both'")["status"].value_counts().to_dict()
     assert shown == {"diverged": 4, "ok": 4} and len(drawn) == 16
     figures = {path.stem for path in (batch.output / "figures/faulty").glob("*.svg")}
-    assert figures == {"21_layers", "50_seeds", "50_layers", "50_agreement"}, "no classes, so no 20"
+    assert figures == {"50_layers", "90_seeds", "90_layers", "90_agreement"}, "no classes, so no 20"
     again = batch.run(figures=True).succeed()
     assert again.planned == {} and batch.finished == kept

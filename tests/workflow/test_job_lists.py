@@ -55,7 +55,8 @@ def test_a_wrong_plan_is_refused(tmp_path, text, message):
 
 FRAMES = {table: pd.DataFrame({"x": [1.0]}) for table in job_kinds.KINDS["synthetic"].tables}
 VALUES = {
-    name: known.default for name, known in parameters.declared("43_sweep_synthetic_sets").items()
+    name: known.default
+    for name, known in parameters.declared("jobs/04_sweep_synthetic_sets").items()
 }
 
 
@@ -180,7 +181,7 @@ def test_the_notebook_of_a_kind_runs_with_tiny_parameters(store, own_file, kind)
 @pytest.mark.parametrize(
     ("listed", "made_again", "names"),
     [
-        ("PAPERMILL", set(), ["12_measure_group"]),
+        ("PAPERMILL", set(), ["jobs/02_measure_group"]),
         ('JOB_CODE = ("analysis", "theory", "training/model_features.py")',
          {"analysis", "theory", "training"}, [spec.notebook for spec in job_kinds.KINDS.values()]),
         ('code(notebook, "analysis", "plots")', {"analysis", "plots"}, jobs.ANALYSES),

@@ -115,7 +115,7 @@ def test_what_a_node_is_asked_to_run_is_what_runs_locally(submit):
     here = submit(name="local", seeds_per_job=2)
     assert there["job"] == here["job"], there["job.log"][-3000:]
     python, arguments, threads = json.loads(here["job"])
-    assert python == sys.executable and "notebooks/10_finetune.ipynb" in arguments
+    assert python == sys.executable and "notebooks/jobs/01_finetune.ipynb" in arguments
     assert set(threads.values()) == {"1"} and "OMP_NUM_THREADS" in threads
     [step] = submissions(there, "srun")
     assert "--gpus=1" in step and "--cpus-per-task=1" in step

@@ -68,7 +68,7 @@ def test_undisturbed_and_with_short_runs_grouped(new_checkout, local):
     given = {"PROFILE": "slurm", "CONFIG": "smallest"}
     checkout.make("run", " ".join([*OPTIONS, "--group-components short=2"]), **given).succeed()
     assert differences(checkout.output, local) == []
-    assert (checkout.output / "figures/smallest/50_agreement.svg").exists()
+    assert (checkout.output / "figures/smallest/90_agreement.svg").exists()
     ids = ids_in((checkout.output / "build/engine.log").read_text())
     assert len(ids) == 2 + 2 + 4
     asked = Counter(slurm_cluster.field(job, "TresPerJob") for job in ids)

@@ -217,8 +217,8 @@ def test_a_job_that_reads_the_plan_on_its_node_changes_nothing_that_the_engine_g
 @pytest.mark.parametrize(
     ("old", "new", "analysis"),
     [
-        ("2.0e-3]", "2.0e-3, 3.0e-3]", "13_ladder"),
-        ("seeds: [0, 1, 2]", "seeds: [0]\ncross: {init: [0, 1], order: [0, 1]}", "11_components"),
+        ("2.0e-3]", "2.0e-3, 3.0e-3]", "41_ladder"),
+        ("seeds: [0, 1, 2]", "seeds: [0]\ncross: {init: [0, 1], order: [0, 1]}", "40_components"),
     ],
 )
 def test_a_sweep_and_crossed_streams_have_analyses_of_their_own(store, path, old, new, analysis):

@@ -3,7 +3,7 @@
 A **claim** has a statistic, which computes an ``Estimate`` from committed tables for one
 **specification** (pooling, measure, grouping, what is left out), the side of a null value on which
 it is expected, and a sentence for each verdict. The verdict is over all specifications, so that a
-conclusion which hangs on one choice does not pass for one that holds. Notebook 34 draws them;
+conclusion which hangs on one choice does not pass for one that holds. Notebook 91 draws them;
 README, findings and summaries quote the sentences, and tests compare.
 
 claim      what a claim is
