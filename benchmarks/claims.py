@@ -43,7 +43,7 @@ def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:
 def files() -> list[Path]:
     """All files that may quote claims."""
     pages = [paths.ROOT / "README.md", *sorted((paths.ROOT / "docs").glob("*.md"))]
-    return [*pages, *sorted((paths.ROOT / "notebooks").rglob("*.ipynb"))]
+    return [*pages, *sorted((paths.ROOT / "notebooks").glob("*.ipynb"))]
 
 
 def main() -> None:

@@ -15,17 +15,23 @@ import nbformat
 import pandas as pd
 import papermill
 import pytest
-from support.notebooks import code_cells, execute, parameters_cell, prose, read, unread_parameters
+from support.notebooks import (
+    JOBS,
+    READING,
+    code_cells,
+    execute,
+    parameters_cell,
+    prose,
+    read,
+    unread_parameters,
+)
 
 from lib import paths
 
-ANALYSIS = sorted((paths.ROOT / "notebooks").glob("*.ipynb"))
-JOBS = sorted((paths.ROOT / "notebooks/jobs").glob("*.ipynb"))
-FILES = ANALYSIS + JOBS
 HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads / writes", "Time"]
 TYPES = {"int", "float", "str", "bool", "list"}
 
-every_notebook = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("path", READING + JOBS, ids=lambda path: path.stem)
 
 
 @every_notebook
@@ -104,7 +110,7 @@ def test_no_machine_path_and_no_environment_branches(path):
     assert "os.environ" not in source and "sys.path" not in source
 
 
-@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
 def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
     cells = code_cells(read(path))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -117,7 +123,7 @@ def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
 POINTS = {"61_concurrent_validity": "0.94 [0.94, 0.94]"}
 
 
-@pytest.mark.parametrize("path", ANALYSIS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
 def test_a_printed_interval_holds_its_value_and_does_not_look_like_a_point(path):
     number = r"(-?[\d.]+(?:e[+-]\d+)?)"
     for output in (output for cell in code_cells(read(path)) for output in cell.outputs):

@@ -8,7 +8,7 @@ import re
 
 import pytest
 from support.invented_runs import make_run
-from support.notebooks import parameters_cell, prose, read
+from support.notebooks import READING, parameters_cell, prose, read
 from support.project import run_python
 
 from lib import paths
@@ -98,7 +98,7 @@ def test_every_analysis_runs(tmp_path, monkeypatch, kind):
 
 def suggested():
     """Each `name = value` of a parameter under Try it, of the notebooks that do not train."""
-    for path in sorted((paths.ROOT / "notebooks").glob("*.ipynb")):
+    for path in READING:
         notebook = read(path)
         text = re.split(r"^## ", prose(notebook).split("\n## Try it\n")[1], flags=re.M)[0]
         known = re.findall(r"^(\w+):", parameters_cell(notebook).source, re.M)

@@ -7,7 +7,7 @@ import re
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from support.notebooks import prose, read
+from support.notebooks import JOBS, READING, prose, read
 
 from lib import measures, paths
 from lib.__main__ import COMMANDS
@@ -19,7 +19,7 @@ from lib.results import tables
 
 README = paths.ROOT / "README.md"
 DOCS = sorted((paths.ROOT / "docs").glob("*.md"))
-NOTEBOOKS = sorted((paths.ROOT / "notebooks").rglob("*.ipynb"))
+NOTEBOOKS = READING + JOBS
 PAGES = [
     README,
     *DOCS,

@@ -10,6 +10,11 @@ from support.project import run_python
 
 from lib import paths
 
+FOLDER = paths.ROOT / "notebooks"
+#: The reading path, and what only papermill executes.
+READING = sorted(FOLDER.glob("*.ipynb"))
+JOBS = sorted(FOLDER.glob("jobs/*.ipynb"))
+
 
 def read(path):
     return nbformat.read(path, as_version=4)

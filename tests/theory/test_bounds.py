@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.notebooks import prose, read
+from support.notebooks import JOBS, READING, prose, read
 
 from benchmarks import bounds_factors, bounds_verified, bounds_worst, quadratic_checks, quadratics
 from benchmarks import classical_bounds as classical
@@ -274,7 +274,7 @@ def test_every_theorem_that_is_named_is_stated_in_one_place_and_checked():
     named = {name for bounds in sweeps.BOUNDED.values() for name in bounds} | {*quadratic.THEOREMS}
     pages = [paths.ROOT / "README.md", *(paths.ROOT / "docs").glob("*.md")]
     texts = [page.read_text() for page in (*pages, *(paths.ROOT / "lib").glob("**/*.py"))]
-    for path in (paths.ROOT / "notebooks").rglob("*.ipynb"):
+    for path in READING + JOBS:
         texts.append("\n".join(cell.source for cell in read(path).cells))
     for text in texts:
         named |= set(re.findall(r"\b(?:T[1-5]c?|H\d\d?[abu]?|S[0-3])(?!\w)′?", text))
