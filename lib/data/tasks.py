@@ -6,8 +6,12 @@ from typing import Any
 from lib.data import hub_tasks, own_file, package_tasks
 from lib.data.rows import Task
 from lib.errors import nearest
+from lib.paths import DATA
 
+#: The sentences that were written for the course; their file can be read and changed.
+SENTENCES = DATA / "course/sentences.csv"
 TASKS = {
+    "course": Task(lambda: own_file.read(SENTENCES, ["text"], "label")[0], classes=("no", "yes")),
     **package_tasks.PACKAGES,
     **package_tasks.SENTENCES,
     **package_tasks.BIGBENCH,
