@@ -187,8 +187,8 @@ def _entry(
         warnings.warn(f"{error}. {spec.task} is taken as it was read last.", stacklevel=4)
         return entry
     sources = assets.pins(task.asset)
-    if tasks.is_own_file(spec.task):
-        sources[spec.task] = provenance.file_sha256(Path(spec.task))
+    if table := tasks.table_of(spec.task):
+        sources[spec.task] = provenance.file_sha256(table)
     contents = contents_digest(splits)
     folder = f"{name}-{provenance.digest(contents, *rest)}"
     if entry and (entry["folder"], entry["sources"]) == (folder, sources):

@@ -24,6 +24,11 @@ def is_own_file(name: str) -> bool:
     return name.lower().endswith(own_file.SUFFIXES)
 
 
+def table_of(name: str) -> Path | None:
+    """The table of a task whose rows may change, the user's own or the course's; else None."""
+    return Path(name) if is_own_file(name) else SENTENCES if name == "course" else None
+
+
 def beside(folder: Path, name: Any) -> Any:
     """A user's own table by its full path if it lies in a folder; any other name as it is."""
     own = isinstance(name, str) and is_own_file(name) and (folder / name).is_file()

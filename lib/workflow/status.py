@@ -61,9 +61,8 @@ def _now(source: str) -> str | None:
     """What a file that runs were made from must hash to now; None if it is gone or unknown."""
     if source in assets.ASSETS:
         return assets.ASSETS[source].sha256
-    if tasks.is_own_file(source) and Path(source).is_file():
-        return provenance.file_sha256(Path(source))
-    return None
+    table = tasks.table_of(source)
+    return provenance.file_sha256(table) if table and table.is_file() else None
 
 
 def _architecture(record: dict[str, Any]) -> str:
@@ -71,12 +70,13 @@ def _architecture(record: dict[str, Any]) -> str:
     new = record["newly_initialised"]
     names = new.split() if isinstance(new, str) else new
     decoder = any(name.startswith("score.") for name in names)
-    return record.get("architecture", "decoder" if decoder else "encoder")
+    told = record.get("architecture")  # NaN where it is packed beside records that have it
+    return told if isinstance(told, str) else "decoder" if decoder else "encoder"
 
 
 def origin(setting: Setting) -> str:
     """Digest of what decides a setting's runs beside setting and seeds: versions, pinned files."""
-    own = _now(setting.task) if tasks.is_own_file(setting.task) else None
+    own = _now(setting.task) if tasks.table_of(setting.task) else None
     versions = provenance.TRAINING_VERSIONS
     return provenance.digest(versions, pretrained.pinned_sha256(setting.backbone), own)
 
