@@ -91,6 +91,16 @@ def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "s
     style.whole_numbers(ax.xaxis)
 
 
+def shares_above(ax: Axes, scores: dict[str, pd.Series]) -> None:
+    """The share of a setting's runs that reach a score, against that score; a curve a setting."""
+    for (name, values), (colour, marker) in zip(scores.items(), itertools.cycle(CYCLE)):
+        values = np.sort(values)
+        shares = np.arange(len(values), 0, -1) / len(values)
+        look = {"color": colour, "marker": marker, "markersize": 3, "label": name}
+        ax.plot(values, shares, drawstyle="steps-pre", **look)
+    ax.set(xlabel="score", ylabel="share of runs that reach it", ylim=(0, 1.03))
+
+
 def failure_curves(
     ax: Axes,
     tables: dict[str, pd.DataFrame],
