@@ -17,6 +17,7 @@ from lib.plots.style import (  # noqa: F401 (the room's own names)
     dissent_bars,
     interval_dots,
     layer_curves,
+    letters,
     literal,
     run_dots,
     run_heatmap,

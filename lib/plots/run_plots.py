@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from lib.measures import Interval
 from lib.plots import INK, PALE, STATUS, style
 from lib.plots.style import CYCLE
 
@@ -91,14 +92,34 @@ def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "s
     style.whole_numbers(ax.xaxis)
 
 
+def runs_by_task(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
+    """Every run as a point at its ``points``, a line a ``task``, the first on top; failed runs
+    open, by their ``status``.
+    """
+    style.label_rows(ax, order)
+    for line, task in enumerate(reversed(order)):
+        part = table[table["task"] == task]
+        heights = line + style.spread(len(part), 0.22)
+        style.scatter_runs(ax, part["points"].to_numpy(), heights, part["status"], s=12)
+
+
+def values_by_task(ax: Axes, found: dict[str, Interval], order: list[str]) -> None:
+    """A value with its interval for each task, a line each, the first on top."""
+    style.label_rows(ax, order)
+    for line, task in enumerate(reversed(order)):
+        row = pd.Series(found[task]._asdict())
+        style.interval_dot(ax, row, line, (CYCLE[0][0], "D", True))
+
+
 def shares_above(ax: Axes, scores: dict[str, pd.Series]) -> None:
     """The share of a setting's runs that reach a score, against that score; a curve a setting."""
     for (name, values), (colour, marker) in zip(scores.items(), itertools.cycle(CYCLE)):
         values = np.sort(values)
         shares = np.arange(len(values), 0, -1) / len(values)
         look = {"color": colour, "marker": marker, "markersize": 3, "label": name}
-        ax.plot(values, shares, drawstyle="steps-pre", **look)
+        ax.plot([*values, values[-1]], [*shares, 0], drawstyle="steps-pre", **look)
     ax.set(xlabel="score", ylabel="share of runs that reach it", ylim=(0, 1.03))
+    ax.legend(loc="upper right", handlelength=1.2)
 
 
 def failure_curves(

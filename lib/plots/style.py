@@ -83,6 +83,12 @@ def save(fig: Figure, name: str, *, alt: str, data: pd.DataFrame, results: str) 
     return svg
 
 
+def letters(axes: Iterable[Axes]) -> None:
+    """Panel letters a, b, … above the panels of a figure."""
+    for letter, ax in zip("abcdefgh", axes, strict=False):
+        ax.set_title(letter, loc="left", weight="bold")
+
+
 def face(colour: str, filled: bool) -> str:
     """Of a marker: what failed, or is not sure, is drawn open."""
     return colour if filled else "white"
@@ -141,7 +147,8 @@ def heatmap(ax: Axes, cells: pd.DataFrame | np.ndarray, label: str, **look) -> N
     ax.tick_params(length=0)
 
 
-def _scatter_runs(ax: Axes, x: np.ndarray, y: np.ndarray, status: pd.Series, **look) -> None:
+def scatter_runs(ax: Axes, x: np.ndarray, y: np.ndarray, status: pd.Series, **look) -> None:
+    """Points of runs that look as their status does."""
     for name, (_, colour, marker, filled) in STATUS.items():
         chosen = (status == name).to_numpy()
         look |= {"marker": marker, "facecolors": face(colour, filled), "edgecolors": colour}
@@ -163,7 +170,7 @@ def seeds_strip(ax: Axes, runs: pd.DataFrame, *, x: str, order: list[str]) -> No
         part = runs[runs[x] == category].reset_index(drop=True)
         offsets = position + spread(len(part), 0.16)
         scores = part["score"].astype(float).fillna(edge).to_numpy()
-        _scatter_runs(ax, offsets, scores, part["status"], s=16, zorder=3)
+        scatter_runs(ax, offsets, scores, part["status"], s=16, zorder=3)
         if part["metric"].iloc[0] == "accuracy":
             ends = (position - 0.42, position + 0.42)
             ax.hlines(part["majority"].iloc[0], *ends, colors=INK, linestyles="--", linewidth=0.8)
@@ -246,7 +253,7 @@ def run_dots(ax: Axes, runs: pd.DataFrame, *, label: str) -> None:
     ``runs`` has columns ``run, score, status, majority``; a run without a score is not drawn.
     """
     y = np.arange(len(runs))[::-1]
-    _scatter_runs(ax, runs["score"].astype(float).to_numpy(), y, runs["status"], s=18)
+    scatter_runs(ax, runs["score"].astype(float).to_numpy(), y, runs["status"], s=18)
     if label == "accuracy":
         ax.axvline(runs["majority"].iloc[0], color=INK, linestyle="--", linewidth=0.8)
     where = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}

@@ -28,7 +28,7 @@ from support.notebooks import (
 
 from lib import paths
 
-HEADER = ["Question", "You will learn", "Before this", "Paper section", "Reads / writes", "Time"]
+COMMON = ["Question", "Before this", "Paper section", "Reads / writes"]
 TYPES = {"int", "float", "str", "bool", "list"}
 
 every_notebook = pytest.mark.parametrize("path", READING + JOBS, ids=lambda path: path.stem)
@@ -47,14 +47,16 @@ def test_header_and_order_of_cells(path):
     notebook = read(path)
     title = notebook.cells[0].source
     assert re.match(rf"# {path.name[:2]} · \w+", title)
-    assert [field for field in HEADER if f"**{field}**" not in title] == []
+    course = "**Study time**" in title
+    fields = COMMON + (["You will be able to"] if course else ["You will learn", "Time"])
+    assert [field for field in fields if f"**{field}**" not in title] == []
     first, second, third = code_cells(notebook)[:3]
     assert "from lib import" in first.source
     assert second == parameters_cell(notebook)
     assert re.match(r"(given = )?config\.check_parameters\(globals\(\)\)", third.source)
     assert "provenance.colophon(" in code_cells(notebook)[-1].source
-    headings = re.findall(r"^## (Summary|Try it|Next)$", prose(notebook), re.M)
-    assert headings == ["Summary", "Try it", "Next"]
+    headings = re.findall(r"^## (Summary|Try it|Exercises|Next)$", prose(notebook), re.M)
+    assert headings == ["Summary", "Try it", *(["Exercises"] if course else []), "Next"]
 
 
 @every_notebook
