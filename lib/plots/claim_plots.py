@@ -48,3 +48,17 @@ def specification_curve(
         below.plot(made, np.full(len(made), y), ".", color=INK, markersize=2.5)
     for ax in (above, below):
         ax.set(xticks=[], xlim=(-0.7, len(table) - 0.3))
+
+
+def powers(ax: Axes, claims: pd.DataFrame) -> None:
+    """Estimates in units of what would have been detected, which is between -1 and 1 shaded.
+
+    ``claims`` has columns ``claim, value, low, high``; intervals are cut at ±4.
+    """
+    ax.axvspan(-1, 1, color="#eeeeee")
+    ax.axvline(0, color=INK, linewidth=0.6, linestyle=":")
+    style.label_rows(ax, list(claims["claim"].str.replace("-", " ")))
+    cut = claims[["value", "low", "high"]].clip(-4, 4)
+    for y, (_, row) in enumerate(cut.iloc[::-1].iterrows()):
+        style.interval_dot(ax, row, y, (INK, "o", abs(row["value"]) >= 1))
+    ax.set(xlabel="estimate / smallest difference that would be detected", xlim=(-4.1, 4.1))
