@@ -196,4 +196,6 @@ for notebook, (figure, _) in jobs.ANALYSES.items():
             runtime=30,
             mem_mb=4000,
         shell:
-            PAPERMILL + "/{params.source}.ipynb {params.executed:q}{params.notebook}" + QUIETLY
+            "{sys.executable:q} -m lib.workflow story {params.source} | "
+            "{sys.executable:q} -m papermill -k python3 --no-progress-bar -"
+            " {params.executed:q}{params.notebook}" + QUIETLY

@@ -17,6 +17,7 @@ ACTIONS = {
     "measure": "measure the groups of a configuration whose runs are trained",
     "remeasure": "measure groups again, from their stored logits and distances",
     "drop": "delete the layer vectors of a setting, which are measured",
+    "story": "print a notebook without the solutions of its exercises",
     "promote": "copy one group's results into the reference",
     "pack": "delete what the reference of a configuration holds beside its groups or jobs; put it "
     "into one file a table, if it is complete",
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     of["remeasure"].add_argument("results", **stored, help="data/results/RESULTS (default: all "
                                  "committed ones)")  # fmt: skip
     of["drop"].add_argument("setting", help="its id, a folder of data/runs")
+    of["story"].add_argument("notebook", help="its name, without notebooks/ and .ipynb")
     of["promote"].add_argument("name", help="of the results, data/results/NAME")
     of["promote"].add_argument("group")
     for name in ("promote", "pack"):
@@ -70,6 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
         case "drop":
             runs.drop_vectors(options.setting)
             print(f"layer vectors of {options.setting} were deleted")
+        case "story":
+            print(jobs.story(options.notebook))
         case "promote":
             folder = promotion.promote(options.name, options.group)
             if options.commit:

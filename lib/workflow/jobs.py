@@ -4,6 +4,7 @@ Kept apart from it so that the Snakefile holds rules and nothing else, and that 
 """
 
 import dataclasses
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,27 @@ from lib.workflow import status
 #: Analysis notebooks: the figure that each draws last, and whether it has something to analyse in
 #: a grid.
 ANALYSES = {
+    "11_measure_scores": ("11_scores", lambda grid: True),
     "40_separate_sources_of_randomness": ("40_components", lambda grid: len(grid.crossed) >= 2),
     "41_diagnose_failed_runs": ("41_ladder", lambda grid: grid.has_ladder),
-    "20_measure_scores_and_predictions": ("20_measures", lambda grid: grid.has_classes),
+    "20_measure_predictions": ("20_measures", lambda grid: grid.has_classes),
     "50_measure_representations": ("50_layers", lambda grid: True),
     "21_compare_macro_and_micro": ("21_macro_micro", lambda grid: grid.has_classes),
     "90_paper_figures": ("90_agreement", lambda grid: True),
 }
+
+
+def story(notebook: str) -> str:
+    """The notebook as JSON, without the solutions of its exercises: they are about the reference,
+    and need not work on other results.
+    """
+    document = json.loads((paths.ROOT / f"notebooks/{notebook}.ipynb").read_text())
+    document["cells"] = [
+        cell
+        for cell in document["cells"]
+        if not {"solution", "check"} & set(cell["metadata"].get("tags", ()))
+    ]
+    return json.dumps(document)
 
 
 class Execution(NamedTuple):

@@ -20,7 +20,7 @@ from lib.workflow import jobs
 
 #: Seconds between two looks at how far it is, and between two bars where none can be rewritten.
 LOOK, BARS = 1.0, 60.0
-NEXT = "notebooks/20_measure_scores_and_predictions.ipynb"
+NEXT = "notebooks/11_measure_scores.ipynb"
 
 
 def follow(engine: subprocess.Popen, plan: jobs.Plan, figures: list[Path]) -> int:

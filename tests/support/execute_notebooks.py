@@ -12,12 +12,15 @@ import matplotlib.pyplot as plt
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 
+#: Cells of exercises, which are about the reference; the engine leaves them out as well.
+SOLVED = {"solution", "check"}
+
 
 def execute(shell: InteractiveShell, path: str, parameters: dict) -> None:
     """Run the code cells in order, with these in place of the parameters of their names."""
     shell.reset(new_session=True)
     for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type == "code":
+        if cell.cell_type == "code" and not SOLVED & set(cell.metadata.get("tags", [])):
             shell.run_cell(cell.source, store_history=True).raise_error()
             if "parameters" in cell.metadata.get("tags", []):
                 shell.user_ns.update(parameters)

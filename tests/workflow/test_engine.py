@@ -25,7 +25,7 @@ synthetic:
 """
 FILE, TASK, JOBS = f"{HOSTILE}/smallest.yaml", f"{HOSTILE}/{HOSTILE}.csv", "config/tiny.yaml"
 FACTORS = "lib/measures/representation/factors.py"
-ANALYSES = {"analyse_20": 1, "analyse_50": 1, "analyse_21": 1, "analyse_90": 1}
+ANALYSES = {f"analyse_{number}": 1 for number in (11, 20, 21, 50, 90)}
 
 
 def tree_digest(folder):
