@@ -1,4 +1,4 @@
-"""What `make site`, `make student` and `make slides` write, each into a folder of its own in build/."""
+"""What `make site`, `make student` and `make slides` write, each into its folder in build/."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from docs.site import exercises, slides, staging, vendor
+from docs.site import exercises, lite, slides, staging, vendor
 from lib import paths
 
 BUILD = paths.ROOT / "build"
@@ -44,7 +44,7 @@ def student() -> None:
         if path.is_dir() and not paths.is_reference(path.name):
             shutil.rmtree(path)
     shutil.copy2(HERE / "student.md", target / "START.md")
-    for path in sum(staging.reading_path().values(), []):
+    for path in staging.notebooks():
         notebook = exercises.for_students(staging.read(path))
         nbformat.write(notebook, target / "notebooks" / path.name)
     print(f"{target}: begin with START.md")
@@ -55,8 +55,14 @@ def decks() -> None:
     print(*slides.write(BUILD / "slides"), sep="\n")
 
 
+def in_browser(wheels: str | None = None) -> None:
+    """The student's copy as JupyterLite; ``wheels`` is a folder of a release of Pyodide."""
+    student()
+    lite.write(BUILD / "student", wheels)
+
+
 KINDS = {"site": site, "student": student, "slides": decks}
-KINDS |= {"vendor": vendor.fetch_all}
+KINDS |= {"lite": in_browser, "vendor": vendor.fetch_all}
 
 
 def main(arguments: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Exercises are written once, with their solutions; here are a student's copy and the site's.
 
-Cells tagged ``solution`` are the answers to the exercise before them. Cells tagged ``check`` test an
-answer and are kept everywhere.
+Cells tagged ``solution`` answer the exercise before them. Cells tagged ``check`` test an answer and
+are kept everywhere.
 """
 
 from nbformat import NotebookNode, v4

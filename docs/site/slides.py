@@ -1,7 +1,7 @@
-"""Slides: a deck for each unit, made of the cells that authors marked, or of what every notebook has.
+"""Slides, a deck for each unit.
 
-Where a notebook marks cells (``slideshow.slide_type``), the deck holds these. Elsewhere it holds the
-question and goals, the figures, the summary and the titles of the exercises.
+Where a notebook marks cells (``slideshow.slide_type``), the deck holds these. Elsewhere it holds
+the question and goals, the figures, the summary and the titles of the exercises.
 """
 
 import html

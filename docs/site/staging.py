@@ -51,10 +51,14 @@ def outside(pattern: re.Pattern, change: Callable[[str], str], text: str) -> str
     return "".join(between) + change(text[start:])
 
 
+def notebooks() -> list[Path]:
+    """The reading path in order."""
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
 def reading_path() -> dict[str, list[Path]]:
-    """Titles of the units that there are, with their notebooks in order."""
-    notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    units = {title: [p for p in notebooks if p.name[0] == ten] for ten, title in UNITS.items()}
+    """Titles of the units that there are, with their notebooks."""
+    units = {title: [p for p in notebooks() if p.name[0] == ten] for ten, title in UNITS.items()}
     return {title: members for title, members in units.items() if members}
 
 
@@ -119,7 +123,7 @@ def describe_figures(notebook: NotebookNode) -> None:
 def gallery() -> str:
     """Every committed figure with its description, the notebook that draws it and its numbers."""
     cards = ["# Gallery", "Every figure, with its description. A click shows it in full."]
-    for path in sum(reading_path().values(), []):
+    for path in notebooks():
         code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
         drawn = [svg for svg in sorted((ROOT / "figures").glob("*.svg")) if f'"{svg.stem}"' in code]
         if drawn:
@@ -144,10 +148,10 @@ def glossary_terms(page: str) -> list[str]:
 
 def glossary_page(page: str) -> str:
     """The glossary's list as a directive, whose terms can be pointed to."""
-    terms = (
+    terms = [
         term.replace(", ", "\n") + f"\n  {text} ({where})"
         for term, where, text in ENTRY.findall(page)
-    )
+    ]
     return page[: page.index("\n- **")] + "\n:::{glossary}\n" + "\n\n".join(terms) + "\n:::\n"
 
 
@@ -221,6 +225,24 @@ def contents() -> str:
     return "## The course\n\n" + "\n".join(lines)
 
 
+def trees(known: list[Path], jobs: list[Path]) -> dict[str, list[str]]:
+    """Captions of the side bar, with the pages below them."""
+    manual = re.findall(r"\((\w[\w-]*\.md)\)", (ROOT / "docs/index.md").read_text())
+    reference = ["docs/findings.md", "docs/glossary.md", "gallery.md", "api.rst"]
+    pages = [place(path).as_posix() for path in known]
+    made = {
+        title: [place(p).as_posix() for p in members] for title, members in reading_path().items()
+    }
+    made["Manual"] = ["README.md", *dict.fromkeys(f"docs/{name}" for name in manual)]
+    made["Manual"] = [page for page in made["Manual"] if page not in reference]
+    made["Reference"] = reference
+    made["Appendix · Batch jobs"] = [place(path).as_posix() for path in jobs]
+    placed = {"index.md", *(page for members in made.values() for page in members)}
+    other = {page for page in pages if page.endswith((".md", ".ipynb"))}
+    made["Appendix · Tables and data"] = sorted(other - placed)
+    return made
+
+
 def toctree(caption: str, pages: list[str]) -> str:
     return f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(pages) + "\n```\n"
 
@@ -228,10 +250,9 @@ def toctree(caption: str, pages: list[str]) -> str:
 def stage(target: Path) -> None:
     """Write the copy: notebooks, pages, and in turn whatever they link to."""
     shutil.rmtree(target, ignore_errors=True)
-    units, jobs = reading_path(), sorted((ROOT / "notebooks/jobs").glob("*.ipynb"))
-    manual, front = sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/index.md"
+    jobs, manual = sorted((ROOT / "notebooks/jobs").glob("*.ipynb")), (ROOT / "docs").glob("*.md")
     terms = glossary_terms((ROOT / "docs/glossary.md").read_text())
-    waiting = [*sum(units.values(), []), *jobs, *manual, ROOT / "README.md"]
+    waiting = [*notebooks(), *jobs, *sorted(manual), ROOT / "README.md"]
     known = list(waiting)
 
     def follow(text: str, page: Path) -> str:
@@ -281,17 +302,5 @@ def stage(target: Path) -> None:
             (target / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target / folder / path.name)
     (target / "api.rst").write_text(api())
-    pages = [place(path).as_posix() for path in known if place(path).suffix in (".md", ".ipynb")]
-    trees = {title: [place(p).as_posix() for p in members] for title, members in units.items()}
-    index = [
-        f"docs/{name}"
-        for name in dict.fromkeys(re.findall(r"\((\w[\w-]*\.md)\)", front.read_text()))
-    ]
-    reference = ["docs/findings.md", "docs/glossary.md", "gallery.md", "api.rst"]
-    trees["Manual"] = ["README.md", *(page for page in index if page not in reference)]
-    trees["Reference"] = reference
-    trees["Appendix · Batch jobs"] = [place(path).as_posix() for path in jobs]
-    placed = {"index.md", *sum(trees.values(), [])}
-    trees["Appendix · Tables and data"] = sorted(set(pages) - placed)
     with (target / "index.md").open("a") as file:
-        file.write("\n" + "\n".join(toctree(*tree) for tree in trees.items()))
+        file.write("\n" + "\n".join(toctree(*tree) for tree in trees(known, jobs).items()))

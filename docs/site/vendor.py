@@ -1,4 +1,4 @@
-"""JavaScript of others: named by version and sha256 in docs/vendor/vendor.toml, fetched through npm."""
+"""JavaScript of others: versions and sha256 are in docs/vendor/vendor.toml, npm fetches it."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Headless Chromium through its DevTools protocol: pages opened, requests and errors written down."""
+"""Headless Chromium through its DevTools protocol: requests and errors are written down."""
 
 import base64
 import json
