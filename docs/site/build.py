@@ -10,7 +10,7 @@ import nbformat
 from docs.site import exercises, lite, slides, staging, vendor
 from lib import paths
 
-BUILD = paths.ROOT / "build"
+BUILD = paths.OUTPUT / "build"
 HERE = Path(__file__).parent
 #: What the notebooks of a student need beside them, and what of it stays behind.
 COPIED = ("lib", "data", "config", "docs", "figures", "benchmarks", "notebooks/jobs")
@@ -27,7 +27,8 @@ def site() -> None:
     # -E -a: built anew, since pages that are kept lose their tips.
     options = ["-q", "-E", "-a", "-W", "--keep-going", "-b", "html", "-c", str(HERE)]
     subprocess.run([sys.executable, "-m", "sphinx", *options, source, pages], check=True)
-    print(f"{pages / 'index.html'}: {len(list(pages.rglob('*.html')))} pages")
+    count = len(list(pages.rglob("*.html"))) - len(list(pages.glob("_static/*.html")))
+    print(f"{pages / 'index.html'}: {count} pages")
 
 
 def student() -> None:

@@ -24,13 +24,15 @@ nb_code_prompt_hide = "Hide the code"
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 myst_heading_anchors = 4
 numpydoc_show_class_members = False
+templates_path = ["templates"]  # parts of a named tuple are in its docstring
 
 html_theme = "sphinx_book_theme"
 html_title = "Fine-tuning instability"
 html_static_path = ["static", str(paths.ROOT / "docs/vendor")]
-html_extra_path = [str(paths.ROOT / "build/site/source/extra")]
+html_extra_path = [str(paths.OUTPUT / "build/site/source/extra")]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_use_index = False
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "use_download_button": False,

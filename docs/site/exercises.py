@@ -33,7 +33,7 @@ def for_site(notebook: NotebookNode) -> NotebookNode:
     folded = False
     for cell in notebook.cells:
         if "solution" not in tags(cell):
-            folded = False
+            folded &= cell.cell_type == "code"  # prose begins another exercise
         elif cell.cell_type == "code":
             folded = True
             cell.metadata.tags = [*tags(cell), "hide-cell"]

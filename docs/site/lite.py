@@ -18,7 +18,7 @@ import nbformat
 from docs.site import vendor
 from lib import paths
 
-TARGET = paths.ROOT / "build/lite"
+TARGET = paths.OUTPUT / "build/lite"
 COPIED = ("lib", "data", "notebooks")
 #: What the kernel itself is made with, beside the section ``core`` of requirements.txt.
 KERNEL = ("micropip", "ipython", "jedi", "comm")
@@ -43,7 +43,9 @@ def needed(lock: dict[str, dict]) -> dict[str, dict]:
 def fetch_pure(packages: dict[str, dict], target: Path) -> None:
     """Wheels of pure Python from PyPI, in Pyodide's version or else in ours."""
     pins = dict(re.findall(r"^(.+)==(.+)$", (paths.ROOT / "constraints.txt").read_text(), re.M))
-    wanted = [f"{name}=={package.get('version', pins.get(name))}" for name, package in packages.items()]
+    wanted = [
+        f"{name}=={package.get('version', pins.get(name))}" for name, package in packages.items()
+    ]
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", f"--dest={target}"]
     command += ["--python-version=3.14", "--platform=any", "--abi=none", "--only-binary=:all:"]
     subprocess.run([*command, *wanted], check=True)
@@ -65,7 +67,7 @@ def copy_compiled(packages: dict[str, dict], folder: Path, target: Path) -> None
 
 
 def write(student: Path, folder: str | None = None) -> None:
-    """Build the shell around a student's copy, with compiled wheels from a folder if there is one."""
+    """Build the shell around a student's copy, with compiled wheels if there is a folder."""
     shutil.rmtree(TARGET, ignore_errors=True)
     pyodide, contents = TARGET / "source/static/pyodide", TARGET / "contents"
     vendor.fetch("pyodide", pyodide)

@@ -103,14 +103,14 @@ def figures_of(notebook: NotebookNode) -> list[tuple[NotebookNode, str, str]]:
 def description(name: str, caption: str) -> str:
     """Alternative text: that which the figure is saved with, else its caption."""
     saved = ROOT / f"figures/{name}.alt.txt"
-    return saved.read_text().strip() if saved.is_file() else caption
+    words = saved.read_text().strip() if saved.is_file() else caption
+    return words or "A picture, which the text around it describes."
 
 
 def describe_figures(notebook: NotebookNode) -> None:
     """Alternative texts and captions where MyST-NB looks for them; captions leave the prose."""
     for number, (cell, name, caption) in enumerate(figures_of(notebook), 1):
-        words = description(name, caption) or "A picture, which the text around it describes."
-        cell.metadata["mystnb"] = {"image": {"alt": words}}
+        cell.metadata["mystnb"] = {"image": {"alt": description(name, caption)}}
         link = f'<a href="../figures/{name}.svg">Enlarge</a>' if name else ""
         if caption:
             text = f"**Figure {number}.** {caption} {link}".strip()
@@ -262,6 +262,8 @@ def stage(target: Path) -> None:
             if not match[1] or ":" in match[1]:
                 return match[0]
             linked = Path(os.path.normpath(page.parent / match[1]))
+            if not linked.exists():
+                raise SystemExit(f"{page.relative_to(ROOT)}: there is no {match[1]}")
             if linked not in known:
                 known.append(linked)
                 waiting.append(linked)

@@ -38,6 +38,7 @@ class Browser:
         page = next(target for target in targets if target["type"] == "page")
         self.socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=PATIENCE)
         self.requests: list[str] = []
+        self.named: dict[str, str] = {}
         self.errors: list[str] = []
         self.events: list[str] = []
         self.count = 0
@@ -73,10 +74,11 @@ class Browser:
         self.events.append(name)
         if name == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
+            self.named[params["requestId"]] = self.requests[-1]
         elif name == "Runtime.exceptionThrown":
             self.errors.append(params["exceptionDetails"].get("exception", {}).get("description"))
         elif name == "Network.loadingFailed" and not params.get("canceled"):
-            self.errors.append(params["errorText"])
+            self.errors.append(f"{params['errorText']}: {self.named.get(params['requestId'])}")
         elif name == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])
         elif name == "Runtime.consoleAPICalled" and params["type"] == "error":
