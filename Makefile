@@ -46,7 +46,7 @@ CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CO
 CAMPAIGN_DEVICE ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: run status test figures help campaign verify unlock test-slurm format lock clean
+.PHONY: run status test figures help campaign verify unlock test-slurm site student slides format lock clean
 
 ##@ everyday
 
@@ -83,6 +83,17 @@ test-slurm: $(READY)  ## the engine on a real Slurm on this machine, about 5 min
 	type slurmctld slurmd sbatch munged >/dev/null 2>&1 || (apt-get update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends slurmctld slurmd slurm-client munge slurm-wlm-basic-plugins)
 	$(PY) -m pytest -m slurm -rs tests/workflow/test_slurm.py $(ARGS)
+
+##@ teaching
+
+site: $(READY)  ## the course as pages that need no network, into build/site/html
+	$(PY) -m docs.site site
+
+student: $(READY)  ## the notebooks without solutions and what they need, into build/student
+	$(PY) -m docs.site student
+
+slides: $(READY)  ## a deck of slides for each unit, into build/slides
+	$(PY) -m docs.site slides
 
 ##@ development
 

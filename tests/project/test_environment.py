@@ -48,15 +48,16 @@ def test_no_list_names_a_host_or_a_folder():
 def test_every_import_is_a_direct_dependency():
     provided = {"sklearn": "scikit-learn", "yaml": "pyyaml", "procrustes": "qc-procrustes"}
     provided |= {"cka": "pytorch-cka", "IPython": "ipython"}
+    provided |= {"websocket": "websocket-client"}
     direct = names(requirement_lines("requirements.txt"))
     imported = set()
-    for path in project_files("lib/**/*.py", "tests/**/*.py", "benchmarks/*.py"):
+    for path in project_files("lib/**/*.py", "tests/**/*.py", "benchmarks/*.py", "docs/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    ours = {"lib", "benchmarks", "support"}
+    ours = {"lib", "benchmarks", "support", "docs"}
     third_party = imported - sys.stdlib_module_names - ours
     assert {provided.get(name, name.replace("_", "-")) for name in third_party} <= direct
 

@@ -1,0 +1,46 @@
+"""Exercises are written once, with their solutions; here are a student's copy and the site's.
+
+Cells tagged ``solution`` answer the exercise before them. Cells tagged ``check`` test an answer and
+are kept everywhere.
+"""
+
+from nbformat import NotebookNode, v4
+
+BLANK = "# Your answer"
+SHOW, IN_WORDS = "Show the solution", "The solution in words"
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def for_students(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without outputs and solutions: one blank for the code of each answer."""
+    cells: list[NotebookNode] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+        if "solution" not in tags(cell):
+            cells.append(cell)
+        elif cell.cell_type == "code" and cells[-1].source != BLANK:
+            cells.append(v4.new_code_cell(BLANK, id=cell.id))
+    notebook.cells = cells
+    return notebook
+
+
+def for_site(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with solutions folded: code as a hidden cell, prose as a dropdown."""
+    folded = False
+    for cell in notebook.cells:
+        if "solution" not in tags(cell):
+            folded &= cell.cell_type == "code"  # prose begins another exercise
+        elif cell.cell_type == "code":
+            folded = True
+            cell.metadata.tags = [*tags(cell), "hide-cell"]
+            prompts = {"code_prompt_show": SHOW, "code_prompt_hide": "Hide the solution"}
+            cell.metadata.setdefault("mystnb", {}).update(prompts)
+        else:
+            title = IN_WORDS if folded else SHOW
+            text = cell.source.removeprefix("**Solution.**").strip()
+            cell.source = f"::::{{dropdown}} {title}\n{text}\n::::"
+    return notebook

@@ -1,0 +1,122 @@
+"""What Sphinx and the slides are made from: links, contents, descriptions, terms, vendor."""
+
+import hashlib
+import os
+import re
+
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from support.notebooks import JOBS, READING, prose, read
+
+from docs.site import lite, slides, staging, vendor
+from lib import paths
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    target = tmp_path_factory.mktemp("site") / "source"
+    staging.stage(target)
+    return target
+
+
+def test_every_link_leads_to_a_file_of_the_copy(copy):
+    pages = [*copy.rglob("*.md"), *copy.rglob("*.ipynb")]
+    assert len(pages) > len(READING) + len(JOBS)
+    for page in pages:
+        text = prose(read(page)) if page.suffix == ".ipynb" else page.read_text()
+        for target, _ in staging.LINK.findall(staging.outside(staging.CODE, str, text)):
+            assert not target or ":" in target or (page.parent / target).is_file(), (page, target)
+
+
+def test_every_page_is_in_the_contents_once_and_notebooks_are_in_order(copy):
+    text = (copy / "index.md").read_text()
+    listed = re.findall(r"^[\w/.-]+\.(?:md|ipynb|rst)$", text, re.M)
+    pages = [p for p in copy.rglob("*") if p.suffix in (".md", ".ipynb") and p.stem != "index"]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {p.relative_to(copy).as_posix() for p in pages} | {"api.rst"}
+    path = [f"notebooks/{path.name}" for path in READING]
+    assert [page for page in listed if page in path] == path
+
+
+def test_every_picture_is_described_and_shown_in_the_gallery(copy):
+    gallery = (copy / "gallery.md").read_text()
+    for svg in (paths.ROOT / "figures").glob("*.svg"):
+        words = svg.with_suffix(".alt.txt").read_text().strip()
+        assert f"figures/{svg.name}\n:alt: {words}\n" in gallery
+    for path in READING:
+        for cell in read(copy / "notebooks" / path.name).cells:
+            assert not staging.has_picture(cell) or cell.metadata.mystnb.image.alt, path.name
+
+
+def test_a_figure_takes_its_description_and_the_paragraph_after_it():
+    image = new_output("display_data", data={"image/png": "AAAA"})
+    name = next((paths.ROOT / "figures").glob("*.svg")).stem
+    notebook = new_notebook(
+        cells=[
+            new_code_cell("plt.show()", outputs=[image]),
+            new_code_cell(f'plots.save(fig, "{name}", alt=alt)'),
+            new_markdown_cell("*Figure.* Five runs, with\nintervals.\n\nThey differ."),
+        ]
+    )
+    staging.describe_figures(notebook)
+    shown = notebook.cells[0].metadata.mystnb
+    assert shown.image.alt == (paths.ROOT / f"figures/{name}.alt.txt").read_text().strip()
+    assert shown.figure.caption.startswith("**Figure 1.** Five runs, with intervals. <a")
+    assert notebook.cells[2].source == "They differ."
+
+
+def test_the_first_use_of_a_term_points_to_the_glossary():
+    text = "# A seed\n\nSeeds of `a seed`, [a seed](x.md), $seed$: **seed**, runs. Reruns, dose."
+    notebook = new_notebook(cells=[new_markdown_cell(text), new_markdown_cell("Run a run.")])
+    staging.mark_terms(notebook, ["seed", "dose", "runs"])
+    marked = "# A seed\n\nSeeds of `a seed`, [a seed](x.md), $seed$: **{term}`seed <seed>`**, "
+    assert notebook.cells[0].source == marked + "runs. Reruns, dose."
+    staging.mark_terms(notebook, ["Run a run"])
+    assert notebook.cells[1].source == "{term}`Run a run <Run a run>`."
+
+
+def test_vendored_files_are_those_that_were_hashed():
+    committed = {n: package for n, package in vendor.packages().items() if package["committed"]}
+    for name, package in committed.items():
+        folder = vendor.FOLDER / name
+        found = {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        assert found == package["files"]
+        assert any(file.startswith("LICENSE") for file in found)
+    assert {path.name for path in vendor.FOLDER.iterdir()} == {*committed, "vendor.toml"}
+
+
+def test_slides_load_what_lies_beside_them(tmp_path):
+    for page in slides.write(tmp_path):
+        html = page.read_text()
+        loaded = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="(?!data:)([^"]+)"', html)
+        assert loaded and all(os.path.exists(tmp_path / name) for name in loaded), page.name
+        assert re.findall(r"<img(?![^>]* alt=\"[^\"]+\")", html) == []
+
+
+def test_slides_are_what_an_author_marks():
+    def cell(source, kind, make=new_markdown_cell, **more):
+        return make(source, metadata={"slideshow": {"slide_type": kind}, **more})
+
+    cells = [
+        cell("# 11 · A", "slide"), new_markdown_cell("prose"), cell("notes", "notes"),
+        cell("x = 1", "subslide", new_code_cell, tags=["technical"]),
+    ]  # fmt: skip
+    made = slides.deck("Unit 1", [new_notebook(cells=cells)])
+    assert [c.source for c in made.cells[1:]] == ["# 11 · A", "notes", "x = 1"]
+    assert made.cells[-1].metadata.transient.remove_source
+
+
+def test_compiled_wheels_are_taken_by_their_hash_alone(tmp_path):
+    lock = {"numpy": {"file_name": "numpy.whl", "sha256": hashlib.sha256(b"x").hexdigest()}}
+    assert lite.needed(lock)["numpy"] == lock["numpy"]
+    (tmp_path / "numpy.whl").write_bytes(b"y")
+    with pytest.raises(SystemExit, match="numpy.whl"):
+        lite.copy_compiled(lock, tmp_path, tmp_path / "there")
+    (tmp_path / "numpy.whl").write_bytes(b"x")
+    (tmp_path / "there").mkdir()
+    lite.copy_compiled(lock, tmp_path, tmp_path / "there")
+    assert (tmp_path / "there/numpy.whl").read_bytes() == b"x"
