@@ -40,22 +40,6 @@ def correlation_curves(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(ylim=(-0.6, 1.05))
 
 
-def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> None:
-    """Mean distance against layer: of successful runs solid, of failed ones dashed, per measure.
-
-    ``table`` has columns ``measure, layer, failed, successful``.
-    """
-    for measure, part in table.groupby("measure"):
-        (label,), (colour, marker) = names_of([measure]), LOOKS[measure]
-        ax.plot(part["layer"], part["successful"], color=colour, marker=marker, label=label)
-        hollow = {"markerfacecolor": "white", "linestyle": "--"}
-        ax.plot(part["layer"], part["failed"], color=colour, marker=marker, **hollow)
-    ax.plot([], [], color=INK, marker="o", label="successful runs")
-    ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
-    ax.set(xlabel="layer", ylim=(0, 1.05))
-    style.whole_numbers(ax.xaxis)
-
-
 def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
     """Failed minus successful against layer, with intervals, the measures beside each other.
 
@@ -66,7 +50,7 @@ def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
         colour, marker = LOOKS[measure]
         sizes = [part["value"] - part["low"], part["high"] - part["value"]]
         ax.errorbar(part["layer"] + aside, part["value"], sizes, fmt=marker, color=colour,
-                    elinewidth=0.8, markersize=3.5)  # fmt: skip
+                    elinewidth=0.8, markersize=3.5, label=names_of([measure])[0])  # fmt: skip
     ax.axhline(0, color=INK, linewidth=0.6)
     ax.set(xlabel="layer")
     style.whole_numbers(ax.xaxis)
