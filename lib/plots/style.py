@@ -31,16 +31,16 @@ STATUS = {  # status of a run: (label, colour, marker, filled)
     "collapsed": ("failed by collapse to one class", PALETTE[3], "X", False),
     "diverged": ("diverged", INK, "s", False),
 }
-LOOKS = {  # measure: (colour, marker)
-    "sd": (PALETTE[7], "P"),
+LOOKS = {  # measure: (colour, marker); contrast with white is 3:1 or more
+    "sd": ("#777777", "P"),
     "disagreement": (PALETTE[3], "v"),
-    "kappa": (PALETTE[6], "X"),
-    "jsd": (PALETTE[8], "D"),
+    "kappa": ("#c2408f", "X"),
+    "jsd": ("#6b7300", "D"),
     "cka": (PALETTE[0], "o"),
-    "op": (PALETTE[1], "s"),
+    "op": ("#c77e00", "s"),
     "svcca": (PALETTE[2], "^"),
     "svcca_published": (PALETTE[4], "v"),
-    "cka_biased": (PALETTE[5], "D"),
+    "cka_biased": ("#9a6a3a", "D"),
 }
 #: Colour and marker of each series of a figure whose series are not measures, in endless order.
 CYCLE = list(zip(PALETTE, "osD^vP<>ph", strict=True))

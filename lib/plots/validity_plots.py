@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from lib.measures.summary import MEASURES
+from lib.measures.summary import MEASURES, STUDIED
 from lib.plots import INK, LOOKS, PALE, style
 
 #: Colour and marker of each series of a figure whose series are not measures.
@@ -40,22 +40,6 @@ def correlation_curves(ax: Axes, table: pd.DataFrame) -> None:
     ax.set(ylim=(-0.6, 1.05))
 
 
-def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> None:
-    """Mean distance against layer: of successful runs solid, of failed ones dashed, per measure.
-
-    ``table`` has columns ``measure, layer, failed, successful``.
-    """
-    for measure, part in table.groupby("measure"):
-        (label,), (colour, marker) = names_of([measure]), LOOKS[measure]
-        ax.plot(part["layer"], part["successful"], color=colour, marker=marker, label=label)
-        hollow = {"markerfacecolor": "white", "linestyle": "--"}
-        ax.plot(part["layer"], part["failed"], color=colour, marker=marker, **hollow)
-    ax.plot([], [], color=INK, marker="o", label="successful runs")
-    ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
-    ax.set(xlabel="layer", ylim=(0, 1.05))
-    style.whole_numbers(ax.xaxis)
-
-
 def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
     """Failed minus successful against layer, with intervals, the measures beside each other.
 
@@ -66,14 +50,15 @@ def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
         colour, marker = LOOKS[measure]
         sizes = [part["value"] - part["low"], part["high"] - part["value"]]
         ax.errorbar(part["layer"] + aside, part["value"], sizes, fmt=marker, color=colour,
-                    elinewidth=0.8, markersize=3.5)  # fmt: skip
+                    elinewidth=0.8, markersize=3.5, label=names_of([measure])[0])  # fmt: skip
     ax.axhline(0, color=INK, linewidth=0.6)
     ax.set(xlabel="layer")
     style.whole_numbers(ax.xaxis)
 
 
 def dose_curves(ax: Axes, table: pd.DataFrame) -> None:
-    """Each measure, divided by its value at the largest dose, against the dose, both logarithmic.
+    """Each measure, divided by its value at the largest dose, against the dose, both logarithmic,
+    with guides of slope 1 and 2.
 
     ``table`` has a row a dose and a column a measure; dose 0 has no place on such an axis.
     """
@@ -85,6 +70,10 @@ def dose_curves(ax: Axes, table: pd.DataFrame) -> None:
         # Kappa is in proportion to disagreement where the answers are balanced: both must be seen.
         looks = {"markersize": 7, "zorder": 1.5} if measure == "kappa" else {}
         ax.plot(doses, relative, color=colour, marker=marker, label=label, **looks)
+    for slope in (1, 2):
+        guide = (doses / doses[-1]) ** slope
+        ax.plot(doses, guide, ":", color=INK, linewidth=0.8, zorder=1)
+    ax.plot([], [], ":", color=INK, linewidth=0.8, label="slopes 1 and 2")
     ax.set(xscale="log", yscale="log", xlabel="size of the noise")
     ax.set_xticks(doses, [f"{dose:g}" for dose in doses])
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
@@ -98,7 +87,7 @@ def part_values(ax: Axes, table: pd.DataFrame) -> None:
     fraction, the smallest fraction hollow.
     """
     fractions = sorted(table["fraction"].unique())
-    order = [measure for measure in LOOKS if measure in set(table["measure"])]
+    order = [measure for measure in STUDIED if measure in set(table["measure"])]
     for column, measure in enumerate(order):
         colour, marker = LOOKS[measure]
         for i, fraction in enumerate(fractions):
