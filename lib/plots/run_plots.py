@@ -119,7 +119,7 @@ def shares_above(ax: Axes, scores: dict[str, pd.Series]) -> None:
         look = {"color": colour, "marker": marker, "markersize": 3, "label": name}
         ax.plot([*values, values[-1]], [*shares, 0], drawstyle="steps-pre", **look)
     ax.set(xlabel="score", ylabel="share of runs that reach it", ylim=(0, 1.03))
-    ax.legend(loc="upper right", handlelength=1.2)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.2)
 
 
 def failure_curves(
