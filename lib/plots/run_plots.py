@@ -36,21 +36,18 @@ def seed_heatmap(
     order_seeds: tuple[int, ...],
     label: str,
 ) -> None:
-    """Scores, a row an init seed and a column an order seed; failed cells marked in a corner.
+    """Scores, a row an init seed and a column an order seed; failed cells marked.
 
     ``scores`` and ``status`` are (I, J) or (I, J, K): of replicates the mean is drawn, with the
     mark of the first that failed. ``label``: of the colour bar.
     """
     means = scores.reshape(*scores.shape[:2], -1).mean(2)
     cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
-    few = cells.size <= 100
-    look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0}
-    style.heatmap(ax, cells, label, cmap="Blues_r", **look)
+    style.heatmap(ax, cells, label, cmap="Blues_r", linewidths=0.4 if cells.size <= 100 else 0)
     for (i, j), _ in np.ndenumerate(means):
         if failed := [name for name in np.ravel(status[i, j]) if name != "ok"]:
             _, colour, marker, _ = STATUS[failed[0]]
-            corner = (j + 0.82, i + 0.22) if few else (j + 0.5, i + 0.5)
-            ax.plot(*corner, marker, markersize=4.5, mec=colour, mfc="white", mew=0.8)
+            ax.plot(j + 0.5, i + 0.5, marker, markersize=5, mec=colour, mfc="white", mew=0.8)
     ax.tick_params(labelrotation=0)
     ax.set(xlabel="order seed", ylabel="init seed")
 
