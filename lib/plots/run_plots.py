@@ -77,18 +77,6 @@ def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> None:
     ax.set(xlim=limits, xlabel="share of the variance of scores")
 
 
-def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "score") -> None:
-    """Expected best of n runs against n, with its interval; the best run at hand as a dashed line.
-
-    ``curve`` has columns ``n, value, low, high``; NaN where there is no interval.
-    """
-    marker = "o" if len(curve) <= 30 else ""
-    style.banded_curve(ax, curve, "n", STATUS["ok"][1], marker=marker, markersize=3)
-    ax.axhline(best, color=INK, linestyle="--", linewidth=0.8)
-    ax.set(xlabel="runs to choose from", ylabel=f"expected best {label}")
-    style.whole_numbers(ax.xaxis)
-
-
 def runs_by_task(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
     """Every run as a point at its ``points``, a line a ``task``, the first on top; failed runs
     open, by their ``status``.
@@ -178,25 +166,3 @@ def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshol
             lines[0].set_label(outcome)
     ax.axhline(threshold, color=INK, linestyle=":", linewidth=1.0, label="flat above this")
     ax.set(xlabel="training step", ylabel="training loss (nats)")
-
-
-def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> None:
-    """A quantity of each part for every run, the geometric mean of each outcome as a bar.
-
-    ``values`` has a row a run and a column a part, ``outcomes`` is from
-    ``lib.analysis.failed_runs``.
-    """
-    sides = {"successful": -0.16, "failed": 0.16}
-    for outcome, (colour, marker, filled, _) in OUTCOMES.items():
-        chosen = values[outcomes.reindex(values.index) == outcome]
-        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
-        for column, part in enumerate(values):
-            x = column + sides[outcome]
-            offsets = style.spread(len(chosen), 0.09)
-            ax.plot(x + offsets, chosen[part], marker, markersize=3, **look)
-            if len(chosen):
-                mean = np.exp(np.log(chosen[part]).mean())
-                ax.hlines(mean, x - 0.15, x + 0.15, colors=colour, linewidth=1.4)
-        ax.plot([], [], marker, label=outcome, **look)
-    ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
-    ax.set(xlabel="", ylim=(0, None))
