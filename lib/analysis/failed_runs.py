@@ -165,37 +165,3 @@ def is_flat(losses: pd.DataFrame, knows_nothing: float, *, tolerance: float = 0.
         raise ValueError(f"tolerance = {tolerance}; expected a share from 0 up to 1, such as 0.1")
     done = (losses.columns + 1) / (losses.columns[-1] + 1)  # steps count from 0
     return (losses >= (1 - tolerance) * knows_nothing).set_axis(done, axis=1)
-
-
-def flat_since(flat: pd.DataFrame) -> pd.Series:
-    """The share of training after which a run stays flat until its end, one number a run.
-
-    0: it never learnt. 0.6: it had learnt, and lost that for good. NaN: it is not flat at the end.
-    The share is that at the start of the first stretch of the flat end. A smoothed loss looks back,
-    so it is late by up to the window. ``flat``: of ``is_flat``.
-    """
-    stays = np.cumprod(flat.to_numpy(bool)[:, ::-1], axis=1).sum(1)
-    starts = np.array([0.0, *flat.columns[:-1], np.nan])
-    return pd.Series(starts[flat.shape[1] - stays], flat.index, name="flat since")
-
-
-def alarms(flat: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """If runs that are flat after a share of training were stopped: which would that be?
-
-    Returns
-    -------
-    a row a share of training: ``failed caught`` of ``failed``, ``successful stopped`` of
-    ``successful``. Diverged runs are in neither.
-    """
-    names = outcomes(runs).reindex(flat.index)
-    rows = {}
-    for share in (0.1, 0.25, 0.5, 0.75, 1.0):
-        now = flat.iloc[:, np.searchsorted(flat.columns, share)]
-        good, bad = now[names == "successful"], now[names == "failed"]
-        rows[share] = {
-            "failed caught": int(bad.sum()),
-            "failed": len(bad),
-            "successful stopped": int(good.sum()),
-            "successful": len(good),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("after")

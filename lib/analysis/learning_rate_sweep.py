@@ -51,14 +51,9 @@ def ladders(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return dict(zip(names, sweeps, strict=True))
 
 
-def failed_runs(runs: pd.DataFrame, *, margin: float = 0.0) -> np.ndarray:
-    """(S,) True where a run failed: any status but ``ok``, so diverged runs too.
-
-    ``margin`` is the stricter rule: a run must beat the majority class by more than that (a
-    fraction, such as ``CLEAR``), else it counts as failed. Regression has no majority; there only
-    the status counts.
-    """
-    return ((runs["status"] != "ok") | (_gain(runs) <= margin)).to_numpy(bool)
+def failed_runs(runs: pd.DataFrame) -> np.ndarray:
+    """(S,) True where a run failed: any status but ``ok``, so diverged runs too."""
+    return (runs["status"] != "ok").to_numpy(bool)
 
 
 def _gain(runs: pd.DataFrame) -> pd.Series:
@@ -70,10 +65,8 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 
     Columns: ``runs``; ``failed``, of these ``collapsed`` and ``diverged``; ``rate`` of failure with
     its exact interval ``low``, ``high`` (``measures.failed_rate``). Of the successful runs:
-    ``mean`` and ``sd`` of the score (with ``sd_low``, ``sd_high``, for normal scores), ``margin``,
-    how far their mean accuracy is above the majority class, ``barely``, how many are at most
-    ``CLEAR`` above it, and ``clear``, whether ``margin`` is more than that (NA where no run
-    succeeded, and in regression).
+    ``mean`` of the score, ``margin``, how far their mean accuracy is above the majority class, and
+    ``clear``, whether that is more than ``CLEAR`` (NA where no run succeeded, and in regression).
     """
     rows = {}
     for learning_rate, part in runs.groupby("learning_rate"):
@@ -82,9 +75,6 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
         good = part[~failed]
         gain = _gain(good).dropna()
         scores = good["score"].astype(float).dropna().to_numpy()
-        spread = (np.nan,) * 3
-        if len(scores) > 1:
-            spread = intervals.sd_interval(scores, level=level)[:3]
         rows[learning_rate] = {
             "runs": len(part),
             "failed": int(failed.sum()),
@@ -92,9 +82,7 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
             "diverged": int((part["status"] == "diverged").sum()),
             **rate._asdict(),
             "mean": scores.mean() if len(scores) else np.nan,
-            **dict(zip(("sd", "sd_low", "sd_high"), spread, strict=True)),
             "margin": gain.mean(),
-            "barely": int((gain <= CLEAR).sum()),
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("learning_rate")
     table = table.drop(columns="n_runs").rename(columns={"value": "rate"})

@@ -2,7 +2,6 @@
 seeds, and the correlation over runs of a score with scores on other data.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +49,7 @@ class Concordance(NamedTuple):
     n_seeds: int
 
 
-def kendalls_w(scores: np.ndarray | Sequence[np.ndarray]) -> Concordance:
+def kendalls_w(scores: np.ndarray) -> Concordance:
     """Kendall's W of the scores of the same seeds on several tasks, corrected for ties.
 
     W = 12 R/(m²(n³ − n) − m Σ T), with m tasks, n seeds, R the sum of squared deviations of the
@@ -61,42 +60,30 @@ def kendalls_w(scores: np.ndarray | Sequence[np.ndarray]) -> Concordance:
 
     Parameters
     ----------
-    scores : (m, n), a row a task; or (m, I, J), a grid a task, whose I·J runs are the seeds
+    scores : (m, n), a row a task
 
     Returns
     -------
     ``w, expected, p, n_tasks, n_seeds``. p is that of 9,999 permutations of the seeds within each
-    task. In grids whole rows and whole columns are permuted: runs that share a seed go together on
-    every task, which alone is no transfer. A task on which all seeds tie ranks none; if every task
+    task. A task on which all seeds tie ranks none; if every task
     is like that: NaN.
     """
     scores = np.asarray(scores, float)
-    if scores.ndim not in (2, 3) or min(scores.shape) < 2 or not np.isfinite(scores).all():
+    if scores.ndim != 2 or min(scores.shape) < 2 or not np.isfinite(scores).all():
         raise ValueError(
-            f"scores has shape {scores.shape}; expected (tasks, seeds) or (tasks, I, J), at least "
+            f"scores has shape {scores.shape}; expected (tasks, seeds), at least "
             "2 of each and all finite: the same seeds on every task, diverged runs scored too"
         )
-    n_tasks, n_seeds = len(scores), scores[0].size
-    ranks = np.stack([stats.rankdata(task).reshape(task.shape) for task in scores])
-    ranks -= (n_seeds + 1) / 2
+    n_tasks, n_seeds = scores.shape
+    ranks = stats.rankdata(scores, axis=1) - (n_seeds + 1) / 2
     most = n_tasks * (ranks**2).sum()  # of R: what tasks with these ties would give if they agreed
     if most == 0:
         return Concordance(float("nan"), 1 / n_tasks, float("nan"), n_tasks, n_seeds)
     observed = (ranks.sum(0) ** 2).sum()
     rng = np.random.default_rng(0)
-    sums = sum(_permuted(task, rng) for task in ranks)
-    p = float(permutation_p((sums**2).reshape(N_PERMUTATIONS, -1).sum(1), observed))
+    sums = sum(rng.permuted(np.tile(task, (N_PERMUTATIONS, 1)), axis=1) for task in ranks)
+    p = float(permutation_p((sums**2).sum(1), observed))
     return Concordance(float(observed / most), 1 / n_tasks, p, n_tasks, n_seeds)
-
-
-def _permuted(task: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(draws, …) the task's ranks with its seeds permuted; of a grid, its rows and its columns."""
-    places = [
-        rng.permuted(np.tile(np.arange(size), (N_PERMUTATIONS, 1)), axis=1) for size in task.shape
-    ]
-    if task.ndim == 1:
-        return task[places[0]]
-    return task[places[0][:, :, None], places[1][:, None, :]]
 
 
 def score_transfer(scores: np.ndarray, other: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 """Crossed designs in a table of runs: every init seed trained with every order seed."""
 
-import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -11,7 +10,6 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.config import Setting
 from lib.config.seeds import STREAMS
 from lib.measures import intervals
 from lib.measures.intervals import (
@@ -23,8 +21,6 @@ from lib.measures.intervals import (
 )
 
 _SEEDS = [f"seed_{stream}" for stream in STREAMS]
-#: What may differ between settings that are compared over tasks.
-TASK_FIELDS = ("task", "text_columns", "label_column")
 
 
 @dataclass(frozen=True)
@@ -92,64 +88,6 @@ def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
             continue
         grids[str(group)] = Crossed(part.sort_values(_SEEDS))
     return grids, notes
-
-
-def design_table(designs: dict[str, Crossed]) -> pd.DataFrame:
-    """A row a design: how many seeds of each stream, runs, failed and diverged ones, majority."""
-    rows = {
-        name: {
-            **{stream: len(design.seeds(stream)) for stream in STREAMS},
-            "runs": len(design.runs),
-            "failed": int(design.failed.sum()),
-            "diverged": int((design.runs["status"] == "diverged").sum()),
-            **design.setting[["metric", "majority"]],
-        }
-        for name, design in designs.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("setting")
-
-
-def failed_rates(design: Crossed, *, level: float = 0.95) -> pd.DataFrame:
-    """Share of failed runs of each init seed and of each order seed, with the exact interval.
-
-    Returns
-    -------
-    a row a ``source`` and ``seed``; ``failed``, ``runs``, ``rate``, ``low``, ``high``
-    (``measures.failed_rate``). The runs of an init seed differ in their order seeds: the interval
-    is for that init seed with all order seeds there could be.
-    """
-    rows = []
-    for source in STREAMS[:2]:
-        for seed, status in design.runs.groupby(f"seed_{source}")["status"]:
-            rate = measures.failed_rate(status != "ok", level=level)
-            row = {"source": source, "seed": seed, "failed": sum(status != "ok")}
-            row |= {"runs": rate.n_runs, "rate": rate.value, "low": rate.low, "high": rate.high}
-            rows.append(row)
-    return pd.DataFrame(rows).set_index(["source", "seed"])
-
-
-def scores_over_tasks(designs: Iterable[Crossed]) -> dict[str, dict[str, np.ndarray]]:
-    """Scores of the same seeds on m tasks, for ``lib.analysis.seed_transfer.kendalls_w``, from
-    designs that differ only in the task, each task once, at least two of them.
-
-    Returns
-    -------
-    names of the tasks → ``init`` (m, I), the means over order seeds; ``order`` (m, J), over init
-    seeds; ``run`` (m, I, J), every init seed with every order seed. Dropout seeds are averaged.
-    """
-    fields = [f.name for f in dataclasses.fields(Setting) if f.name not in TASK_FIELDS]
-    families: dict[tuple, dict[str, np.ndarray]] = {}
-    for design in designs:
-        seeds = tuple(design.runs[_SEEDS].itertuples(index=False, name=None))
-        family = families.setdefault((seeds, *design.setting[fields].astype(str)), {})
-        family[design.setting["task"]] = _cells(design.scores)
-    stacks = {
-        ", ".join(one): np.stack([*one.values()]) for one in families.values() if len(one) > 1
-    }
-    return {
-        tasks: {"init": grids.mean(2), "order": grids.mean(1), "run": grids}
-        for tasks, grids in stacks.items()
-    }
 
 
 def _cells(scores: np.ndarray) -> np.ndarray:
@@ -237,18 +175,6 @@ def shares_without_a_seed(design: Crossed, *, level: float = 0.95) -> pd.DataFra
             left = variance_components(rest, level=level) if len(seeds) > 2 else whole * np.nan
             tables[stream, seed] = left[["share", "share_low", "share_high"]]
     return pd.concat(tables, names=["stream", "seed"])
-
-
-def component_texts(components: pd.DataFrame) -> pd.DataFrame:
-    """``variance_components`` to read: SDs in points (100 × the scores) and shares, as text."""
-    rows = {
-        source: {
-            "SD (points)": Interval(*(100 * row["sd":"sd_high"]), 0).text(1),
-            "share": Interval(*row["share":"share_high"], 0).text(2),
-        }
-        for source, row in components.iterrows()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
 
 
 def _mean_squares(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -397,7 +323,6 @@ def stream_table(
     pairs: Mapping[str, np.ndarray],
     runs: pd.DataFrame,
     *,
-    over: np.ndarray | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """What each stream does to each measure: a row a measure and a set of streams that differ.
@@ -413,16 +338,15 @@ def stream_table(
     ----------
     pairs : by measure, distances (S, S)
     runs : the S runs, with ``seed_init``, ``seed_order``, ``seed_dropout``; cells may be missing
-    over : (S, S) what shares are of instead, in the same pairs of runs
     """
-    means = _means_by_stream(np.stack([*pairs.values(), *([] if over is None else [over])]), runs)
+    means = _means_by_stream(np.stack([*pairs.values()]), runs)
     counts = [runs[f"seed_{stream}"].nunique() for stream in STREAMS]
     fewest, rows = min((n for n in counts if n >= MIN_RUNS), default=None), []
     columns = ["value", "low", "high", "share", "share_low", "share_high"]
     for streams, values in means.items():
-        whole = means[max(means, key=len)] if over is None else values[:, -1:]
+        whole = means[max(means, key=len)]
         shares = values / np.where(whole == 0, np.nan, whole)
-        both = np.stack([values, shares], axis=1)[..., : len(pairs)]  # (1 + B, 2, M)
+        both = np.stack([values, shares], axis=1)  # (1 + B, 2, M)
         low = high = np.full_like(both[0], np.nan)
         if fewest is not None:
             low, high = intervals.percentile_interval(both[1:], level, n_runs=fewest)

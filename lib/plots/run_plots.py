@@ -36,21 +36,18 @@ def seed_heatmap(
     order_seeds: tuple[int, ...],
     label: str,
 ) -> None:
-    """Scores, a row an init seed and a column an order seed; failed cells marked in a corner.
+    """Scores, a row an init seed and a column an order seed; failed cells marked.
 
     ``scores`` and ``status`` are (I, J) or (I, J, K): of replicates the mean is drawn, with the
     mark of the first that failed. ``label``: of the colour bar.
     """
     means = scores.reshape(*scores.shape[:2], -1).mean(2)
     cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
-    few = cells.size <= 100
-    look = {"annot": few, "fmt": ".2f", "linewidths": 0.4 if few else 0}
-    style.heatmap(ax, cells, label, cmap="Blues_r", **look)
+    style.heatmap(ax, cells, label, cmap="Blues_r", linewidths=0.4 if cells.size <= 100 else 0)
     for (i, j), _ in np.ndenumerate(means):
         if failed := [name for name in np.ravel(status[i, j]) if name != "ok"]:
             _, colour, marker, _ = STATUS[failed[0]]
-            corner = (j + 0.82, i + 0.22) if few else (j + 0.5, i + 0.5)
-            ax.plot(*corner, marker, markersize=4.5, mec=colour, mfc="white", mew=0.8)
+            ax.plot(j + 0.5, i + 0.5, marker, markersize=5, mec=colour, mfc="white", mew=0.8)
     ax.tick_params(labelrotation=0)
     ax.set(xlabel="order seed", ylabel="init seed")
 
@@ -78,18 +75,6 @@ def component_intervals(ax: Axes, tables: dict[str, pd.DataFrame]) -> None:
     ax.axvline(0, color=PALE, linewidth=0.8, zorder=0)
     style.label_rows(ax, [SOURCES[name] for name in sources])
     ax.set(xlim=limits, xlabel="share of the variance of scores")
-
-
-def best_of_curve(ax: Axes, curve: pd.DataFrame, *, best: float, label: str = "score") -> None:
-    """Expected best of n runs against n, with its interval; the best run at hand as a dashed line.
-
-    ``curve`` has columns ``n, value, low, high``; NaN where there is no interval.
-    """
-    marker = "o" if len(curve) <= 30 else ""
-    style.banded_curve(ax, curve, "n", STATUS["ok"][1], marker=marker, markersize=3)
-    ax.axhline(best, color=INK, linestyle="--", linewidth=0.8)
-    ax.set(xlabel="runs to choose from", ylabel=f"expected best {label}")
-    style.whole_numbers(ax.xaxis)
 
 
 def runs_by_task(ax: Axes, table: pd.DataFrame, order: list[str]) -> None:
@@ -181,25 +166,3 @@ def loss_curves(ax: Axes, losses: pd.DataFrame, outcomes: pd.Series, *, threshol
             lines[0].set_label(outcome)
     ax.axhline(threshold, color=INK, linestyle=":", linewidth=1.0, label="flat above this")
     ax.set(xlabel="training step", ylabel="training loss (nats)")
-
-
-def part_dots(ax: Axes, values: pd.DataFrame, outcomes: pd.Series) -> None:
-    """A quantity of each part for every run, the geometric mean of each outcome as a bar.
-
-    ``values`` has a row a run and a column a part, ``outcomes`` is from
-    ``lib.analysis.failed_runs``.
-    """
-    sides = {"successful": -0.16, "failed": 0.16}
-    for outcome, (colour, marker, filled, _) in OUTCOMES.items():
-        chosen = values[outcomes.reindex(values.index) == outcome]
-        look = {"color": colour, "markerfacecolor": style.face(colour, filled)}
-        for column, part in enumerate(values):
-            x = column + sides[outcome]
-            offsets = style.spread(len(chosen), 0.09)
-            ax.plot(x + offsets, chosen[part], marker, markersize=3, **look)
-            if len(chosen):
-                mean = np.exp(np.log(chosen[part]).mean())
-                ax.hlines(mean, x - 0.15, x + 0.15, colors=colour, linewidth=1.4)
-        ax.plot([], [], marker, label=outcome, **look)
-    ax.set_xticks(range(values.shape[1]), values.columns, rotation=30, ha="right")
-    ax.set(xlabel="", ylim=(0, None))
