@@ -6,7 +6,7 @@ with *published*), and as runs can support them. A measure is a **statistic** of
 """
 
 import itertools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -111,25 +111,19 @@ def bootstrap_correlations(statistics: Mapping[str, Statistic], n_runs: int) -> 
     return values.corr()
 
 
-def chance_correlation(
-    a: np.ndarray,
-    b: np.ndarray,
-    pair_means: Callable[[np.ndarray, np.ndarray], np.ndarray] = pair_means_with_self,
-    *,
-    n_shuffles: int = 200,
-) -> np.ndarray:
-    """(n_shuffles,) correlations that a bootstrap finds where there is nothing to find.
+def chance_correlation(a: np.ndarray, b: np.ndarray, *, n_shuffles: int = 200) -> np.ndarray:
+    """(n_shuffles,) correlations that the released bootstrap finds where there is nothing to find.
 
     The runs of the second measure are relabelled at random, so that the two matrices (S, S) have
-    the sizes they have and nothing in common. With the mean of the released bootstrap what is left
-    is the number of pairs of a run with itself, zero in both measures in the same resamples; with
-    ``intervals.pair_means`` nothing is left but chance.
+    the sizes they have and nothing in common. What is left is the number of pairs of a run with
+    itself, zero in both measures in the same resamples.
     """
     weights, rng = run_weights(len(a), N_PUBLISHED), np.random.default_rng(0)
     orders = rng.permuted(np.tile(np.arange(len(b)), (n_shuffles, 1)), axis=1)
     shuffled = np.asarray(b, float)[orders[:, :, None], orders[:, None, :]]
-    first = pair_means(np.asarray(a, float), weights)
-    return np.array([np.corrcoef(first, pair_means(one, weights))[0, 1] for one in shuffled])
+    first = pair_means_with_self(np.asarray(a, float), weights)
+    values = [pair_means_with_self(one, weights) for one in shuffled]
+    return np.array([np.corrcoef(first, one)[0, 1] for one in values])
 
 
 def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from lib.measures.summary import MEASURES, STUDIED
@@ -11,8 +10,6 @@ from lib.plots import INK, LOOKS, PALE, style
 
 #: Colour and marker of each series of a figure whose series are not measures.
 SERIES = list(zip(style.PALETTE, "os^Dv", strict=False))
-#: The same for pairs of measures, in colours that no measure has.
-PAIRS = list(zip(sns.color_palette("Dark2").as_hex()[3:], "<>p", strict=False))
 
 
 def names_of(measures: list[str]) -> list[str]:
@@ -20,24 +17,31 @@ def names_of(measures: list[str]) -> list[str]:
     return [MEASURES[measure].label.split(" (")[0] for measure in measures]
 
 
-def layer_lines(
-    ax: Axes, table: pd.DataFrame, series: str, looks: list[tuple[str, str]] = SERIES
-) -> None:
+def layer_lines(ax: Axes, table: pd.DataFrame, series: str) -> None:
     """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``.
 
     Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
     """
-    for (name, part), (colour, marker) in zip(table.groupby(series), looks, strict=False):
+    for (name, part), (colour, marker) in zip(table.groupby(series), SERIES, strict=False):
         style.banded_curve(ax, part, "layer", colour, alpha=0.15, marker=marker, label=name)
     ax.set(xlabel="layer")
     style.whole_numbers(ax.xaxis)
 
 
-def correlation_curves(ax: Axes, table: pd.DataFrame) -> None:
-    """Correlation against layer, a line a ``pair`` of measures, with bands ``low`` to ``high``."""
-    layer_lines(ax, table, "pair", PAIRS)
-    ax.axhline(0, color=PALE, linewidth=0.8, zorder=0)
-    ax.set(ylim=(-0.6, 1.05))
+def correlation_cells(
+    ax: Axes, table: pd.DataFrame, marks: pd.DataFrame | None = None, *, label: str = "", **look
+) -> None:
+    """Correlations, −1 … 1, in colour; in each cell the value and behind it its mark. NaN: none."""
+    texts = table.map(lambda value: f"{value:.2f}".replace("-", "−"))
+    if marks is not None:
+        texts = texts + marks
+    look = {"vmin": -1, "vmax": 1, "cmap": "vlag", "linewidths": 0.6, "fmt": ""} | look
+    style.heatmap(ax, table, label, annot=texts, **look)
+    shown = table.to_numpy()[table.notna().to_numpy()]
+    for text, value in zip(ax.texts, shown, strict=True):
+        text.set(size=7, color="white" if abs(value) > 0.65 else INK)
+    ax.tick_params(axis="y", labelrotation=0)
+    ax.set(xlabel="", ylabel="")
 
 
 def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
