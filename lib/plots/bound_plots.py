@@ -1,7 +1,6 @@
 """Figures of stability bounds, in the style of ``lib.plots``."""
 
 import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -88,15 +87,18 @@ def trend_panel(ax: Axes, table: pd.DataFrame, bounds: list[str], *, label: str)
     style.plain_log(ax.yaxis, (1, 3))
 
 
-def trend_grid(axes: npt.NDArray, tables: Mapping[tuple[str, str], pd.DataFrame]) -> None:
-    """``trend_panel`` of each table, row by row: its key is a label and the factor, a column of it
-    beside ``value, low, high``; the label stands at the left of a row.
+def relative_trends(ax: Axes, tables: Mapping[str, pd.DataFrame], factor: str) -> None:
+    """What one factor does to several quantities, each as a multiple of its first value: a name and
+    a table with the columns ``factor``, ``value``, ``low`` and ``high`` each.
     """
-    for ax, ((label, factor), table) in zip(axes.flat, tables.items(), strict=True):
-        shown = table.rename(columns={factor: "value", "value": "moved"})
-        trend_panel(ax, shown, [], label="")
-        if ax in axes[:, 0]:
-            ax.set_ylabel(label)
+    for (colour, marker), (name, table) in zip(CYCLE, tables.items(), strict=False):
+        shown = table[["value", "low", "high"]] / table["value"].iloc[0]
+        ax.vlines(table[factor], shown["low"], shown["high"], colors=colour, linewidth=1.0)
+        ax.plot(table[factor], shown["value"], color=colour, marker=marker, label=name)
+    ax.axhline(1, color=INK, linestyle=":", linewidth=0.8)
+    ax.set(xscale="log", yscale="log")
+    style.value_ticks(ax, table[factor])
+    style.plain_log(ax.yaxis, (1,))
 
 
 def heads_as_arrows(ax: Axes, z: npt.ArrayLike, weights: Mapping[str, npt.ArrayLike]) -> None:
@@ -197,30 +199,32 @@ def head_curve(ax: Axes, table: pd.DataFrame, quantity: str) -> None:
 
 
 def claim_cells(axes: Sequence[Axes], cells: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Claims (lines, the first on top) in settings (axes): the specification in the middle with its
-    interval, all of them as ticks above it, and how many hold; both tables are those of
-    ``lib.analysis.claims.stability``.
+    """Claims in settings (axes), a line a perturbation: the specification in the middle with its
+    interval, a pale line over all of them, and in how many the claim holds; both tables are those
+    of ``lib.analysis.claims.stability``.
     """
-    claims = list(cells["claim"].unique())
-    height = {claim: y for y, claim in enumerate(claims[::-1])}
-    panels = cells.groupby(["setting", "perturbation"], sort=False)
-    for ax, (where, part) in zip(axes, panels, strict=True):
-        of_panel = table[(table[["setting", "perturbation"]] == list(where)).all(axis=1)]
+    lines = ["claim", "perturbation"]
+    rows = list(cells[lines].drop_duplicates().itertuples(index=False, name=None))
+    first = set(cells[lines].drop_duplicates("claim").itertuples(index=False, name=None))
+    labels = [f"{row[0]}: {row[1]}" if row in first else row[1] for row in rows]
+    for ax, (setting, part) in zip(axes, cells.groupby("setting", sort=False), strict=True):
         for verdict, (colour, marker, filled) in VERDICTS.items():
-            ticks = of_panel[of_panel["verdict"] == verdict]
-            at = ticks["value"].clip(-_EDGE, _EDGE), ticks["claim"].map(height).astype(float) + 0.3
-            ax.plot(*at, "|", color=colour, markersize=3, alpha=0.7)
             face = style.face(colour, filled)
             ax.plot([], [], marker, color=colour, markerfacecolor=face, label=verdict)
         for _, row in part.iterrows():
-            y, told = height[row["claim"]], f"{row['holds']} of {row['of']}"
+            y = rows[::-1].index((row["claim"], row["perturbation"]))
             if row["verdict"] == "no data":
-                ax.text(0, y, "no data", ha="center", va="center", fontsize=6, color="#999999")
+                ax.text(0, y, "no data", ha="center", va="center", fontsize=7, color="#767676")
                 continue
+            own = (table[["setting", *lines]] == row[["setting", *lines]]).all(axis=1)
+            every = table.loc[own, "value"].clip(-_EDGE, _EDGE)
+            ax.plot([every.min(), every.max()], [y, y], color=PALE, linewidth=4, zorder=1)
             shown = row[["value", "low", "high"]].astype(float).clip(-_EDGE, _EDGE)
             style.interval_dot(ax, shown, y, VERDICTS[row["verdict"]])
-            ax.text(_EDGE, y - 0.28, told, ha="right", va="center", fontsize=5, color=INK)
+            told = f"{row['holds']} of {row['of']}"
+            ax.text(2.1 * _EDGE, y, told, ha="right", va="center", fontsize=7, color=INK)
+        for y in range(len(first) - 1):
+            ax.axhline((y + 1) * len(rows) / len(first) - 0.5, color=PALE, linewidth=0.6)
         ax.axvline(0, color=INK, linestyle=":", linewidth=0.8, zorder=0)
-        ax.set(xlim=(-_EDGE * 1.08, _EDGE * 1.08), xticks=[-2, 0, 2])
-        ax.set_title(textwrap.fill(f"{where[0]}, {where[1]}", 15), fontsize=6.5)
-        style.label_rows(ax, claims)
+        ax.set(xlim=(-_EDGE * 1.08, _EDGE * 2.15), xticks=[-2, 0, 2], title=setting)
+        style.label_rows(ax, labels)
