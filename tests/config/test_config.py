@@ -251,7 +251,7 @@ def test_a_file_of_studies_refuses(grid_of, study, old, new, message):
     [
         ("quick/two", "quick.yaml: there are no studies in it: leave out /two"),
         ("quik", "did you mean quick"),
-        ("nosuch", "nosuch.yaml: valid: campaign, distinct-methods, failing, glue"),
+        ("nosuch", "nosuch.yaml: valid: campaign, course, distinct-methods, failing"),
         ("paper/du-nguyen-standrad", "did you mean du-nguyen-standard"),
     ],
 )
