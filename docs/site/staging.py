@@ -252,7 +252,7 @@ def stage(target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     jobs, manual = sorted((ROOT / "notebooks/jobs").glob("*.ipynb")), (ROOT / "docs").glob("*.md")
     terms = glossary_terms((ROOT / "docs/glossary.md").read_text())
-    waiting = [*notebooks(), *jobs, *sorted(manual), ROOT / "README.md"]
+    waiting = [*notebooks(), *jobs, *sorted(manual), ROOT / "README.md", ROOT / "figures"]
     known = list(waiting)
 
     def follow(text: str, page: Path) -> str:

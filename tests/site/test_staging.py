@@ -71,7 +71,7 @@ def test_the_first_use_of_a_term_points_to_the_glossary():
     staging.mark_terms(notebook, ["seed", "dose", "runs"])
     marked = "# A seed\n\nSeeds of `a seed`, [a seed](x.md), $seed$: **{term}`seed <seed>`**, "
     assert notebook.cells[0].source == marked + "runs. Reruns, dose."
-    staging.mark_terms(notebook, ["Run a run"])
+    staging.mark_terms(notebook, ["Run a", "Run a run"])
     assert notebook.cells[1].source == "{term}`Run a run <Run a run>`."
 
 
