@@ -44,6 +44,22 @@ def correlation_cells(
     ax.set(xlabel="", ylabel="")
 
 
+def kinds_of_runs(ax: Axes, table: pd.DataFrame) -> None:
+    """Mean distance against layer: of successful runs solid, of failed ones dashed, per measure.
+
+    ``table`` has columns ``measure, layer, failed, successful``.
+    """
+    for measure, part in table.groupby("measure"):
+        (label,), (colour, marker) = names_of([measure]), LOOKS[measure]
+        ax.plot(part["layer"], part["successful"], color=colour, marker=marker, label=label)
+        hollow = {"markerfacecolor": "white", "linestyle": "--"}
+        ax.plot(part["layer"], part["failed"], color=colour, marker=marker, **hollow)
+    ax.plot([], [], color=INK, marker="o", label="successful runs")
+    ax.plot([], [], color=INK, marker="o", label="failed runs", **hollow)
+    ax.set(xlabel="layer", ylim=(0, 1.05))
+    style.whole_numbers(ax.xaxis)
+
+
 def kind_differences(ax: Axes, table: pd.DataFrame) -> None:
     """Failed minus successful against layer, with intervals, the measures beside each other.
 
