@@ -38,6 +38,8 @@ CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
 NO_TERM = re.compile(
     rf"{CODE.pattern}|\$\$.*?\$\$|\$[^$\n]*\$|!?\[[^\]]*\]\([^)]*\)|^[#|].*?$|<[^>]*>", re.S | re.M
 )
+#: A term or a link inside of a sentence, and what of it is read aloud.
+ROLE = re.compile(r"(?:\{term\})?`([^`<]*?)(?: <[^>`]*>)?`")
 LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 ENTRY = re.compile(r"^- \*\*(.+?)\*\* \((.+?)\): (.+)$", re.M)
 
@@ -103,7 +105,7 @@ def figures_of(notebook: NotebookNode) -> list[tuple[NotebookNode, str, str]]:
 def description(name: str, caption: str) -> str:
     """Alternative text: that which the figure is saved with, else its caption."""
     saved = ROOT / f"figures/{name}.alt.txt"
-    words = saved.read_text().strip() if saved.is_file() else caption
+    words = saved.read_text().strip() if saved.is_file() else ROLE.sub(r"\1", caption)
     return words or "A picture, which the text around it describes."
 
 
@@ -283,7 +285,8 @@ def stage(target: Path) -> None:
                 if cell.cell_type == "markdown":
                     cell.source = follow(cell.source, path)
                 elif "technical" in exercises.tags(cell):
-                    cell.metadata.tags.append("hide-cell")
+                    # What a cell draws belongs to the story; only its code is folded.
+                    cell.metadata.tags.append("hide-input" if has_picture(cell) else "hide-cell")
             describe_figures(notebook)
             nbformat.write(exercises.for_site(notebook), output)
         elif path == ROOT / "figures":

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support.notebooks import JOBS, READING, prose, read
 
-from docs.site import lite, slides, staging, vendor
+from docs.site import exercises, lite, slides, staging, vendor
 from lib import paths
 
 
@@ -45,7 +45,10 @@ def test_every_picture_is_described_and_shown_in_the_gallery(copy):
         assert f"figures/{svg.name}\n:alt: {words}\n" in gallery
     for path in READING:
         for cell in read(copy / "notebooks" / path.name).cells:
-            assert not staging.has_picture(cell) or cell.metadata.mystnb.image.alt, path.name
+            if staging.has_picture(cell):
+                alt, tags = cell.metadata.mystnb.image.alt, exercises.tags(cell)
+                assert alt and "{term}" not in alt and "`" not in alt, path.name
+                assert "hide-cell" not in tags or "solution" in tags, (path.name, cell.source)
 
 
 def test_a_figure_takes_its_description_and_the_paragraph_after_it():
