@@ -37,6 +37,17 @@ def test_texts_are_clean_and_each_is_there_once(sentences):
     assert sentences["id"].tolist() == list(range(len(sentences)))
 
 
+def test_doubts_are_those_of_the_readings(sentences):
+    readings = pd.read_csv(FOLDER / "readings.csv").set_index("id")
+    labels = sentences.set_index("id")["label"]
+    assert readings.ne(labels, axis=0).sum(axis=1).tolist() == sentences["doubts"].tolist()
+    answers = readings.apply(lambda column: column.str.rstrip("?"))
+    agreed = 100 * answers.eq(labels, axis=0).mean()
+    assert f"on {agreed.min():.1f} to {agreed.max():.1f} % of the texts" in PAGE
+    alone = labels.index[answers.ne(labels, axis=0).all(axis=1)]
+    assert f"(ids {alone[0]} and {alone[1]})" in PAGE and len(alone) == 2
+
+
 def test_labels_are_balanced_in_each_split_topic_and_kind(sentences):
     share = sentences.assign(yes=sentences["label"] == "yes")
     assert share.groupby("split")["yes"].mean().sub(0.5).abs().max() < 0.02

@@ -114,6 +114,14 @@ def test_links_lead_somewhere(path):
             assert anchor in set(anchors(linked)), target
 
 
+@pytest.mark.parametrize("path", [README, paths.ROOT / "docs/index.md"], ids=relative)
+def test_a_front_page_describes_its_figure_as_the_figure_does(path):
+    pictures = re.findall(r"!\[([^\]]*)\]\((?:\.\./)?(figures/\w+)\.svg\)", path.read_text())
+    assert pictures
+    for alt, name in pictures:
+        assert alt == (paths.ROOT / f"{name}.alt.txt").read_text().strip()
+
+
 def test_every_page_is_in_the_index_and_every_notebook_on_the_map():
     for path in DOCS:
         assert path.stem == "index" or f"({path.name})" in page("index"), path.name
