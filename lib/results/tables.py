@@ -286,22 +286,23 @@ def committed() -> list[str]:
 
 
 def group_labels(name: str) -> dict[str, str]:
-    """A short, unique label for each group: its task and the fields in which settings differ.
+    """A short, unique label for each group: its task and the fields in which its settings differ.
 
     A union of settings is called by its name.
     """
     groups = read(name, "runs").groupby("group")
     first, is_union = groups.first(), groups["setting_id"].nunique() > 1
-    fields = [spec.name for spec in dataclasses.fields(Setting) if spec.name != "task"]
-    differing = [field for field in fields if field in first and first[field].nunique() > 1]
+    fields = [f.name for f in dataclasses.fields(Setting) if f.name in first and f.name != "task"]
     labels = {}
-    for group, row in first.to_dict("index").items():
-        words = [Path(row["task"]).stem]
-        for field in differing:
-            word = {"learning_rate": "lr", "backbone": ""}.get(field, field.replace("_", " "))
-            value = f"{row[field]:g}" if isinstance(row[field], float) else row[field]
-            words.append(f"{word} {value}".strip())
-        labels[group] = group if is_union[group] else ", ".join(words)
+    for task, rows in first.groupby("task"):
+        differing = [field for field in fields if rows[field].nunique() > 1]
+        for group, row in rows.to_dict("index").items():
+            words = [Path(task).stem]
+            for field in differing:
+                word = "" if field == "backbone" else field.replace("_", " ")
+                value = f"{row[field]:g}" if isinstance(row[field], float) else row[field]
+                words.append(f"{word} {value}".strip())
+            labels[group] = group if is_union[group] else ", ".join(words)
     counts = Counter(labels.values())
     return {group: group if counts[label] > 1 else label for group, label in labels.items()}
 
