@@ -93,12 +93,17 @@ claim("score-differences-of-pairs-are-noise", side="below", null=0.5, groups=CHO
 claim("jsd-of-pairs-is-reliable", null=0.5, groups=CHOSEN)(partial(_reliability, "jsd"))
 
 
+def _doses(measure: str) -> pd.DataFrame:
+    """A measure, a column a dose of noise, a row a model."""
+    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
+    doses = doses[doses["measure"] == measure]
+    return doses.pivot_table(index=["job", "model", "n_runs"], columns="dose", values="value")
+
+
 @claim(null=0.999, needed=1.0, measure=tuple(name for name in summary.STUDIED if name != "sd"))
 def pairs_follow_noise(measure: str) -> Estimate:
     """Share of models in which a measure rises at every dose."""
-    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
-    steps = doses[doses["measure"] == measure].sort_values("dose").groupby(["job", "model"])
-    rises = steps["value"].agg(lambda values: (np.diff(values) > 0).all())
+    rises = (np.diff(_doses(measure)) > 0).all(axis=1)
     return Estimate.exactly(float(rises.mean()), len(rises))
 
 
@@ -238,7 +243,7 @@ def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estim
     """r within tasks of a group's SD with the mean correlation of its measures."""
     every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
     tables = [_correlations(group, procedure, pooling) for group in every]
-    tables = [table.drop("svcca").drop(columns="svcca") for table in tables]
+    tables = [table.drop(index="svcca", columns="svcca") for table in tables]
     sd = [group.scores[:10].std(ddof=1) for group in every]
     return within_tasks(sd, tables, [group.setting["task"] for group in every])
 
@@ -359,9 +364,7 @@ def llrd_is_the_most_stable_method(by: str, pooling: str) -> Estimate:
 
 @claim(side="below", tasks=("all", "mrpc", "rte", "cola"))
 def llrd_lowers_disagreement(tasks: str) -> Estimate:
-    """log₂ of disagreement with LLRD over that with the standard method, of runs with the same ten
-    seeds, on a task or as a mean of all; n counts the runs of a method.
-    """
+    """log₂ of disagreement with LLRD over that without, same ten seeds; n: runs of a method."""
     effects = []
     for task, methods in _by_task().items():
         pair = [methods[name].statistics("first")["disagreement"] for name in ("standard", "llrd")]
@@ -374,15 +377,12 @@ def sd_misses_more_doses_than_a_valid_one() -> Estimate:
     """Models in which the SD rises at every dose of noise, less what a valid SD of as many normal
     scores gives; the interval is that of chance.
     """
-    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
-    sds = doses[doses["measure"] == "sd"]
-    spreads = sds.pivot_table(index=["job", "model"], columns="dose", values="value")
-    n_runs = int(sds["n_runs"].iloc[0])
+    spreads = _doses("sd")
+    n_runs = int(spreads.index.get_level_values("n_runs")[0])
     by_chance = sum(
         validity.rises_by_chance(part.to_numpy(), n_runs, seed=number)
         for number, (_, part) in enumerate(spreads.groupby("job"))
     )
-    rises = int((np.diff(spreads.to_numpy(), axis=1) > 0).all(1).sum())
+    rises = int((np.diff(spreads) > 0).all(axis=1).sum())
     low, high = np.quantile(by_chance, [0.025, 0.975])
-    mean = by_chance.mean()
-    return Estimate(rises - mean, rises - high, rises - low, len(spreads))
+    return Estimate(rises - by_chance.mean(), rises - high, rises - low, len(spreads))
