@@ -325,11 +325,7 @@ def _unions() -> pd.DataFrame:
     return table[table["union"].str.contains("reinit")].set_index(["measure", "union"])
 
 
-def _each_union() -> list[dict[str, str]]:
-    return [{"measure": measure, "union": union} for measure, union in _unions().index]
-
-
-@claim(given=_each_union)
+@claim(given=lambda: _unions().index.to_frame().to_dict("records"))
 def reinit_differs_from_other_methods(measure: str, union: str) -> Estimate:
     """Log ratio of the mean distance between runs of two settings to that between runs of one."""
     row = _unions().loc[(measure, union)]
