@@ -43,7 +43,7 @@ def seed_heatmap(
     """
     means = scores.reshape(*scores.shape[:2], -1).mean(2)
     cells = pd.DataFrame(means, index=init_seeds, columns=order_seeds)
-    style.heatmap(ax, cells, label, cmap="Blues_r", linewidths=0.4 if cells.size <= 100 else 0)
+    style.heatmap(ax, cells, label, cmap="Blues", linewidths=0.4 if cells.size <= 100 else 0)
     for (i, j), _ in np.ndenumerate(means):
         if failed := [name for name in np.ravel(status[i, j]) if name != "ok"]:
             _, colour, marker, _ = STATUS[failed[0]]

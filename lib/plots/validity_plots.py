@@ -128,17 +128,14 @@ def bump_chart(ax: Axes, ranks: pd.DataFrame, support: pd.DataFrame) -> None:
 
     A marker's area is ``support``, the share of resamples that give the method that rank.
     """
-
-    def area(share: np.ndarray | float) -> np.ndarray | float:
-        return 70 * share + 3
-
+    areas = 70 * support + 3
     for (method, row), (colour, marker) in zip(ranks.iterrows(), SERIES, strict=False):
         x = np.arange(len(row))
         ax.plot(x, row, color=colour, linewidth=0.9, alpha=0.6)
-        ax.scatter(x, row, s=area(support.loc[method].to_numpy(float)), color=colour,
+        ax.scatter(x, row, s=areas.loc[method].to_numpy(float), color=colour,
                    marker=marker, label=method, zorder=3, linewidths=0)  # fmt: skip
     for share in (0.3, 0.6, 1.0):
-        ax.scatter([], [], s=area(share), color=INK, linewidths=0, label=f"support {share:.0%}")
+        ax.scatter([], [], s=70 * share + 3, color=INK, linewidths=0, label=f"support {share:.0%}")
     ax.set_xticks(range(ranks.shape[1]), names_of(list(ranks)), rotation=40, ha="right")
     ax.set_yticks(range(1, len(ranks) + 1))
     ax.set_ylim(len(ranks) + 0.5, 0.5)

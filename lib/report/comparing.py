@@ -46,7 +46,7 @@ _WORDS = (
     ("mean", "variance_repeats", "Of the variance of B − A by seeds, {variance_runs:.2g}, "
      "evaluation makes {variance_repeats:.2g}."),
     ("better", "value", "A new run of B has a higher score than one of A with a chance of "
-     "{interval}."),
+     "{points} %."),
     ("disagreement", "value", "Two runs of A answer {a:.1f} % of the examples differently, of B "
      "{b:.1f} %; B − A {points} points, p = {p:.2g}."),
     ("gained", "value", "A is wrong where B is right on {points} % of the examples (its negative "

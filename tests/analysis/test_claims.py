@@ -15,6 +15,7 @@ from lib import paths
 from lib.analysis import claims
 from lib.analysis.claims import agreement, claim
 from lib.analysis.claims.claim import Claim, Estimate
+from lib.measures import summary
 
 SAYS = {
     "holds": "yes {value:.1f} {analyses}",
@@ -140,10 +141,10 @@ def test_every_claim_says_something_for_every_verdict():
 
 def test_a_claim_falls_when_its_data_change(monkeypatch):
     """Real tables, one model changed: a measure that misses a single dose follows no longer."""
-    table = agreement._doses().copy()
+    tables = {measure: agreement._doses(measure) for measure in summary.STUDIED}
     assert verdict(claims.CLAIMS["pairs-follow-noise"]) == "holds"
-    table.loc[(table["measure"] == "cka").idxmax(), "up"] = 0.75
-    monkeypatch.setattr(agreement, "_doses", lambda: table)
+    tables["cka"].iloc[0, 3] = tables["cka"].iloc[0, 2]
+    monkeypatch.setattr(agreement, "_doses", tables.__getitem__)
     assert verdict(claims.CLAIMS["pairs-follow-noise"]) == "mixed"
 
 

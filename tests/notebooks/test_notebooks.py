@@ -107,13 +107,17 @@ def test_budgets(path):
 
 @every_notebook
 def test_no_machine_path_and_no_environment_branches(path):
-    assert not re.search(r"(?<![\w/.])/(?:tmp|usr|opt|mnt)/[^\s\"']+", path.read_text())
+    machine = r"(?<![\w/.])/(?:tmp|usr|opt|mnt|work|home|root|var|Users)/[^\s\"']+"
+    assert not re.search(machine, path.read_text())
     source = "\n".join(cell.source for cell in code_cells(read(path)))
     assert "os.environ" not in source and "sys.path" not in source
 
 
-@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
-def test_analysis_notebooks_are_executed_in_order_and_without_errors(path):
+@every_notebook
+def test_notebooks_are_committed_executed_in_order_and_without_errors(path):
+    """Jobs on the parameters that stand in them; what they print differs by machine, and nbval is
+    not asked.
+    """
     cells = code_cells(read(path))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
@@ -135,12 +139,6 @@ def test_a_printed_interval_holds_its_value_and_does_not_look_like_a_point(path)
             value, low, high = map(float, found.groups())
             held = low <= value <= high and low < high
             assert held or found[0] == POINTS.get(path.stem), found[0]
-
-
-@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_jobs_are_committed_without_outputs(path):
-    for cell in code_cells(read(path)):
-        assert cell.outputs == [] and cell.execution_count is None
 
 
 @pytest.mark.slow

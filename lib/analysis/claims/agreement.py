@@ -13,7 +13,7 @@ from scipy import stats
 from lib import measures
 from lib.analysis import consistency, reliability, validity
 from lib.analysis.claims.claim import ALPHA, Estimate, claim
-from lib.analysis.claims.scores import group_of, groups
+from lib.analysis.claims.scores import group_of, groups, trend
 from lib.measures import comparison, intervals, summary
 from lib.measures.intervals import Interval
 from lib.results import tables
@@ -93,19 +93,18 @@ claim("score-differences-of-pairs-are-noise", side="below", null=0.5, groups=CHO
 claim("jsd-of-pairs-is-reliable", null=0.5, groups=CHOSEN)(partial(_reliability, "jsd"))
 
 
-@cache
-def _doses() -> pd.DataFrame:
-    """Share of steps up, a row a model and measure."""
-    table = validity.top_layer(tables.read_stored("reference-validity", "doses"))
-    steps = table.sort_values("dose").groupby(["measure", "job", "model"])["value"]
-    return steps.agg(lambda values: (np.diff(values) > 0).mean()).rename("up").reset_index()
+def _doses(measure: str) -> pd.DataFrame:
+    """A measure, a column a dose of noise, a row a model."""
+    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
+    doses = doses[doses["measure"] == measure]
+    return doses.pivot_table(index=["job", "model", "n_runs"], columns="dose", values="value")
 
 
 @claim(null=0.999, needed=1.0, measure=tuple(name for name in summary.STUDIED if name != "sd"))
 def pairs_follow_noise(measure: str) -> Estimate:
     """Share of models in which a measure rises at every dose."""
-    part = _doses().query("measure == @measure")
-    return Estimate.exactly(float((part["up"] == 1).mean()), len(part))
+    rises = (np.diff(_doses(measure)) > 0).all(axis=1)
+    return Estimate.exactly(float(rises.mean()), len(rises))
 
 
 @cache
@@ -244,7 +243,7 @@ def agreement_rises_with_sd(without: str, pooling: str, procedure: str) -> Estim
     """r within tasks of a group's SD with the mean correlation of its measures."""
     every = [g for g in _chosen("all") if without not in (g.setting["task"], g.setting["method"])]
     tables = [_correlations(group, procedure, pooling) for group in every]
-    tables = [table.drop("svcca").drop(columns="svcca") for table in tables]
+    tables = [table.drop(index="svcca", columns="svcca") for table in tables]
     sd = [group.scores[:10].std(ddof=1) for group in every]
     return within_tasks(sd, tables, [group.setting["task"] for group in every])
 
@@ -326,11 +325,7 @@ def _unions() -> pd.DataFrame:
     return table[table["union"].str.contains("reinit")].set_index(["measure", "union"])
 
 
-def _each_union() -> list[dict[str, str]]:
-    return [{"measure": measure, "union": union} for measure, union in _unions().index]
-
-
-@claim(given=_each_union)
+@claim(given=lambda: _unions().index.to_frame().to_dict("records"))
 def reinit_differs_from_other_methods(measure: str, union: str) -> Estimate:
     """Log ratio of the mean distance between runs of two settings to that between runs of one."""
     row = _unions().loc[(measure, union)]
@@ -363,20 +358,27 @@ def llrd_is_the_most_stable_method(by: str, pooling: str) -> Estimate:
     return Estimate(own, np.nan, np.nan, len(shares), p, needed)
 
 
+@claim(side="below", tasks=("all", "mrpc", "rte", "cola"))
+def llrd_lowers_disagreement(tasks: str) -> Estimate:
+    """log₂ of disagreement with LLRD over that without, same ten seeds; n: runs of a method."""
+    effects = []
+    for task, methods in _by_task().items():
+        pair = [methods[name].statistics("first")["disagreement"] for name in ("standard", "llrd")]
+        effects += [trend((1, 2), pair, 10)] if tasks in ("all", task) else []
+    return Estimate.pooled(effects)._replace(n=10 * len(effects))
+
+
 @claim(side="below")
 def sd_misses_more_doses_than_a_valid_one() -> Estimate:
     """Models in which the SD rises at every dose of noise, less what a valid SD of as many normal
     scores gives; the interval is that of chance.
     """
-    doses = validity.top_layer(tables.read_stored("reference-validity", "doses"))
-    sds = doses[doses["measure"] == "sd"]
-    spreads = sds.pivot_table(index=["job", "model"], columns="dose", values="value")
-    n_runs = int(sds["n_runs"].iloc[0])
+    spreads = _doses("sd")
+    n_runs = int(spreads.index.get_level_values("n_runs")[0])
     by_chance = sum(
         validity.rises_by_chance(part.to_numpy(), n_runs, seed=number)
         for number, (_, part) in enumerate(spreads.groupby("job"))
     )
-    rises = int((np.diff(spreads.to_numpy(), axis=1) > 0).all(1).sum())
+    rises = int((np.diff(spreads) > 0).all(axis=1).sum())
     low, high = np.quantile(by_chance, [0.025, 0.975])
-    mean = by_chance.mean()
-    return Estimate(rises - mean, rises - high, rises - low, len(spreads))
+    return Estimate(rises - by_chance.mean(), rises - high, rises - low, len(spreads))
