@@ -10,6 +10,8 @@ from support.notebooks import READING, code_cells, prose, read
 COURSE = [path for path in READING if path.name < "60"]
 #: Cells that a reader of the site finds folded, and what students fill in or leave alone.
 ASIDE = {"technical", "parameters", "check", "solution"}
+#: How cells of a solution begin: code, words, or the caption of what the code draws.
+ANSWERS = ("# Solution\n", "**Solution.** ", "*Figure.* ")
 CALQUES = (
     "both belong into", "against all this", "waits for it", "that are known otherwise",
     "what came about", "whoever wants", "says next to nothing", "Beside it the same",
@@ -98,7 +100,7 @@ def test_exercises_have_a_level_a_solution_and_a_check_that_stays(path):
             found.append((int(head[1]), head[2]))
             assert "solution" in tags(cells[number + 1]), cell.source
         if "solution" in tags(cell):
-            assert cell.source.startswith(("# Solution\n", "**Solution.** ")), cell.source
+            assert cell.source.startswith(ANSWERS), cell.source
         assert ("check" in tags(cell)) == cell.source.startswith("# Check\n"), cell.source
         if "check" in tags(cell):
             before = next(c for c in cells[number - 1 :: -1] if c.cell_type == "code")
