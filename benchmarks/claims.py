@@ -2,7 +2,8 @@
 
 README, docs and notebooks quote claims between ``<!-- claims: 32 -->`` (all those of notebook 32, a
 line each), ``<!-- claims: name, name -->`` (their sentences one after the other) or
-``<!-- claims: all -->`` (how many have which verdict) and ``<!-- /claims -->``. Run it after notebook 91, which computes the claims, has been executed.
+``<!-- claims: all -->`` (how many have which verdict) and ``<!-- /claims -->``. Run it after
+notebook 91, which computes the claims, has been executed.
 """
 
 import argparse
