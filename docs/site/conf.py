@@ -1,7 +1,6 @@
 """Sphinx: notebooks as they were committed, and nothing from another host."""
 
 import re
-from pathlib import Path
 from textwrap import indent
 
 import sphinx.search
@@ -39,7 +38,6 @@ html_static_path = ["static", str(paths.ROOT / "docs/vendor")]
 html_extra_path = [str(paths.OUTPUT / "build/site/source/extra")]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
-html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_copy_source = False
 html_use_index = False
 html_context = {"default_mode": "auto"}

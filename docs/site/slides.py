@@ -45,7 +45,6 @@ def section(notebook: NotebookNode, heading: str) -> str:
 
 def opening(notebook: NotebookNode) -> NotebookNode:
     goals = staging.field_of(notebook, "You will be able to")
-    goals = goals or staging.field_of(notebook, "You will learn")
     listed = "\n".join(f"- {goal}" for goal in goals.split("; "))
     question = staging.field_of(notebook, "Question")
     return slide(f"## {staging.title_of(notebook)}\n\n**{question}**\n\n{listed}", "slide")

@@ -42,6 +42,7 @@ NO_TERM = re.compile(
 #: A term or a link inside of a sentence, and what of it is read aloud.
 ROLE = re.compile(r"(?:\{term\})?`([^`<]*?)(?: <[^>`]*>)?`")
 LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
+SIZE = re.compile(r' width="[\d.]+pt" height="[\d.]+pt"')
 ENTRY = re.compile(r"^- \*\*(.+?)\*\* \((.+?)\): (.+)$", re.M)
 
 
@@ -208,11 +209,6 @@ def api() -> str:
     return text
 
 
-def larger(size: re.Match) -> str:
-    """Width or height of a drawing, in points of print, for a screen of its own."""
-    return f'{size[1]}="{1.75 * float(size[2]):g}pt"'
-
-
 # --- the copy -----------------------------------------------------------------------------------
 
 
@@ -324,7 +320,7 @@ def stage(target: Path) -> None:
     for path in (ROOT / "figures").glob("*.*"):
         shutil.copy2(path, target / "figures" / path.name)
         if path.suffix == ".svg":  # opened alone it is larger than in the page
-            drawing = re.sub(r'(width|height)="([\d.]+)pt"', larger, path.read_text(), count=2)
+            drawing = SIZE.sub(' width="1200" style="height: auto"', path.read_text(), count=1)
             (target / "extra/figures" / path.name).write_text(drawing)
     (target / "api.rst").write_text(api())
     with (target / "index.md").open("a") as file:
