@@ -1,8 +1,9 @@
 """Put the sentences of the claims where they are quoted: ``python -m benchmarks.claims``.
 
 README, docs and notebooks quote claims between ``<!-- claims: 32 -->`` (all those of notebook 32, a
-line each) or ``<!-- claims: name, name -->`` (their sentences one after the other) and
-``<!-- /claims -->``. Run it after notebook 91, which computes the claims, has been executed.
+line each), ``<!-- claims: name, name -->`` (their sentences one after the other) or
+``<!-- claims: all -->`` (how many have which verdict) and ``<!-- /claims -->``. Run it after
+notebook 91, which computes the claims, has been executed.
 """
 
 import argparse
@@ -18,19 +19,40 @@ TABLE = paths.ROOT / "figures/91_verdicts.csv"
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 
 
+def entry(row: pd.Series, *, here: bool) -> str:
+    """A line of the findings: name, verdict and notebook of a claim, and its sentence.
+
+    The name is what the claim is linked to and cited by: an anchor where it stands ``here``, in the
+    list of all claims, and elsewhere a link to that.
+    """
+    (path,) = (paths.ROOT / "notebooks").glob(f"{row.notebook}_*.ipynb")
+    anchor = f'id="{row.claim}" ' if here else ""
+    return (
+        f'- <a {anchor}class="claim" href="#{row.claim}">{row.claim}</a> '
+        f'<b class="verdict {row.verdict}">{row.verdict}</b> '
+        f"[notebook {row.notebook}](../notebooks/{path.name}) {row.sentence}"
+    )
+
+
 def quote(wanted: str, claims: pd.DataFrame, *, linked: bool) -> str:
-    """What stands between the marks; ``linked``: with verdict and notebook, for the findings."""
+    """What stands between the marks; ``linked``: as entries, for the findings."""
     words = wanted.replace(",", " ").split()
-    if not words[0].isdigit():
-        return " ".join(claims.set_index("claim").loc[words, "sentence"])
-    lines = []
-    for row in claims[claims["notebook"].isin(map(int, words))].itertuples():
-        lead = ""
-        if linked:
-            (path,) = (paths.ROOT / "notebooks").glob(f"{row.notebook}_*.ipynb")
-            lead = f"[{row.notebook}](../notebooks/{path.name}), **{row.verdict}**: "
-        lines.append(f"- {lead}{row.sentence}")
-    return "\n".join(lines)
+    if words == ["all"]:
+        count = claims["verdict"].value_counts().get
+        return (
+            f"Of {len(claims)} claims {count('holds', 0)} hold, {count('mixed', 0)} are mixed, "
+            f"{count('undecided', 0)} undecided and {count('contradicted', 0)} contradicted."
+        )
+    numbered = words[0].isdigit()
+    if numbered:
+        rows = claims[claims["notebook"].isin(map(int, words))]
+    else:
+        rows = claims.set_index("claim", drop=False).loc[words]
+    if linked:
+        return "\n".join(entry(row, here=numbered) for _, row in rows.iterrows())
+    if numbered:
+        return "\n".join("- " + rows["sentence"])
+    return " ".join(rows["sentence"])
 
 
 def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:

@@ -13,7 +13,8 @@ from lib import paths
 BUILD = paths.OUTPUT / "build"
 HERE = Path(__file__).parent
 #: What the notebooks of a student need beside them, and what of it stays behind.
-COPIED = ("lib", "data", "config", "docs", "figures", "benchmarks", "notebooks/jobs")
+COPIED = ("lib", "data", "config", "docs", "figures", "benchmarks", "notebooks/jobs", "profiles")
+COPIED += ("Makefile", "Snakefile")
 COPIED += ("pyproject.toml", "setup.py", "requirements.txt", "constraints.txt", "README.md")
 COPIED += ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "OWNER.md")
 LEFT = shutil.ignore_patterns("__pycache__", ".*", "raw", "runs", "site", "vendor", "*.pdf")

@@ -3,10 +3,16 @@
 import re
 from textwrap import indent
 
+import sphinx.search
+import yaml
+from sphinx.search.en import SearchEnglish
+
 from lib import paths
 
 project = "Fine-tuning instability"
-author = copyright = "the authors named in OWNER.md"
+cited = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text())
+names = [a.get("name") or f"{a['given-names']} {a['family-names']}" for a in cited["authors"]]
+author = copyright = ", ".join(names)
 extensions = [
     "myst_nb",
     "sphinx.ext.autosummary",
@@ -31,6 +37,7 @@ html_title = "Fine-tuning instability"
 html_static_path = ["static", str(paths.ROOT / "docs/vendor")]
 html_extra_path = [str(paths.OUTPUT / "build/site/source/extra")]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_use_index = False
 html_context = {"default_mode": "auto"}
@@ -40,12 +47,24 @@ html_theme_options = {
     "navbar_persistent": [],  # else there are two boxes to search in
     "show_toc_level": 2,
     "navigation_with_keys": False,
+    "footer_content_items": ["copyright.html"],
 }
 mathjax_path = "mathjax/es5/tex-svg-full.js"
 tippy_js = ("popper/dist/umd/popper.min.js", "tippy/dist/tippy-bundle.umd.min.js")
 tippy_enable_wikitips = False
 tippy_enable_doitips = False
 tippy_anchor_parent_selector = "article"
+
+
+class Words(SearchEnglish):
+    """Words as they are searched for: layer-wise is found as layerwise, too."""
+
+    def split(self, text: str) -> list[str]:
+        hyphened = re.findall(r"\w+(?:-\w+)+", text)
+        return super().split(text) + [word.replace("-", "") for word in hyphened]
+
+
+sphinx.search.languages["en"] = Words
 
 
 def definitions(app, what, name, thing, options, lines: list[str]) -> None:

@@ -15,7 +15,10 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def for_students(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without outputs and solutions: one blank for the code of each answer."""
+    """The notebook without outputs and solutions: one blank for the code of each answer.
+
+    A blank keeps the tag, so ``make run`` leaves out the answer as it does a solution.
+    """
     cells: list[NotebookNode] = []
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -23,7 +26,7 @@ def for_students(notebook: NotebookNode) -> NotebookNode:
         if "solution" not in tags(cell):
             cells.append(cell)
         elif cell.cell_type == "code" and cells[-1].source != BLANK:
-            cells.append(v4.new_code_cell(BLANK, id=cell.id))
+            cells.append(v4.new_code_cell(BLANK, id=cell.id, metadata={"tags": ["solution"]}))
     notebook.cells = cells
     return notebook
 
@@ -39,7 +42,7 @@ def for_site(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.tags = [*tags(cell), "hide-cell"]
             prompts = {"code_prompt_show": SHOW, "code_prompt_hide": "Hide the solution"}
             cell.metadata.setdefault("mystnb", {}).update(prompts)
-        else:
+        elif cell.source:  # not a caption, which went to its figure
             title = IN_WORDS if folded else SHOW
             text = cell.source.removeprefix("**Solution.**").strip()
             cell.source = f"::::{{dropdown}} {title}\n{text}\n::::"

@@ -1,7 +1,9 @@
 """Slides, a deck for each unit.
 
-Where a notebook marks cells (``slideshow.slide_type``), the deck holds these. Elsewhere it holds
-the question and goals, the figures, the summary and the titles of the exercises.
+A notebook opens with its question and goals, and ends with what to remember and its exercises. In
+between stand the cells that its author marked (``slideshow.slide_type``) or, where none is, its
+figures. Prose that follows such a cell, without a mark or heading of its own, is what the speaker
+says: it becomes the notes of the slide.
 """
 
 import html
@@ -19,6 +21,11 @@ from lib import paths
 FOLDER = Path(__file__).parent
 NOT_SHOWN = shutil.ignore_patterns("*.pdf", "*.csv", "*.txt", "[!0-9]*")
 HEADING = re.compile(r"^##+ (.+)$", re.M)
+CLAIMS = re.compile(r"<!-- claims.*?/claims -->", re.S)
+EXERCISE = re.compile(r"^\*\*(Exercise \d+ · \w+)\.\*\* (.+?[.?!])(?= |$)", re.M)
+#: Prose that ends what is said about a slide: a heading or an exercise.
+NEW = re.compile(r"#|\*\*(Exercise|Solution)")
+STARTS = ("slide", "subslide")
 
 
 def slide(source: str, kind: str = "subslide") -> NotebookNode:
@@ -38,10 +45,18 @@ def section(notebook: NotebookNode, heading: str) -> str:
 
 def opening(notebook: NotebookNode) -> NotebookNode:
     goals = staging.field_of(notebook, "You will be able to")
-    goals = goals or staging.field_of(notebook, "You will learn")
     listed = "\n".join(f"- {goal}" for goal in goals.split("; "))
     question = staging.field_of(notebook, "Question")
     return slide(f"## {staging.title_of(notebook)}\n\n**{question}**\n\n{listed}", "slide")
+
+
+def closing(notebook: NotebookNode) -> list[NotebookNode]:
+    """What to remember, by the summary's bullets, and the titles of the exercises."""
+    bullets = re.findall(r"^- .+$", CLAIMS.sub("", section(notebook, "Summary")), re.M)[:6]
+    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    titles = [f"- **{level}.** {title}" for level, title in EXERCISE.findall(prose)]
+    parts = {"What to remember": bullets, "Exercises": titles}
+    return [slide(f"### {title}\n\n" + "\n".join(part)) for title, part in parts.items() if part]
 
 
 def picture(cell: NotebookNode, name: str, caption: str) -> str:
@@ -56,40 +71,42 @@ def picture(cell: NotebookNode, name: str, caption: str) -> str:
     return f'<img src="{source}" alt="{words}">\n\n{caption}'
 
 
-def figures(notebook: NotebookNode) -> list[NotebookNode]:
-    """A slide for each picture: the heading above it, the picture, its caption."""
-    slides = []
-    for cell, name, caption in staging.figures_of(notebook):
-        before = "\n".join(c.source for c in notebook.cells[: notebook.cells.index(cell)])
-        headings = HEADING.findall(before) or [staging.title_of(notebook)]
-        slides.append(slide(f"### {headings[-1]}\n\n{picture(cell, name, caption)}"))
-    return slides
-
-
-def drafted(notebook: NotebookNode) -> list[NotebookNode]:
-    """The slides of a notebook whose author marked none."""
-    summary = re.sub(r"<!-- claims.*?/claims -->", "", section(notebook, "Summary"), flags=re.S)
-    bullets = re.findall(r"^- .+$", summary, re.M)[:6]
-    prose = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    titles = re.findall(r"^\*\*(Exercise \d+ · \w+)\.\*\* (.+?[.?!])(?= |$)", prose, re.M)
-    slides = [opening(notebook), *figures(notebook)]
-    if bullets:
-        slides.append(slide("### What to remember\n\n" + "\n".join(bullets)))
-    if titles:
-        listed = "\n".join(f"- **{level}.** {title}" for level, title in titles)
-        slides.append(slide(f"### Exercises\n\n{listed}"))
-    return slides
-
-
-def marked(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that the author marked; of code that draws or prepares, only what comes of it."""
+def body(notebook: NotebookNode) -> list[NotebookNode]:
+    """The marked cells or the figures, each with the heading above it and with notes."""
     drawn = {cell.id: picture(cell, *rest) for cell, *rest in staging.figures_of(notebook)}
-    cells = []
+    own = any(kind_of(cell) in (*STARTS, "fragment") for cell in notebook.cells)
+    cells: list[NotebookNode] = []
+    notes: list[str] = []
+    heading, said = staging.title_of(notebook), False
+
+    def end() -> None:
+        if notes:
+            cells.append(slide("\n\n".join(notes), "notes"))
+            notes.clear()
+
     for cell in notebook.cells:
-        if kind_of(cell) != "skip":
-            hidden = "technical" in exercises.tags(cell)
-            cell.metadata["transient"] = {"remove_source": hidden}
-            cells.append(slide(drawn[cell.id], kind_of(cell)) if cell.id in drawn else cell)
+        figure = cell.id in drawn and "solution" not in exercises.tags(cell)
+        kind = kind_of(cell) if own else "subslide" if figure else "skip"
+        prose = cell.cell_type == "markdown"
+        titles = HEADING.findall(cell.source) if prose else []
+        if kind in (*STARTS, "fragment", "-"):
+            said = True
+            if kind in STARTS:
+                end()
+                if not titles:
+                    cells.append(slide(f"### {heading}", kind))
+                    kind = "-"
+            cell.metadata["slideshow"] = {"slide_type": kind}
+            cell.metadata["transient"] = {"remove_source": "technical" in exercises.tags(cell)}
+            cells.append(slide(drawn[cell.id], kind) if cell.id in drawn else cell)
+        elif prose and kind == "notes":
+            notes.append(cell.source)
+        elif prose and said and not NEW.match(cell.source):
+            notes += re.findall(r"\A(?:\*Figure\.\* .+?(?:\n\n|\Z))?(.+)", cell.source, re.S)
+        elif prose or "technical" not in exercises.tags(cell):
+            said = False
+        heading = titles[-1] if titles else heading
+    end()
     return cells
 
 
@@ -98,8 +115,7 @@ def deck(title: str, notebooks: list[NotebookNode]) -> NotebookNode:
     titles = "\n".join(f"- {staging.title_of(notebook)}" for notebook in notebooks)
     cells = [slide(f"# {title}\n\n{titles}", "slide")]
     for notebook in notebooks:
-        own = any(kind_of(cell) in ("slide", "subslide") for cell in notebook.cells)
-        cells += marked(notebook) if own else drafted(notebook)
+        cells += [opening(notebook), *body(notebook), *closing(notebook)]
     for cell in cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"(?<!!)\[([^]]*)\]\((?!http)[^)]*\)", r"\1", cell.source)

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import nbformat
@@ -41,6 +42,7 @@ NO_TERM = re.compile(
 #: A term or a link inside of a sentence, and what of it is read aloud.
 ROLE = re.compile(r"(?:\{term\})?`([^`<]*?)(?: <[^>`]*>)?`")
 LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
+SIZE = re.compile(r' width="[\d.]+pt" height="[\d.]+pt"')
 ENTRY = re.compile(r"^- \*\*(.+?)\*\* \((.+?)\): (.+)$", re.M)
 
 
@@ -86,14 +88,14 @@ def has_picture(cell: NotebookNode) -> bool:
 
 
 def figures_of(notebook: NotebookNode) -> list[tuple[NotebookNode, str, str]]:
-    """Cells with a picture, the name that it is saved by (here or in the next code cell) and its
-    caption (the paragraph after it that begins ``*Figure.*``); what is missing is empty.
+    """Cells with a picture, the name that it is saved by (before the next picture) and its caption
+    (the paragraph after it that begins ``*Figure.*``); what is missing is empty.
     """
     found = []
     for i, cell in enumerate(notebook.cells):
         if not has_picture(cell):
             continue
-        following = [c for c in notebook.cells[i + 1 :] if c.cell_type == "code"][:1]
+        following = takewhile(lambda c: not has_picture(c), notebook.cells[i + 1 :])
         saved = [re.search(r'plots\.save\([^"]*"(\w+)"', c.source) for c in [cell, *following]]
         prose = next((c for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"), None)
         caption = re.match(r"\*Figure\.\* (.+?)(?:\n\n|\Z)", prose.source, re.S) if prose else None
@@ -103,17 +105,18 @@ def figures_of(notebook: NotebookNode) -> list[tuple[NotebookNode, str, str]]:
 
 
 def description(name: str, caption: str) -> str:
-    """Alternative text: that which the figure is saved with, else its caption."""
+    """Alternative text: that which the figure is saved with, else its caption, of which every
+    figure needs one; tests refuse a picture without both.
+    """
     saved = ROOT / f"figures/{name}.alt.txt"
-    words = saved.read_text().strip() if saved.is_file() else ROLE.sub(r"\1", caption)
-    return words or "A picture, which the text around it describes."
+    return saved.read_text().strip() if saved.is_file() else ROLE.sub(r"\1", caption)
 
 
 def describe_figures(notebook: NotebookNode) -> None:
     """Alternative texts and captions where MyST-NB looks for them; captions leave the prose."""
     for number, (cell, name, caption) in enumerate(figures_of(notebook), 1):
         cell.metadata["mystnb"] = {"image": {"alt": description(name, caption)}}
-        link = f'<a href="../figures/{name}.svg">Enlarge</a>' if name else ""
+        link = f'<a href="../figures/{name}.svg">Enlarge figure {number}</a>' if name else ""
         if caption:
             text = f"**Figure {number}.** {caption} {link}".strip()
             cell.metadata["mystnb"]["figure"] = {"caption": text}
@@ -123,22 +126,24 @@ def describe_figures(notebook: NotebookNode) -> None:
 
 
 def gallery() -> str:
-    """Every committed figure with its description, the notebook that draws it and its numbers."""
-    cards = ["# Gallery", "Every figure, with its description. A click shows it in full."]
-    for path in notebooks():
-        code = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
-        drawn = [svg for svg in sorted((ROOT / "figures").glob("*.svg")) if f'"{svg.stem}"' in code]
-        if drawn:
-            title = title_of(read(path))
-            cards.append(f"## {title}\n\nDrawn by [this notebook](notebooks/{path.name}).")
-        for svg in drawn:
-            words = description(svg.stem, "").replace("\n", " ")
-            name = f"figures/{svg.stem}"
-            cards.append(
-                f":::{{figure}} {name}.svg\n:alt: {words}\n:target: {name}.svg\n:class: gallery\n\n"
-                f"{words} [The numbers]({name}.csv), [as PDF]({name}.pdf).\n:::"
-            )
-    return "\n\n".join(cards) + "\n"
+    """Every saved figure, small, with its caption, its notebook and its numbers; by unit."""
+    parts = ["# Gallery", "Every figure, with its caption. A click leads to its notebook."]
+    for unit, members in reading_path().items():
+        cards = []
+        for path in members:
+            for _, name, caption in figures_of(read(path)):
+                file, page = f"figures/{name}", f"notebooks/{path.stem}"
+                words = description(name, caption).replace("\n", " ")
+                image = f"```{{image}} {file}.svg\n:alt: {words}\n:target: {page}.html\n```"
+                text = f"[Notebook {path.name[:2]}]({page}.ipynb). "
+                text += caption.replace("](", "](notebooks/") + f' <a href="{file}.svg">Enlarge</a>'
+                text += f", [numbers]({file}.csv), [PDF]({file}.pdf)"
+                if name:
+                    cards.append(f":::{{grid-item}}\n{image}\n{text}\n:::")
+        if cards:
+            grid = ["::::{grid} 1 2 3 3", ":class-container: gallery", "", *cards, "::::"]
+            parts += [f"## {unit}", "\n".join(grid)]
+    return "\n\n".join(parts) + "\n"
 
 
 # --- the glossary -------------------------------------------------------------------------------
@@ -149,12 +154,15 @@ def glossary_terms(page: str) -> list[str]:
 
 
 def glossary_page(page: str) -> str:
-    """The glossary's list as a directive, whose terms can be pointed to."""
+    """The glossary's list as a directive, whose terms can be pointed to, below their initials."""
+    initials = {term[0].upper(): term for term in reversed(glossary_terms(page))}
+    line = " · ".join(f"{{term}}`{i} <{term}>`" for i, term in sorted(initials.items()))
     terms = [
         term.replace(", ", "\n") + f"\n  {text} ({where})"
         for term, where, text in ENTRY.findall(page)
     ]
-    return page[: page.index("\n- **")] + "\n:::{glossary}\n" + "\n\n".join(terms) + "\n:::\n"
+    start = page[: page.index("\n- **")]
+    return f"{start}\n{line}\n\n:::{{glossary}}\n" + "\n\n".join(terms) + "\n:::\n"
 
 
 def mark_terms(notebook: NotebookNode, terms: list[str]) -> None:
@@ -284,7 +292,12 @@ def stage(target: Path) -> None:
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
                     cell.source = follow(cell.source, path)
-                elif "technical" in exercises.tags(cell):
+                    continue
+                for shown in cell.outputs:
+                    if "text" in shown:
+                        # Of what was executed while it was edited, the commit before it is shown.
+                        shown.text = shown.text.replace(" + uncommitted changes", "")
+                if "technical" in exercises.tags(cell):
                     # What a cell draws belongs to the story; only its code is folded.
                     cell.metadata.tags.append("hide-input" if has_picture(cell) else "hide-cell")
             describe_figures(notebook)
@@ -302,10 +315,13 @@ def stage(target: Path) -> None:
             output.write_text(follow(text, file))
         else:
             shutil.copy2(path, output)
+    for folder in ("figures", "extra/figures"):
+        (target / folder).mkdir(parents=True, exist_ok=True)
     for path in (ROOT / "figures").glob("*.*"):
-        for folder in ("figures", "extra/figures") if path.suffix == ".svg" else ("figures",):
-            (target / folder).mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target / folder / path.name)
+        shutil.copy2(path, target / "figures" / path.name)
+        if path.suffix == ".svg":  # opened alone it is larger than in the page
+            drawing = SIZE.sub(' width="1200" style="height: auto"', path.read_text(), count=1)
+            (target / "extra/figures" / path.name).write_text(drawing)
     (target / "api.rst").write_text(api())
     with (target / "index.md").open("a") as file:
         file.write("\n" + "\n".join(toctree(*tree) for tree in trees(known, jobs).items()))

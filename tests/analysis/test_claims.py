@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -73,6 +74,21 @@ def test_the_sentence_has_the_numbers_of_the_first_specification_and_the_analyse
     hinge = "in 2 of 3 analyses (which 2: 0 of 1; else 2 of 2)"
     assert found["sentence"] == f"who knows 1.43 {hinge}"
     assert (found["holds"], found["contradicted"], found["of"]) == (2, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{least:.2f} to {most:.2f} apart", "1.00 apart"),
+        ("by {least:.0%} to {most:.0%}.", "by 100%."),
+        ("{least:.3f} to {most:.3f}", "0.998 to 1.003"),
+        ("1{least:.0f} to {most:.0f}", "11 to 1"),
+        ("{least:.0f} to {most:.1f}", "1 to 1.0"),
+    ],
+)
+def test_a_range_whose_ends_are_printed_alike_is_one_number(text, expected):
+    one = replace(made([1.0, 1.003, 0.998], half=0.5), says=dict.fromkeys(SAYS, text))
+    assert one.conclude(one.evaluate())["sentence"] == expected
 
 
 def test_specifications_can_be_listed_and_those_without_data_are_left_out():
@@ -170,6 +186,25 @@ def test_quotations_say_what_the_claims_say(path):
     assert quotations.requoted(text, COMMITTED, linked=linked) == text
     if path.suffix == ".ipynb" and (number := int(path.name[:2])) in set(COMMITTED["notebook"]):
         assert f"<!-- claims: {number} -->" in text.split("## Summary")[1], "in its summary"
+
+
+def test_every_claim_can_be_cited_by_its_name_and_the_version():
+    findings = prose(paths.ROOT / "docs/findings.md")
+    anchors = re.findall(r'^- <a id="([\w-]+)" class="claim" href="#\1">\1</a>', findings, re.M)
+    assert sorted(anchors) == sorted(COMMITTED["claim"])
+    version = re.search(r"^version: (.+)$", (paths.ROOT / "CITATION.cff").read_text(), re.M)[1]
+    assert f"version {version}, ADDRESS, claim `" in findings
+
+
+def test_the_findings_begin_with_three_claims_that_hold_and_with_how_many_do():
+    start = prose(paths.ROOT / "docs/findings.md").partition("\n## ")[0]
+    names = re.findall(r'class="claim" href="#([\w-]+)"', start)
+    assert len(names) == 3
+    assert set(COMMITTED.set_index("claim").loc[names, "verdict"]) == {"holds"}
+    counts = COMMITTED["verdict"].value_counts()
+    assert (
+        f"Of {len(COMMITTED)} claims {counts['holds']} hold, {counts['mixed']} are mixed" in start
+    )
 
 
 def test_findings_hold_all_claims_and_no_interval_stands_outside_of_one():

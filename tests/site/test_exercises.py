@@ -2,13 +2,15 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support.notebooks import READING, code_cells, read
 
-from docs.site import exercises
+from docs.site import build, exercises
 
 
 def tagged(cell, *tags):
@@ -45,6 +47,7 @@ def test_a_student_gets_questions_checks_and_one_blank_for_the_code_of_each():
         "**Exercise 2 · core.** Why?",
     ]  # fmt: skip
     assert all(not c.outputs and c.execution_count is None for c in code_cells(student))
+    assert [is_solution(cell) for cell in student.cells] == [False, False, True, False, False]
 
 
 def test_answers_in_the_blanks_pass_the_checks_and_blanks_do_not():
@@ -66,6 +69,18 @@ def test_on_the_site_solutions_are_folded_and_nothing_else():
     titles = re.findall(r"\{dropdown\} (.*)", "\n".join(cell.source for cell in site))
     assert titles == [exercises.IN_WORDS, exercises.IN_WORDS, exercises.SHOW]
     assert site[3].source == "::::{dropdown} The solution in words\nFirst once.\n::::"
+
+
+def test_in_the_copy_of_a_student_two_runs_are_planned_as_start_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "BUILD", tmp_path)
+    build.student()
+    copy = tmp_path / "student"
+    start = (copy / "START.md").read_text()
+    (copy / "two.yaml").write_text(re.search(r"```yaml\n(.*?)```", start, re.S)[1])
+    assert "make run CONFIG=two.yaml PY=.venv/bin/python" in start
+    command = ["make", "-n", "run", "CONFIG=two.yaml", f"PY={sys.executable}"]
+    planned = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert re.search(r"^finetune +1$", planned.stdout + planned.stderr, re.M), planned
 
 
 @pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)

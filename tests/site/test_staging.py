@@ -43,12 +43,29 @@ def test_every_picture_is_described_and_shown_in_the_gallery(copy):
     for svg in (paths.ROOT / "figures").glob("*.svg"):
         words = svg.with_suffix(".alt.txt").read_text().strip()
         assert f"figures/{svg.name}\n:alt: {words}\n" in gallery
+        alone = (copy / f"extra/figures/{svg.name}").read_text()
+        assert ' width="1200" style="height: auto" viewBox' in alone
     for path in READING:
         for cell in read(copy / "notebooks" / path.name).cells:
             if staging.has_picture(cell):
                 alt, tags = cell.metadata.mystnb.image.alt, exercises.tags(cell)
-                assert alt and "{term}" not in alt and "`" not in alt, path.name
+                assert "{term}" not in alt and "`" not in alt, path.name
                 assert "hide-cell" not in tags or "solution" in tags, (path.name, cell.source)
+            shown = "".join(output.get("text", "") for output in cell.get("outputs", []))
+            assert "uncommitted" not in shown, path.name
+
+
+def test_every_picture_has_a_caption():
+    """A paragraph after it that begins ``*Figure.*``; it is the alternative text, too, of what no
+    cell saves with one.
+    """
+    missing = [
+        (path.name, cell.source)
+        for path in READING
+        for cell, _, caption in staging.figures_of(read(path))
+        if not caption
+    ]
+    assert missing == []
 
 
 def test_a_figure_takes_its_description_and_the_paragraph_after_it():
@@ -78,6 +95,12 @@ def test_the_first_use_of_a_term_points_to_the_glossary():
     assert notebook.cells[1].source == "{term}`Run a run <Run a run>`."
 
 
+def test_the_glossary_begins_with_its_initials():
+    page = "# Words\n\n- **SD** ([1](1.md)): a.\n- **score, seed** ([1](1.md)): b.\n"
+    page = staging.glossary_page(page + "- **CKA** ([1](1.md)): c.\n")
+    assert "\n{term}`C <CKA>` · {term}`S <SD>`\n\n:::{glossary}\nSD\n" in page
+
+
 def test_vendored_files_are_those_that_were_hashed():
     committed = {n: package for n, package in vendor.packages().items() if package["committed"]}
     for name, package in committed.items():
@@ -100,17 +123,63 @@ def test_slides_load_what_lies_beside_them(tmp_path):
         assert re.findall(r"<img(?![^>]* alt=\"[^\"]+\")", html) == []
 
 
-def test_slides_are_what_an_author_marks():
-    def cell(source, kind, make=new_markdown_cell, **more):
-        return make(source, metadata={"slideshow": {"slide_type": kind}, **more})
+IMAGE = new_output("display_data", data={"image/png": "AAAA"})
+HEADER = "# 11 · A\n\n| | |\n|---|---|\n| **Question** | Why? |\n| **You will be able to** | a; b |"
+STORY = (
+    (new_markdown_cell, HEADER),
+    (new_markdown_cell, "## Runs"), (new_markdown_cell, "Said before."),
+    (new_code_cell, "plot()"), (new_code_cell, "save()"),
+    (new_markdown_cell, "*Figure.* Runs.\n\nLook [left](12.ipynb)."),
+    (new_markdown_cell, "Then up."),
+    (new_code_cell, "x = 1"), (new_markdown_cell, "Prose of its own."),
+    (new_markdown_cell, "## Summary\n\n- Seeds\n- Runs"),
+    (new_markdown_cell, "**Exercise 1 · basic.** Count. Call it `n`."),
+    (new_code_cell, "# Solution\nn = 1"),
+)  # fmt: skip
 
-    cells = [
-        cell("# 11 · A", "slide"), new_markdown_cell("prose"), cell("notes", "notes"),
-        cell("x = 1", "subslide", new_code_cell, tags=["technical"]),
+
+def story(**kinds):
+    """A small notebook of two pictures, one of which is a solution, with marks by number."""
+    cells = [make(source) for make, source in STORY]
+    cells[4].metadata.tags = ["technical"]
+    cells[3].outputs, cells[11].outputs = [IMAGE], [IMAGE]
+    cells[11].metadata.tags = ["solution"]
+    for number, kind in kinds.items():
+        cells[int(number[1:])].metadata.slideshow = {"slide_type": kind}
+    return new_notebook(cells=cells)
+
+
+def shown(*notebooks):
+    """Kind and source of what a deck holds behind its title, pictures shortened."""
+    cells = slides.deck("Unit 1", list(notebooks)).cells[1:]
+    return [(slides.kind_of(c), re.sub(r"<img [^>]*>", "<img>", c.source)) for c in cells]
+
+
+START = ("slide", "## 11 · A\n\n**Why?**\n\n- a\n- b")
+END = [
+    ("subslide", "### What to remember\n\n- Seeds\n- Runs"),
+    ("subslide", "### Exercises\n\n- **Exercise 1 · basic.** Count."),
+]
+
+
+def test_slides_without_marks_are_figures_between_question_and_summary():
+    figure = [("subslide", "### Runs"), ("-", "<img>\n\nRuns.")]
+    assert shown(story()) == [START, *figure, ("notes", "Look left.\n\nThen up."), *END]
+
+
+def test_slides_are_what_an_author_marks_and_the_prose_behind_is_what_is_said():
+    made = shown(story(c2="slide", c3="fragment", c7="subslide", c10="subslide"))
+    assert made == [
+        START, ("slide", "### Runs"), ("-", "Said before."), ("fragment", "<img>\n\nRuns."),
+        ("notes", "Look left.\n\nThen up."), ("subslide", "### Runs"), ("-", "x = 1"),
+        ("notes", "Prose of its own."), ("subslide", "### Summary"),
+        ("-", "**Exercise 1 · basic.** Count. Call it `n`."), *END,
     ]  # fmt: skip
-    made = slides.deck("Unit 1", [new_notebook(cells=cells)])
-    assert [c.source for c in made.cells[1:]] == ["# 11 · A", "notes", "x = 1"]
-    assert made.cells[-1].metadata.transient.remove_source
+    (title, said) = shown(story(c1="slide"))[1:3]
+    assert (title, said) == (("slide", "## Runs"), ("notes", "Said before."))
+    marked = story(c4="slide")
+    assert [c.source for c in slides.body(marked)][1] == "save()"
+    assert marked.cells[4].metadata.transient.remove_source
 
 
 def test_compiled_wheels_are_taken_by_their_hash_alone(tmp_path):

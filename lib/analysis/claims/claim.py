@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ SCALES = {"": np.positive, "log": np.exp, "log2": np.exp2}
 MOST = 0.75
 #: An axis with more choices than this is a list of analyses, and no single one of them is a hinge.
 MANY = 10
+#: A range whose ends are printed alike, which is then given as one number.
+SAME = re.compile(r"(?<![\w.])([-+]?\d[\d.,]*%?) to \1(?!\.?\w|%)")
 
 
 class Estimate(NamedTuple):
@@ -160,7 +163,9 @@ class Claim:
             "contradicted": int(against),
             "of": n,
             "verdict": verdict,
-            "sentence": self.says.get(verdict, self.says["undecided"]).format(**words),
+            "sentence": SAME.sub(
+                r"\1", self.says.get(verdict, self.says["undecided"]).format(**words)
+            ),
         }
 
 
