@@ -71,16 +71,15 @@ def test_on_the_site_solutions_are_folded_and_nothing_else():
     assert site[3].source == "::::{dropdown} The solution in words\nFirst once.\n::::"
 
 
-def test_in_the_copy_of_a_student_two_runs_are_planned_as_start_says(tmp_path, monkeypatch):
+def test_in_the_copy_of_a_student_runs_are_planned_as_start_says(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "BUILD", tmp_path)
     build.student()
     copy = tmp_path / "student"
-    start = (copy / "START.md").read_text()
-    (copy / "two.yaml").write_text(re.search(r"```yaml\n(.*?)```", start, re.S)[1])
-    assert "make run CONFIG=two.yaml PY=.venv/bin/python" in start
-    command = ["make", "-n", "run", "CONFIG=two.yaml", f"PY={sys.executable}"]
+    assert "make run PY=.venv/bin/python" in (copy / "START.md").read_text()
+    assert (copy / "docs/glossary.md").exists()
+    command = ["make", "-n", "run", f"PY={sys.executable}"]
     planned = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-    assert re.search(r"^finetune +1$", planned.stdout + planned.stderr, re.M), planned
+    assert re.search(r"^finetune +5$", planned.stdout + planned.stderr, re.M), planned
 
 
 @pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
