@@ -203,14 +203,14 @@ def sd_ranks_methods_alike(pooling: str, layer: str) -> Estimate:
     return mean_tau(_values(pooling, layer), ["sd"], OF_PAIRS)
 
 
-PROCEDURES = ("distinct pairs", "as published")
+PROCEDURES = ("distinct pairs", "self-pairs too")
 
 
 def _correlations(group: RunGroup, procedure: str, pooling: str) -> pd.DataFrame:
     """Of every two measures over resamples of the first ten runs of a group."""
     first = group.take(range(10))
     statistics = first.statistics(pooling)
-    if procedure == "as published":
+    if procedure == "self-pairs too":
         pairs = first.pairs(pooling)
         statistics = consistency.published_statistics(first.scores, pairs, len(first.labels))
     return consistency.bootstrap_correlations(statistics, 10)
