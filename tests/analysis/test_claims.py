@@ -278,7 +278,7 @@ def test_findings_say_which_claims_have_to_hold_in_all_analyses():
 
 def test_the_claims_of_the_theory_name_its_authors_where_they_are_judged():
     findings = prose(paths.ROOT / "docs/findings.md")
-    _, section = findings.split("## The theory: what Fu, So & Collier claim to stabilise")
+    _, section = findings.split("## The theory: what Fu, So and Collier claim to stabilise")
     assert all(f'id="{name}"' in section for name in claims.stability.STABILISERS.values())
 
 
