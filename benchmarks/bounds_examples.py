@@ -168,7 +168,7 @@ def local(z: np.ndarray, away: np.ndarray, starts: list[float]) -> pd.DataFrame:
 
 def examples() -> dict[str, pd.DataFrame]:
     """The tables by name; simulated problems of fixed seeds."""
-    # Notebooks 41 and 40 draw another problem first: with it these are the problems they are about.
+    # Notebooks 71 and 70 draw another problem first: with it these are the problems they are about.
     rng = np.random.default_rng(17)
     problems.separable(rng, 1, 12, 2, 0.15)
     beside = side_by_side(problems.separable(rng, 1, 60, 8, 0.1)[0], rng)

@@ -1,9 +1,10 @@
 """Put the sentences of the claims where they are quoted: ``python -m benchmarks.claims``.
 
 README, docs and notebooks quote claims between ``<!-- claims: 32 -->`` (all those of notebook 32, a
-line each), ``<!-- claims: name, name -->`` (their sentences one after the other) or
-``<!-- claims: all -->`` (how many have which verdict) and ``<!-- /claims -->``. Run it after
-notebook 91, which computes the claims, has been executed.
+line each), ``<!-- claims: name, name -->`` (their sentences one after the other),
+``<!-- claims: all -->`` (how many have which verdict) or ``<!-- claims: thinnest -->`` (which of
+those that hold rest on least) and ``<!-- /claims -->``. Run it after notebook 91, which computes
+the claims, has been executed.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import pandas as pd
 from lib import paths
 
 TABLE = paths.ROOT / "figures/91_verdicts.csv"
+#: A claim whose analyses never have more units than this rests on few.
+FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 
 
@@ -34,6 +37,31 @@ def entry(row: pd.Series, *, here: bool) -> str:
     )
 
 
+def thinnest(claims: pd.DataFrame) -> str:
+    """Which of the claims that hold rest on least, a line a reason.
+
+    Those that do not hold in all analyses; those of few units in any analysis; and those that were
+    asked in one or two ways, if they are no plain facts (a fact is its own interval).
+    """
+    held = claims[claims["verdict"] == "holds"]
+    told = held["holds"].astype(str) + " of " + held["of"].astype(str)
+    few = (held["of"] <= 2) & (held["low"] != held["high"])
+    reasons = {
+        "do not hold in all of their analyses": (held["holds"] < held["of"], told),
+        f"rest on {FEW} settings, tasks, tables or draws at most": (
+            held["units"] <= FEW,
+            held["units"].astype(str),
+        ),
+        "were asked in one or two ways only": (few, held["of"].astype(str)),
+    }
+    lines = []
+    for reason, (chosen, number) in reasons.items():
+        names = held["claim"].map('<a class="claim" href="#{0}">{0}</a>'.format)
+        shown = names[chosen] + " (" + number[chosen] + ")"
+        lines.append(f"- {len(shown)} {reason}: {', '.join(shown)}.")
+    return "\n".join(lines)
+
+
 def quote(wanted: str, claims: pd.DataFrame, *, linked: bool) -> str:
     """What stands between the marks; ``linked``: as entries, for the findings."""
     words = wanted.replace(",", " ").split()
@@ -43,6 +71,8 @@ def quote(wanted: str, claims: pd.DataFrame, *, linked: bool) -> str:
             f"Of {len(claims)} claims {count('holds', 0)} hold, {count('mixed', 0)} are mixed, "
             f"{count('undecided', 0)} undecided and {count('contradicted', 0)} contradicted."
         )
+    if words == ["thinnest"]:
+        return thinnest(claims)
     numbered = words[0].isdigit()
     if numbered:
         rows = claims[claims["notebook"].isin(map(int, words))]

@@ -268,17 +268,3 @@ def level_against_agreement(
     plain = stats.zscore(sd) @ stats.zscore(z) / len(sd)
     names = [*levels.columns, "all"]
     return pd.DataFrame({"measure": names, "r": plain, "within": within, "p": p, "groups": len(sd)})
-
-
-def level_without_parts(sd: np.ndarray, levels: pd.DataFrame, strata: np.ndarray) -> pd.DataFrame:
-    """The ``all`` of ``level_against_agreement`` (``within, p, groups``) with all groups, without
-    each stratum, and without the group of the largest SD in every stratum.
-    """
-    kept = {"all groups": strata == strata}
-    kept |= {f"without {name}": strata != name for name in np.unique(strata)}
-    kept["without the largest SDs"] = pd.Series(sd).groupby(strata).rank(ascending=False).gt(1)
-    rows = {
-        name: level_against_agreement(sd[of], levels[list(of)], strata=strata[of]).iloc[-1]
-        for name, of in kept.items()
-    }
-    return pd.DataFrame(rows).T[["within", "p", "groups"]].astype(float)

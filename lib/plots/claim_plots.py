@@ -60,5 +60,5 @@ def powers(ax: Axes, claims: pd.DataFrame) -> None:
     style.label_rows(ax, list(claims["claim"].str.replace("-", " ")))
     cut = claims[["value", "low", "high"]].clip(-4, 4)
     for y, (_, row) in enumerate(cut.iloc[::-1].iterrows()):
-        style.interval_dot(ax, row, y, (INK, "o", abs(row["value"]) >= 1))
+        style.interval_dot(ax, row, y, (INK, "o", abs(row["value"]) > 1))
     ax.set(xlabel="estimate / smallest difference that would be detected", xlim=(-4.1, 4.1))

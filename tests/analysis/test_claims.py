@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmarks import claims as quotations
 from lib import paths
-from lib.analysis import claims
+from lib.analysis import claims, consistency
 from lib.analysis.claims import agreement, claim
 from lib.analysis.claims.claim import Claim, Estimate
 from lib.measures import summary
@@ -71,7 +71,7 @@ def test_the_sentence_has_the_numbers_of_the_first_specification_and_the_analyse
     assert whole.conclude(whole.evaluate())["sentence"] == "yes 2.0 in all 3 analyses"
     part = made([2, 3, 0.5])
     found = part.conclude(part.evaluate())
-    hinge = "in 2 of 3 analyses (which 2: 0 of 1; else 2 of 2)"
+    hinge = "in 2 of 3 analyses (0 of 1 with which = 2, 2 of 2 otherwise)"
     assert found["sentence"] == f"who knows 1.43 {hinge}"
     assert (found["holds"], found["contradicted"], found["of"]) == (2, 0, 3)
 
@@ -150,9 +150,68 @@ def test_every_claim_says_something_for_every_verdict():
     for one in claims.CLAIMS.values():
         assert one.says.keys() == SAYS.keys(), one.name
         for sentence in one.says.values():
-            text = sentence.format(**numbers, n=3, of=4, against=1, analyses="in all 4 analyses")
+            counts = {"n": 3, "of": 4, "against": 1, "analyses": "in all 4 analyses"}
+            text = sentence.format(**numbers, **counts, heads="in 1 of 2", networks="in 1 of 2")
             assert (text[0].isupper() or text[0].isdigit()) and text.endswith(".")
             assert "{" not in text
+
+
+@pytest.mark.parametrize("one", claims.CLAIMS.values(), ids=lambda one: one.name)
+def test_no_sentence_is_silent_on_analyses_that_say_the_opposite(one):
+    told = ["undecided"] * 11 + ["holds"] * 3 + ["contradicted"] * 37
+    table = pd.DataFrame({"verdict": told, "specification": "–", "value": 2.0, "low": 1.0})
+    table = table.assign(high=3.0, n=5, p=0.5, smallest=2.0)
+    for rows in (table, table[table["verdict"] != "holds"]):
+        assert re.search(r"\b37\b", one.conclude(rows)["sentence"])
+    committed = COMMITTED.set_index("claim").loc[one.name]
+    if committed["contradicted"]:
+        assert re.search(rf"\b{committed['contradicted']}\b", committed["sentence"])
+
+
+def test_heads_and_networks_are_counted_apart():
+    says = dict.fromkeys(SAYS, "on heads {heads}, in networks {networks}")
+    settings = ["real head", "simulated head", "real head", "network", "network"]
+    given = [
+        {"setting": name, "value": v} for name, v in zip(settings, (2, 2, -2, -2, 0), strict=True)
+    ]
+
+    def statistic(setting, value):
+        return Estimate(value, value - 1, value + 1, 5)
+
+    one = Claim("a", statistic, {}, lambda: given, 20, says, "above", 0.0, 0.0, 0.75, "–")
+    told = "on heads in 2 of 3 and the opposite in 1, in networks in 0 of 2 and the opposite in 1"
+    assert one.conclude(one.evaluate())["sentence"].startswith(told)
+
+
+def test_no_share_of_three_tasks_could_make_a_method_the_most_stable():
+    """One of four that leads everywhere does so with p = 4 / 4³."""
+    says = claims.CLAIMS["llrd-is-the-most-stable-method"].says["undecided"]
+    assert "once in sixteen times" in says and 4 / 4**3 == 1 / 16 > claim.ALPHA
+    assert [len(table) for table in agreement._values("first", "last")] == [4, 4, 4]
+
+
+def test_on_cola_most_runs_of_either_method_failed():
+    cola = agreement._by_task()["cola"]
+    assert min(cola[name].failed.sum() for name in ("standard", "llrd")) > 5
+    assert "on cola most runs" in claims.CLAIMS["llrd-lowers-disagreement"].says["undecided"]
+
+
+def test_parts_are_left_out_and_a_slope_of_the_largest_goes_with_them():
+    rng = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([["cola", "rte", "mrpc"], list("abcdef")])
+    sd, level = (pd.Series(rng.uniform(1, 2, 18), index) for _ in range(2))
+    sd.iloc[[0, 6, 12]] = level.iloc[[0, 6, 12]] = 9
+    rests = [agreement.kept(sd, without) for without in (*agreement.WITHOUT, "b")]
+    assert [len(rest) for rest in rests] == [18, 12, 12, 12, 15, 15]
+    assert max(rests[4]) < 9 and set(rests[1].index.unique(0)) == {"rte", "mrpc"}
+
+    def tested(rest):
+        levels, strata = pd.DataFrame({"a": level[rest.index]}), rest.index.get_level_values(0)
+        found = consistency.level_against_agreement(rest.to_numpy(), levels, strata=strata)
+        return found.iloc[-1]["within"], found.iloc[-1]["p"]
+
+    (whole, sure), (left, unsure) = tested(rests[0]), tested(rests[4])
+    assert whole > 0.9 and sure < 0.05 and abs(left) < 0.6 and unsure > 0.05
 
 
 def test_a_claim_falls_when_its_data_change(monkeypatch):
@@ -205,6 +264,33 @@ def test_the_findings_begin_with_three_claims_that_hold_and_with_how_many_do():
     assert (
         f"Of {len(COMMITTED)} claims {counts['holds']} hold, {counts['mixed']} are mixed" in start
     )
+
+
+def test_findings_say_which_claims_have_to_hold_in_all_analyses():
+    (rule,) = re.findall(r"^\*\*How to read.*", prose(paths.ROOT / "docs/findings.md"), re.M)
+    strict = {one.name for one in claims.CLAIMS.values() if one.needed == 1}
+    assert set(re.findall(r"`([a-z-]+-[a-z-]+)`", rule)) - {"reference-tasks"} == strict
+    left_out = {
+        one.name for one in claims.CLAIMS.values() if any("without_" in a for a in one.axes)
+    }
+    assert left_out <= strict and "three quarters" in rule and claim.MOST == 0.75
+
+
+def test_the_claims_of_the_theory_name_its_authors_where_they_are_judged():
+    findings = prose(paths.ROOT / "docs/findings.md")
+    _, section = findings.split("## The theory: what Fu, So and Collier claim to stabilise")
+    assert all(f'id="{name}"' in section for name in claims.stability.STABILISERS.values())
+
+
+def test_the_thinnest_evidence_is_of_few_units_or_analyses():
+    names = ["solid", "short", "few", "once", "fact", "no"]
+    table = pd.DataFrame({"claim": names, "verdict": ["holds"] * 5 + ["undecided"]})
+    table = table.assign(of=[8, 8, 8, 1, 1, 1], holds=[8, 7, 8, 1, 1, 0], units=[9, 9, 3, 9, 9, 1])
+    table = table.assign(low=[1, 1, 1, 1, 2, 1], high=[2, 2, 2, 2, 2, 2])
+    lines = quotations.thinnest(table).splitlines()
+    assert [re.findall(r">(\w+)</a> \((.*?)\)", line) for line in lines] == [
+        [("short", "7 of 8")], [("few", "3")], [("once", "1")]
+    ]  # fmt: skip
 
 
 def test_findings_hold_all_claims_and_no_interval_stands_outside_of_one():

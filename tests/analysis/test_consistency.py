@@ -205,23 +205,6 @@ def test_an_association_within_tasks_is_found_though_tasks_differ_the_other_way(
     assert alone["within"] == pytest.approx(alone["r"])
 
 
-def test_an_association_that_rests_on_one_group_of_each_task_is_seen():
-    rng = np.random.default_rng(0)
-    task, sd, level = np.repeat([0, 1, 2], 6), rng.uniform(1, 2, 18), rng.uniform(1, 2, 18)
-    sd[[0, 6, 12]] = level[[0, 6, 12]] = 9
-    found = consistency.level_without_parts(sd, pd.DataFrame({"a": level}), task)
-    assert found["groups"].tolist() == [18, 12, 12, 12, 15]
-    assert found.loc["all groups", "within"] > 0.9 and found.loc["all groups", "p"] < 0.05
-    odd = np.arange(18) % 6 > 0
-    rest = consistency.level_against_agreement(
-        sd[odd], pd.DataFrame({"a": level[odd]}), strata=task[odd]
-    ).iloc[-1]
-    assert found.loc["without the largest SDs"].tolist() == rest[["within", "p", "groups"]].tolist()
-    assert abs(rest["within"]) < 0.6 and rest["p"] > 0.05
-    smooth = consistency.level_without_parts(sd, pd.DataFrame({"a": np.sqrt(sd)}), task)
-    assert (smooth["within"] > 0.9).all()
-
-
 def test_groups_of_the_same_seeds_are_resampled_together():
     values = np.arange(8.0)
     one = {"a": lambda w: w @ values / w.sum(1), "b": lambda w: w @ values**2 / w.sum(1)}

@@ -120,7 +120,7 @@ def test_the_committed_coverage_says_that_it_is_simulated_and_how():
     usual = table["measure"].map({"sd": "chi-square", "distribution_sd": "exact"})
     default = table[(table["method"] == usual.fillna("resampling")) & (table["n_runs"] >= 5)]
     found = default.set_index(["shifts", "failed", "measure", "n_runs"])["covered"].sort_index()
-    # What notebook 20, the findings and docstrings say of it, in words.
+    # What notebook 30, the findings and docstrings say of it, in words.
     said = (paths.ROOT / "docs" / "findings.md").read_text()
     assert f"hold it {percent(found['normal', 0.0])[:-2]} times in a hundred from five" in said
     for measure, words in (

@@ -152,20 +152,26 @@ class Claim:
         numbers["least"], numbers["most"] = table["value"].min(), table["value"].max()
         numbers = SCALES[self.scale](numbers)
         words = {**numbers, **first[["n", "p"]], "analyses": analyses, "against": against, "of": n}
+        network = table["specification"].str.contains("setting: network")
+        for setting, part in {"heads": table[~network], "networks": table[network]}.items():
+            held, opposed = ((part["verdict"] == told).sum() for told in ("holds", "contradicted"))
+            words[setting] = f"in {held} of {len(part)} and the opposite in {opposed}"
+        said = self.says.get(verdict, self.says["undecided"])
+        if against and "{against}" not in said:
+            said += " The opposite of the claim is significant in {against} of {of} analyses."
         return {
             "claim": self.name,
             "notebook": self.notebook,
             "published": self.published,
             **numbers[["value", "low", "high"]],
             "n": first["n"],
+            "units": table["n"].max(),
             "smallest": numbers["smallest"],
             "holds": int(holds),
             "contradicted": int(against),
             "of": n,
             "verdict": verdict,
-            "sentence": SAME.sub(
-                r"\1", self.says.get(verdict, self.says["undecided"]).format(**words)
-            ),
+            "sentence": SAME.sub(r"\1", said.format(**words)),
         }
 
 
@@ -187,7 +193,8 @@ def _hinge(table: pd.DataFrame) -> str:
             chosen = (choices[axis] == choice).to_numpy()
             gap = chosen.std() * abs(holds[chosen].mean() - holds[~chosen].mean())
             own, rest = (f"{holds[part].sum()} of {part.sum()}" for part in (chosen, ~chosen))
-            hinges.append((gap, f" ({axis.replace('_', ' ')} {choice}: {own}; else {rest})"))
+            how = (axis if axis.startswith("without") else f"with {axis} =").replace("_", " ")
+            hinges.append((gap, f" ({own} {how} {choice}, {rest} otherwise)"))
     gap, words = max(hinges, key=lambda hinge: hinge[0])
     return words if gap else ""
 

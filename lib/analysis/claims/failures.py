@@ -68,13 +68,13 @@ def _ladder(encoder: str) -> pd.DataFrame:
 
 @claim(encoder=ENCODERS)
 def failures_set_in_at_high_rates(encoder: str) -> Estimate:
-    """Share of failed runs at the highest rate of a ladder less that at the lowest; p of permuting
-    the rates of each seed, which is on every rung.
+    """Share of failed runs at the highest rate of a ladder less that at the lowest, in points; p of
+    permuting the rates of each seed, which is on every rung.
     """
     grid = learning_rate_sweep.failures_by_seed(_ladder(encoder)).to_numpy(float)
     p = variance_components.seed_dependence(grid)["order"]
     shares = grid.mean(0)
-    return Estimate(float(shares[-1] - shares[0]), np.nan, np.nan, len(grid), p)
+    return Estimate(float(100 * (shares[-1] - shares[0])), np.nan, np.nan, len(grid), p)
 
 
 @claim(encoder=ENCODERS)

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures, paths
-from lib.analysis.claims.agreement import mean_tau, within_tasks
+from lib.analysis.claims.agreement import WITHOUT, kept, mean_tau, within_tasks
 from lib.analysis.claims.claim import Estimate, claim
 from lib.measures import comparison, intervals
 
@@ -112,15 +112,15 @@ def correlations_of(row: dict) -> pd.DataFrame:
     return pd.DataFrame([[known.get(frozenset((a, b)), 1.0) for b in at] for a in at], names, names)
 
 
-@claim(needed=1.0, model=("bert", "roberta"), without=("none", "largest SD of each task"))
+@claim(needed=1.0, model=("bert", "roberta"), without=WITHOUT)
 def agreement_rises_with_sd_published(model: str, without: str) -> Estimate:
     """r within tasks over the fifteen groups of a model in the printed bootstrap, without SST-2."""
     table = pd.read_csv(paths.PUBLISHED / "paper1_bootstrap_corr.csv")
     part = table[(table["run"] == "A") & (table["task"] != "sst2") & (table["model"] == model)]
-    if without != "none":
-        part = part.drop(part.groupby("task")["sd_10seeds_ddof0"].idxmax())
-    correlations = [correlations_of(row) for row in part.to_dict("records")]
-    return within_tasks(part["sd_10seeds_ddof0"], correlations, part["task"])
+    part = part.set_index(["task", "imm"])
+    sd = kept(part["sd_10seeds_ddof0"], without)
+    correlations = [correlations_of(row) for row in part.loc[sd.index].to_dict("records")]
+    return within_tasks(sd, correlations, sd.index.get_level_values(0))
 
 
 @cache
