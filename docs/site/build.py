@@ -57,10 +57,10 @@ def decks() -> None:
     print(*slides.write(BUILD / "slides"), sep="\n")
 
 
-def in_browser(wheels: str | None = None) -> None:
-    """The student's copy as JupyterLite; ``wheels`` is a folder of a release of Pyodide."""
+def in_browser(archive: str | None = None) -> None:
+    """The student's copy as JupyterLite, with what is in the archive of a release of Pyodide."""
     student()
-    lite.write(BUILD / "student", wheels)
+    lite.write(BUILD / "student", archive)
 
 
 KINDS = {"site": site, "student": student, "slides": decks}

@@ -38,6 +38,5 @@ def fetch(name: str, target: Path) -> None:
 
 def fetch_all() -> None:
     """Fetch again what is committed in docs/vendor."""
-    for name, package in packages().items():
-        if package["committed"]:
-            fetch(name, FOLDER / name)
+    for name in packages():
+        fetch(name, FOLDER / name)
