@@ -7,7 +7,15 @@ are kept everywhere.
 from nbformat import NotebookNode, v4
 
 BLANK = "# Your answer"
-SHOW, IN_WORDS = "Show the solution", "The solution in words"
+SHOW, IN_WORDS = "Show the solution", "Show the solution in words"
+#: What MyST-NB makes of a cell that is hidden.
+FOLD = """<div class="cell"><details class="admonition hide above-input">
+<summary><p class="collapsed admonition-title">{}</p>
+<p class="expanded admonition-title">{}</p></summary>
+
+{}
+
+</details></div>"""
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -31,8 +39,18 @@ def for_students(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
+def hide(title: str) -> str:
+    return title.replace("Show", "Hide")
+
+
+def name_fold(cell: NotebookNode, title: str) -> None:
+    """What to click at to see a hidden cell."""
+    prompts = {"code_prompt_show": title, "code_prompt_hide": hide(title)}
+    cell.metadata.setdefault("mystnb", {}).update(prompts)
+
+
 def for_site(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with solutions folded: code as a hidden cell, prose as a dropdown."""
+    """The notebook with solutions folded: code as a hidden cell, prose in a fold of the same kind."""
     folded = False
     for cell in notebook.cells:
         if "solution" not in tags(cell):
@@ -40,10 +58,9 @@ def for_site(notebook: NotebookNode) -> NotebookNode:
         elif cell.cell_type == "code":
             folded = True
             cell.metadata.tags = [*tags(cell), "hide-cell"]
-            prompts = {"code_prompt_show": SHOW, "code_prompt_hide": "Hide the solution"}
-            cell.metadata.setdefault("mystnb", {}).update(prompts)
+            name_fold(cell, SHOW)
         elif cell.source:  # not a caption, which went to its figure
             title = IN_WORDS if folded else SHOW
             text = cell.source.removeprefix("**Solution.**").strip()
-            cell.source = f"::::{{dropdown}} {title}\n{text}\n::::"
+            cell.source = FOLD.format(title, hide(title), text)
     return notebook
