@@ -92,7 +92,7 @@ def count(app, doctree, page: str) -> None:
 
 
 def add_counts(app, error: Exception | None) -> None:
-    """How often a page says a word or two in a row, into the index, so that a search can go by it."""
+    """How often a page says a word, or two in a row, into the index for site.js to rank by."""
     index = app.outdir / "searchindex.js"
     index.write_text(f"Search.counts = {json.dumps(counts)};\n{index.read_text()}")
 

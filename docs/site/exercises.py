@@ -9,7 +9,7 @@ from nbformat import NotebookNode, v4
 BLANK = "# Your answer"
 SHOW, IN_WORDS = "Show the solution", "Show the solution in words"
 #: What MyST-NB makes of a cell that is hidden.
-FOLD = """<div class="cell"><details class="admonition hide above-input">
+FOLD = """<div class="cell container"><details class="admonition hide above-input">
 <summary><p class="collapsed admonition-title">{}</p>
 <p class="expanded admonition-title">{}</p></summary>
 
@@ -50,7 +50,7 @@ def name_fold(cell: NotebookNode, title: str) -> None:
 
 
 def for_site(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with solutions folded: code as a hidden cell, prose in a fold of the same kind."""
+    """The notebook with solutions folded: code as a hidden cell, prose as what looks like one."""
     folded = False
     for cell in notebook.cells:
         if "solution" not in tags(cell):

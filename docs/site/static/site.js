@@ -5,15 +5,15 @@ function watch(frame) {
   cue.className = "cue";
   cue.textContent = "More to the right →";
   const look = () => {
-    const beyond = frame.scrollWidth - frame.clientWidth;
+    const beyond = frame.clientWidth > 150 ? frame.scrollWidth - frame.clientWidth : 0;
     frame.classList.toggle("more", beyond - frame.scrollLeft > 4);
     cue.hidden = beyond <= 4;
     cue.classList.toggle("seen", frame.scrollLeft > 4);
-    if (cue.hidden || frame.tabIndex === 0) return;
+    if (cue.hidden || cue.isConnected) return;
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
     frame.setAttribute("aria-label", "Scrolls sideways");
-    if (!frame.matches("span.math, p *")) (frame.closest("div.math") ?? frame).before(cue);
+    if (!frame.closest("p")) (frame.closest("div.math") ?? frame).before(cue);
   };
   frame.addEventListener("scroll", look);
   new ResizeObserver(look).observe(frame);
@@ -37,9 +37,10 @@ addEventListener("load", async () => {
     frame.append(link);
     frame.className = "frame";
   }
-  for (const table of document.querySelectorAll("article table:not(.dataframe)")) {
-    const long = [...table.querySelectorAll("td")].some((cell) => cell.textContent.length > 60);
-    table.classList.toggle("prose", long);
+  for (const table of document.querySelectorAll("article table:not(.cell_output *)")) {
+    const cells = [...table.querySelectorAll("td")];
+    table.classList.toggle("prose", cells.some((cell) => cell.textContent.length > 60));
+    for (const cell of cells) cell.dataset.column = table.rows[0].cells[cell.cellIndex].innerText;
   }
   await window.MathJax?.startup?.promise;
   document.querySelectorAll(`article :is(${SCROLLING})`).forEach(watch);
