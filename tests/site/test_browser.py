@@ -130,7 +130,7 @@ def test_a_figure_is_enlarged_and_there_is_a_way_back(pages, browser):
         links = "[...document.querySelectorAll('article :is(figure, .gallery) .frame a')]"
         assert browser.evaluate(f"{links}.filter(a => /(svg|png)$/.test(a.href)).length") == figures
         shown = (
-            "[...document.querySelectorAll('figcaption a')].filter(a => /^Enl/.test(a.innerText))"
+            "[...document.querySelectorAll('figcaption a')].filter(a => /^Enl/.test(a.textContent))"
         )
         assert browser.evaluate(f"{shown}.length") == browser.evaluate(
             "document.querySelectorAll('article figure img').length"
@@ -158,7 +158,7 @@ def test_what_is_wider_than_a_phone_scrolls_and_says_so(pages, browser):
     for page in (page_with(pages, "figcaption"), (pages / "docs/methods.html").as_uri()):
         browser.open(page, width=400)
         frame = "document.querySelector('article .cue + :not(.math)')"
-        browser.until(f"{frame}.matches('.more[tabindex=\"0\"]')")
+        browser.until(f"{frame}?.matches('.more[tabindex=\"0\"]')")
         cue = f"{frame}.previousElementSibling"
         assert "right" in browser.evaluate(f"{cue}.innerText")
         browser.evaluate(f"{frame}.scrollLeft = 9999")

@@ -112,7 +112,11 @@ class Browser:
         self.evaluate(f"{element}.scrollIntoView({{block: 'center'}})")
         box = f"{element}.getClientRects()[0]"
         place = self.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
-        self.call("Input.synthesizeTapGesture", x=place[0], y=place[1], gestureSourceType="touch")
+        points = [{"x": place[0], "y": place[1]}]
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=points)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         image = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
