@@ -13,7 +13,7 @@ function watch(frame) {
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
     frame.setAttribute("aria-label", "Scrolls sideways");
-    if (!frame.closest("p")) (frame.closest("div.math") ?? frame).before(cue);
+    if (!frame.closest("span.math")) (frame.closest("div.math") ?? frame).before(cue);
   };
   frame.addEventListener("scroll", look);
   new ResizeObserver(look).observe(frame);
