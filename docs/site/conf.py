@@ -73,7 +73,6 @@ class Words(SearchEnglish):
 
 
 sphinx.search.languages["en"] = Words
-counts: dict[str, dict[str, int]] = {}
 
 
 def definitions(app, what, name, thing, options, lines: list[str]) -> None:
@@ -84,20 +83,18 @@ def definitions(app, what, name, thing, options, lines: list[str]) -> None:
     lines[:] = re.sub(r"^( *)([\w, ]+) : (.+)", r"\1\2\n\1    \3", text, flags=re.M).split("\n")
 
 
-def count(app, doctree, page: str) -> None:
-    english = Words({})
-    stems = [english.stem(word.lower()) for word in english.split(doctree.astext())]
-    pairs = [" ".join(pair) for pair in pairwise(stems)]
-    counts[page] = {words: n for words, n in Counter(stems + pairs).items() if n > 1}
-
-
 def add_counts(app, error: Exception | None) -> None:
     """How often a page says a word, or two in a row, into the index for site.js to rank by."""
+    english, counts = Words({}), {}
+    for page in app.env.found_docs:
+        text = app.env.get_doctree(page).astext()
+        stems = [english.stem(word.lower()) for word in english.split(text)]
+        pairs = [" ".join(pair) for pair in pairwise(stems)]
+        counts[page] = {words: n for words, n in Counter(stems + pairs).items() if n > 1}
     index = app.outdir / "searchindex.js"
     index.write_text(f"Search.counts = {json.dumps(counts)};\n{index.read_text()}")
 
 
 def setup(app) -> None:
-    app.connect("doctree-resolved", count)
     app.connect("build-finished", add_counts)
     app.connect("autodoc-process-docstring", definitions, priority=400)  # before numpydoc

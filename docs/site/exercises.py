@@ -7,11 +7,10 @@ are kept everywhere.
 from nbformat import NotebookNode, v4
 
 BLANK = "# Your answer"
-SHOW, IN_WORDS = "Show the solution", "Show the solution in words"
+SHOW, IN_WORDS = "Solution", "Solution in words"
 #: What MyST-NB makes of a cell that is hidden.
 FOLD = """<div class="cell container"><details class="admonition hide above-input">
-<summary><p class="collapsed admonition-title">{}</p>
-<p class="expanded admonition-title">{}</p></summary>
+<summary><p class="admonition-title">{}</p></summary>
 
 {}
 
@@ -39,13 +38,9 @@ def for_students(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def hide(title: str) -> str:
-    return title.replace("Show", "Hide")
-
-
 def name_fold(cell: NotebookNode, title: str) -> None:
     """What to click at to see a hidden cell."""
-    prompts = {"code_prompt_show": title, "code_prompt_hide": hide(title)}
+    prompts = {"code_prompt_show": title, "code_prompt_hide": title}
     cell.metadata.setdefault("mystnb", {}).update(prompts)
 
 
@@ -62,5 +57,5 @@ def for_site(notebook: NotebookNode) -> NotebookNode:
         elif cell.source:  # not a caption, which went to its figure
             title = IN_WORDS if folded else SHOW
             text = cell.source.removeprefix("**Solution.**").strip()
-            cell.source = FOLD.format(title, hide(title), text)
+            cell.source = FOLD.format(title, text)
     return notebook

@@ -134,7 +134,7 @@ def gallery() -> str:
             for _, name, caption in figures_of(read(path)):
                 file, page = f"figures/{name}", f"notebooks/{path.stem}"
                 words = description(name, caption).replace("\n", " ")
-                image = f"```{{image}} {file}.svg\n:alt: {words}\n:target: {file}.svg\n```"
+                image = f"```{{image}} {file}.svg\n:alt: {words}\n```"
                 text = f"[Notebook {path.name[:2]}]({page}.ipynb). "
                 text += caption.replace("](", "](notebooks/")
                 text += f" [Numbers]({file}.csv), [PDF]({file}.pdf)"

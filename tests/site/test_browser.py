@@ -179,8 +179,8 @@ def test_a_claim_has_an_address_and_its_verdict_a_shape(pages, browser):
 
 
 def test_a_solution_opens(pages, browser):
-    browser.open(page_with(pages, "Show the solution"))
-    summary = "[...document.querySelectorAll('summary')].find(s => /solution/.test(s.innerText))"
+    browser.open(page_with(pages, ">Solution<"))
+    summary = "[...document.querySelectorAll('summary')].find(s => /^Solution/.test(s.innerText))"
     seen = f"{summary}.parentElement.querySelector('.cell_input, pre, p:not(summary *)')"
     assert browser.evaluate(f"{seen}.checkVisibility()") is False
     browser.evaluate(f"{summary}.click()")

@@ -21,23 +21,18 @@ function watch(frame) {
 
 addEventListener("load", async () => {
   for (const image of document.querySelectorAll("article img")) {
-    const frame = document.createElement("div");
+    const frame = document.createElement("div"), link = document.createElement("a");
     const caption = image.closest("figure")?.querySelector("figcaption p");
-    let link = image.closest("a");
-    if (!link) {
-      link = document.createElement("a");
-      link.href = caption?.querySelector("a[href$='.svg']")?.href ?? image.src;
-      image.replaceWith(link);
-      link.append(image);
-      if (caption && link.href === image.src) {
-        caption.insertAdjacentHTML("beforeend", ` <a href="${image.src}">Enlarge figure</a>`);
-      }
-    }
-    link.replaceWith(frame);
-    frame.append(link);
     frame.className = "frame";
+    link.href = caption?.querySelector("a[href$='.svg']")?.href ?? image.src;
+    if (caption && link.href === image.src) {
+      caption.insertAdjacentHTML("beforeend", ` <a href="${image.src}">Enlarge figure</a>`);
+    }
+    (image.closest("a") ?? image).replaceWith(frame);
+    frame.append(link);
+    link.append(image);
   }
-  for (const table of document.querySelectorAll("article table:not(.cell_output *)")) {
+  for (const table of document.querySelectorAll("article table:has(thead):not(.cell_output *)")) {
     const cells = [...table.querySelectorAll("td")];
     table.classList.toggle("prose", cells.some((cell) => cell.textContent.length > 60));
     for (const cell of cells) cell.dataset.column = table.rows[0].cells[cell.cellIndex].innerText;
@@ -78,17 +73,9 @@ addEventListener("click", (event) => {
   shown = tip && link;
 }, true);
 
-addEventListener("beforeprint", () => {
-  for (const fold of document.querySelectorAll("article details")) fold.open = true;
-});
-
 document.addEventListener("DOMContentLoaded", () => {
-  const article = document.querySelector("article");
-  if (article) {
-    article.id ||= "article";
-    article.tabIndex = -1;
-    document.querySelector(".skip-link a").hash = article.id;
-  }
+  const section = document.querySelector("article section");
+  if (section) document.querySelector(".skip-link a").hash = section.id;
   document.querySelector(".primary-toggle")?.addEventListener("click", () => setTimeout(() =>
     [...document.querySelectorAll("nav .current > a")].at(-1)?.scrollIntoView({ block: "center" })));
   if (window.Scorer) improve();
