@@ -110,6 +110,7 @@ class Browser:
     def tap(self, element: str) -> None:
         """Touch what an expression of JavaScript is, as a finger does."""
         self.evaluate(f"{element}.scrollIntoView({{block: 'center'}})")
+        self.evaluate("new Promise((done) => setTimeout(done, 500))")  # until nothing moves
         box = f"{element}.getClientRects()[0]"
         place = self.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
         points = [{"x": place[0], "y": place[1]}]
