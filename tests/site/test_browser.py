@@ -155,7 +155,7 @@ def test_on_a_phone_numbers_stand_beside_the_names_of_rows(pages, browser):
 
 
 def test_what_is_wider_than_a_phone_scrolls_and_says_so(pages, browser):
-    for page in (page_with(pages, "figcaption"), (pages / "docs/methods.html").as_uri()):
+    for page in (page_with(pages, "figcaption"), (pages / "docs/proofs.html").as_uri()):
         browser.open(page, width=400)
         frame = "document.querySelector('article .cue + :not(.math)')"
         browser.until(f"{frame}?.matches('.more[tabindex=\"0\"]')")
