@@ -1,4 +1,4 @@
-"""``python -m docs.site site|student|slides|lite|vendor``."""
+"""``python -m docs.site site|student|slides``."""
 
 import sys
 

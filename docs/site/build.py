@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from docs.site import exercises, lite, slides, staging, vendor
+from docs.site import exercises, slides, staging
 from lib import paths
 
 BUILD = paths.OUTPUT / "build"
@@ -57,17 +57,10 @@ def decks() -> None:
     print(*slides.write(BUILD / "slides"), sep="\n")
 
 
-def in_browser(wheels: str | None = None) -> None:
-    """The student's copy as JupyterLite; ``wheels`` is a folder of a release of Pyodide."""
-    student()
-    lite.write(BUILD / "student", wheels)
-
-
 KINDS = {"site": site, "student": student, "slides": decks}
-KINDS |= {"lite": in_browser, "vendor": vendor.fetch_all}
 
 
 def main(arguments: list[str]) -> None:
-    if not arguments or arguments[0] not in KINDS:
+    if len(arguments) != 1 or arguments[0] not in KINDS:
         raise SystemExit(f"say one of {', '.join(KINDS)}")
-    KINDS[arguments[0]](*arguments[1:])
+    KINDS[arguments[0]]()

@@ -1,6 +1,9 @@
 """Sphinx: notebooks as they were committed, and nothing from another host."""
 
+import json
 import re
+from collections import Counter
+from itertools import pairwise
 from textwrap import indent
 
 import sphinx.search
@@ -27,6 +30,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
+nb_render_markdown_format = "gfm"
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 myst_heading_anchors = 4
 numpydoc_show_class_members = False
@@ -36,6 +40,7 @@ html_theme = "sphinx_book_theme"
 html_title = "Fine-tuning instability"
 html_static_path = ["static", str(paths.ROOT / "docs/vendor")]
 html_extra_path = [str(paths.OUTPUT / "build/site/source/extra")]
+html_favicon = "static/favicon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_copy_source = False
@@ -47,6 +52,8 @@ html_theme_options = {
     "navbar_persistent": [],  # else there are two boxes to search in
     "show_toc_level": 2,
     "navigation_with_keys": False,
+    "back_to_top_button": False,  # it covers text
+    "article_header_start": ["toggle-primary-sidebar.html", "home.html"],
     "footer_content_items": ["copyright.html"],
 }
 mathjax_path = "mathjax/es5/tex-svg-full.js"
@@ -54,6 +61,7 @@ tippy_js = ("popper/dist/umd/popper.min.js", "tippy/dist/tippy-bundle.umd.min.js
 tippy_enable_wikitips = False
 tippy_enable_doitips = False
 tippy_anchor_parent_selector = "article"
+tippy_skip_urls = [r"(?!.*#term-)"]
 
 
 class Words(SearchEnglish):
@@ -75,5 +83,18 @@ def definitions(app, what, name, thing, options, lines: list[str]) -> None:
     lines[:] = re.sub(r"^( *)([\w, ]+) : (.+)", r"\1\2\n\1    \3", text, flags=re.M).split("\n")
 
 
+def add_counts(app, error: Exception | None) -> None:
+    """How often a page says a word, or two in a row, into the index for site.js to rank by."""
+    english, counts = Words({}), {}
+    for page in app.env.found_docs:
+        text = app.env.get_doctree(page).astext()
+        stems = [english.stem(word.lower()) for word in english.split(text)]
+        pairs = [" ".join(pair) for pair in pairwise(stems)]
+        counts[page] = {words: n for words, n in Counter(stems + pairs).items() if n > 1}
+    index = app.outdir / "searchindex.js"
+    index.write_text(f"Search.counts = {json.dumps(counts)};\n{index.read_text()}")
+
+
 def setup(app) -> None:
+    app.connect("build-finished", add_counts)
     app.connect("autodoc-process-docstring", definitions, priority=400)  # before numpydoc

@@ -7,7 +7,14 @@ are kept everywhere.
 from nbformat import NotebookNode, v4
 
 BLANK = "# Your answer"
-SHOW, IN_WORDS = "Show the solution", "The solution in words"
+SHOW, IN_WORDS = "Solution", "Solution in words"
+#: What MyST-NB makes of a cell that is hidden.
+FOLD = """<div class="cell container"><details class="admonition hide above-input">
+<summary><p class="admonition-title">{}</p></summary>
+
+{}
+
+</details></div>"""
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -31,8 +38,14 @@ def for_students(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
+def name_fold(cell: NotebookNode, title: str) -> None:
+    """What to click at to see a hidden cell."""
+    prompts = {"code_prompt_show": title, "code_prompt_hide": title}
+    cell.metadata.setdefault("mystnb", {}).update(prompts)
+
+
 def for_site(notebook: NotebookNode) -> NotebookNode:
-    """The notebook with solutions folded: code as a hidden cell, prose as a dropdown."""
+    """The notebook with solutions folded: code as a hidden cell, prose as what looks like one."""
     folded = False
     for cell in notebook.cells:
         if "solution" not in tags(cell):
@@ -40,10 +53,9 @@ def for_site(notebook: NotebookNode) -> NotebookNode:
         elif cell.cell_type == "code":
             folded = True
             cell.metadata.tags = [*tags(cell), "hide-cell"]
-            prompts = {"code_prompt_show": SHOW, "code_prompt_hide": "Hide the solution"}
-            cell.metadata.setdefault("mystnb", {}).update(prompts)
+            name_fold(cell, SHOW)
         elif cell.source:  # not a caption, which went to its figure
             title = IN_WORDS if folded else SHOW
             text = cell.source.removeprefix("**Solution.**").strip()
-            cell.source = f"::::{{dropdown}} {title}\n{text}\n::::"
+            cell.source = FOLD.format(title, text)
     return notebook

@@ -127,17 +127,17 @@ def describe_figures(notebook: NotebookNode) -> None:
 
 def gallery() -> str:
     """Every saved figure, small, with its caption, its notebook and its numbers; by unit."""
-    parts = ["# Gallery", "Every figure, with its caption. A click leads to its notebook."]
+    parts = ["# Gallery", "Every figure, with its caption. A click enlarges it."]
     for unit, members in reading_path().items():
         cards = []
         for path in members:
             for _, name, caption in figures_of(read(path)):
                 file, page = f"figures/{name}", f"notebooks/{path.stem}"
                 words = description(name, caption).replace("\n", " ")
-                image = f"```{{image}} {file}.svg\n:alt: {words}\n:target: {page}.html\n```"
+                image = f"```{{image}} {file}.svg\n:alt: {words}\n```"
                 text = f"[Notebook {path.name[:2]}]({page}.ipynb). "
-                text += caption.replace("](", "](notebooks/") + f' <a href="{file}.svg">Enlarge</a>'
-                text += f", [numbers]({file}.csv), [PDF]({file}.pdf)"
+                text += caption.replace("](", "](notebooks/")
+                text += f" [Numbers]({file}.csv), [PDF]({file}.pdf)"
                 if name:
                     cards.append(f":::{{grid-item}}\n{image}\n{text}\n:::")
         if cards:
@@ -300,6 +300,8 @@ def stage(target: Path) -> None:
                 if "technical" in exercises.tags(cell):
                     # What a cell draws belongs to the story; only its code is folded.
                     cell.metadata.tags.append("hide-input" if has_picture(cell) else "hide-cell")
+                    if "provenance.colophon(" in cell.source:
+                        exercises.name_fold(cell, "How this was computed")
             describe_figures(notebook)
             nbformat.write(exercises.for_site(notebook), output)
         elif path == ROOT / "figures":

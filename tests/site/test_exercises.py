@@ -66,9 +66,9 @@ def test_on_the_site_solutions_are_folded_and_nothing_else():
         assert hidden == (is_solution(cell) and cell.cell_type == "code")
         assert hidden == (cell.metadata.get("mystnb", {}).get("code_prompt_show") is not None)
         assert is_solution(cell) or cell == before | {"id": cell.id}
-    titles = re.findall(r"\{dropdown\} (.*)", "\n".join(cell.source for cell in site))
+    titles = re.findall(r"<summary><p .*>(.*)</p>", "\n".join(cell.source for cell in site))
     assert titles == [exercises.IN_WORDS, exercises.IN_WORDS, exercises.SHOW]
-    assert site[3].source == "::::{dropdown} The solution in words\nFirst once.\n::::"
+    assert site[3].source.endswith("</summary>\n\nFirst once.\n\n</details></div>")
 
 
 def test_in_the_copy_of_a_student_runs_are_planned_as_start_says(tmp_path, monkeypatch):

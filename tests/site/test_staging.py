@@ -3,12 +3,13 @@
 import hashlib
 import os
 import re
+import tomllib
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from support.notebooks import JOBS, READING, prose, read
 
-from docs.site import exercises, lite, slides, staging, vendor
+from docs.site import exercises, slides, staging
 from lib import paths
 
 
@@ -102,9 +103,10 @@ def test_the_glossary_begins_with_its_initials():
 
 
 def test_vendored_files_are_those_that_were_hashed():
-    committed = {n: package for n, package in vendor.packages().items() if package["committed"]}
-    for name, package in committed.items():
-        folder = vendor.FOLDER / name
+    vendor = paths.ROOT / "docs/vendor"
+    packages = tomllib.loads((vendor / "vendor.toml").read_text())
+    for name, package in packages.items():
+        folder = vendor / name
         found = {
             path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in folder.rglob("*")
@@ -112,7 +114,7 @@ def test_vendored_files_are_those_that_were_hashed():
         }
         assert found == package["files"]
         assert any(file.startswith("LICENSE") for file in found)
-    assert {path.name for path in vendor.FOLDER.iterdir()} == {*committed, "vendor.toml"}
+    assert {path.name for path in vendor.iterdir()} == {*packages, "vendor.toml"}
 
 
 def test_slides_load_what_lies_beside_them(tmp_path):
@@ -180,15 +182,3 @@ def test_slides_are_what_an_author_marks_and_the_prose_behind_is_what_is_said():
     marked = story(c4="slide")
     assert [c.source for c in slides.body(marked)][1] == "save()"
     assert marked.cells[4].metadata.transient.remove_source
-
-
-def test_compiled_wheels_are_taken_by_their_hash_alone(tmp_path):
-    lock = {"numpy": {"file_name": "numpy.whl", "sha256": hashlib.sha256(b"x").hexdigest()}}
-    assert lite.needed(lock)["numpy"] == lock["numpy"]
-    (tmp_path / "numpy.whl").write_bytes(b"y")
-    with pytest.raises(SystemExit, match="numpy.whl"):
-        lite.copy_compiled(lock, tmp_path, tmp_path / "there")
-    (tmp_path / "numpy.whl").write_bytes(b"x")
-    (tmp_path / "there").mkdir()
-    lite.copy_compiled(lock, tmp_path, tmp_path / "there")
-    assert (tmp_path / "there/numpy.whl").read_bytes() == b"x"

@@ -107,6 +107,18 @@ class Browser:
         """The value of an expression as soon as it is true."""
         return self.wait(lambda: self.evaluate(code))
 
+    def tap(self, element: str) -> None:
+        """Touch what an expression of JavaScript is, as a finger does."""
+        self.evaluate(f"{element}.scrollIntoView({{block: 'center'}})")
+        self.evaluate("new Promise((done) => setTimeout(done, 500))")  # until nothing moves
+        box = f"{element}.getClientRects()[0]"
+        place = self.evaluate(f"[{box}.x + {box}.width / 2, {box}.y + {box}.height / 2]")
+        points = [{"x": place[0], "y": place[1]}]
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=points)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
     def screenshot(self, path: Path, whole: bool = False) -> None:
         image = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(image["data"]))
