@@ -17,7 +17,9 @@ COPIED = ("lib", "data", "config", "docs", "figures", "benchmarks", "notebooks/j
 COPIED += ("Makefile", "Snakefile")
 COPIED += ("pyproject.toml", "setup.py", "requirements.txt", "constraints.txt", "README.md")
 COPIED += ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "OWNER.md")
-LEFT = shutil.ignore_patterns("__pycache__", ".*", "raw", "runs", "site", "vendor", "*.pdf")
+LEFT = shutil.ignore_patterns(
+    "__pycache__", ".*", "raw", "runs", "site", "vendor", "*.pdf", "teaching.md"
+)
 
 
 def site() -> None:

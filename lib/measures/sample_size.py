@@ -106,15 +106,21 @@ def detectable_difference(
 
 
 def seeds_to_tell(
-    value: float, variances: np.ndarray, *, power: float = POWER, level: float = 0.95
+    value: float,
+    variances: np.ndarray,
+    *,
+    beyond: float = 0.0,
+    power: float = POWER,
+    level: float = 0.95,
 ) -> float:
     """Smallest number of runs of each setting that shows a difference of ``value`` with ``power``:
     3 at least, inf above 1,000. ``variances``: squared standard error of each setting (or of the
-    paired difference, or of one mean) times its number of runs.
+    paired difference, or of one mean) times its number of runs; ``beyond``: variance of the
+    difference that more runs do not lessen, such as that of the choice of examples.
     """
     n, total = np.arange(MIN_RUNS, 1001), np.sum(variances)
     free = (n - 1) * (total**2 / np.sum(np.square(variances)) if total > 0 else 1.0)
-    error = np.sqrt(total / n)
+    error = np.sqrt(total / n + beyond)
     seen = detectable_difference(error, free, power=power, level=level) < abs(value)
     return float(n[seen.argmax()]) if seen.any() else float("inf")
 

@@ -98,11 +98,11 @@ def judge(
     why = comparing.finding(mean, level)
     if not tested:
         why = f"no test: it takes {fewest} runs of each that differ"
-    elif mean["p"] > level:
-        reach, needed = (mean["high"] - mean["low"]) / 2, mean["seeds_needed"]
+    elif p > level:
+        reach = mean["shown_from"]
         takes = [f"±{reach:.4f} with as many"] if reach >= 5e-5 else []
         if ledger is None:
-            takes.append(f"{needed:.0f} runs of each".replace("inf", "more than 1,000"))
+            takes.append(comparing.what_it_takes(mean))
         why += f"; it takes {', or '.join(takes)}" if takes else ""
     line = (
         f"{verdict}: {pair.metric} {mean['first']:.4f} → {mean['second']:.4f} "

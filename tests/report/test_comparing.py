@@ -11,7 +11,7 @@ from support.settings_compared import CLASSES, GOLD, N, group, measured, scored
 
 from lib import measures
 from lib.measures import comparison
-from lib.report import comparing
+from lib.report import comparing, gate
 from lib.report.measuring import measure_runs
 from lib.report.opening import OutsideError
 from lib.results.run_group import RunGroup
@@ -115,6 +115,53 @@ def test_without_seeds_examples_are_all_there_is_and_with_seeds_alone_they_are_n
         share.append(mean["variance_examples"] / mean["variance_runs"])
         assert mean["p_both"] > 0
     assert np.median(share) < 0.1
+
+
+def mended(k):
+    """B is A in each run, but for the last k examples, which A never knows and B always."""
+    first = A.predictions.copy()
+    first[:, N - k :] = (GOLD[N - k :] + 1) % 3
+    second = first.copy()
+    second[:, N - k :] = GOLD[N - k :]
+    return [measured(replace(A, predictions=own)) for own in (first, second)]
+
+
+def test_where_examples_are_short_no_number_of_runs_is_said_to_do():
+    """Three of sixty differ, in every run: seeds are sure, and other examples could undo it."""
+    found = comparing.compare(*mended(3))
+    mean, error = found.table.loc["mean"], stats.sem(np.repeat([0.0, 1.0], [N - 3, 3]))
+    t = stats.t(N - 1)
+    assert mean["p"] < 1e-9 and mean["p_both"] == pytest.approx(2 * t.sf(3 / N / error))
+    assert mean["shown_from"] == pytest.approx(t.ppf(0.975) * error)
+    assert mean["detectable"] == pytest.approx((t.ppf(0.975) + t.ppf(0.8)) * error)
+    least = error * (stats.norm.ppf(0.975) + stats.norm.ppf(0.8))
+    takes = f"more examples (any number of runs on these would show {least:.4f} at the least)"
+    assert mean["seeds_needed"] == np.inf and least > 3 / N
+    assert f"; to show one as it is here takes {takes}." in found.sentences[1]
+    line = gate.judge(*mended(3)[::-1]).line
+    reach = f"±{mean['shown_from']:.4f} with as many"
+    assert line.endswith(f"choice of these examples; it takes {reach}, or {takes}")
+    enough = comparing.compare(*mended(20)).sentences[1]
+    assert enough.startswith("These runs on these examples") and enough.endswith("3 runs of each.")
+
+
+def test_a_detectable_difference_is_shown_four_times_in_five_over_seeds_and_examples():
+    """Runs scatter, and the change of an example is drawn: −.6, 0 or .6, on average ``true``."""
+    rng = np.random.default_rng(5)
+
+    def drawn(true):
+        change = 0.6 * rng.choice([-1, 0, 1], N, p=[0.25 - true / 1.2, 0.5, 0.25 + true / 1.2])
+        chance = 0.5 + np.array([-change / 2, change / 2])[:, None]
+        chance = chance + rng.normal(0, 0.04, (2, 5, 1))
+        right = rng.random((2, 5, N)) < chance
+        pair = [replace(A, predictions=np.where(own, GOLD, (GOLD + 1) % 3)) for own in right]
+        return comparing.mean_difference(comparing.align(*map(measured, pair), paired=False))
+
+    true = np.mean([drawn(0)["detectable"] for _ in range(200)])
+    by_seeds = np.mean([np.sqrt(drawn(0)["variance_runs"]) for _ in range(50)])
+    assert true > 1.2 * by_seeds * (stats.t.ppf(0.975, 8) + stats.t.ppf(0.8, 8))
+    shown = [max(mean["p"], mean["p_both"]) <= 0.05 for mean in (drawn(true) for _ in range(400))]
+    assert 0.7 < np.mean(shown) < 0.88
 
 
 def test_b_against_a_is_the_mirror_image():

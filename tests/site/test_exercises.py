@@ -77,6 +77,7 @@ def test_in_the_copy_of_a_student_runs_are_planned_as_start_says(tmp_path, monke
     copy = tmp_path / "student"
     assert "make run PY=.venv/bin/python" in (copy / "START.md").read_text()
     assert (copy / "docs/glossary.md").exists()
+    assert not (copy / "docs/teaching.md").exists(), "it has the answers"
     command = ["make", "-n", "run", f"PY={sys.executable}"]
     planned = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert re.search(r"^finetune +5$", planned.stdout + planned.stderr, re.M), planned
