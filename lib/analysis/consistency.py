@@ -53,17 +53,20 @@ def same_seed_share(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.median(np.diag(apart)) / others) if others > 0 else float("nan")
 
 
-def same_runs(groups: Mapping[Hashable, np.ndarray]) -> dict[Hashable, Hashable]:
+def same_runs(
+    groups: Mapping[Hashable, np.ndarray], *, below: float = SAME_RUNS
+) -> dict[Hashable, Hashable]:
     """Groups that are the runs of an earlier one again, and which. Such a group is no second method
     or setting; counted, it makes whatever is compared agree.
 
     Parameters
     ----------
     groups : by name, predictions as in ``same_seed_share``; those to keep come first
+    below : the share of ``same_seed_share`` below which two groups are the same runs
     """
     again: dict[Hashable, Hashable] = {}
     for (a, first), (b, second) in itertools.combinations(groups.items(), 2):
-        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < SAME_RUNS:
+        if again.keys().isdisjoint((a, b)) and same_seed_share(first, second) < below:
             again[b] = a
     return again
 

@@ -13,6 +13,7 @@ agreement  which measures agree, rank, tell settings apart
 published  the papers' numbers, runs of others, bounds
 stability  what is claimed to stabilise: heads and networks, an example left out or another seed
 heads      heads on frozen features: certificates, several heads, what goes with the SD
+preregistered  hypotheses of the second campaign
 surt       a start re-trained on the task's texts
 """
 
@@ -24,6 +25,7 @@ from lib.analysis.claims import (  # noqa: F401
     agreement,
     failures,
     heads,
+    preregistered,
     published,
     scores,
     stability,

@@ -1,0 +1,558 @@
+"""The hypotheses of the second campaign, tested as ``docs/preregistration.md`` says: a claim each.
+
+As claims they are asked in every analysis (each task left out, without failed runs, either
+pooling). ``results`` tests each once, by the rules that were written down before the runs.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lib import measures
+from lib.analysis import consistency, variance_components
+from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, claim
+from lib.analysis.claims.scores import groups
+from lib.measures import comparison, intervals, sample_size
+from lib.measures.intervals import Statistic
+from lib.measures.summary import STUDIED
+from lib.results.run_group import RunGroup
+
+ALL, OK = "all", "ok"
+POOLINGS = ("first", "mean")
+#: The groups of a study, or of one of its tasks, and a pooling.
+Tested = Callable[[Sequence[RunGroup], str], Estimate]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A hypothesis of a study; ``claim`` is the name of the claim that it is.
+
+    ``required`` are the analyses that all have to give the verdict. ``exact``: a count, which no
+    p-value stands behind. In ``same_sign`` it only has to keep its sign.
+    """
+
+    name: str
+    claim: str
+    study: str
+    statistic: Tested
+    required: Sequence[dict[str, str]]
+    exact: bool
+    same_sign: Sequence[dict[str, str]]
+
+    def estimate(self, task: str = "", **chosen: str) -> Estimate:
+        """What is found with a choice of analysis; of one ``task`` alone if it is given."""
+        return self.statistic(_selected(self.study, task=task, **chosen), chosen.get("pooling", ""))
+
+
+HYPOTHESES: dict[str, Hypothesis] = {}
+
+
+def _selected(
+    study: str, *, task: str = "", without: str = "none", runs: str = ALL, pooling: str = ""
+) -> list[RunGroup]:
+    """The groups of a study, but for those of a task, method or optimiser that is left out, or the
+    runs of an order seed (``order 12``).
+    """
+    chosen = [g for g in groups(f"reference-{study}") if task in ("", g.setting["task"])]
+    fields = ["task", "method", "optimizer"]
+    chosen = [g for g in chosen if without not in g.setting[fields].str.partition("(")[0].array]
+    if without.startswith("order "):
+        kept = [(g.runs["seed_order"] != int(without.split()[1])).to_numpy() for g in chosen]
+        chosen = [group.take(rows) for group, rows in zip(chosen, kept, strict=True)]
+    if runs == OK:
+        chosen = [group.take(~group.failed) for group in chosen]
+    return [group for group in chosen if len(group) >= intervals.MIN_RUNS]
+
+
+def hypothesis(
+    name: str,
+    called: str,
+    study: str,
+    *,
+    side: Literal["above", "below", "within"] = "above",
+    null: float = 0.0,
+    margin: float = 0.0,
+    needed: float = MOST,
+    poolings: Sequence[str] = (),
+    runs: Sequence[str] = (ALL, OK),
+    without: Sequence[str] | None = None,
+    required: Sequence[dict[str, str]] = ({},),
+    exact: bool = False,
+    same_sign: Sequence[dict[str, str]] = (),
+) -> Callable[[Tested], Tested]:
+    """Register a test as a hypothesis and as a claim; ``without``: what is left out in turn beside
+    nothing, by default each task.
+    """
+    if poolings:
+        required = [one | {"pooling": pooling} for one in required for pooling in poolings]
+
+    def given() -> list[dict[str, str]]:
+        tasks = dict.fromkeys(group.setting["task"] for group in groups(f"reference-{study}"))
+        axes = {"without": ("none", *(tasks if without is None else without)), "runs": runs}
+        axes |= {"pooling": poolings} if poolings else {}
+        return [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
+
+    def register(statistic: Tested) -> Tested:
+        own = Hypothesis(name, called, study, statistic, required, exact, same_sign)
+        HYPOTHESES[name] = own
+        claim(called, side=side, null=null, margin=margin, needed=needed, given=given)(own.estimate)
+        return statistic
+
+    return register
+
+
+def pooled(parts: Sequence[Estimate]) -> Estimate:
+    """The mean of independent estimates, p by Stouffer's method."""
+    if len(parts) == 1:
+        return parts[0]
+    table = pd.DataFrame(parts)
+    _, p = comparison.stouffer(table["p"], np.sign(table["value"]))
+    mean = table["value"].mean()
+    reach, smallest = (
+        np.linalg.norm(one) / len(parts)
+        for one in (table["high"] - table["value"], table["smallest"])
+    )
+    return Estimate(mean, mean - reach, mean + reach, len(parts), p, smallest)
+
+
+def by_task(test: Tested) -> Tested:
+    """A test of one task, pooled over tasks."""
+
+    def over_tasks(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+        tasks = dict.fromkeys(group.setting["task"] for group in chosen)
+        own = [[g for g in chosen if g.setting["task"] == task] for task in tasks]
+        return pooled([test(part, pooling) for part in own])
+
+    return over_tasks
+
+
+def weakest(parts: Sequence[Estimate]) -> Estimate:
+    """Of several that all have to be above 0, the one with the least evidence for it."""
+    return min(parts, key=lambda one: np.sign(one.value) * stats.norm.isf(one.p / 2))
+
+
+def tested(statistic: Statistic, n_runs: int) -> Estimate:
+    """A statistic of runs against 0, by Student's t of the jackknife."""
+    nothing = partial(intervals.run_means, np.zeros(n_runs))
+    found = comparison.jackknife_difference(nothing, statistic, (n_runs, n_runs), paired=True)
+    return Estimate(*found[:3], n_runs, found.p, found.detectable)
+
+
+def _same_seeds(chosen: Sequence[RunGroup]) -> list[RunGroup]:
+    """The groups with the seeds that all of them have, in one order."""
+    seeds = sorted(set.intersection(*(set(group.names) for group in chosen)))
+    return [group.take([group.names.index(seed) for seed in seeds]) for group in chosen]
+
+
+def _logs(chosen: Sequence[RunGroup], measure: str, pooling: str = "") -> Statistic:
+    """(B, G) logarithms of a measure of each group, at the last layer."""
+    each = [group.statistics(pooling or POOLINGS[0])[measure] for group in chosen]
+    return lambda weights: np.log(np.clip([one(weights) for one in each], 1e-12, None)).T
+
+
+def _contrast(chosen: Sequence[RunGroup], shares: np.ndarray, measure: str, pooling="") -> Estimate:
+    """The sum of the groups' logarithms times their shares (G,), over shared seeds."""
+    chosen = _same_seeds(chosen)
+    logs = _logs(chosen, measure, pooling)
+    return tested(lambda weights: logs(weights) @ shares, len(chosen[0]))
+
+
+# --- A: size or length of training ----------------------------------------------------------------
+
+#: The last size, at which both arms are one setting, has this many steps.
+STEPS = 768
+
+
+def _slope(measure: str, chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Slope of log₂ of a measure on log₂ rows where the number of steps is fixed."""
+    arm = [group for group in chosen if group.setting["steps"] == STEPS]
+    away = np.log2([group.setting["n_train"] for group in arm])
+    away -= away.mean()
+    return _contrast(arm, away / (away @ away) / np.log(2), measure, pooling)
+
+
+SIZE = "size-and-length"
+hypothesis("A1", "more-rows-make-answers-alike", SIZE, side="below")(
+    by_task(partial(_slope, "disagreement"))
+)
+
+
+@hypothesis("A2", "more-steps-make-answers-alike", SIZE, side="below")
+@by_task
+def _steps(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Log disagreement with more steps, less that with fewer: mean over sizes."""
+    chosen = [g for g in chosen if (g.setting["steps"] == STEPS) == (g.setting["epochs"] > 3)]
+    long = np.array([group.setting["epochs"] > 3 for group in chosen])
+    return _contrast(chosen, np.where(long, 1, -1) / long.sum(), "disagreement")
+
+
+hypothesis("A3", "more-rows-move-representations-apart", SIZE, poolings=POOLINGS)(
+    by_task(partial(_slope, "cka"))
+)
+
+
+@hypothesis("A4", "jsd-rises-with-confidence", SIZE)
+@by_task
+def _confidence(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Spearman's ρ of JSD with mean confidence over settings, rows and steps held; p of permuting
+    settings.
+    """
+    jsd = np.concatenate([_logs([group], "jsd")(np.ones((1, len(group))))[0] for group in chosen])
+    confidence = [group.probabilities.max(-1).mean() for group in chosen]
+    held = [[group.setting[name] for group in chosen] for name in ("n_train", "steps")]
+    ranks = stats.rankdata([np.ones(len(jsd)), *held, jsd, confidence], axis=1).T
+    design, rest = ranks[:, :3], ranks[:, 3:]
+    first, second = (rest - design @ np.linalg.lstsq(design, rest, rcond=None)[0]).T
+    order, complete = intervals.orders(len(jsd))
+    p = intervals.permutation_p(first[order] @ second, first @ second, complete=complete)
+    rho = first @ second / np.sqrt((first @ first) * (second @ second))
+    seen = sample_size.detectable_correlation(len(jsd) - len(held))
+    return Estimate(float(rho), np.nan, np.nan, len(jsd), float(p), seen)
+
+
+# --- B: noise of scores ---------------------------------------------------------------------------
+
+
+@cache
+def _spread(task: str) -> measures.SeedVariance:
+    (group,) = [g for g in groups("reference-score-noise") if g.setting["task"] == task]
+    return measures.seed_variance(group.predictions == group.labels)
+
+
+@hypothesis("B1", "seeds-change-accuracy-on-whole-sets", "score-noise", runs=(ALL,))
+def _beyond_flips(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Mean over tasks of the distribution-wise SD in points, its p by Stouffer, one-sided; the
+    smallest is the median over tasks of what one sees.
+    """
+    spreads = [_spread(group.setting["task"]) for group in chosen]
+    value, low, high = 100 * np.mean([one.distribution[:3] for one in spreads], axis=0)
+    z = stats.norm.isf([one.p for one in spreads]).sum() / np.sqrt(len(spreads))
+    seen = [sample_size.detectable_seed_sd(len(chosen[0]), one.floor) for one in spreads]
+    p, seen = float(stats.norm.sf(z)), 100 * float(np.median(seen))
+    return Estimate(value, low, high, len(spreads), p, seen)
+
+
+#: Half a point of accuracy.
+HALF_A_POINT = 0.005
+
+
+@hypothesis(
+    "B2", "sd-over-seeds-is-below-half-a-point", "score-noise", null=2.5, runs=(ALL,), without=(),
+    exact=True,
+)  # fmt: skip
+def _small_spreads(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """In how many tasks the interval of the distribution-wise SD is below half a point; ``high``
+    counts those, too, in which it holds that.
+    """
+    ends = [_spread(group.setting["task"]).distribution for group in chosen]
+    below, not_above = (
+        sum(getattr(one, end) < HALF_A_POINT for one in ends) for end in ("high", "low")
+    )
+    return Estimate(below, below, not_above, len(ends), smallest=0.0)
+
+
+# --- E: LoRA, the head alone, full fine-tuning ----------------------------------------------------
+
+
+def _method_gap(
+    first: str, second: str, measure: str, chosen: Sequence[RunGroup], pooling: str = ""
+) -> Estimate:
+    """Log of a measure with the second method, less that with the first."""
+    pair = [g for name in (first, second) for g in chosen if g.setting["method"] == name]
+    return _contrast(pair, np.array([-1.0, 1.0]), measure, pooling)
+
+
+hypothesis("E1", "lora-disagrees-less", "lora", side="below")(
+    by_task(partial(_method_gap, "standard", "lora", "disagreement"))
+)
+hypothesis("E2", "the-head-alone-disagrees-least", "lora", side="below")(
+    by_task(partial(_method_gap, "lora", "head", "disagreement"))
+)
+
+
+@hypothesis("E3", "sd-misses-what-disagreement-tells", "lora", null=1.5, exact=True)
+def _missed(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Of LoRA and the head, how many disagreement tells from full fine-tuning and the SD does not;
+    ``smallest`` is the larger of the two ratios of SDs that would be seen.
+    """
+    told, seen = {}, []
+    for method, measure in itertools.product(("lora", "head"), ("sd", "disagreement")):
+        found = by_task(partial(_method_gap, "standard", method, measure))(chosen, "")
+        told[method, measure] = found.p < ALPHA
+        seen += [found.smallest] * (measure == "sd")
+    missed = sum(told[m, "disagreement"] and not told[m, "sd"] for m in ("lora", "head"))
+    return Estimate(missed, missed, missed, 2, smallest=float(np.exp(max(seen))))
+
+
+# --- F: orders ------------------------------------------------------------------------------------
+
+ORDERS = tuple(f"order {seed}" for seed in range(6, 18))
+FILMS = "rotten-tomatoes"
+
+
+def _design(group: RunGroup) -> variance_components.Crossed:
+    return variance_components.Crossed(group.runs.sort_values(["seed_init", "seed_order"]))
+
+
+@hypothesis(
+    "F1", "new-orders-decide-more-than-new-weights", "orders", runs=(ALL,), without=ORDERS,
+    needed=1.0, required=[{}, *({"without": order} for order in ORDERS)],
+)  # fmt: skip
+def _order_over_init(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Share of the order seed in the variance of scores less that of the init seed."""
+    (films,) = [group for group in chosen if group.setting["task"] == FILMS]
+    found = variance_components.share_difference(_design(films).scores)
+    return Estimate(*found[:3], len(films), found.p)
+
+
+@hypothesis(
+    "F2", "one-to-four-of-twelve-orders-are-bad", "orders", side="within", null=2.5, margin=1.5,
+    runs=(ALL,), without=(), exact=True,
+)  # fmt: skip
+def _bad_orders(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Orders in which half of the runs fail or more."""
+    (films,) = [group for group in chosen if group.setting["task"] == FILMS]
+    shares = _design(films).failed.mean(0)
+    return Estimate.exactly(float((shares >= 0.5).sum()), len(shares))
+
+
+@hypothesis("F3", "order-matters-for-failure", "orders", runs=(ALL,))
+def _failures_by_order(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Stouffer's z over tasks of the test that, given the init seed, it is chance which order
+    fails; one-sided, as the test is.
+    """
+    designs = [_design(group) for group in chosen]
+    p = [variance_components.seed_dependence(one.failed)["order"] for one in designs]
+    z = stats.norm.isf([one for one in p if not np.isnan(one)])
+    total = float(z.sum() / np.sqrt(len(z))) if len(z) else np.nan
+    return Estimate(total, np.nan, np.nan, len(z), float(stats.norm.sf(total)), 1.645 + 0.842)
+
+
+# --- D and G: methods, optimisers and schedules ---------------------------------------------------
+
+OTHERS = tuple(name for name in STUDIED if name != "sd")
+#: Draws of the noise that is added to other measures, until they are as noisy as the SD.
+N_NOISY = 200
+
+
+def _tasks(chosen: Sequence[RunGroup]) -> list[list[RunGroup]]:
+    tasks = dict.fromkeys(group.setting["task"] for group in chosen)
+    return [[group for group in chosen if group.setting["task"] == task] for task in tasks]
+
+
+def _rankings(chosen: Sequence[RunGroup], pooling: str) -> list[pd.DataFrame]:
+    """By task, the logarithm of every measure of each group."""
+    one = np.ones((1, 1))
+    return [
+        pd.DataFrame({m: [_logs([g], m, pooling)(one.repeat(len(g), 1))[0, 0] for g in part]
+                      for m in STUDIED})
+        for part in _tasks(chosen)
+    ]  # fmt: skip
+
+
+def _alike(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Mean τ over tasks of JSD with disagreement, and of OP with CKA: the weaker of the two."""
+    ranked, parts = _rankings(chosen, pooling), []
+    for pair in (["jsd", "disagreement"], ["op", "cka"]):
+        found = consistency.mean_rank_agreement([table[pair] for table in ranked]).iloc[0]
+        parts.append(Estimate(found["tau"], np.nan, np.nan, len(ranked), found["p"]))
+    return weakest(parts)
+
+
+def _noisy_signs(logs: np.ndarray, errors: np.ndarray, share: float) -> np.ndarray:
+    """(G, G) mean sign of the differences of G logarithms, with normal noise until errors make up
+    ``share`` of their variance.
+    """
+    variance, own = logs.var(ddof=1), (errors**2).mean()
+    more = np.sqrt(max(0.0, (share * variance - own) / (1 - share)))
+    noise = np.random.default_rng(0).normal(scale=more, size=(N_NOISY, len(logs)))
+    drawn = logs + noise
+    return np.sign(drawn[:, :, None] - drawn[:, None]).mean(0)
+
+
+def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Mean τ of the SD with the other measures less theirs with each other, of each two of which
+    one is given as much noise as the SD has. p is of permuting the groups of each measure in each
+    task, times five, for the level is 1 %; it is 1 where the ranks of the SD are noise.
+    """
+    names, total = list(STUDIED), 0.0
+    for part, ranked in zip(_tasks(chosen), _rankings(chosen, pooling), strict=True):
+        errors = {m: np.array([intervals.jackknife_error(_logs([g], m, pooling), len(g))[0]
+                               for g in part]) for m in names}  # fmt: skip
+        share = (errors["sd"] ** 2).mean() / ranked["sd"].var(ddof=1)
+        if share >= 1:
+            return Estimate(np.nan, np.nan, np.nan, len(part), 1.0)
+        logs = {name: ranked[name].to_numpy() for name in names}
+        plain = np.stack([np.sign(logs[m][:, None] - logs[m]) for m in names])
+        noisy = np.stack([_noisy_signs(logs[m], errors[m], share) for m in names])
+        rng, n = np.random.default_rng(0), len(part)
+        order = np.tile(np.arange(n), (intervals.N_PERMUTATIONS, len(names), 1))
+        order = np.concatenate([order[:1], rng.permuted(order, axis=2)])
+        rows, columns, number = order[..., None], order[..., None, :], np.arange(len(names))
+        plain, noisy = (one[number[:, None, None], rows, columns] for one in (plain, noisy))
+        plain, noisy = (one.reshape(len(order), len(names), -1) for one in (plain, noisy))
+        with_sd = np.einsum("bk,bmk->bm", plain[:, 0], plain[:, 1:]).mean(1)
+        crossed = np.einsum("bik,bjk->bij", plain[:, 1:], noisy[:, 1:])
+        apart = ~np.eye(len(names) - 1, dtype=bool)
+        total = total + (with_sd - crossed[:, apart].mean(1)) / (n * (n - 1))
+    gaps = total / len(_tasks(chosen))
+    p = min(1.0, 5 * float(intervals.permutation_p(gaps[1:], gaps[0])))
+    seen = float(stats.norm.ppf([0.995, 0.8]).sum() * gaps[1:].std())
+    return Estimate(float(gaps[0]), np.nan, np.nan, len(_tasks(chosen)), p, seen)
+
+
+def _told(chosen: Sequence[RunGroup], names: Sequence[str]) -> pd.DataFrame:
+    """Which measures tell two groups of a task apart (|z| > 2, seeds paired): a row a pair, with
+    the numbers of both groups, and a column a measure.
+    """
+    rows = []
+    for part in _tasks(chosen):
+        for (i, first), (j, second) in itertools.combinations(enumerate(part), 2):
+            pair = _same_seeds([first, second])
+            if len(pair[0]) < intervals.MIN_RUNS:
+                continue
+            a, b = (group.statistics(POOLINGS[0]) for group in pair)
+            sizes = len(pair[0]), len(pair[1])
+            z = [comparison.jackknife_difference(a[m], b[m], sizes, paired=True).z for m in names]
+            rows.append({"first": i, "second": j, **dict(zip(names, np.abs(z) > 2, strict=True))})
+    return pd.DataFrame(rows)
+
+
+def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
+    """The groups, the standard method first in each task, without methods whose runs answer as if
+    they were those of another: at one seed they disagree on less than a quarter as many examples
+    as two seeds.
+    """
+    kept = []
+    for part in _tasks(chosen):
+        part = sorted(part, key=lambda group: group.setting["method"] != "standard")
+        answers = {i: group.predictions for i, group in enumerate(part)}
+        again = consistency.same_runs(answers, below=0.25) if _equal(part) else {}
+        kept += [group for i, group in enumerate(part) if i not in again]
+    return kept
+
+
+def _equal(part: Sequence[RunGroup]) -> bool:
+    return len({tuple(group.names) for group in part}) == 1
+
+
+def _tells_more(more: str, less: str, chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Methods told from the standard one by one measure, less those told by another; sign test
+    over those that one of both tells. The smallest is significant if none goes the other way.
+    """
+    told = _told(_methods(chosen), (more, less)).query("first == 0")
+    ahead, behind = ((told[a] & ~told[b]).sum() for a, b in ((more, less), (less, more)))
+    p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
+    fewest = float(np.ceil(np.log2(2 / ALPHA)))
+    return Estimate(float(ahead - behind), np.nan, np.nan, len(told), float(p), fewest)
+
+
+METHODS = "distinct-methods"
+TASKS = ("rotten-tomatoes", "sarcasm", "trec")
+WITHOUT_METHOD = {"without": (*TASKS, "wd_pre"), "same_sign": [{"without": "wd_pre"}]}
+
+
+@hypothesis("D1", "measures-of-one-kind-rank-alike", METHODS, poolings=POOLINGS, **WITHOUT_METHOD)
+def _methods_alike(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    return _alike(_methods(chosen), pooling)
+
+
+@hypothesis("D2", "sd-ranks-methods-apart", METHODS, side="below", poolings=POOLINGS,
+            **WITHOUT_METHOD)  # fmt: skip
+def _methods_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    return _sd_apart(_methods(chosen), pooling)
+
+
+@hypothesis("D3", "jsd-then-disagreement-then-sd-tell-methods", METHODS, **WITHOUT_METHOD)
+def _both_tell_more(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """JSD more than disagreement, and disagreement more than the SD: the less sure of the two."""
+    order = itertools.pairwise(("jsd", "disagreement", "sd"))
+    return weakest([_tells_more(more, less, chosen, pooling) for more, less in order])
+
+
+OPTIMIZERS = ("adamw", "sgd", "adafactor")
+
+
+@hypothesis("G1", "a-constant-rate-makes-answers-differ", "optimizers", without=OPTIMIZERS,
+            required=[{}, *({"without": name} for name in OPTIMIZERS)])  # fmt: skip
+def _constant_rate(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Log disagreement with a constant rate less that with a linear decay: mean over optimisers and
+    tasks, of the same seeds.
+    """
+    schedules = np.array([group.setting["schedule"] for group in chosen])
+    shares = (schedules == "constant") / 1.0 - (schedules == "linear")
+    return _contrast(chosen, shares / (schedules == "linear").sum(), "disagreement")
+
+
+hypothesis("G2", "sd-ranks-optimizers-apart", "optimizers", side="below", poolings=POOLINGS,
+           without=OPTIMIZERS)(_sd_apart)  # fmt: skip
+
+
+@hypothesis("G3", "predictions-tell-more-optimizers-than-sd", "optimizers", without=OPTIMIZERS)
+def _tell_more_pairs(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Share of the pairs of combinations told apart by disagreement, and by JSD, less that by the
+    SD: the less sure of the two; by leaving out each combination.
+    """
+    told = _told(chosen, ("sd", "disagreement", "jsd"))
+    n = int(told["second"].max()) + 1
+    without = [told[(told[["first", "second"]] != i).all(axis=1)] for i in range(n)]
+    parts = []
+    for measure in ("disagreement", "jsd"):
+        value, *left = ((one[measure].mean() - one["sd"].mean()) for one in (told, *without))
+        error = np.sqrt((n - 1) / n * np.square(left - np.mean(left)).sum())
+        reach = stats.t.ppf(1 - ALPHA / 2, n - 1) * error
+        p = float(2 * stats.t.sf(abs(value) / error, n - 1)) if error else float(value == 0)
+        seen = float(sample_size.detectable_difference(error, n - 1))
+        parts.append(Estimate(value, value - reach, value + reach, n, p, seen))
+    return weakest(parts)
+
+
+# --- by the rules of the plan ---------------------------------------------------------------------
+
+
+def results(names: Sequence[str] = ()) -> pd.DataFrame:
+    """Each hypothesis tested once, or those named: ``hypothesis, claim, value, low, high, p,
+    adjusted, smallest, verdict``, all on the scale of the test.
+
+    ``adjusted``: by Holm over the hypotheses of a study; of one that several analyses have to give,
+    from the largest p. *holds* if all required analyses do, and no single task rejects in the other
+    direction; *contradicted* if all say the opposite; *mixed* if some do one or the other; else
+    *undecided*. Numbers are those of the first analysis.
+    """
+    rows = []
+    for _, study in itertools.groupby(HYPOTHESES.values(), lambda one: one.study):
+        study = list(study)
+        found = [[one.estimate(**chosen) for chosen in one.required] for one in study]
+        largest = np.array([max(e.p for e in each) for each in found])
+        adjusted = comparison.adjust(largest)
+        for one, each, p in zip(study, found, adjusted / largest, strict=True):
+            first, judge = each[0], CLAIMS[one.claim].of_one
+            told = {judge(e._replace(p=min(1.0, e.p * p))) for e in each}
+            verdict = told.pop() if len(told) == 1 else "mixed" if _poolings(one) else "undecided"
+            if verdict == "holds" and not one.exact and _against(one, first):
+                verdict = "undecided"
+            rows.append({"hypothesis": one.name, "claim": one.claim, **first._asdict(),
+                         "adjusted": min(1.0, first.p * p), "verdict": verdict})  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table[table["hypothesis"].isin(names or list(HYPOTHESES))].reset_index(drop=True)
+
+
+def _poolings(one: Hypothesis) -> bool:
+    return any("pooling" in chosen for chosen in one.required)
+
+
+def _against(one: Hypothesis, first: Estimate) -> bool:
+    """Whether a task rejects in the other direction, or an analysis in ``same_sign`` has another
+    sign.
+    """
+    tasks = dict.fromkeys(g.setting["task"] for g in groups(f"reference-{one.study}"))
+    judge = CLAIMS[one.claim].of_one
+    single = [judge(one.estimate(task=task, **one.required[0])) for task in tasks]
+    signs = [one.estimate(**one.required[0], **chosen).value for chosen in one.same_sign]
+    return "contradicted" in single or any(np.sign(v) != np.sign(first.value) for v in signs)
