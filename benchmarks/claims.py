@@ -3,8 +3,9 @@
 README, docs and notebooks quote claims between ``<!-- claims: 32 -->`` (all those of notebook 32, a
 line each), ``<!-- claims: name, name -->`` (their sentences one after the other),
 ``<!-- claims: all -->`` (how many have which verdict) or ``<!-- claims: thinnest -->`` (which of
-those that hold rest on least) and ``<!-- /claims -->``. Run it after notebook 91, which computes
-the claims, has been executed.
+those that hold rest on least) and ``<!-- /claims -->``. The plan of the second campaign quotes what
+was found for the hypotheses of a study between ``<!-- planned: A -->`` and ``<!-- /planned -->``.
+Run it after notebook 91, which computes both, has been executed.
 """
 
 import argparse
@@ -15,11 +16,23 @@ import nbformat
 import pandas as pd
 
 from lib import paths
+from lib.analysis.claims.claim import CLAIMS, SCALES
 
 TABLE = paths.ROOT / "figures/91_verdicts.csv"
 #: A claim whose analyses never have more units than this rests on few.
 FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
+PLANNED = paths.ROOT / "figures/91_planned.csv"
+PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n<!-- /planned -->)", re.DOTALL)
+#: What the number found for a hypothesis is.
+UNITS = {
+    "A1": "times a doubling", "A2": "times", "A3": "times a doubling", "A4": "= ρ",
+    "B1": "points", "B2": "tasks of five",
+    "D1": "= the lower τ", "D2": "apart in τ", "D3": "methods more, the less sure lead",
+    "E1": "times", "E2": "times", "E3": "of two methods",
+    "F1": "more of the variance", "F2": "orders of twelve", "F3": "= z",
+    "G1": "times", "G2": "apart in τ", "G3": "more of the pairs, the smaller lead",
+}  # fmt: skip
 
 
 def entry(row: pd.Series, *, here: bool) -> str:
@@ -85,6 +98,35 @@ def quote(wanted: str, claims: pd.DataFrame, *, linked: bool) -> str:
     return " ".join(rows["sentence"])
 
 
+def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
+    """A row a hypothesis of a study: what was found, p by Holm, what would have been detected, and
+    the verdicts of the plan and of the claim.
+    """
+    lines = ["| | found | p, by Holm | would be detected | by the plan | over all analyses |"]
+    lines.append("|" + "---|" * 6)
+    verdicts = claims.set_index("claim")["verdict"]
+    for _, row in found[found["hypothesis"].str.startswith(study)].iterrows():
+        scale = SCALES[CLAIMS[row["claim"]].scale]
+        ends = ["value", "low", "high", "smallest"]
+        value, low, high, smallest = scale(row[ends].astype(float))
+        exact = pd.isna(row["p"])
+        number = f"{value:.0f}" if exact or row["hypothesis"] == "D3" else f"{value:.2f}"
+        number += "" if exact or pd.isna(low) else f" [{low:.2f}, {high:.2f}]"
+        p = "a count" if exact else f"{row['adjusted']:.3f}".replace("0.000", "< 0.001")
+        seen = "" if exact or pd.isna(smallest) else f"{smallest:.2f}"
+        lines.append(
+            f"| {row['hypothesis']} | {number} {UNITS[row['hypothesis']]} | {p} | {seen} | "
+            f"**{row['verdict']}** | [{row['claim']}](findings.md#{row['claim']}): "
+            f"{verdicts[row['claim']]} |"
+        )
+    return "\n".join(lines)
+
+
+def replanned(text: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
+    """The plan with what was found between all marks."""
+    return PLAN_MARK.sub(lambda mark: mark[1] + planned(mark[2], found, claims) + mark[3], text)
+
+
 def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:
     """A text with what the claims say now between all marks."""
     return MARK.sub(
@@ -103,7 +145,7 @@ def main() -> None:
     argparse.ArgumentParser(
         prog="python -m benchmarks.claims", description=main.__doc__
     ).parse_args()
-    claims = pd.read_csv(TABLE)
+    claims, found = pd.read_csv(TABLE), pd.read_csv(PLANNED)
     for path in files():
         if path.suffix == ".ipynb":
             notebook = nbformat.read(path, 4)
@@ -114,7 +156,8 @@ def main() -> None:
         else:
             text = path.read_text(encoding="utf-8")
             linked = path.parent.name == "docs"
-            path.write_text(requoted(text, claims, linked=linked), encoding="utf-8")
+            text = requoted(text, claims, linked=linked)
+            path.write_text(replanned(text, found, claims), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from scipy import stats
 from benchmarks import claims as quotations
 from lib import paths
 from lib.analysis import claims, consistency
-from lib.analysis.claims import agreement, claim
+from lib.analysis.claims import agreement, claim, preregistered
 from lib.analysis.claims.claim import Claim, Estimate
 from lib.measures import summary
 
@@ -245,6 +245,16 @@ def test_quotations_say_what_the_claims_say(path):
     assert quotations.requoted(text, COMMITTED, linked=linked) == text
     if path.suffix == ".ipynb" and (number := int(path.name[:2])) in set(COMMITTED["notebook"]):
         assert f"<!-- claims: {number} -->" in text.split("## Summary")[1], "in its summary"
+
+
+def test_the_plan_says_what_was_found():
+    found, text = pd.read_csv(quotations.PLANNED), prose(paths.ROOT / "docs/preregistration.md")
+    assert quotations.replanned(text, found, COMMITTED) == text
+    assert list(found["hypothesis"]) == list(preregistered.HYPOTHESES)
+    studies = "".join(dict.fromkeys(name[0] for name in found["hypothesis"]))
+    assert "".join(sorted(re.findall(r"<!-- planned: (\w) -->", text))) == "".join(sorted(studies))
+    for name in found["hypothesis"]:
+        assert re.search(rf"^\| {name} \|", text, re.M), "planned"
 
 
 def test_every_claim_can_be_cited_by_its_name_and_the_version():

@@ -533,12 +533,12 @@ def results(names: Sequence[str] = ()) -> pd.DataFrame:
         adjusted = comparison.adjust(largest)
         for one, each, p in zip(study, found, adjusted / largest, strict=True):
             first, judge = each[0], CLAIMS[one.claim].of_one
-            told = {judge(e._replace(p=min(1.0, e.p * p))) for e in each}
+            told = {judge(e if one.exact else e._replace(p=min(1.0, e.p * p))) for e in each}
             verdict = told.pop() if len(told) == 1 else "mixed" if _poolings(one) else "undecided"
             if verdict == "holds" and not one.exact and _against(one, first):
                 verdict = "undecided"
             rows.append({"hypothesis": one.name, "claim": one.claim, **first._asdict(),
-                         "adjusted": min(1.0, first.p * p), "verdict": verdict})  # fmt: skip
+                         "adjusted": np.minimum(1.0, first.p * p), "verdict": verdict})  # fmt: skip
     table = pd.DataFrame(rows)
     return table[table["hypothesis"].isin(names or list(HYPOTHESES))].reset_index(drop=True)
 
