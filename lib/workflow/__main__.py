@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if vars(options).get("commit") and not (paths.ROOT / ".git").exists():
+        parser.error(f"--commit: {paths.ROOT} is no git checkout; without it, all else is done")
     match options.action:
         case "run":
             try:
