@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 import zipfile
 
 import pytest
+import yaml
 from support.project import copy_project, environment_of, run_python
 
 from lib import paths
@@ -108,6 +110,12 @@ def test_an_archive_of_a_commit_is_always_the_same_bytes(checkout):
     (checkout / "lib/measures/untracked.py").unlink()
     assert "uncommitted changes are left out" in said
     assert archive.read_bytes() == first
+
+
+def test_the_version_is_the_same_in_both_files_that_have_one():
+    cited = yaml.safe_load((paths.ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+    assert cited["version"] == project["version"]
 
 
 def test_this_checkout_or_archive_knows_what_it_is():

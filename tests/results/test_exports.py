@@ -1,6 +1,7 @@
 """Exported runs: valid by the schemas of Every Eval Ever, and read back as they are stored."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -165,6 +166,23 @@ def test_an_export_replaces_only_the_folders_of_its_settings(invented, tmp_path)
     main(["export", "invented", str(target)])
     assert (target / "notes.txt").exists()
     assert not (target / "demo/seed9_samples.jsonl").exists()
+
+
+def test_the_lines_of_the_data_card_load_all_samples(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "OUTPUT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    main(["export", "reference"])
+    (lines,) = re.findall("```py\n(.*?)```", (paths.ROOT / "docs/data-card.md").read_text(), re.S)
+    exec(lines, loaded := {})
+    assert len(list(filter(None, lines.splitlines()))) == 3
+    runs = tables.read("reference", "runs")
+    assert loaded["samples"]["model_id"].nunique() == len(runs)
+    assert len(loaded["samples"]) == runs["n_eval"].sum()
+    right = loaded["samples"]["evaluation"].str["is_correct"].astype(float)
+    accuracy = right.groupby(loaded["samples"]["evaluation_id"]).mean()
+    assert sorted(accuracy) == pytest.approx(sorted(runs["accuracy"]))
+    examples = tables.read("reference", "examples")["example_id"].astype(str)
+    assert set(loaded["samples"]["sample_id"]) == set(examples)
 
 
 def test_the_schemas_find_what_is_missing(invented, tmp_path):
