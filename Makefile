@@ -44,9 +44,10 @@ SHARDS = $(if $(SEEDS_PER_JOB),$(call quoted,seeds_per_job=$(SEEDS_PER_JOB)))
 # `make campaign` is about config/campaign.yaml unless CONFIG is given.
 CAMPAIGN = $(if $(filter command environment,$(firstword $(origin CONFIG))),$(CONFIG),campaign)
 CAMPAIGN_DEVICE ?= auto
+ARCHIVE = finetuning-instability-$(shell sed -n 's/^version: //p' CITATION.cff)
 
 .DEFAULT_GOAL := help
-.PHONY: run status test figures help campaign verify unlock test-slurm site student slides format lock clean
+.PHONY: run status test figures help campaign verify unlock test-slurm site student slides format lock archive clean
 
 ##@ everyday
 
@@ -104,6 +105,13 @@ lock:  ## rewrite constraints.txt from a fresh environment (torch keeps its pin:
 	rm -rf build/lock && python3 -m venv build/lock && build/lock/bin/pip install -q -r requirements.txt \
 	  "$$(grep '^torch==' constraints.txt)"
 	build/lock/bin/pip freeze --all | grep -v '^setuptools==' | sed 's/+cpu$$//' | sort -f > constraints.txt
+
+archive:  ## the last commit as build/finetuning-instability-VERSION.zip, for a DOI; it runs without git
+	@test -e .git || { echo "make archive: $(CURDIR) is no git checkout, so no commit to archive" >&2; exit 1; }
+	@git diff --quiet HEAD || echo "make archive: uncommitted changes are left out" >&2
+	mkdir -p build
+	TZ=UTC git -c core.autocrlf=false archive --prefix=$(ARCHIVE)/ --output=build/$(ARCHIVE).zip HEAD
+	@git log -1 --format='commit %H' && du -h build/$(ARCHIVE).zip && sha256sum build/$(ARCHIVE).zip
 
 clean:  ## delete runs, results and figures of all configurations but the reference
 	rm -rf data/runs build .snakemake && find data/results figures -mindepth 1 -maxdepth 1 -type d \

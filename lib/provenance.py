@@ -69,8 +69,15 @@ def code_fingerprint(*names: str) -> str:
 
 def commit() -> tuple[str, bool]:
     """(commit, dirty): the checkout's commit and whether tracked files differ from it, but for
-    notebooks, figures and results, which a run of the analyses rewrites.
+    notebooks, figures and results, which a run of the analyses rewrites. An archive knows its
+    commit (``make archive``, and those of hosts of repositories), but not whether it was changed.
     """
+    if not (paths.ROOT / ".git").exists():  # a repository around an archive is another
+        with contextlib.suppress(OSError):
+            archived = (paths.ROOT / ".git_archival.txt").read_text()
+            if found := re.match(r"node: ([0-9a-f]{12})", archived):
+                return f"{found[1]} of an archive", False
+        return "not a git checkout", False
     what = (".", ":!notebooks", ":!figures", ":!data/results")
     command = ("git", "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--", *what)
     try:

@@ -101,8 +101,8 @@ def _every_eval_ever(record: dict) -> dict:
     answers = [a["extracted_value"] for a in record.get("answer_attribution") or ()]
     answers = answers or output.get("raw") or []
     row = {"example": record["sample_id"], "label": "; ".join(given.get("reference") or ())}
-    if answers:
-        row["prediction"] = str(answers[-1]).strip()
+    if answers or record.get("error"):
+        row["prediction"] = str(answers[-1]).strip() if answers else None
     row["is_correct"] = float(record["evaluation"]["is_correct"])
     names = ("evaluation_id", "evaluation_name", "model_id")
     return row | {name: record.get(name) for name in names}

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 import pandas as pd
 
 from lib import paths
 from lib.config.grids import load_grids, load_plans
 from lib.errors import argument
-from lib.results import group_tables, runs, tables
+from lib.results import exports, group_tables, runs, tables
 from lib.workflow import jobs, promotion, run, status
 
 ACTIONS = {
@@ -16,6 +17,7 @@ ACTIONS = {
     "status": "what is done, failed and missing, and the time left",
     "measure": "measure the groups of a configuration whose runs are trained",
     "remeasure": "measure groups again, from their stored logits and distances",
+    "export": "write stored runs in the schemas of Every Eval Ever, two files a run",
     "drop": "delete the layer vectors of a setting, which are measured",
     "story": "print a notebook without the solutions of its exercises",
     "promote": "copy one group's results into the reference",
@@ -39,6 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     stored = {"nargs": "*", "type": argument(group_tables.check_stored)}
     of["remeasure"].add_argument("results", **stored, help="data/results/RESULTS (default: all "
                                  "committed ones)")  # fmt: skip
+    of["export"].add_argument("results", type=argument(group_tables.check_stored), help="data/"
+                              "results/RESULTS")  # fmt: skip
+    of["export"].add_argument("folder", type=Path, nargs="?", help="default: build/export/RESULTS")
     of["drop"].add_argument("setting", help="its id, a folder of data/runs")
     of["story"].add_argument("notebook", help="its name, without notebooks/ and .ipynb")
     of["promote"].add_argument("name", help="of the results, data/results/NAME")
@@ -50,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if vars(options).get("commit") and not (paths.ROOT / ".git").exists():
+        parser.error(f"--commit: {paths.ROOT} is no git checkout; without it, all else is done")
     match options.action:
         case "run":
             try:
@@ -69,6 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
         case "remeasure":
             for name in options.results or tables.committed():
                 group_tables.measure_stored(name)
+        case "export":
+            target = options.folder or paths.OUTPUT / "build/export" / options.results
+            for line in exports.export(options.results, target):
+                print(line)
+            print(f"in {target}")
         case "drop":
             runs.drop_vectors(options.setting)
             print(f"layer vectors of {options.setting} were deleted")

@@ -2,12 +2,11 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 
 import yaml
-from support.project import project_files
+from support.project import git, project_files
 
 from lib import paths
 
@@ -63,8 +62,7 @@ def test_every_import_is_a_direct_dependency():
 
 
 def test_every_room_of_lib_is_installed_and_not_ignored():
-    done = subprocess.run(["git", "check-ignore", "lib"], cwd=paths.ROOT, check=False)
-    assert done.returncode == 1
+    assert git("check-ignore", "lib").returncode == 1
     declared = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert declared["packages"]["find"] == {"include": ["lib*"]}
     folders = {path.parent for path in project_files("lib/**/*.py")}

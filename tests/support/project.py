@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lib import paths
 from lib.config import Setting
@@ -49,16 +52,28 @@ def outcome(main: Callable[[list[str]], None], capsys: Any, *arguments: object) 
     return code, *capsys.readouterr()
 
 
+def git(*arguments: str) -> subprocess.CompletedProcess:
+    """Run git on the project; output is captured. An unpacked archive has no repository, so an
+    empty one stands in for it, and never one around the folder.
+    """
+    if shutil.which("git") is None:
+        pytest.skip("needs git, which knows what it ignores, and git is not installed")
+    with tempfile.TemporaryDirectory() as empty:
+        command = ["git"]
+        if not (paths.ROOT / ".git").exists():
+            subprocess.run(["git", "init", "-q", empty], check=True)
+            command += [f"--git-dir={empty}/.git", f"--work-tree={paths.ROOT}"]
+        return subprocess.run(
+            [*command, *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False
+        )
+
+
 def project_files(*patterns: str) -> list[Path]:
     """The project's files that match patterns of git (all), without what it ignores."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", *patterns],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    return [paths.ROOT / name for name in listed if (paths.ROOT / name).is_file()]
+    listed = git("ls-files", "-z", "-co", "--exclude-standard", "--", *patterns)
+    listed.check_returncode()
+    files = [paths.ROOT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in files if path.is_file()]
 
 
 def copy_project(target: Path) -> Path:
