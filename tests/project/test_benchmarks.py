@@ -1,10 +1,14 @@
 """The benchmarks run, and what is committed of them says what it must."""
 
+import re
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
 from support.project import run_python
 
+from benchmarks import costs
 from lib import measures, paths
 from lib.analysis import validity
 from lib.measures import comparison, intervals
@@ -139,3 +143,38 @@ def test_the_committed_coverage_says_that_it_is_simulated_and_how():
     said = " ".join(intervals.sd_interval.__doc__.split())
     shares = [percent(share) for share in found["t3", 0.0, "sd"]]
     assert "cover {}, {} and {} % with 5, 10 and 20".format(*shares) in said
+
+
+def test_the_page_of_costs_is_what_the_script_makes():
+    """All but the commit at which it was made. What it takes of the history may not be here."""
+    held = ["git", "cat-file", "-e", costs.MODEL]
+    if subprocess.run(held, cwd=paths.ROOT, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip(f"this copy has no commit {costs.MODEL}, which holds the model of costs")
+    made, settings = costs.blocks()
+    settings = settings.map(lambda x: float(f"{x:.4g}") if isinstance(x, float) else x)
+    found = pd.read_csv(COMMITTED / "costs.csv")
+    pd.testing.assert_frame_equal(found, settings.reset_index(drop=True), check_dtype=False)
+    for page in costs.PAGES:
+        text = page.read_text()
+        marks = {mark[2] for mark in costs.MARK.finditer(text)}
+        if "made" in marks:
+            made["made"] = re.search(r"at commit [0-9a-f]{12}(?=<)", text)[0]
+        assert costs.filled(text, made) == text, f"{page.name}: run python -m benchmarks.costs"
+
+
+def test_the_hours_of_the_second_campaign_follow_from_the_tables():
+    text = (COMMITTED / "costs.md").read_text()
+    (table,) = [mark[0] for mark in costs.MARK.finditer(text) if mark[2] == "campaign"]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[4:-2]]
+    total = 0.0
+    for _, name, n_runs, device, hours in rows[:-1]:
+        folder = paths.COMMITTED / f"reference-{name}"
+        if n_runs == "0":
+            assert not folder.exists(), f"{name} is committed: run python -m benchmarks.costs"
+            continue
+        runs = pd.read_parquet(folder / "runs.parquet")
+        runs = runs[runs["device"] == device]
+        assert len(runs) == int(n_runs)
+        assert runs["wall_s"].sum() / 3600 == pytest.approx(float(hours), rel=0.005)
+        total += runs["wall_s"].sum() / 3600
+    assert total == pytest.approx(float(rows[-1][-1]), rel=0.005)
