@@ -290,6 +290,49 @@ def _missed(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     return Estimate(missed, missed, missed, 2, smallest=float(np.exp(max(seen))))
 
 
+# Not in the plan, and asked of the same runs.
+WITHOUT_TASK = ("none", "rotten-tomatoes", "sarcasm")
+
+
+def _lora_gap(measure: str, without: str, runs: str) -> Estimate:
+    """Log of a measure with LoRA, less that with full fine-tuning."""
+    gap = by_task(partial(_method_gap, "standard", "lora", measure))
+    return gap(_selected("lora", without=without, runs=runs), "")
+
+
+for name, measure in (("lora-lowers-the-sd", "sd"), ("lora-lowers-jsd", "jsd")):
+    lower = partial(_lora_gap, measure)
+    claim(name, side="below", without=WITHOUT_TASK, runs=(ALL, OK))(lower)
+
+
+@by_task
+def _beyond_accuracy(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+    """Log disagreement of the first group, less that of the others at its accuracy, between them
+    on a straight line; they are in the order of their accuracies.
+    """
+    chosen = _same_seeds(chosen)
+    logs = _logs(chosen, "disagreement")
+
+    def beyond(weights: np.ndarray) -> np.ndarray:
+        means = np.transpose([intervals.run_means(group.scores, weights) for group in chosen])
+        pairs = zip(means, logs(weights), strict=True)
+        return np.array([y[0] - np.interp(x[0], x[1:], y[1:]) for x, y in pairs])
+
+    return tested(beyond, len(chosen[0]))
+
+
+@claim("lora-disagrees-more-at-equal-accuracy", without=WITHOUT_TASK, line=("epochs", "steps"))
+def _at_equal_accuracy(without: str, line: str) -> Estimate:
+    """LoRA against full fine-tuning on as many rows as give its accuracy, between the sizes of
+    study A. ``line``: what is the same at all sizes, three epochs or ``STEPS`` steps.
+    """
+    lora = [g for g in _selected("lora", without=without) if g.setting["method"] == "lora"]
+    tasks = [group.setting["task"] for group in lora]
+    same = {"epochs": 3, "steps": STEPS}[line]
+    full = [g for g in _selected(SIZE) if g.setting["task"] in tasks and g.setting[line] == same]
+    return _beyond_accuracy([*lora, *sorted(full, key=lambda g: g.setting["n_train"])], "")
+
+
 # --- F: orders ------------------------------------------------------------------------------------
 
 ORDERS = tuple(f"order {seed}" for seed in range(6, 18))
