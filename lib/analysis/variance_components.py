@@ -61,6 +61,11 @@ class Crossed:
         """True where a run is not ``ok``: where it diverged too."""
         return self.grid(self.runs["status"] != "ok")
 
+    @property
+    def failed_by_order(self) -> np.ndarray:
+        """(J,) share of failed runs with each order seed."""
+        return _cells(self.failed).mean(0)
+
 
 def crossed_groups(runs: pd.DataFrame) -> tuple[dict[str, Crossed], list[str]]:
     """The groups whose runs are a complete crossed design, and notes on those nearly so.
