@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import consistency, variance_components
+from lib.analysis import consistency, granularity, variance_components
 from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, sample_size
@@ -125,9 +125,7 @@ def by_task(test: Tested) -> Tested:
     """A test of one task, pooled over tasks."""
 
     def over_tasks(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-        tasks = dict.fromkeys(group.setting["task"] for group in chosen)
-        own = [[g for g in chosen if g.setting["task"] == task] for task in tasks]
-        return pooled([test(part, pooling) for part in own])
+        return pooled([test(part, pooling) for part in granularity.by_task(chosen)])
 
     return over_tasks
 
@@ -144,12 +142,6 @@ def tested(statistic: Statistic, n_runs: int) -> Estimate:
     return Estimate(*found[:3], n_runs, found.p, found.detectable)
 
 
-def _same_seeds(chosen: Sequence[RunGroup]) -> list[RunGroup]:
-    """The groups with the seeds that all of them have, in one order."""
-    seeds = sorted(set.intersection(*(set(group.names) for group in chosen)))
-    return [group.take([group.names.index(seed) for seed in seeds]) for group in chosen]
-
-
 def _logs(chosen: Sequence[RunGroup], measure: str, pooling: str = "") -> Statistic:
     """(B, G) logarithms of a measure of each group, at the last layer."""
     each = [group.statistics(pooling or POOLINGS[0])[measure] for group in chosen]
@@ -158,7 +150,7 @@ def _logs(chosen: Sequence[RunGroup], measure: str, pooling: str = "") -> Statis
 
 def _contrast(chosen: Sequence[RunGroup], shares: np.ndarray, measure: str, pooling="") -> Estimate:
     """The sum of the groups' logarithms times their shares (G,), over shared seeds."""
-    chosen = _same_seeds(chosen)
+    chosen = granularity.same_seeds(chosen)
     logs = _logs(chosen, measure, pooling)
     return tested(lambda weights: logs(weights) @ shares, len(chosen[0]))
 
@@ -341,18 +333,13 @@ OTHERS = tuple(name for name in STUDIED if name != "sd")
 N_NOISY = 200
 
 
-def _tasks(chosen: Sequence[RunGroup]) -> list[list[RunGroup]]:
-    tasks = dict.fromkeys(group.setting["task"] for group in chosen)
-    return [[group for group in chosen if group.setting["task"] == task] for task in tasks]
-
-
 def _rankings(chosen: Sequence[RunGroup], pooling: str) -> list[pd.DataFrame]:
     """By task, the logarithm of every measure of each group."""
     one = np.ones((1, 1))
     return [
         pd.DataFrame({m: [_logs([g], m, pooling)(one.repeat(len(g), 1))[0, 0] for g in part]
                       for m in STUDIED})
-        for part in _tasks(chosen)
+        for part in granularity.by_task(chosen)
     ]  # fmt: skip
 
 
@@ -382,7 +369,7 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     task, times five, for the level is 1 %; it is 1 where the ranks of the SD are noise.
     """
     names, total = list(STUDIED), 0.0
-    for part, ranked in zip(_tasks(chosen), _rankings(chosen, pooling), strict=True):
+    for part, ranked in zip(granularity.by_task(chosen), _rankings(chosen, pooling), strict=True):
         errors = {m: np.array([intervals.jackknife_error(_logs([g], m, pooling), len(g))[0]
                                for g in part]) for m in names}  # fmt: skip
         share = (errors["sd"] ** 2).mean() / ranked["sd"].var(ddof=1)
@@ -401,27 +388,16 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
         crossed = np.einsum("bik,bjk->bij", plain[:, 1:], noisy[:, 1:])
         apart = ~np.eye(len(names) - 1, dtype=bool)
         total = total + (with_sd - crossed[:, apart].mean(1)) / (n * (n - 1))
-    gaps = total / len(_tasks(chosen))
+    gaps = total / len(granularity.by_task(chosen))
     p = min(1.0, 5 * float(intervals.permutation_p(gaps[1:], gaps[0])))
     seen = float(stats.norm.ppf([0.995, 0.8]).sum() * gaps[1:].std())
-    return Estimate(float(gaps[0]), np.nan, np.nan, len(_tasks(chosen)), p, seen)
+    return Estimate(float(gaps[0]), np.nan, np.nan, len(granularity.by_task(chosen)), p, seen)
 
 
 def _told(chosen: Sequence[RunGroup], names: Sequence[str]) -> pd.DataFrame:
-    """Which measures tell two groups of a task apart (|z| > 2, seeds paired): a row a pair, with
-    the numbers of both groups, and a column a measure.
-    """
-    rows = []
-    for part in _tasks(chosen):
-        for (i, first), (j, second) in itertools.combinations(enumerate(part), 2):
-            pair = _same_seeds([first, second])
-            if len(pair[0]) < intervals.MIN_RUNS:
-                continue
-            a, b = (group.statistics(POOLINGS[0]) for group in pair)
-            sizes = len(pair[0]), len(pair[1])
-            z = [comparison.jackknife_difference(a[m], b[m], sizes, paired=True).z for m in names]
-            rows.append({"first": i, "second": j, **dict(zip(names, np.abs(z) > 2, strict=True))})
-    return pd.DataFrame(rows)
+    """Which measures tell two groups of a task apart (|z| > 2): see ``granularity.told``."""
+    table = granularity.told(chosen, names)
+    return table.assign(**{name: table[name].abs() > 2 for name in names})
 
 
 def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
@@ -430,7 +406,7 @@ def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
     as two seeds.
     """
     kept = []
-    for part in _tasks(chosen):
+    for part in granularity.by_task(chosen):
         part = sorted(part, key=lambda group: group.setting["method"] != "standard")
         answers = {i: group.predictions for i, group in enumerate(part)}
         again = consistency.same_runs(answers, below=0.25) if _equal(part) else {}
