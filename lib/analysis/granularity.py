@@ -119,12 +119,16 @@ def _kept(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     return kept / kept.sum(axis=1, keepdims=True)
 
 
+def _tell(table: pd.DataFrame, measure: str) -> np.ndarray:
+    """(rows, 2) 1 where the SD, and where a measure, tells two settings apart at 5 %."""
+    return (p_values(table, ["sd", measure]) < 0.05).to_numpy(float)
+
+
 def share_ahead(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> Interval:
     """Share of the rows of ``told`` in which ``measure`` tells at 5 %, less that of the SD. The
     interval is by leaving out each setting, in all tasks at once; ``n_runs`` are the settings.
     """
-    told_by = p_values(table, ["sd", measure]) < 0.05
-    ahead = told_by[measure] / 1.0 - told_by["sd"]
+    ahead = np.diff(_tell(table, measure))[:, 0]
     return intervals.interval(
         lambda weights: _kept(table, weights) @ ahead,
         int(table["second"].max()) + 1, method="jackknife", level=level,
@@ -138,12 +142,11 @@ def seeds_alike(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> In
     them, and the interval ends at the fewest and at the most. It comes from leaving out each
     setting, in all tasks at once. ``n_runs`` are the settings.
     """
-    by_number = [part for _, part in table.groupby("n")]
-    sizes = table["n"].drop_duplicates().sort_values().to_numpy(float)
+    parts = {float(n): (part, _tell(part, measure)) for n, part in table.groupby("n")}
+    sizes = list(parts)
 
     def crossed(weights: np.ndarray) -> np.ndarray:
-        found = [_kept(part, weights) @ (p_values(part, ["sd", measure]) < 0.05)
-                 for part in by_number]  # fmt: skip
+        found = [_kept(part, weights) @ tells for part, tells in parts.values()]
         rising = np.maximum.accumulate([one[:, 1] for one in found], axis=0)
         ends = zip(found[-1][:, 0], rising.T, strict=True)
         return np.array([np.interp(of_sd, shares, sizes) for of_sd, shares in ends])
@@ -233,8 +236,7 @@ def only_sd(
                for part in by_task(groups) for i, group in enumerate(part)}  # fmt: skip
     x = np.mean([[numbers[key] for key in zip(table["task"], table[end], strict=True)]
                  for end in ("first", "second")], axis=0)  # fmt: skip
-    told_by = p_values(table, ["sd", measure]) < 0.05
-    y = told_by["sd"].to_numpy(float) - told_by[measure]
+    y = -np.diff(_tell(table, measure))[:, 0]
 
     def points(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         kept = _kept(table, weights)
@@ -312,7 +314,7 @@ def losses(
             taus = found[0, others][:, allowed, j].mean(axis=0)
             k = int(np.argmax(np.abs(taus)))
             best += np.sign(taus[k]) * found[:, task, allowed[k], j] / len(tasks)
-            by.append("−" * (taus[k] < 0) + rest[k])
+            by.append(("−" if taus[k] < 0 else "") + rest[k])
         own = found[:, :, j, j].mean(axis=1)
         lost = own - best
         reach = stats.t.ppf((1 + level) / 2, n - 1) * intervals.jackknife_error(
