@@ -113,9 +113,14 @@ def told_by_any(table: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     return p.min(axis=1) * p.notna().sum(axis=1) < 0.05
 
 
+def _numbers(table: pd.DataFrame) -> np.ndarray:
+    return np.unique(table[["first", "second"]])
+
+
 def _kept(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
     """(B, rows) weights of the rows of ``told``, from those of the numbers of settings (B, n)."""
-    kept = weights[:, table["first"]] * weights[:, table["second"]]
+    first, second = (np.searchsorted(_numbers(table), table[end]) for end in ("first", "second"))
+    kept = weights[:, first] * weights[:, second]
     return kept / kept.sum(axis=1, keepdims=True)
 
 
@@ -131,7 +136,7 @@ def share_ahead(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> In
     ahead = np.diff(_tell(table, measure))[:, 0]
     return intervals.interval(
         lambda weights: _kept(table, weights) @ ahead,
-        int(table["second"].max()) + 1, method="jackknife", level=level,
+        len(_numbers(table)), method="jackknife", level=level,
     )  # fmt: skip
 
 
@@ -148,11 +153,11 @@ def seeds_alike(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> In
     def crossed(weights: np.ndarray) -> np.ndarray:
         found = [_kept(part, weights) @ tells for part, tells in parts.values()]
         rising = np.maximum.accumulate([one[:, 1] for one in found], axis=0)
-        ends = zip(found[-1][:, 0], rising.T, strict=True)
-        return np.array([np.interp(of_sd, shares, sizes) for of_sd, shares in ends])
+        draws = zip(found[-1][:, 0], rising.T, strict=True)
+        return np.array([np.interp(of_sd, shares, sizes) for of_sd, shares in draws])
 
-    n_settings, bounds = int(table["second"].max()) + 1, (sizes[0], sizes[-1])
-    return intervals.interval(crossed, n_settings, method="jackknife", bounds=bounds, level=level)
+    n_settings, ends = len(_numbers(table)), (sizes[0], sizes[-1])
+    return intervals.interval(crossed, n_settings, method="jackknife", bounds=ends, level=level)
 
 
 # --- crossing points ------------------------------------------------------------------------------
