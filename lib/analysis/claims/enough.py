@@ -14,7 +14,7 @@ from lib.measures.intervals import Interval
 from lib.results.run_group import RunGroup
 
 POOLINGS = ("first", "mean")
-STUDIES = ("size-and-length", "stabilizers")
+STUDIES = ("size-and-length", "distinct-methods", "optimizers", "stabilizers")
 #: What is left out in turn, beside each task.
 NOTHING, FAILING, COPIES = "nothing", "settings in which runs fail", "near copies"
 #: Task and number of a setting.
@@ -113,7 +113,7 @@ def _noise(study: str, without: str) -> Estimate:
 
 
 def _failing() -> list[dict[str, str]]:
-    studies = ("ladder", "bert-tiny"), ("ladder", "minilm-l6"), ("stabilizers", "bert-tiny")
+    studies = ("stabilizers", "bert-tiny"), ("ladder", "bert-tiny"), ("ladder", "minilm-l6")
     axes = ("disagreement", "jsd"), ("failed runs", "disagreement")
     return [
         {"study": study, "backbone": backbone, "measure": measure, "level": level}
