@@ -2,6 +2,7 @@
 
 validity              do measures of one thing agree, do they show what is known?
 consistency           do they agree on which group is unstable?
+granularity           is the SD enough, or does it take answers, or what is inside?
 variance_components   which stream of randomness makes runs differ
 seed_transfer         is a lucky seed lucky on other tasks?
 ensembles             what several runs answer together

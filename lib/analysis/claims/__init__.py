@@ -15,6 +15,7 @@ stability  what is claimed to stabilise: heads and networks, an example left out
 heads      heads on frozen features: certificates, several heads, what goes with the SD
 preregistered  hypotheses of the second campaign
 surt       a start re-trained on the task's texts
+enough     is the SD of scores enough?
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ import pandas as pd
 
 from lib.analysis.claims import (  # noqa: F401
     agreement,
+    enough,
     failures,
     heads,
     preregistered,

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import consistency, variance_components
+from lib.analysis import consistency, granularity, variance_components
 from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, Verdict, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, sample_size
@@ -70,6 +70,11 @@ def _selected(
     return [group for group in chosen if len(group) >= intervals.MIN_RUNS]
 
 
+def _any_failed(study: str, without: str) -> bool:
+    """Whether leaving out failed runs makes another analysis."""
+    return any(group.failed.any() for group in _selected(study, without=without))
+
+
 def hypothesis(
     name: str,
     called: str,
@@ -96,7 +101,8 @@ def hypothesis(
         tasks = dict.fromkeys(group.setting["task"] for group in groups(f"reference-{study}"))
         axes = {"without": ("none", *(tasks if without is None else without)), "runs": runs}
         axes |= {"pooling": poolings} if poolings else {}
-        return [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
+        every = [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
+        return [one for one in every if one["runs"] == ALL or _any_failed(study, one["without"])]
 
     def register(statistic: Tested) -> Tested:
         own = Hypothesis(name, called, study, statistic, required, exact, same_sign)
@@ -128,9 +134,7 @@ def by_task(test: Tested) -> Tested:
     """A test of one task, pooled over tasks."""
 
     def over_tasks(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-        tasks = dict.fromkeys(group.setting["task"] for group in chosen)
-        own = [[g for g in chosen if g.setting["task"] == task] for task in tasks]
-        return pooled([test(part, pooling) for part in own])
+        return pooled([test(part, pooling) for part in granularity.by_task(chosen)])
 
     return over_tasks
 
@@ -147,12 +151,6 @@ def tested(statistic: Statistic, n_runs: int) -> Estimate:
     return Estimate(*found[:3], n_runs, found.p, found.detectable)
 
 
-def _same_seeds(chosen: Sequence[RunGroup]) -> list[RunGroup]:
-    """The groups with the seeds that all of them have, in one order."""
-    seeds = sorted(set.intersection(*(set(group.names) for group in chosen)))
-    return [group.take([group.names.index(seed) for seed in seeds]) for group in chosen]
-
-
 def _logs(chosen: Sequence[RunGroup], measure: str, pooling: str = "") -> Statistic:
     """(B, G) logarithms of a measure of each group, at the last layer."""
     each = [group.statistics(pooling or POOLINGS[0])[measure] for group in chosen]
@@ -161,7 +159,7 @@ def _logs(chosen: Sequence[RunGroup], measure: str, pooling: str = "") -> Statis
 
 def _contrast(chosen: Sequence[RunGroup], shares: np.ndarray, measure: str, pooling="") -> Estimate:
     """The sum of the groups' logarithms times their shares (G,), over shared seeds."""
-    chosen = _same_seeds(chosen)
+    chosen = granularity.same_seeds(chosen)
     logs = _logs(chosen, measure, pooling)
     return tested(lambda weights: logs(weights) @ shares, len(chosen[0]))
 
@@ -312,15 +310,14 @@ def _missed(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
 WITHOUT_TASK = ("none", "rotten-tomatoes", "sarcasm")
 
 
-def _lora_gap(measure: str, without: str, runs: str) -> Estimate:
+def _lora_gap(measure: str, without: str) -> Estimate:
     """Log of a measure with LoRA, less that with full fine-tuning."""
     gap = by_task(partial(_method_gap, "standard", "lora", measure))
-    return gap(_selected("lora", without=without, runs=runs), "")
+    return gap(_selected("lora", without=without), "")
 
 
 for name, measure in (("lora-lowers-the-sd", "sd"), ("lora-lowers-jsd", "jsd")):
-    lower = partial(_lora_gap, measure)
-    claim(name, side="below", without=WITHOUT_TASK, runs=(ALL, OK))(lower)
+    claim(name, side="below", without=WITHOUT_TASK)(partial(_lora_gap, measure))
 
 
 @by_task
@@ -328,7 +325,7 @@ def _beyond_accuracy(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """Log disagreement of the first group, less that of the others at its accuracy, between them
     on a straight line; they are in the order of their accuracies.
     """
-    chosen = _same_seeds(chosen)
+    chosen = granularity.same_seeds(chosen)
     logs = _logs(chosen, "disagreement")
 
     def beyond(weights: np.ndarray) -> np.ndarray:
@@ -342,12 +339,12 @@ def _beyond_accuracy(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
 @claim("lora-disagrees-more-at-equal-accuracy", without=WITHOUT_TASK, line=("epochs", "steps"))
 def _at_equal_accuracy(without: str, line: str) -> Estimate:
     """LoRA against full fine-tuning on as many rows as give its accuracy, between the sizes of
-    study A. ``line``: what is the same at all sizes, three epochs or ``STEPS`` steps.
+    study A. ``line``: what is the same at all sizes, three epochs or 768 steps.
     """
     lora = [g for g in _selected("lora", without=without) if g.setting["method"] == "lora"]
     tasks = [group.setting["task"] for group in lora]
-    same = {"epochs": 3, "steps": STEPS}[line]
-    full = [g for g in _selected(SIZE) if g.setting["task"] in tasks and g.setting[line] == same]
+    full = [g for g in _selected(SIZE) if g.setting["task"] in tasks]
+    full = [group for group in full if group.setting[line] == ARMS[line]]
     return _beyond_accuracy([*lora, *sorted(full, key=lambda g: g.setting["n_train"])], "")
 
 
@@ -404,18 +401,13 @@ OTHERS = tuple(name for name in STUDIED if name != "sd")
 N_NOISY = 200
 
 
-def _tasks(chosen: Sequence[RunGroup]) -> list[list[RunGroup]]:
-    tasks = dict.fromkeys(group.setting["task"] for group in chosen)
-    return [[group for group in chosen if group.setting["task"] == task] for task in tasks]
-
-
 def _rankings(chosen: Sequence[RunGroup], pooling: str) -> list[pd.DataFrame]:
     """By task, the logarithm of every measure of each group."""
     one = np.ones((1, 1))
     return [
         pd.DataFrame({m: [_logs([g], m, pooling)(one.repeat(len(g), 1))[0, 0] for g in part]
                       for m in STUDIED})
-        for part in _tasks(chosen)
+        for part in granularity.by_task(chosen)
     ]  # fmt: skip
 
 
@@ -445,7 +437,7 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     task, times five, for the level is 1 %; it is 1 where the ranks of the SD are noise.
     """
     names, total = list(STUDIED), 0.0
-    for part, ranked in zip(_tasks(chosen), _rankings(chosen, pooling), strict=True):
+    for part, ranked in zip(granularity.by_task(chosen), _rankings(chosen, pooling), strict=True):
         errors = {m: np.array([intervals.jackknife_error(_logs([g], m, pooling), len(g))[0]
                                for g in part]) for m in names}  # fmt: skip
         share = (errors["sd"] ** 2).mean() / ranked["sd"].var(ddof=1)
@@ -464,27 +456,16 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
         crossed = np.einsum("bik,bjk->bij", plain[:, 1:], noisy[:, 1:])
         apart = ~np.eye(len(names) - 1, dtype=bool)
         total = total + (with_sd - crossed[:, apart].mean(1)) / (n * (n - 1))
-    gaps = total / len(_tasks(chosen))
+    gaps = total / len(granularity.by_task(chosen))
     p = min(1.0, 5 * float(intervals.permutation_p(gaps[1:], gaps[0])))
     seen = float(stats.norm.ppf([0.995, 0.8]).sum() * gaps[1:].std())
-    return Estimate(float(gaps[0]), np.nan, np.nan, len(_tasks(chosen)), p, seen)
+    return Estimate(float(gaps[0]), np.nan, np.nan, len(granularity.by_task(chosen)), p, seen)
 
 
 def _told(chosen: Sequence[RunGroup], names: Sequence[str]) -> pd.DataFrame:
-    """Which measures tell two groups of a task apart (|z| > 2, seeds paired): a row a pair, with
-    the numbers of both groups, and a column a measure.
-    """
-    rows = []
-    for part in _tasks(chosen):
-        for (i, first), (j, second) in itertools.combinations(enumerate(part), 2):
-            pair = _same_seeds([first, second])
-            if len(pair[0]) < intervals.MIN_RUNS:
-                continue
-            a, b = (group.statistics(POOLINGS[0]) for group in pair)
-            sizes = len(pair[0]), len(pair[1])
-            z = [comparison.jackknife_difference(a[m], b[m], sizes, paired=True).z for m in names]
-            rows.append({"first": i, "second": j, **dict(zip(names, np.abs(z) > 2, strict=True))})
-    return pd.DataFrame(rows)
+    """Which measures tell two groups of a task apart (|z| > 2): see ``granularity.told``."""
+    table = granularity.told(chosen, names)
+    return table.assign(**{name: table[name].abs() > 2 for name in names})
 
 
 def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
@@ -493,7 +474,7 @@ def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
     as two seeds.
     """
     kept = []
-    for part in _tasks(chosen):
+    for part in granularity.by_task(chosen):
         part = sorted(part, key=lambda group: group.setting["method"] != "standard")
         answers = {i: group.predictions for i, group in enumerate(part)}
         again = consistency.same_runs(answers, below=0.25) if _equal(part) else {}
