@@ -190,6 +190,8 @@ def _hinge(table: pd.DataFrame) -> str:
     for axis in choices:
         each = choices[axis].unique()
         for choice in each if 1 < len(each) <= MANY else ():
+            if choice in ("none", "nothing"):  # to leave nothing out is no reason
+                continue
             chosen = (choices[axis] == choice).to_numpy()
             gap = chosen.std() * abs(holds[chosen].mean() - holds[~chosen].mean())
             own, rest = (f"{holds[part].sum()} of {part.sum()}" for part in (chosen, ~chosen))
