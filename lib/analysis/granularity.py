@@ -303,8 +303,9 @@ def losses(
     Returns
     -------
     A row a measure: ``own`` and ``best`` (mean τ over tasks), ``by`` (the best, chosen with its
-    sign on the other tasks; of a single task on that one, which flatters it), and ``loss`` with its
-    interval, ``low`` to ``high``, by the jackknife over seeds.
+    sign on the other tasks, so that one whose sign turns does worse than none; of a single task on
+    that one, which flatters it), and ``loss`` with its interval, ``low`` to ``high``, by the
+    jackknife over seeds.
     """
     targets = targets or {name: [other for other in STUDIED if other not in own]
                           for own in GRANULARITIES.values() for name in own}  # fmt: skip
