@@ -401,14 +401,22 @@ OTHERS = tuple(name for name in STUDIED if name != "sd")
 N_NOISY = 200
 
 
+def _known(group: RunGroup, pooling: str) -> Statistic:
+    """(B, M) logarithms of all measures of a group."""
+    each = group.statistics(pooling)
+    return lambda w: np.log(np.clip([each[name](w) for name in STUDIED], 1e-12, None)).T
+
+
 def _rankings(chosen: Sequence[RunGroup], pooling: str) -> list[pd.DataFrame]:
-    """By task, the logarithm of every measure of each group."""
-    one = np.ones((1, 1))
-    return [
-        pd.DataFrame({m: [_logs([g], m, pooling)(one.repeat(len(g), 1))[0, 0] for g in part]
-                      for m in STUDIED})
-        for part in granularity.by_task(chosen)
-    ]  # fmt: skip
+    """By task, the logarithm of every measure of each group, and behind it its standard error."""
+    tables = []
+    for part in granularity.by_task(chosen):
+        known = [(_known(group, pooling), len(group)) for group in part]
+        logs = [statistic(np.ones((1, n)))[0] for statistic, n in known]
+        errors = [intervals.jackknife_error(statistic, n) for statistic, n in known]
+        values = pd.DataFrame(logs, columns=list(STUDIED))
+        tables.append(values.join(pd.DataFrame(errors, columns=[f"{m} error" for m in STUDIED])))
+    return tables
 
 
 def _alike(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
@@ -436,17 +444,16 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     one is given as much noise as the SD has. p is of permuting the groups of each measure in each
     task, times five, for the level is 1 %; it is 1 where the ranks of the SD are noise.
     """
-    names, total = list(STUDIED), 0.0
-    for part, ranked in zip(granularity.by_task(chosen), _rankings(chosen, pooling), strict=True):
-        errors = {m: np.array([intervals.jackknife_error(_logs([g], m, pooling), len(g))[0]
-                               for g in part]) for m in names}  # fmt: skip
-        share = (errors["sd"] ** 2).mean() / ranked["sd"].var(ddof=1)
+    names, total, tables = list(STUDIED), 0.0, _rankings(chosen, pooling)
+    for table in tables:
+        logs = {name: table[name].to_numpy() for name in names}
+        errors = {name: table[f"{name} error"].to_numpy() for name in names}
+        share = (errors["sd"] ** 2).mean() / logs["sd"].var(ddof=1)
         if share >= 1:
-            return Estimate(np.nan, np.nan, np.nan, len(part), 1.0)
-        logs = {name: ranked[name].to_numpy() for name in names}
+            return Estimate(np.nan, np.nan, np.nan, len(tables), 1.0)
         plain = np.stack([np.sign(logs[m][:, None] - logs[m]) for m in names])
         noisy = np.stack([_noisy_signs(logs[m], errors[m], share) for m in names])
-        rng, n = np.random.default_rng(0), len(part)
+        rng, n = np.random.default_rng(0), len(table)
         order = np.tile(np.arange(n), (intervals.N_PERMUTATIONS, len(names), 1))
         order = np.concatenate([order[:1], rng.permuted(order, axis=2)])
         rows, columns, number = order[..., None], order[..., None, :], np.arange(len(names))
@@ -456,10 +463,10 @@ def _sd_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
         crossed = np.einsum("bik,bjk->bij", plain[:, 1:], noisy[:, 1:])
         apart = ~np.eye(len(names) - 1, dtype=bool)
         total = total + (with_sd - crossed[:, apart].mean(1)) / (n * (n - 1))
-    gaps = total / len(granularity.by_task(chosen))
+    gaps = total / len(tables)
     p = min(1.0, 5 * float(intervals.permutation_p(gaps[1:], gaps[0])))
     seen = float(stats.norm.ppf([0.995, 0.8]).sum() * gaps[1:].std())
-    return Estimate(float(gaps[0]), np.nan, np.nan, len(granularity.by_task(chosen)), p, seen)
+    return Estimate(float(gaps[0]), np.nan, np.nan, len(tables), p, seen)
 
 
 def _told(chosen: Sequence[RunGroup], names: Sequence[str]) -> pd.DataFrame:
