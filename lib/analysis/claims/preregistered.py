@@ -16,7 +16,7 @@ from scipy import stats
 
 from lib import measures
 from lib.analysis import consistency, variance_components
-from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, claim
+from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, Verdict, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, sample_size
 from lib.measures.intervals import Statistic
@@ -108,12 +108,15 @@ def hypothesis(
 
 
 def pooled(parts: Sequence[Estimate]) -> Estimate:
-    """The mean of independent estimates, p by Stouffer's method."""
+    """The mean of independent estimates, p by Stouffer's method; 1 where that and the mean point in
+    different directions.
+    """
     if len(parts) == 1:
         return parts[0]
     table = pd.DataFrame(parts)
-    _, p = comparison.stouffer(table["p"], np.sign(table["value"]))
+    z, p = comparison.stouffer(table["p"], np.sign(table["value"]))
     mean = table["value"].mean()
+    p = 1.0 if z * mean < 0 else p
     reach, smallest = (
         np.linalg.norm(one) / len(parts)
         for one in (table["high"] - table["value"], table["smallest"])
@@ -186,9 +189,10 @@ hypothesis("A1", "more-rows-make-answers-alike", SIZE, side="below")(
 @hypothesis("A2", "more-steps-make-answers-alike", SIZE, side="below")
 @by_task
 def _steps(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-    """Log disagreement with more steps, less that with fewer: mean over sizes."""
-    chosen = [g for g in chosen if (g.setting["steps"] == STEPS) == (g.setting["epochs"] > 3)]
-    long = np.array([group.setting["epochs"] > 3 for group in chosen])
+    """Log disagreement with more steps, less that with fewer: mean over sizes with both arms."""
+    sizes = [group.setting["n_train"] for group in chosen]
+    chosen = [g for g in chosen if sizes.count(g.setting["n_train"]) == 2]
+    long = np.array([group.setting["steps"] == STEPS for group in chosen])
     return _contrast(chosen, np.where(long, 1, -1) / long.sum(), "disagreement")
 
 
@@ -200,18 +204,21 @@ hypothesis("A3", "more-rows-move-representations-apart", SIZE, poolings=POOLINGS
 @hypothesis("A4", "jsd-rises-with-confidence", SIZE)
 @by_task
 def _confidence(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-    """Spearman's ρ of JSD with mean confidence over settings, rows and steps held; p of permuting
-    settings.
+    """Spearman's ρ of JSD with mean confidence over settings, rows and steps held. p is of
+    permuting what these leave of the ranks of JSD, and holding them anew (Freedman & Lane 1983).
     """
     jsd = np.concatenate([_logs([group], "jsd")(np.ones((1, len(group))))[0] for group in chosen])
     confidence = [group.probabilities.max(-1).mean() for group in chosen]
     held = [[group.setting[name] for group in chosen] for name in ("n_train", "steps")]
     ranks = stats.rankdata([np.ones(len(jsd)), *held, jsd, confidence], axis=1).T
-    design, rest = ranks[:, :3], ranks[:, 3:]
-    first, second = (rest - design @ np.linalg.lstsq(design, rest, rcond=None)[0]).T
+    hold = np.eye(len(jsd)) - ranks[:, :3] @ np.linalg.pinv(ranks[:, :3])
+    first, second = hold @ ranks[:, 3], hold @ ranks[:, 4]
     order, complete = intervals.orders(len(jsd))
-    p = intervals.permutation_p(first[order] @ second, first @ second, complete=complete)
-    rho = first @ second / np.sqrt((first @ first) * (second @ second))
+    rho, drawn = (
+        one @ second / np.linalg.norm(one, axis=-1) / np.linalg.norm(second)
+        for one in (first, first[order] @ hold)
+    )
+    p = intervals.permutation_p(drawn, rho, complete=complete)
     seen = sample_size.detectable_correlation(len(jsd) - len(held))
     return Estimate(float(rho), np.nan, np.nan, len(jsd), float(p), seen)
 
@@ -220,20 +227,29 @@ def _confidence(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
 
 
 @cache
-def _spread(task: str) -> measures.SeedVariance:
+def _spread_of(task: str, names: tuple[str, ...]) -> measures.SeedVariance:
     (group,) = [g for g in groups("reference-score-noise") if g.setting["task"] == task]
+    group = group.take([group.names.index(name) for name in names])
     return measures.seed_variance(group.predictions == group.labels)
 
 
-@hypothesis("B1", "seeds-change-accuracy-on-whole-sets", "score-noise", runs=(ALL,))
+def _spread(group: RunGroup) -> measures.SeedVariance:
+    return _spread_of(group.setting["task"], tuple(group.names))
+
+
+@hypothesis("B1", "seeds-change-accuracy-on-whole-sets", "score-noise")
 def _beyond_flips(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-    """Mean over tasks of the distribution-wise SD in points, its p by Stouffer, one-sided; the
-    smallest is the median over tasks of what one sees.
+    """Distribution-wise SD in points, the root of the mean variance over tasks, none clipped; its p
+    by Stouffer, one-sided; the smallest is the median over tasks of what one sees.
     """
-    spreads = [_spread(group.setting["task"]) for group in chosen]
-    value, low, high = 100 * np.mean([one.distribution[:3] for one in spreads], axis=0)
+    spreads = [_spread(group) for group in chosen]
+    ends = [np.square(one.distribution[1:3]) for one in spreads]
+    beyond = [one.observed.value**2 - one.floor**2 for one in spreads]
+    variances = np.column_stack([beyond, ends])
+    value, low, high = 100 * np.sqrt(np.mean(variances, axis=0).clip(0))
     z = stats.norm.isf([one.p for one in spreads]).sum() / np.sqrt(len(spreads))
-    seen = [sample_size.detectable_seed_sd(len(chosen[0]), one.floor) for one in spreads]
+    floors = [(len(group), one.floor) for group, one in zip(chosen, spreads, strict=True)]
+    seen = [sample_size.detectable_seed_sd(*one) for one in floors]
     p, seen = float(stats.norm.sf(z)), 100 * float(np.median(seen))
     return Estimate(value, low, high, len(spreads), p, seen)
 
@@ -243,14 +259,13 @@ HALF_A_POINT = 0.005
 
 
 @hypothesis(
-    "B2", "sd-over-seeds-is-below-half-a-point", "score-noise", null=2.5, runs=(ALL,), without=(),
-    exact=True,
-)  # fmt: skip
+    "B2", "sd-over-seeds-is-below-half-a-point", "score-noise", null=2.5, without=(), exact=True
+)
 def _small_spreads(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """In how many tasks the interval of the distribution-wise SD is below half a point; ``high``
     counts those, too, in which it holds that.
     """
-    ends = [_spread(group.setting["task"]).distribution for group in chosen]
+    ends = [_spread(group).distribution for group in chosen]
     below, not_above = (
         sum(getattr(one, end) < HALF_A_POINT for one in ends) for end in ("high", "low")
     )
@@ -279,15 +294,17 @@ hypothesis("E2", "the-head-alone-disagrees-least", "lora", side="below")(
 @hypothesis("E3", "sd-misses-what-disagreement-tells", "lora", null=1.5, exact=True)
 def _missed(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """Of LoRA and the head, how many disagreement tells from full fine-tuning and the SD does not;
-    ``smallest`` is the larger of the two ratios of SDs that would be seen.
+    ``high`` counts those, too, that neither tells. ``smallest`` is the larger of the two ratios of
+    SDs that would be seen.
     """
     told, seen = {}, []
     for method, measure in itertools.product(("lora", "head"), ("sd", "disagreement")):
         found = by_task(partial(_method_gap, "standard", method, measure))(chosen, "")
         told[method, measure] = found.p < ALPHA
         seen += [found.smallest] * (measure == "sd")
-    missed = sum(told[m, "disagreement"] and not told[m, "sd"] for m in ("lora", "head"))
-    return Estimate(missed, missed, missed, 2, smallest=float(np.exp(max(seen))))
+    unseen = [method for method in ("lora", "head") if not told[method, "sd"]]
+    missed = sum(told[method, "disagreement"] for method in unseen)
+    return Estimate(missed, missed, len(unseen), 2, smallest=float(np.exp(max(seen))))
 
 
 # Not in the plan, and asked of the same runs.
@@ -349,9 +366,11 @@ def _design(group: RunGroup) -> variance_components.Crossed:
 )  # fmt: skip
 def _order_over_init(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """Share of the order seed in the variance of scores less that of the init seed."""
-    (films,) = [group for group in chosen if group.setting["task"] == FILMS]
-    found = variance_components.share_difference(_design(films).scores)
-    return Estimate(*found[:3], len(films), found.p)
+    films = [group for group in chosen if group.setting["task"] == FILMS]
+    if not films:  # another task by itself
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    found = variance_components.share_difference(_design(films[0]).scores)
+    return Estimate(*found[:3], len(films[0]), found.p)
 
 
 @hypothesis(
@@ -564,24 +583,24 @@ def results(names: Sequence[str] = ()) -> pd.DataFrame:
     adjusted, smallest, verdict``, all on the scale of the test.
 
     ``adjusted``: by Holm over the hypotheses of a study; of one that several analyses have to give,
-    from the largest p. *holds* if all required analyses do, and no single task rejects in the other
-    direction; *contradicted* if all say the opposite; *mixed* if some do one or the other; else
-    *undecided*. Numbers are those of the first analysis.
+    from the largest p. *holds* if all required analyses do, and in none a single task rejects in
+    the other direction; *contradicted* if all say the opposite; *mixed* if the poolings differ;
+    else *undecided*. Other numbers are those of the first analysis.
     """
     rows = []
     for _, study in itertools.groupby(HYPOTHESES.values(), lambda one: one.study):
         study = list(study)
+        if names and not {one.name for one in study} & set(names):
+            continue
         found = [[one.estimate(**chosen) for chosen in one.required] for one in study]
-        largest = np.array([max(e.p for e in each) for each in found])
+        largest = np.array([np.max([e.p for e in each]) for each in found])
         adjusted = comparison.adjust(largest)
-        for one, each, p in zip(study, found, adjusted / largest, strict=True):
-            first, judge = each[0], CLAIMS[one.claim].of_one
-            told = {judge(e if one.exact else e._replace(p=min(1.0, e.p * p))) for e in each}
+        times = np.divide(adjusted, largest, out=np.ones(len(study)), where=largest != 0)
+        for one, each, factor, p in zip(study, found, times, adjusted, strict=True):
+            told = {_verdict(one, *both, factor) for both in zip(one.required, each, strict=True)}
             verdict = told.pop() if len(told) == 1 else "mixed" if _poolings(one) else "undecided"
-            if verdict == "holds" and not one.exact and _against(one, first):
-                verdict = "undecided"
-            rows.append({"hypothesis": one.name, "claim": one.claim, **first._asdict(),
-                         "adjusted": np.minimum(1.0, first.p * p), "verdict": verdict})  # fmt: skip
+            numbers = each[0]._asdict() | {"smallest": each[0].detectable, "adjusted": p}
+            rows.append({"hypothesis": one.name, "claim": one.claim, **numbers, "verdict": verdict})
     table = pd.DataFrame(rows)
     return table[table["hypothesis"].isin(names or list(HYPOTHESES))].reset_index(drop=True)
 
@@ -590,12 +609,16 @@ def _poolings(one: Hypothesis) -> bool:
     return any("pooling" in chosen for chosen in one.required)
 
 
-def _against(one: Hypothesis, first: Estimate) -> bool:
-    """Whether a task rejects in the other direction, or an analysis in ``same_sign`` has another
-    sign.
+def _verdict(one: Hypothesis, chosen: dict[str, str], found: Estimate, factor: float) -> Verdict:
+    """What a required analysis says, its p times Holm's factor. It does not hold where a task
+    rejects in the other direction, or an analysis in ``same_sign`` has another sign.
     """
-    tasks = dict.fromkeys(g.setting["task"] for g in groups(f"reference-{one.study}"))
     judge = CLAIMS[one.claim].of_one
-    single = [judge(one.estimate(task=task, **one.required[0])) for task in tasks]
-    signs = [one.estimate(**one.required[0], **chosen).value for chosen in one.same_sign]
-    return "contradicted" in single or any(np.sign(v) != np.sign(first.value) for v in signs)
+    verdict = judge(found._replace(p=np.minimum(1.0, found.p * factor)))  # NaN stays
+    if verdict != "holds" or one.exact:
+        return verdict
+    tasks = dict.fromkeys(g.setting["task"] for g in groups(f"reference-{one.study}"))
+    single = [judge(one.estimate(task=task, **chosen)) for task in tasks]
+    signs = [np.sign(one.estimate(**chosen | more).value) for more in one.same_sign]
+    against = "contradicted" in single or any(sign != np.sign(found.value) for sign in signs)
+    return "undecided" if against else verdict
