@@ -414,6 +414,57 @@ def ranked_world(rng, *, alike):
     return chosen
 
 
+def test_d1_is_the_weaker_of_two_mean_taus():
+    chosen = ranked_world(np.random.default_rng(0), alike=True)
+    assert {group.setting["method"] for group in chosen} == set(METHODS)
+    means = {}
+    for pair in (("jsd", "disagreement"), ("op", "cka")):
+        taus = []
+        for task in "abc":
+            own = [g.pairs("mean") for g in chosen if g.setting["task"] == task]
+            first, second = ([pairs[m][np.triu_indices(10, 1)].mean() for pairs in own]
+                             for m in pair)  # fmt: skip
+            taus.append(stats.kendalltau(first, second).statistic)
+        means[pair] = np.mean(taus)
+    found = asked("D1", chosen, "mean")
+    assert found.value == pytest.approx(min(means.values()))
+    assert found.n == 3 and found.p < 0.05
+
+
+def copied(group, method, turned):
+    """The runs of a group under another name, with some of their answers turned round."""
+    answers = group.predictions.copy()
+    answers[:, -turned:] = 1
+    return made([0] * len(group), predictions=answers, method=method)
+
+
+def test_methods_whose_runs_answer_as_if_they_were_one_count_once():
+    standard = made([40] * 8)
+    chosen = [copied(standard, "llrd", 20), standard, copied(standard, "lora", 40)]
+    kept = preregistered._methods(chosen)
+    # At one seed they differ on 20 and 40 examples, at two seeds on 80 more.
+    assert [group.setting["method"] for group in kept] == ["standard", "lora"]
+    # Nor do failed runs, of other seeds in each method, make two of one.
+    fewer = [group.take(np.arange(8) != i) for i, group in enumerate(chosen)]
+    kept = [(g.setting["method"], len(g)) for g in preregistered._methods(fewer)]
+    assert kept == [("standard", 7), ("lora", 7)]
+
+
+def test_d3_counts_methods_that_one_measure_tells_from_the_standard_one_and_another_does_not():
+    rng, chosen = np.random.default_rng(0), []
+    for task in "abc":
+        for number, method in enumerate(METHODS):
+            votes = (rng.random((8, N)) < (0.05 if number > 3 else 0.02)).astype(int)
+            chosen.append(made([0] * 8, predictions=votes, task=task, method=method))
+    # JSD and the SD are the same everywhere; disagreement tells six methods of nine apart.
+    told = preregistered._told(preregistered._methods(chosen), ("disagreement", "sd"))
+    told = told.query("first == 0")
+    assert (len(told), told["sd"].sum()) == (27, 0) and told["disagreement"].sum() >= 18
+    found = asked("D3", chosen)
+    assert found.value == -told["disagreement"].sum() and found.n == 27
+    assert found.p == pytest.approx(0.5 ** (told["disagreement"].sum() - 1))
+
+
 def test_d2_finds_an_sd_that_has_nothing_to_do_with_the_others_and_spares_one_that_has(monkeypatch):
     monkeypatch.setattr(intervals, "N_PERMUTATIONS", 199)
     rng, told = np.random.default_rng(0), {}

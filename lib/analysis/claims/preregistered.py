@@ -410,10 +410,10 @@ def _tasks(chosen: Sequence[RunGroup]) -> list[list[RunGroup]]:
 
 def _rankings(chosen: Sequence[RunGroup], pooling: str) -> list[pd.DataFrame]:
     """By task, the logarithm of every measure of each group."""
-    one = np.ones((1, 1))
     return [
-        pd.DataFrame({m: [_logs([g], m, pooling)(one.repeat(len(g), 1))[0, 0] for g in part]
-                      for m in STUDIED})
+        np.log(pd.DataFrame([{m: one(np.ones((1, len(g))))[0]
+                              for m, one in g.statistics(pooling).items()} for g in part]
+                            ).clip(1e-12))
         for part in _tasks(chosen)
     ]  # fmt: skip
 
@@ -494,21 +494,17 @@ def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
     kept = []
     for part in _tasks(chosen):
         part = sorted(part, key=lambda group: group.setting["method"] != "standard")
-        answers = {i: group.predictions for i, group in enumerate(part)}
-        again = consistency.same_runs(answers, below=0.25) if _equal(part) else {}
+        same = _same_seeds(part)
+        answers = {i: group.predictions for i, group in enumerate(same)}
+        again = consistency.same_runs(answers, below=0.25) if len(same[0]) > 1 else {}
         kept += [group for i, group in enumerate(part) if i not in again]
     return kept
 
 
-def _equal(part: Sequence[RunGroup]) -> bool:
-    return len({tuple(group.names) for group in part}) == 1
-
-
-def _tells_more(more: str, less: str, chosen: Sequence[RunGroup], pooling: str) -> Estimate:
+def _tells_more(more: str, less: str, told: pd.DataFrame) -> Estimate:
     """Methods told from the standard one by one measure, less those told by another; sign test
     over those that one of both tells. The smallest is significant if none goes the other way.
     """
-    told = _told(_methods(chosen), (more, less)).query("first == 0")
     ahead, behind = ((told[a] & ~told[b]).sum() for a, b in ((more, less), (less, more)))
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
     fewest = float(np.ceil(np.log2(2 / ALPHA)))
@@ -534,8 +530,9 @@ def _methods_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
 @hypothesis("D3", "jsd-then-disagreement-then-sd-tell-methods", METHODS, **WITHOUT_METHOD)
 def _both_tell_more(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """JSD more than disagreement, and disagreement more than the SD: the less sure of the two."""
-    order = itertools.pairwise(("jsd", "disagreement", "sd"))
-    return weakest([_tells_more(more, less, chosen, pooling) for more, less in order])
+    measured = ("jsd", "disagreement", "sd")
+    told = _told(_methods(chosen), measured).query("first == 0")
+    return weakest([_tells_more(*two, told) for two in itertools.pairwise(measured)])
 
 
 OPTIMIZERS = ("adamw", "sgd", "adafactor")
