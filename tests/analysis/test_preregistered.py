@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from lib import measures
 from lib.analysis import variance_components
 from lib.analysis.claims import CLAIMS, preregistered
+from lib.analysis.claims.agreement import COPIES, distinct
 from lib.analysis.claims.claim import Estimate
 from lib.analysis.claims.preregistered import HYPOTHESES, Hypothesis, by_task, pooled, results
 from lib.analysis.claims.scores import groups as committed
@@ -441,12 +442,12 @@ def copied(group, method, turned):
 def test_methods_whose_runs_answer_as_if_they_were_one_count_once():
     standard = made([40] * 8)
     chosen = [copied(standard, "llrd", 20), standard, copied(standard, "lora", 40)]
-    kept = preregistered._methods(chosen)
+    kept = distinct(chosen, below=COPIES)
     # At one seed they differ on 20 and 40 examples, at two seeds on 80 more.
     assert [group.setting["method"] for group in kept] == ["standard", "lora"]
     # Nor do failed runs, of other seeds in each method, make two of one.
     fewer = [group.take(np.arange(8) != i) for i, group in enumerate(chosen)]
-    kept = [(g.setting["method"], len(g)) for g in preregistered._methods(fewer)]
+    kept = [(g.setting["method"], len(g)) for g in distinct(fewer, below=COPIES)]
     assert kept == [("standard", 7), ("lora", 7)]
 
 
@@ -457,7 +458,7 @@ def test_d3_counts_methods_that_one_measure_tells_from_the_standard_one_and_anot
             votes = (rng.random((8, N)) < (0.05 if number > 3 else 0.02)).astype(int)
             chosen.append(made([0] * 8, predictions=votes, task=task, method=method))
     # JSD and the SD are the same everywhere; disagreement tells six methods of nine apart.
-    told = preregistered._told(preregistered._methods(chosen), ("disagreement", "sd"))
+    told = preregistered._told(distinct(chosen, below=COPIES), ("disagreement", "sd"))
     told = told.query("first == 0")
     assert (len(told), told["sd"].sum()) == (27, 0) and told["disagreement"].sum() >= 18
     found = asked("D3", chosen)

@@ -16,6 +16,7 @@ from scipy import stats
 
 from lib import measures
 from lib.analysis import consistency, variance_components
+from lib.analysis.claims.agreement import COPIES, distinct
 from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, Verdict, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, sample_size
@@ -486,21 +487,6 @@ def _told(chosen: Sequence[RunGroup], names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _methods(chosen: Sequence[RunGroup]) -> list[RunGroup]:
-    """The groups, the standard method first in each task, without methods whose runs answer as if
-    they were those of another: at one seed they disagree on less than a quarter as many examples
-    as two seeds.
-    """
-    kept = []
-    for part in _tasks(chosen):
-        part = sorted(part, key=lambda group: group.setting["method"] != "standard")
-        same = _same_seeds(part)
-        answers = {i: group.predictions for i, group in enumerate(same)}
-        again = consistency.same_runs(answers, below=0.25) if len(same[0]) > 1 else {}
-        kept += [group for i, group in enumerate(part) if i not in again]
-    return kept
-
-
 def _tells_more(more: str, less: str, told: pd.DataFrame) -> Estimate:
     """Methods told from the standard one by one measure, less those told by another; sign test
     over those that one of both tells. The smallest is significant if none goes the other way.
@@ -518,20 +504,20 @@ WITHOUT_METHOD = {"without": (*TASKS, "wd_pre"), "same_sign": [{"without": "wd_p
 
 @hypothesis("D1", "measures-of-one-kind-rank-alike", METHODS, poolings=POOLINGS, **WITHOUT_METHOD)
 def _methods_alike(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-    return _alike(_methods(chosen), pooling)
+    return _alike(distinct(chosen, below=COPIES), pooling)
 
 
 @hypothesis("D2", "sd-ranks-methods-apart", METHODS, side="below", poolings=POOLINGS,
             **WITHOUT_METHOD)  # fmt: skip
 def _methods_apart(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
-    return _sd_apart(_methods(chosen), pooling)
+    return _sd_apart(distinct(chosen, below=COPIES), pooling)
 
 
 @hypothesis("D3", "jsd-then-disagreement-then-sd-tell-methods", METHODS, **WITHOUT_METHOD)
 def _both_tell_more(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     """JSD more than disagreement, and disagreement more than the SD: the less sure of the two."""
     measured = ("jsd", "disagreement", "sd")
-    told = _told(_methods(chosen), measured).query("first == 0")
+    told = _told(distinct(chosen, below=COPIES), measured).query("first == 0")
     return weakest([_tells_more(*two, told) for two in itertools.pairwise(measured)])
 
 
