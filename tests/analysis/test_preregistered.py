@@ -475,6 +475,28 @@ def test_d2_finds_an_sd_that_has_nothing_to_do_with_the_others_and_spares_one_th
     assert sum(told[True]) <= 1 and sum(told[False]) >= 4
 
 
+@pytest.mark.parametrize(
+    ("called", "method"),
+    [
+        ("without-bias-correction-runs-differ-more", "no_bias_correction"),
+        ("after-longer-training-runs-differ-more", "longer"),
+    ],
+)
+def test_a_method_is_held_against_the_standard_one_task_by_task(monkeypatch, called, method):
+    rng, chosen = np.random.default_rng(0), []
+    for task, factor in (("a", 2), ("b", 3)):
+        counts = rng.integers(18, 23, 8)
+        chosen += [made(factor * counts, task=task, method=method), made(counts, task=task),
+                   made(9 * counts, task=task, method="lora")]  # fmt: skip
+    monkeypatch.setattr(preregistered, "groups", lambda name: chosen)
+    found = CLAIMS[called].statistic(without="none", measure="disagreement")
+    assert found[:4] == pytest.approx([np.log(6) / 2] * 3 + [2])
+    found = CLAIMS[called].statistic(without="a", measure="disagreement")
+    assert found.value == pytest.approx(np.log(3)) and found.n == 8
+    flat = CLAIMS[called].statistic(without="none", measure="cka")
+    assert flat.value == pytest.approx(0, abs=1e-9)
+
+
 def schedules(larger):
     """Three optimisers × two schedules × two tasks; under a constant rate an optimiser's counts are
     ``larger`` times those under a linear one.

@@ -521,6 +521,24 @@ def _both_tell_more(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
     return weakest([_tells_more(*two, told) for two in itertools.pairwise(measured)])
 
 
+# Not in the plan, and asked of the same runs, of which none failed.
+FOUR = ("disagreement", "jsd", "op", "cka")
+
+
+def _beside_standard(method: str, without: str, measure: str) -> Estimate:
+    """Log of a measure with a method, less that with the standard one."""
+    gap = by_task(partial(_method_gap, "standard", method, measure))
+    return gap(_selected(METHODS, without=without), "")
+
+
+for name, method in (
+    ("without-bias-correction-runs-differ-more", "no_bias_correction"),
+    ("after-longer-training-runs-differ-more", "longer"),
+):
+    differ = partial(_beside_standard, method)
+    claim(name, without=("none", *TASKS), measure=FOUR)(differ)
+
+
 OPTIMIZERS = ("adamw", "sgd", "adafactor")
 
 
