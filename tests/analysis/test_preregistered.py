@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 from lib import measures
 from lib.analysis import variance_components
 from lib.analysis.claims import CLAIMS, preregistered
+from lib.analysis.claims.agreement import COPIES, distinct
 from lib.analysis.claims.claim import Estimate
 from lib.analysis.claims.preregistered import (
     HYPOTHESES,
@@ -427,6 +428,57 @@ def ranked_world(rng, *, alike):
     return chosen
 
 
+def test_d1_is_the_weaker_of_two_mean_taus():
+    chosen = ranked_world(np.random.default_rng(0), alike=True)
+    assert {group.setting["method"] for group in chosen} == set(METHODS)
+    means = {}
+    for pair in (("jsd", "disagreement"), ("op", "cka")):
+        taus = []
+        for task in "abc":
+            own = [g.pairs("mean") for g in chosen if g.setting["task"] == task]
+            first, second = ([pairs[m][np.triu_indices(10, 1)].mean() for pairs in own]
+                             for m in pair)  # fmt: skip
+            taus.append(stats.kendalltau(first, second).statistic)
+        means[pair] = np.mean(taus)
+    found = asked("D1", chosen, "mean")
+    assert found.value == pytest.approx(min(means.values()))
+    assert found.n == 3 and found.p < 0.05
+
+
+def copied(group, method, turned):
+    """The runs of a group under another name, with some of their answers turned round."""
+    answers = group.predictions.copy()
+    answers[:, -turned:] = 1
+    return made([0] * len(group), predictions=answers, method=method)
+
+
+def test_methods_whose_runs_answer_as_if_they_were_one_count_once():
+    standard = made([40] * 8)
+    chosen = [copied(standard, "llrd", 20), standard, copied(standard, "lora", 40)]
+    kept = distinct(chosen, below=COPIES)
+    # At one seed they differ on 20 and 40 examples, at two seeds on 80 more.
+    assert [group.setting["method"] for group in kept] == ["standard", "lora"]
+    # Nor do failed runs, of other seeds in each method, make two of one.
+    fewer = [group.take(np.arange(8) != i) for i, group in enumerate(chosen)]
+    kept = [(g.setting["method"], len(g)) for g in distinct(fewer, below=COPIES)]
+    assert kept == [("standard", 7), ("lora", 7)]
+
+
+def test_d3_counts_methods_that_one_measure_tells_from_the_standard_one_and_another_does_not():
+    rng, chosen = np.random.default_rng(0), []
+    for task in "abc":
+        for number, method in enumerate(METHODS):
+            votes = (rng.random((8, N)) < (0.05 if number > 3 else 0.02)).astype(int)
+            chosen.append(made([0] * 8, predictions=votes, task=task, method=method))
+    # JSD and the SD are the same everywhere; disagreement tells six methods of nine apart.
+    told = preregistered._told(distinct(chosen, below=COPIES), ("disagreement", "sd"))
+    told = told.query("first == 0")
+    assert (len(told), told["sd"].sum()) == (27, 0) and told["disagreement"].sum() >= 18
+    found = asked("D3", chosen)
+    assert found.value == -told["disagreement"].sum() and found.n == 27
+    assert found.p == pytest.approx(0.5 ** (told["disagreement"].sum() - 1))
+
+
 def test_d2_finds_an_sd_that_has_nothing_to_do_with_the_others_and_spares_one_that_has(monkeypatch):
     monkeypatch.setattr(intervals, "N_PERMUTATIONS", 199)
     rng, told = np.random.default_rng(0), {}
@@ -434,6 +486,28 @@ def test_d2_finds_an_sd_that_has_nothing_to_do_with_the_others_and_spares_one_th
         worlds = [asked("D2", ranked_world(rng, alike=alike), "first") for _ in range(5)]
         told[alike] = [one.p < 0.05 and one.value < 0 for one in worlds]
     assert sum(told[True]) <= 1 and sum(told[False]) >= 4
+
+
+@pytest.mark.parametrize(
+    ("called", "method"),
+    [
+        ("without-bias-correction-runs-differ-more", "no_bias_correction"),
+        ("after-longer-training-runs-differ-more", "longer"),
+    ],
+)
+def test_a_method_is_held_against_the_standard_one_task_by_task(monkeypatch, called, method):
+    rng, chosen = np.random.default_rng(0), []
+    for task, factor in (("a", 2), ("b", 3)):
+        counts = rng.integers(18, 23, 8)
+        chosen += [made(factor * counts, task=task, method=method), made(counts, task=task),
+                   made(9 * counts, task=task, method="lora")]  # fmt: skip
+    monkeypatch.setattr(preregistered, "groups", lambda name: chosen)
+    found = CLAIMS[called].statistic(without="none", measure="disagreement")
+    assert found[:4] == pytest.approx([np.log(6) / 2] * 3 + [2])
+    found = CLAIMS[called].statistic(without="a", measure="disagreement")
+    assert found.value == pytest.approx(np.log(3)) and found.n == 8
+    flat = CLAIMS[called].statistic(without="none", measure="cka")
+    assert flat.value == pytest.approx(0, abs=1e-9)
 
 
 def schedules(larger):

@@ -23,23 +23,31 @@ POOLINGS = ("first", "mean")
 #: Few methods have few orders, and a Bonferroni-adjusted p needs many draws.
 N_SHUFFLES = 40_000
 CHOSEN = ("no near copies", "all")
+#: Below this share of the plan's, two of the ten methods count as one.
+COPIES = 0.25
+
+
+def distinct(groups: Sequence[RunGroup], *, below: float = consistency.SAME_RUNS) -> list[RunGroup]:
+    """The groups, the standard method first in each task, without methods whose runs are those of
+    another (``consistency.same_runs``) at the seeds that all methods of the task have.
+    """
+    kept = []
+    for task in dict.fromkeys(group.setting["task"] for group in groups):
+        own = [group for group in groups if group.setting["task"] == task]
+        own.sort(key=lambda group: group.setting["method"] != "standard")
+        seeds = sorted(set.intersection(*(set(group.names) for group in own)))
+        answers = {i: g.predictions[[g.names.index(seed) for seed in seeds]]
+                   for i, g in enumerate(own)}  # fmt: skip
+        again = consistency.same_runs(answers, below=below) if len(seeds) > 1 else {}
+        kept += [group for i, group in enumerate(own) if i not in again]
+    return kept
 
 
 @cache
 def _chosen(which: str) -> list[RunGroup]:
-    """The fifteen groups of five methods on three tasks, or some of them.
-
-    ``no near copies``: without methods whose runs are those of another (``same_runs``).
-    """
+    """The fifteen groups of five methods on three tasks, or (``no near copies``) the distinct."""
     every = [*groups("reference-standard"), *groups("reference-methods")]
-    if which == "all":
-        return every
-    kept = []
-    for task in dict.fromkeys(group.setting["task"] for group in every):
-        own = {g.setting["method"]: g for g in every if g.setting["task"] == task}
-        again = consistency.same_runs({m: g.predictions[:10] for m, g in own.items()})
-        kept += [group for method, group in own.items() if method not in again]
-    return kept
+    return every if which == "all" else distinct(every)
 
 
 @cache
@@ -280,24 +288,31 @@ claim("debiased-cka-knows-unrelated", side="within", null=1.0, margin=0.05, n_ex
 )
 
 
+#: Nine methods beside the standard one with twenty runs of a task each, and three with ten runs.
+SETS = ("ten methods", "four methods")
+
+
 @cache
-def _by_task() -> dict[str, dict[str, RunGroup]]:
-    """By task and method, ten runs of each distinct method, the same seeds in all."""
+def _by_task(methods: str = "four methods") -> dict[str, dict[str, RunGroup]]:
+    """By task and method, runs of each distinct method, the same seeds in all."""
+    chosen = _chosen("no near copies")
+    if methods == "ten methods":
+        chosen = distinct(groups("reference-distinct-methods"), below=COPIES)
     found: dict[str, dict[str, RunGroup]] = {}
-    for group in _chosen("no near copies"):
-        own = found.setdefault(group.setting["task"], {})
-        own[group.setting["method"]] = group.take(range(10))
+    for group in chosen:
+        own = group.take(range(20 if methods == "ten methods" else 10))
+        found.setdefault(group.setting["task"], {})[group.setting["method"].partition("(")[0]] = own
     return found
 
 
 @cache
-def _detected(paired: bool, pooling: str) -> pd.DataFrame:
+def _detected(methods: str, paired: bool, pooling: str) -> pd.DataFrame:
     """Which of the comparisons with the standard method a measure detects, at 5 %: a row a task and
     method, a column a measure.
     """
     tables = {}
-    for task, methods in _by_task().items():
-        statistics = {name: (group.statistics(pooling), 10) for name, group in methods.items()}
+    for task, own in _by_task(methods).items():
+        statistics = {name: (group.statistics(pooling), len(group)) for name, group in own.items()}
         detected = comparison.discrimination(statistics, paired=paired)["p"] < ALPHA
         with_standard = [("standard" in pair) for pair in detected.index.droplevel("measure")]
         tables[task] = detected[with_standard].unstack("measure")
@@ -307,14 +322,14 @@ def _detected(paired: bool, pooling: str) -> pd.DataFrame:
 OTHERS = ("sd", "disagreement", *(f"{m} {of}" for m in summary.REPRESENTATION for of in POOLINGS))
 
 
-@claim(other=OTHERS, seeds=("paired", "as independent"))
-def jsd_detects_more_differences(other: str, seeds: str) -> Estimate:
+@claim(other=OTHERS, seeds=("paired", "as independent"), methods=SETS)
+def jsd_detects_more_differences(other: str, seeds: str, methods: str) -> Estimate:
     """How many more comparisons with the standard method JSD detects (p < .05) than another
     measure; sign test over those that one of the two detects (those of a task share its standard
     group, so that it describes more than it tests).
     """
     name, _, pooling = other.partition(" ")
-    detected = _detected(seeds == "paired", pooling or "first")
+    detected = _detected(methods, seeds == "paired", pooling or "first")
     ahead = (detected["jsd"] & ~detected[name]).sum()
     behind = (detected[name] & ~detected["jsd"]).sum()
     p = stats.binomtest(int(ahead), int(ahead + behind)).pvalue if ahead + behind else 1.0
