@@ -24,14 +24,14 @@ FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 PLANNED = paths.ROOT / "figures/91_planned.csv"
 PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n<!-- /planned -->)", re.DOTALL)
-#: What the number found for a hypothesis is.
+#: What the number found for a hypothesis is. D1, D3 and G3 ask for two; the less sure stands there.
 UNITS = {
-    "A1": "times a doubling", "A2": "times", "A3": "times a doubling", "A4": "= ρ",
-    "B1": "points", "B2": "tasks of five",
-    "D1": "= the lower τ", "D2": "apart in τ", "D3": "methods more, the less sure lead",
-    "E1": "times", "E2": "times", "E3": "of two methods",
-    "F1": "more of the variance", "F2": "orders of twelve", "F3": "= z",
-    "G1": "times", "G2": "apart in τ", "G3": "more of the pairs, the smaller lead",
+    "A1": "{} times a doubling", "A2": "{} times", "A3": "{} times a doubling", "A4": "ρ = {}",
+    "B1": "{} points", "B2": "{} tasks of five",
+    "D1": "the lower τ is {}", "D2": "τ differs by {}", "D3": "{} methods more",
+    "E1": "{} times", "E2": "{} times", "E3": "{} methods of two",
+    "F1": "{} more of the variance", "F2": "{} orders of twelve", "F3": "z = {}",
+    "G1": "{} times", "G2": "τ differs by {}", "G3": "{} more of the pairs",
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
         p = "a count" if exact else f"{row['adjusted']:.3f}".replace("0.000", "< 0.001")
         seen = "" if exact or pd.isna(smallest) else f"{smallest:.2f}"
         lines.append(
-            f"| {row['hypothesis']} | {number} {UNITS[row['hypothesis']]} | {p} | {seen} | "
+            f"| {row['hypothesis']} | {UNITS[row['hypothesis']].format(number)} | {p} | {seen} | "
             f"**{row['verdict']}** | [{row['claim']}](findings.md#{row['claim']}): "
             f"{verdicts[row['claim']]} |"
         )
