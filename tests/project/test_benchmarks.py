@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from support.project import run_python
 
-from benchmarks import costs
+from benchmarks import costs, pilots
 from lib import measures, paths
 from lib.analysis import validity
 from lib.measures import comparison, intervals
@@ -178,3 +178,20 @@ def test_the_hours_of_the_second_campaign_follow_from_the_tables():
         assert runs["wall_s"].sum() / 3600 == pytest.approx(float(hours), rel=0.005)
         total += runs["wall_s"].sum() / 3600
     assert total == pytest.approx(float(rows[-1][-1]), rel=0.005)
+
+
+def test_the_rule_for_half_failing_rates_takes_the_nearest_to_one_half_and_the_lower_of_equals():
+    def ladder(task, failed, gain=0.2):
+        """Ten runs at each rate 1, 2, …, of which so many failed."""
+        return [
+            {"backbone": "b", "task": task, "method": "m", "learning_rate": rate,
+             "status": "failed" if run < n else "ok", "majority": 0.5,
+             "accuracy": 0.5 if run < n else 0.5 + gain}
+            for rate, n in enumerate(failed, start=1) for run in range(10)
+        ]  # fmt: skip
+
+    rows = ladder("plain", [0, 3, 6, 10]) + ladder("equal", [2, 4, 6, 9])
+    rows += ladder("few", [0, 1, 9, 10]) + ladder("unclear", [0, 5, 10], gain=0.04)
+    found = pilots.half_failing(pd.DataFrame(rows)).set_index("task")
+    assert found["learning_rate"].to_dict() == {"plain": 3, "equal": 2}
+    assert found.loc["plain", ["failed", "gain"]].tolist() == pytest.approx([0.6, 0.2])
