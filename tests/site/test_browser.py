@@ -96,7 +96,7 @@ def search(browser, place, query):
         ("churn", 1, "glossary.html#term-churn"), ("LoRA", 1, "glossary.html#term-LoRA"),
         ("random seed", 1, "findings"), ("how many seeds", 3, "own-runs"),
         ("how many seeds", 3, "notebooks/30"), ("CSV", 3, "own-runs"),
-        ("bootstrap artefact", 3, "notebooks/62"), ("self-pairs", 3, "notebooks/62"),
+        ("bootstrap artefact", 3, "notebooks/64"), ("self-pairs", 3, "notebooks/64"),
         ("Fu So Collier", 1, "findings"),
     ],
 )  # fmt: skip

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from lib.analysis import consistency, granularity
+from lib.analysis.claims.agreement import COPIES as SHARE_OF_COPIES
+from lib.analysis.claims.agreement import POOLINGS
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures.intervals import Interval
 from lib.results.run_group import RunGroup
 
-POOLINGS = ("first", "mean")
 STUDIES = ("size-and-length", "distinct-methods", "optimizers", "stabilizers")
 #: What is left out in turn, beside each task.
 NOTHING, FAILING, COPIES = "nothing", "settings in which runs fail", "near copies"
@@ -37,7 +38,7 @@ def _kept(study: str) -> dict[str, dict[Key, RunGroup]]:
     tasks, again = dict.fromkeys(task for task, _ in every), set()
     for task in tasks:
         own = {key: group.predictions for key, group in every.items() if key[0] == task}
-        again |= set(consistency.same_runs(own, below=0.25))
+        again |= set(consistency.same_runs(own, below=SHARE_OF_COPIES))
     out = {task: {key for key in every if key[0] == task} for task in tasks}
     out |= {FAILING: {key for key, group in every.items() if group.failed.any()}, COPIES: again}
     kept = {name: {k: g for k, g in every.items() if k not in keys} for name, keys in out.items()}

@@ -16,7 +16,7 @@ from scipy import stats
 
 from lib import measures
 from lib.analysis import consistency, granularity, variance_components
-from lib.analysis.claims.agreement import COPIES, distinct
+from lib.analysis.claims.agreement import COPIES, POOLINGS, distinct
 from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, Verdict, claim
 from lib.analysis.claims.scores import groups
 from lib.measures import comparison, intervals, sample_size
@@ -25,7 +25,6 @@ from lib.measures.summary import STUDIED
 from lib.results.run_group import RunGroup
 
 ALL, OK = "all", "ok"
-POOLINGS = ("first", "mean")
 #: The groups of a study, or of one of its tasks, and a pooling.
 Tested = Callable[[Sequence[RunGroup], str], Estimate]
 
