@@ -102,8 +102,8 @@ def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
     """A row a hypothesis of a study: what was found, p by Holm, what would have been detected, and
     the verdicts of the plan and of the claim.
     """
-    lines = ["| | found | p, by Holm | would be detected | by the plan | over all analyses |"]
-    lines.append("|" + "---|" * 6)
+    heads = "| | found | p, by Holm | would be detected | by the plan "
+    lines = [heads + "| claim ([findings](findings.md)), over all analyses |", "|" + "---|" * 6]
     verdicts = claims.set_index("claim")["verdict"]
     for _, row in found[found["hypothesis"].str.startswith(study)].iterrows():
         scale = SCALES[CLAIMS[row["claim"]].scale]
@@ -116,7 +116,7 @@ def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
         seen = "" if exact or pd.isna(smallest) else f"{smallest:.2f}"
         lines.append(
             f"| {row['hypothesis']} | {UNITS[row['hypothesis']].format(number)} | {p} | {seen} | "
-            f"**{row['verdict']}** | [{row['claim']}](findings.md#{row['claim']}): "
+            f"**{row['verdict']}** | `{row['claim']}`: "
             f"{verdicts[row['claim']]} |"
         )
     return "\n".join(lines)

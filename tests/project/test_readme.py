@@ -37,9 +37,8 @@ def relative(path):
 
 
 def anchors(path):
-    """The anchors of a page's headings, as repository pages make them, and those that it names."""
+    """The anchors of a page's headings, as repository pages make them."""
     without_code = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
-    yield from re.findall(r'<a id="([\w-]+)"', without_code)
     for heading in re.findall(r"^#+ +(.+)$", without_code, re.M):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
         yield re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
