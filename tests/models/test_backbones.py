@@ -90,6 +90,15 @@ def test_a_checkpoint_without_a_layer_is_refused(tiny_hub, tmp_path):
         backbones.load_classifier(pretrained.locate(str(tmp_path / "deep")), 2, 0)
 
 
+def test_a_checkpoint_of_other_shapes_is_refused_by_name(tiny_hub, tmp_path):
+    shutil.copytree(tiny_hub / "bert", tmp_path / "wide")
+    config = json.loads((tmp_path / "wide/config.json").read_text())
+    wider = {**config, "intermediate_size": config["intermediate_size"] + 1}
+    (tmp_path / "wide/config.json").write_text(json.dumps(wider))
+    with pytest.raises(BackboneError, match=r"wide does not load as a classifier of 2 outputs: "):
+        backbones.load_classifier(pretrained.locate(str(tmp_path / "wide")), 2, 0)
+
+
 @pytest.mark.parametrize(("kind", "longest"), [("bert", 66), ("roberta", 64), ("mpnet", 64)])
 def test_the_longest_input_is_the_longest_that_the_model_takes(tiny_hub, kind, longest):
     """Positions of RoBERTa and MPNet count from behind the padding token."""
