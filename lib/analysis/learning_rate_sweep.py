@@ -56,10 +56,6 @@ def failed_runs(runs: pd.DataFrame) -> np.ndarray:
     return (runs["status"] != "ok").to_numpy(bool)
 
 
-def _gain(runs: pd.DataFrame) -> pd.Series:
-    return runs["accuracy"].astype(float) - runs["majority"].astype(float)
-
-
 def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """A row a learning rate of a ladder.
 
@@ -70,22 +66,14 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """
     rows = {}
     for learning_rate, part in runs.groupby("learning_rate"):
-        failed = failed_runs(part)
-        rate = measures.failed_rate(failed, level=level)
-        good = part[~failed]
-        gain = _gain(good).dropna()
-        scores = good["score"].astype(float).dropna().to_numpy()
-        rows[learning_rate] = {
-            "runs": len(part),
-            "failed": int(failed.sum()),
-            "collapsed": int((part["status"] == "collapsed").sum()),
-            "diverged": int((part["status"] == "diverged").sum()),
-            **rate._asdict(),
-            "mean": scores.mean() if len(scores) else np.nan,
-            "margin": gain.mean(),
-        }
+        failed, good = failed_runs(part), part[part["status"] == "ok"].astype({"score": float})
+        rate, low, high, n_runs = measures.failed_rate(failed, level=level)
+        kinds = {kind: int((part["status"] == kind).sum()) for kind in ("collapsed", "diverged")}
+        rows[learning_rate] = {"runs": n_runs, "failed": int(failed.sum()), **kinds}
+        rows[learning_rate] |= {"rate": rate, "low": low, "high": high}
+        gain = good["accuracy"].astype(float) - good["majority"].astype(float)
+        rows[learning_rate] |= {"mean": good["score"].mean(), "margin": gain.mean()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("learning_rate")
-    table = table.drop(columns="n_runs").rename(columns={"value": "rate"})
     clear = (table["margin"] > CLEAR).astype("boolean")
     return table.assign(clear=clear.mask(table["margin"].isna()))
 
