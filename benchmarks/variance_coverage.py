@@ -26,6 +26,7 @@ KINDS = {
     "one in five fails, mostly by its seeds": (0.5, 0.2, 0.3),
     "one order seed in five always fails": (0.0, 1.0, 0.0),
 }
+NAMES = ("variance", "share")
 CHOICES = np.array([1, 5, 10])  # n of the best of n
 
 
@@ -124,11 +125,12 @@ def coverage(
             grids = simulated_grids(n_grids, n_init, n_order, kind, rng)
             for grid in tqdm(grids, desc=f"{kind} {n_init} x {n_order}", unit="grid"):
                 table = variance_components(grid, level=level)
-                left_out = jackknife(components, grid, level)
-                for i, name in enumerate(("variance", "share")):
-                    ends = table[[name, f"{name}_low", f"{name}_high"]].to_numpy().T
-                    found.setdefault((name, "generalised"), []).append(ends)
-                    found.setdefault((name, "jackknife"), []).append(left_out[:, i])
+                columns = [f"{of}{end}" for end in ("", "_low", "_high") for of in NAMES]
+                drawn = table[columns].to_numpy().T.reshape(3, len(NAMES), -1)
+                every = {"generalised": drawn, "jackknife": jackknife(components, grid, level)}
+                for method, ends in every.items():
+                    for i, name in enumerate(NAMES):
+                        found.setdefault((name, method), []).append(ends[:, i])
                 found.setdefault(("best", "jackknife"), []).append(best_of(grid, CHOICES, level))
             where = {"scores": kind, "init_seeds": n_init, "order_seeds": n_order}
             for (name, method), ends in found.items():
