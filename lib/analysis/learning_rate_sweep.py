@@ -66,13 +66,15 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """
     rows = {}
     for learning_rate, part in runs.groupby("learning_rate"):
-        failed, good = failed_runs(part), part[part["status"] == "ok"].astype({"score": float})
+        failed = failed_runs(part)
+        good = part[~failed].astype({name: float for name in ("score", "accuracy", "majority")})
         rate, low, high, n_runs = measures.failed_rate(failed, level=level)
         kinds = {kind: int((part["status"] == kind).sum()) for kind in ("collapsed", "diverged")}
-        rows[learning_rate] = {"runs": n_runs, "failed": int(failed.sum()), **kinds}
-        rows[learning_rate] |= {"rate": rate, "low": low, "high": high}
-        gain = good["accuracy"].astype(float) - good["majority"].astype(float)
-        rows[learning_rate] |= {"mean": good["score"].mean(), "margin": gain.mean()}
+        rows[learning_rate] = {
+            "runs": n_runs, "failed": int(failed.sum()), **kinds,
+            "rate": rate, "low": low, "high": high,
+            "mean": good["score"].mean(), "margin": (good["accuracy"] - good["majority"]).mean(),
+        }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("learning_rate")
     clear = (table["margin"] > CLEAR).astype("boolean")
     return table.assign(clear=clear.mask(table["margin"].isna()))
@@ -86,9 +88,7 @@ def failures_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
     everywhere.
     """
     wide = runs.assign(failed=failed_runs(runs).astype(float))
-    wide = wide.pivot_table(
-        index="seed_label", columns="learning_rate", values="failed", sort=False
-    )
+    wide = wide.pivot_table("failed", "seed_label", "learning_rate", sort=False)
     return wide.dropna().astype(bool)
 
 
