@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lib.analysis import consistency, granularity
+from lib.analysis import granularity
 from lib.analysis.claims.agreement import COPIES as SHARE_OF_COPIES
-from lib.analysis.claims.agreement import POOLINGS
+from lib.analysis.claims.agreement import POOLINGS, distinct
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures.intervals import Interval
@@ -34,11 +34,7 @@ def _kept(study: str) -> dict[str, list[RunGroup]]:
     tasks = dict.fromkeys(group.setting["task"] for group in every)
     kept = {task: [group for group in every if group.setting["task"] != task] for task in tasks}
     kept[FAILING] = [group for group in every if not group.failed.any()]
-    kept[COPIES] = []
-    for own in granularity.by_task(every):
-        answers = {i: group.predictions for i, group in enumerate(own)}
-        again = consistency.same_runs(answers, below=SHARE_OF_COPIES)
-        kept[COPIES] += [group for i, group in enumerate(own) if i not in again]
+    kept[COPIES] = distinct(every, below=SHARE_OF_COPIES)
     return {NOTHING: every} | {n: own for n, own in kept.items() if 1 < len(own) < len(every)}
 
 
