@@ -68,15 +68,8 @@ class Taken:
     repeats: dict[str, str] = field(default_factory=dict)
 
 
-class ScoreTable(NamedTuple):
-    """Scores of S runs alone: by metric (S,), NaN where a run has none."""
-
-    runs: list[str]
-    metrics: dict[str, np.ndarray]
-
-
-#: Runs by name, or scores alone.
-Found = dict[str, StoredRuns] | ScoreTable
+#: Runs by name; or scores alone: a row a run, a column a metric, NaN where a run has none.
+Found = dict[str, StoredRuns] | pd.DataFrame
 #: Kind, columns and class names of what a run says on each row.
 Said = tuple[str, list[str], list[str]]
 
@@ -161,7 +154,7 @@ def _turned(sheet: Sheet, run: str) -> bool:
     sheet.taken.notes.append(
         f"A row is a run ({run}): {columns[0]} … {columns[-1]} are the examples."
     )
-    runs = table[columns].set_axis(_texts(table[run]).to_list())
+    runs = table[columns].set_axis(texts(table[run]).to_list())
     sheet.table = runs.T.reset_index(names="example")
     return True
 
@@ -175,7 +168,7 @@ def _only(sheet: Sheet) -> pd.DataFrame:
             if column == "filter":
                 continue
             raise sheet.error(f"no column {column!r}: {nearest(column, table)}")
-        table = table[_texts(table[column]) == value]
+        table = table[texts(table[column]) == value]
         if table.empty:
             there = ", ".join(map(str, sheet.table[column].unique()[:5]))
             raise sheet.error(f"no row has {column} {value!r}; there are {there}")
@@ -183,7 +176,7 @@ def _only(sheet: Sheet) -> pd.DataFrame:
     for column in table.columns.difference([options.run, options.repeat], sort=False):
         if plain(column) not in NAMES["setting"] or table[column].nunique() < 2:
             continue
-        each, run = _texts(table[column]).unique(), sheet.find("run")
+        each, run = texts(table[column]).unique(), sheet.find("run")
         of_run = run and table.groupby(run)[column].nunique().max() == 1
         # Each run may have stopped at a time of its own.
         stopped = plain(column) in ("epoch", "step", "global_step", "iteration") and of_run
@@ -209,14 +202,14 @@ def _said(sheet: Sheet) -> Said | None:
         several = {c: m[2] for c, n in names.items() if (m := re.fullmatch(rf"({stems})_(.+)", n))}
         if len(several) > 1:
             if not all(part.isdigit() for part in several.values()):
-                order = sorted(several, key=lambda c: c.split("_", 1)[1])
-                return kind, order, [c.split("_", 1)[1] for c in order]
+                classes = {c.split("_", 1)[1]: c for c in several}
+                return kind, [classes[name] for name in sorted(classes)], sorted(classes)
             order = sorted(several, key=lambda c: int(several[c]))
-            missing = [i for i, column in enumerate(order) if int(several[column]) != i]
-            if missing:
-                stem = order[0].rsplit("_", 1)[0]
-                what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
-                raise sheet.error(f"{what}; give one for each class from 0")
+            for i, column in enumerate(order):
+                if int(several[column]) != i:
+                    what = f"column '{order[0].rsplit('_', 1)[0]}_{i}' is not there, but "
+                    what += f"{order[-1]!r} is; give one for each class from 0"
+                    raise sheet.error(what)
             return kind, order, [several[c] for c in order]
         lists = [c for c, n in names.items() if re.fullmatch(f"{stems}|probabilities", n)
                  and kind.startswith(n[:4]) and _is_list(table[c])]  # fmt: skip
@@ -236,7 +229,7 @@ def _called_as_classes(table: pd.DataFrame, gold: str) -> tuple[list[str], list[
     """Columns of probabilities that are called as the classes are, with p_ before it or not, and
     the classes; of two classes one column will do, which is that of the second then.
     """
-    classes = {plain(name): name for name in sorted(set(_texts(table[gold])) - {""})}
+    classes = {plain(name): name for name in sorted(set(texts(table[gold])) - {""})}
     prefix = re.compile("(p|probs?|probas?|probability)_")
     named = {c: next((n for n in (plain(c), prefix.sub("", plain(c), 1)) if n in classes), None)
              for c in table if c != gold}  # fmt: skip
@@ -259,7 +252,7 @@ def _is_right(column: pd.Series) -> np.ndarray | None:
     """1.0 right and 0.0 wrong; None where a column holds anything else."""
     words = {"c": 1.0, "i": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0,
              "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "n": 0.0}  # fmt: skip
-    right = _texts(column).str.lower().map(words)
+    right = texts(column).str.lower().map(words)
     return None if right.isna().any() else right.to_numpy()
 
 
@@ -284,8 +277,7 @@ def _wide(sheet: Sheet) -> Found:
     if tasks:  # a row a task, and scores of it
         scores = table[columns].apply(pd.to_numeric, errors="coerce")
         if scores.notna().all(axis=None):
-            each = zip(map(str, rest[tasks[0]]), scores.to_numpy(float), strict=True)
-            return ScoreTable(columns, dict(each))
+            return scores.astype(float).set_axis(rest[tasks[0]].map(str)).T
     gold = sheet.find("label", columns)
     id_column, ids = ids_of(sheet, [gold, *columns])
     ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
@@ -320,7 +312,7 @@ def _run_columns(sheet: Sheet) -> list[str]:
 def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
     """A row a run and example, in any order."""
     names, again = _evaluations(sheet, run)
-    if (empty := _texts(sheet.table[run]) == "").any():
+    if (empty := texts(sheet.table[run]) == "").any():
         raise sheet.error(f"row {empty.argmax() + 1} names no run; fill in column {run!r}")
     whole = _one(sheet, said, run)
     sheet.taken.ignored = [column for column in sheet.taken.ignored if column != again]
@@ -339,10 +331,10 @@ def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
 def _evaluations(sheet: Sheet, run: str) -> tuple[pd.Series, str | None]:
     """The run of each row, and, where runs were evaluated again, which time, and its column."""
     table, taken = sheet.table, sheet.taken
-    names, again = _texts(table[run]), sheet.find("repeat")
+    names, again = texts(table[run]), sheet.find("repeat")
     if again in (None, run) or table.groupby(run)[again].nunique().max() < 2:
         return names, None
-    each = names + f" {again} " + _texts(table[again])
+    each = names + f" {again} " + texts(table[again])
     taken.repeats = dict(zip(each, names, strict=True))
     taken.notes.append(
         f"Evaluations of one run are told apart by {again}: measures are of the first of each run."
@@ -404,11 +396,11 @@ def ids_of(
 ) -> tuple[str | None, np.ndarray | None]:
     """The column of example ids, and ids: of that, or hashes of the inputs; None without either."""
     rest = sheet.table.drop(columns=[c for c in used if c is not None])
-    runs = None if run is None else _texts(sheet.table[run])
+    runs = None if run is None else texts(sheet.table[run])
     wished = sheet.find("example", used) if sheet.options.example else None
     names = [wished] if wished else [c for n in NAMES["example"] for c in rest if plain(c) == n]
     for column in names:
-        ids = _texts(rest[column])
+        ids = texts(rest[column])
         if (empty := ids == "").any():
             what = f"row {empty.argmax() + 1} has no example id in column {column!r}"
             raise sheet.error(f"{what}; fill it in")
@@ -441,10 +433,10 @@ def _without_header(sheet: Sheet) -> dict[str, StoredRuns]:
     return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}
 
 
-def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
+def _scores(sheet: Sheet, run: str | None, *, single: bool) -> pd.DataFrame:
     """A row a run and a column a metric."""
     table, asked = sheet.table, sheet.options.metric
-    text = {c: _texts(table[c]).str.removesuffix("%") for c in table if c != run}
+    text = {c: texts(table[c]).str.removesuffix("%") for c in table if c != run}
     numbers = {c: pd.to_numeric(column, errors="coerce") for c, column in text.items()}
     named = {
         c: n for c, n in numbers.items()
@@ -480,18 +472,23 @@ def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
             "other rows are the runs, --run COLUMN names them"
         )
     sheet.taken.ignored = [c for c in table if c not in named and c not in (run, again)]
-    return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
+    return pd.DataFrame(named, dtype=float).set_axis(list(names))
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    """As stripped text; whole floats without a point, missing ones empty."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    missing = column.isna()
-    column = column.astype(str).str.strip().where(~missing, "")
-    if column.str.fullmatch(r"-?\d+\.0").all():
-        column = column.str[:-2]
-    return column.reset_index(drop=True)
+def texts(values: pd.Series | np.ndarray) -> pd.Series:
+    """As stripped text; whole numbers without a point, missing ones empty."""
+    column = pd.Series(values)
+    if column.dtype == object:
+        column = column.map(lambda v: v.decode() if isinstance(v, bytes) else v)
+    text = column.astype(str).str.strip().where(column.notna(), "")
+    return text.str.replace(r"^(-?\d+)\.0$", r"\1", regex=True).reset_index(drop=True)
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Objects of text; whole numbers without a point."""
+    if values.dtype == object:
+        return values
+    return texts(values.ravel()).to_numpy(object).reshape(values.shape)
 
 
 def cleaned(column: pd.Series) -> np.ndarray:
@@ -502,37 +499,20 @@ def cleaned(column: pd.Series) -> np.ndarray:
         except (TypeError, ValueError):
             return np.array([str(list(v)) for v in column], object)
         return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
-        return column.to_numpy(bool).astype(float)
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(float, na_value=np.nan)
-    if isinstance(column.dtype, pd.StringDtype):  # a few words, in many columns
-        codes, words = pd.factorize(column, use_na_sentinel=False)
-        return _cleaned_words(tuple(words))[codes]
-    return _cleaned(column.map(lambda v: v.decode() if isinstance(v, bytes) else v))
+    # A few words, in many columns.
+    codes, words = pd.factorize(texts(column) if column.dtype == object else column,
+                                use_na_sentinel=False)  # fmt: skip
+    return _numbers_or_words(tuple(words))[codes]
 
 
 @lru_cache
-def _cleaned_words(words: tuple[str, ...]) -> np.ndarray:
-    return _cleaned(pd.Series(words))
-
-
-def _cleaned(text: pd.Series) -> np.ndarray:
-    text = text.astype(object)
-    missing = text.isna() | (text.astype(str).str.strip() == "")
-    text = text.astype(str).str.strip().where(~missing, "")
+def _numbers_or_words(words: tuple[object, ...]) -> np.ndarray:
+    text = texts(np.array(words, object))
+    numbers = pd.to_numeric(text.replace("", "nan"), errors="coerce")
     # "nan" is a number that a diverged run wrote where the rest are numbers; else it is a class.
-    numbers = pd.to_numeric(text.where(~missing, "nan"), errors="coerce")
-    words = numbers.isna() & ~missing & (text.str.lower() != "nan")
-    if not words.any() and numbers.notna().any() and not text.str.contains("_").any():
-        return numbers.to_numpy(float)
-    return text.to_numpy(object)
-
-
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Objects of text; whole numbers without a point."""
-    if values.dtype == object:
-        return values
-    whole = np.isfinite(values) & (values % 1 == 0)
-    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str),
-                    values.astype(str)).astype(object)  # fmt: skip
+    other = numbers.isna() & ~text.str.lower().isin(["", "nan"])
+    if other.any() or numbers.isna().all() or text.str.contains("_").any():
+        return text.to_numpy(object)
+    return numbers.to_numpy(float)

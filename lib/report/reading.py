@@ -31,7 +31,7 @@ import pandas as pd
 from lib.errors import nearest
 from lib.report import columns, opening, values
 from lib.report.arrays import clean, parts_of, runs_in_arrays
-from lib.report.columns import Found, Options, ScoreTable, StoredRuns, Taken
+from lib.report.columns import Found, Options, StoredRuns, Taken
 from lib.report.opening import NAMES, SUFFIXES, Content, OutsideError, natural, suffix_of
 from lib.results import run_group, tables
 from lib.results import runs as run_store
@@ -72,8 +72,8 @@ def read(
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     own = options if labels is None else options._replace(label="")
     found, taken = _folder(path, own, file) if path.is_dir() else _file(path, own)
-    alone = isinstance(found, ScoreTable)
-    there = found.runs if alone else list(found)
+    alone = isinstance(found, pd.DataFrame)
+    there = list(found.index if alone else found)
     exclude = [name for name in exclude if name in there or not missing_ok]
     taken.runs = names = _pick(path, there, exclude)
     if exclude:
@@ -99,19 +99,18 @@ def read(
 
 
 def _of_scores(
-    path: Path, table: ScoreTable, names: Sequence[str], options: Options, taken: Taken
+    path: Path, table: pd.DataFrame, names: Sequence[str], options: Options, taken: Taken
 ) -> RunGroup:
     """A group of runs of which one score each is known."""
-    metric = options.metric or next(iter(table.metrics))
-    if metric not in table.metrics:
-        hint = nearest(metric, list(table.metrics))
-        raise OutsideError(f"{path}: no scores are called {metric!r}: {hint}")
-    taken.ignored = [name for name in table.metrics if name != metric] + taken.ignored
+    metric = options.metric or table.columns[0]
+    if metric not in table:
+        raise OutsideError(f"{path}: no scores are called {metric!r}: {nearest(metric, table)}")
+    taken.ignored = [name for name in table if name != metric] + taken.ignored
     taken.notes.append(
         "Scores alone: predictions would add how many answers flip, on which examples, and how "
         "much of the spread of scores is the size of the test set."
     )
-    scores = table.metrics[metric][[table.runs.index(name) for name in names]]
+    scores = table.loc[names, metric].to_numpy()
     runs = pd.DataFrame({"run": names, "metric": metric, "score": scores})
     status = np.where(np.isfinite(scores), "ok", "failed")
     runs = runs.assign(accuracy=np.nan, majority=np.nan, status=status)
@@ -135,7 +134,7 @@ def in_words(taken: Taken) -> str:
 def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     content = opening.open_file(path)
     found, taken = _of_content(content, options, single=False)
-    if not isinstance(found, ScoreTable) and list(found) == [""]:
+    if not isinstance(found, pd.DataFrame) and list(found) == [""]:
         raise OutsideError(
             f"{path}: 1 run; instability is between runs: give the folder with a file or a folder "
             "for each run, or name the column that tells runs apart by --run, or those that are "
@@ -175,7 +174,7 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
             why.append(str(error))
             continue
         # Predictions go before scores, and what has names before what has none.
-        if isinstance(found, ScoreTable) and len(found.runs) == 1 < len(by_run):
+        if isinstance(found, pd.DataFrame) and len(found) == 1 < len(by_run):
             ranks[kind] = 0
         elif isinstance(found, dict) and list(found) == [""]:
             ranks[kind] = 1 + content.header
@@ -191,7 +190,7 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
     found, taken = _runs_of(path, layout, read, options)
     taken.notes += _passed_over(inside, layout, read, asked=bool(file))
-    if isinstance(found, ScoreTable) and why:
+    if isinstance(found, pd.DataFrame) and why:
         taken.notes.append(f"What is no table of scores could not be read: {why[0]}.")
     return found, taken
 
@@ -271,8 +270,8 @@ def _runs_of(
     runs, scores, taken = {}, {}, Taken()
     for name, (item,) in zip(_names(list(files), layout.folders), files.values(), strict=True):
         found, own = _of_content(_opened(item), options, single=True)
-        if isinstance(found, ScoreTable) and len(found.runs) == 1:
-            scores[name] = {metric: value[0] for metric, value in found.metrics.items()}
+        if isinstance(found, pd.DataFrame) and len(found) == 1:
+            scores[name] = found.iloc[0]
         elif isinstance(found, dict) and list(found) == [""]:
             runs[name] = found[""]
         if name not in (scores if scores else runs) or (runs and scores):
@@ -281,10 +280,7 @@ def _runs_of(
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
     taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""
-    if scores:
-        table = pd.DataFrame(scores).T  # NaN where a run has no such score
-        runs = ScoreTable(list(scores), {c: table[c].to_numpy() for c in table})
-    return runs, taken
+    return pd.DataFrame(scores).T if scores else runs, taken
 
 
 def _passed_over(
