@@ -132,9 +132,8 @@ def in_words(taken: Taken) -> str:
 
 
 def _file(path: Path, options: Options) -> tuple[Found, Taken]:
-    content = opening.open_file(path)
-    found, taken = _of_content(content, options, single=False)
-    if not isinstance(found, pd.DataFrame) and list(found) == [""]:
+    found, taken = _of_content(opening.open_file(path), options)
+    if _is_one(found):
         raise OutsideError(
             f"{path}: 1 run; instability is between runs: give the folder with a file or a folder "
             "for each run, or name the column that tells runs apart by --run, or those that are "
@@ -143,18 +142,18 @@ def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     return found, taken
 
 
-def _of_content(content: Content, options: Options, *, single: bool) -> tuple[Found, Taken]:
+def _of_content(
+    content: Content, options: Options, *, single: bool = False
+) -> tuple[Found, Taken]:
     """The runs in a file; ``single``: that of a run, whose name is ''."""
     if content.table is None:
         return runs_in_arrays(content, single=single)
     return columns.runs_in(content, options, single=single)
 
 
-class _Layout(NamedTuple):
-    """Files that may be runs, by kind (their name, with # for numbers) and run."""
-
-    kinds: dict[str, dict[str, list[Path]]]
-    folders: bool
+def _is_one(found: Found) -> bool:
+    """Whether these are the answers of one run; or, of scores, whether one run has them."""
+    return len(found) == 1 if isinstance(found, pd.DataFrame) else list(found) == [""]
 
 
 def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
@@ -164,9 +163,9 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
     inside = [item for item in sorted(path.iterdir()) if not item.name.startswith((".", "_"))]
     if stored := [item for item in inside if (item / "run.json").exists()]:
         return _store(stored)
-    layout, ranks, why = _layout(path, inside, file), {}, []
-    for kind, by_run in layout.kinds.items():
-        (first, *_), *_ = by_run.values()
+    files, ranks, why = _files(path, inside, file), {}, []
+    for kind, own in files.groupby("kind", sort=False):
+        first, several = own["file"].iloc[0], own["run"].nunique() > 1
         try:
             content = _opened(first)
             found, _ = _of_content(content, options, single=True)
@@ -174,11 +173,11 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
             why.append(str(error))
             continue
         # Predictions go before scores, and what has names before what has none.
-        if isinstance(found, pd.DataFrame) and len(found) == 1 < len(by_run):
-            ranks[kind] = 0
-        elif isinstance(found, dict) and list(found) == [""]:
+        if isinstance(found, dict) and _is_one(found):
             ranks[kind] = 1 + content.header
-        elif not layout.folders and len(by_run) == 1:
+        elif _is_one(found) and several:
+            ranks[kind] = 0
+        elif isinstance(found, dict) and not several and first.parent == path:
             why.append(f"{first} holds several runs: give that file")
     read = [kind for kind, rank in ranks.items() if rank == max(ranks.values())]
     if not read:
@@ -188,35 +187,33 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
         others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
         hint = "; ".join(why[:2]) or opening.remedy(min(others, default=path))
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
-    found, taken = _runs_of(path, layout, read, options)
-    taken.notes += _passed_over(inside, layout, read, asked=bool(file))
+    files = files[files["kind"].isin(read)]
+    found, taken = _runs_of(path, _one_of_each(path, files, read), options)
+    taken.notes += _passed_over(inside, set(files["run"]), read[0], asked=bool(file))
     if isinstance(found, pd.DataFrame) and why:
         taken.notes.append(f"What is no table of scores could not be read: {why[0]}.")
     return found, taken
 
 
-def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
-    each = [
+def _files(path: Path, inside: Sequence[Path], file: str) -> pd.DataFrame:
+    """Files that may be runs: ``run`` (the name of what is in the folder), ``file`` and its
+    ``kind`` (its name, with # for numbers); those in folders, if there are some of several runs.
+    """
+    files = pd.DataFrame([
         (item.name, f)
         for item in inside
         for f in sorted([item, *item.rglob("*")], key=lambda f: (len(f.parts), f))
         if f.is_file() and len(f.relative_to(item).parts) <= DEPTH and _readable(path, f, file)
-    ]
-    beside = [f for _, f in each if f.parent == path]
-    folders = len({run for run, f in each if f.parent != path}) > 1 or not beside
+    ], columns=["run", "file"])  # fmt: skip
+    deep = files["file"].map(lambda f: f.parent != path).astype(bool)
+    if files["run"][deep].nunique() > 1 or deep.all():
+        names = [re.sub(r"\d+", "#", str(f.relative_to(path / run))) for run, f in files.to_numpy()]
+        return files.assign(kind=names)[deep]
+    files = files[~deep]
     # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
-    alone = len(set(map(_without_numbers, beside))) == len(beside)
-    kinds: dict[str, dict[str, list[Path]]] = {}
-    for run, item in each:
-        if (item.parent == path) == folders:
-            continue
-        if folders:
-            kind = re.sub(r"\d+", "#", str(item.relative_to(path / run)))
-        else:
-            log = alone or item.suffix == ".eval"
-            kind = f"*{suffix_of(item)}" if log else _without_numbers(item)
-        kinds.setdefault(kind, {}).setdefault(run, []).append(item)
-    return _Layout(kinds, folders)
+    names = files["file"].map(_without_numbers)
+    logs = files["file"].map(lambda f: f.suffix == ".eval") | names.is_unique
+    return files.assign(kind=names.mask(logs, "*" + files["file"].map(suffix_of)))
 
 
 def _readable(path: Path, item: Path, file: str) -> bool:
@@ -235,66 +232,75 @@ def _opened(item: Path) -> Content:
     return content
 
 
-def _runs_of(
-    path: Path, layout: _Layout, kinds: list[str], options: Options
-) -> tuple[Found, Taken]:
-    """All files of the one kind that every run has."""
-    all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
-    has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
-    whole = [kind for kind in kinds if len(layout.kinds[kind]) == len(has)]
+def _one_of_each(path: Path, files: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """The files of the one kind that every run has, one of each run."""
+    each = files.drop_duplicates(["run", "kind"])
+    runs = each["kind"].value_counts()[list(kinds)]
+    whole = runs.index[runs == files["run"].nunique()]
     if len(whole) > 1:
-        first, *others = (layout.kinds[kind][all_runs[0]][0].name for kind in whole[:4])
-        pattern = re.sub(r"\d+", "*", first)
+        named = each["file"][(each["run"] == each["run"].iloc[0]) & each["kind"].isin(whole[:4])]
+        names = [item.name for item in named]
+        pattern = re.sub(r"\d+", "*", names[0])
         raise OutsideError(
-            f"{path}: each run has several files of predictions ({', '.join([first, *others])}): "
+            f"{path}: each run has several files of predictions ({', '.join(names)}): "
             f"choose one by --file '{pattern}'"
         )
-    if not whole:
-        kind = max(kinds, key=lambda kind: len(layout.kinds[kind]))
-        odd = next(run for run, own in has.items() if kind not in own)
-        item = layout.kinds[has[odd][0]][odd][0].relative_to(path)
-        pattern = "*" * layout.folders + kind.replace("#", "[0-9]*")
+    if not len(whole):
+        kind = runs.idxmax()
+        alike = each["run"][each["kind"] == kind]
+        odd = each["file"][~each["run"].isin(alike)].iloc[0].relative_to(path)
+        pattern = "*" * (len(odd.parts) > 1) + kind.replace("#", "[0-9]*")
         raise OutsideError(
-            f"{path}: {item} is not called as the other {len(layout.kinds[kind])} are ({kind}): "
-            f"rename it if it is a run; else take it out, or choose by --file '{pattern}'"
+            f"{path}: {odd} is not called as the other {len(alike)} are ({kind}): rename it if it "
+            f"is a run; else take it out, or choose by --file '{pattern}'"
         )
-    files = layout.kinds[whole[0]]
-    for run, items in files.items():
-        if len(items) > 1:
-            each = ", ".join(str(item.relative_to(path)) for item in items[:3])
-            pattern = f"*{items[0].relative_to(path / run)}"
-            raise OutsideError(
-                f"{path}: {run} has {len(items)} files of one kind ({each}): choose by --file "
-                f"'{pattern}', or, if these are the runs, give {path / run}"
-            )
+    files = files[files["kind"] == whole[0]]
+    if (again := files["run"].duplicated()).any():
+        run = files["run"][again].iloc[0]
+        items = files["file"][files["run"] == run]
+        names = ", ".join(str(item.relative_to(path)) for item in items[:3])
+        pattern = f"*{items.iloc[0].relative_to(path / run)}"
+        raise OutsideError(
+            f"{path}: {run} has {len(items)} files of one kind ({names}): choose by --file "
+            f"'{pattern}', or, if these are the runs, give {path / run}"
+        )
+    return files
+
+
+def _runs_of(path: Path, files: pd.DataFrame, options: Options) -> tuple[Found, Taken]:
+    """The run in each file."""
     runs, scores, taken = {}, {}, Taken()
-    for name, (item,) in zip(_names(list(files), layout.folders), files.values(), strict=True):
+    names = list(files["run"])
+    if files["file"].iloc[0].parent == path:  # what tells files apart
+        names = [name.removesuffix(".gz").rsplit(".", 1)[0] for name in names]
+        numbered = [re.search(r"(seed|run|trial|rep)[_-]?\d+", name) for name in names]
+        short = {match[0]: None for match in numbered if match}
+        names = list(short) if len(short) == len(names) else names
+    for name, item in zip(names, files["file"], strict=True):
         found, own = _of_content(_opened(item), options, single=True)
-        if isinstance(found, pd.DataFrame) and len(found) == 1:
-            scores[name] = found.iloc[0]
-        elif isinstance(found, dict) and list(found) == [""]:
-            runs[name] = found[""]
-        if name not in (scores if scores else runs) or (runs and scores):
+        if _is_one(found):
+            (scores if isinstance(found, pd.DataFrame) else runs)[name] = found
+        if not _is_one(found) or (runs and scores):
             what = "holds something else than the file of the first run"
             raise OutsideError(f"{item}: {what}; take it out, or choose by --file")
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
-    taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""
-    return pd.DataFrame(scores).T if scores else runs, taken
+    if scores:
+        taken.predictions = ""
+        return pd.concat(scores).droplevel(1), taken
+    taken.predictions += f" of {files['kind'].iloc[0]}"
+    return {name: found[""] for name, found in runs.items()}, taken
 
 
-def _passed_over(
-    inside: Sequence[Path], layout: _Layout, read: Sequence[str], *, asked: bool
-) -> list[str]:
+def _passed_over(inside: Sequence[Path], runs: set[str], kind: str, *, asked: bool) -> list[str]:
     """A note on what beside the runs was not looked at; what is called as they are is refused."""
-    runs = {run for kind in read for run in layout.kinds[kind]}
     others = [item for item in inside if item.name not in runs and not _belongs(item)]
     stems = {_without_numbers(Path(run)).split(".")[0] for run in runs}
     for item in others:
         stem = _without_numbers(item).split(".")[0]
         if item.is_file() and stem in stems and "#" in stem and not asked:
             raise OutsideError(
-                f"{item}: is called as the runs are, but not of their kind ({read[0]}): save it as "
+                f"{item}: is called as the runs are, but not of their kind ({kind}): save it as "
                 "they are, or take it out"
             )
     names = sorted((item.name for item in others), key=natural)
@@ -311,16 +317,6 @@ def _belongs(item: Path) -> bool:
     """Whether an array is a part of others beside it."""
     parts = (*NAMES["label"], "examples", "hidden_states")
     return suffix_of(item) == ".npy" and opening.plain(item.stem) in parts
-
-
-def _names(items: list[str], folders: bool) -> list[str]:
-    """Names of runs: those of their folders, or of their files what tells these apart."""
-    if folders:
-        return items
-    stems = [item.removesuffix(".gz").rsplit(".", 1)[0] for item in items]
-    found = [re.search(r"(seed|run|trial|rep)[_-]?\d+", stem) for stem in stems]
-    short = [match[0] for match in found if match]
-    return short if len(set(short)) == len(items) else stems
 
 
 def _store(folders: Sequence[Path]) -> tuple[dict[str, StoredRuns], Taken]:
