@@ -249,23 +249,21 @@ def _is_list(column: pd.Series) -> bool:
 
 
 def _is_right(column: pd.Series) -> np.ndarray | None:
-    """1.0 right and 0.0 wrong; None where a column holds anything else."""
-    words = {"c": 1.0, "i": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0,
-             "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "n": 0.0}  # fmt: skip
+    """Whether each answer is right; None where a column holds anything else."""
+    words = {"c": True, "i": False, "true": True, "false": False, "correct": True,
+             "incorrect": False, "1": True, "0": False, "n": False}  # fmt: skip
     right = texts(column).str.lower().map(words)
-    return None if right.isna().any() else right.to_numpy()
+    return None if right.isna().any() else right.to_numpy(bool)
 
 
 def _stems(table: pd.DataFrame) -> dict[str, list[str]]:
     """Columns that differ in a number alone, two or more, by what they share."""
-    groups: dict[str, list[str]] = {}
-    for column in table:
-        stem = re.sub(r"\d+", "#", column.strip())
-        if "#" in stem:
-            groups.setdefault(stem, []).append(column)
+    stems = table.columns.str.replace(r"\d+", "#", regex=True)
     return {
-        stem: columns for stem, columns in groups.items()
-        if len(columns) > 1 and plain(stem.replace("#", "")) not in NAMES["numbered"]
+        stem: list(columns)
+        for stem, columns in table.columns.groupby(stems).items()
+        if "#" in stem and len(columns) > 1
+        and plain(stem.replace("#", "")) not in NAMES["numbered"]
     }  # fmt: skip
 
 
@@ -280,7 +278,7 @@ def _wide(sheet: Sheet) -> Found:
             return scores.astype(float).set_axis(rest[tasks[0]].map(str)).T
     gold = sheet.find("label", columns)
     id_column, ids = ids_of(sheet, [gold, *columns])
-    ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
+    ids = numbered(len(table)) if ids is None else ids
     labels = None if gold is None else cleaned(rest[gold])
     taken.labels, taken.predictions = gold, f"columns {columns[0]} … {columns[-1]}"
     taken.ignored = [c for c in rest if c not in (gold, id_column)]
@@ -316,13 +314,10 @@ def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
         raise sheet.error(f"row {empty.argmax() + 1} names no run; fill in column {run!r}")
     whole = _one(sheet, said, run)
     sheet.taken.ignored = [column for column in sheet.taken.ignored if column != again]
-    # Examples are in the order in which the file first names them.
-    order = np.arange(len(names))
-    if whole.ids is not None:
-        order = np.argsort(pd.factorize(whole.ids)[0], kind="stable")
+    if whole.ids is not None:  # examples are in the order in which the file first names them
+        names = names.iloc[np.argsort(pd.factorize(whole.ids)[0], kind="stable")]
     runs = {}
-    for name, places in names.iloc[order].groupby(names.iloc[order].to_numpy()).indices.items():
-        rows = order[places]
+    for name, rows in names.groupby(names, sort=False).groups.items():
         ids, gold = (None if part is None else part[rows] for part in (whole.ids, whole.gold))
         runs[str(name)] = replace(whole, values=whole.values[rows], ids=ids, gold=gold)
     return runs
@@ -353,10 +348,10 @@ def _one(sheet: Sheet, said: Said, run: str | None = None) -> StoredRuns:
         gold, right = None, _is_right(table[columns[0]])
     elif kind == "predictions" and labels is not None and data.dtype != object:
         # Some write whether an answer is right as a prediction, and 1 as the label of all.
-        right = data if set(data) <= {0.0, 1.0} and set(labels) == {1.0} else None
+        right = data == 1 if set(data) <= {0.0, 1.0} and set(labels) == {1.0} else None
     taken.labels = columns[0] if kind == "correct" else gold
     if right is not None:
-        kind, data = "correct", np.where(right == 1, RIGHT, WRONG).astype(object)
+        kind, data = "correct", np.where(right, RIGHT, WRONG).astype(object)
         labels = np.full(len(table), RIGHT, object)
         taken.notes.append(
             f"There are no answers, only whether each is right ({columns[0]}): kappa of right and "
@@ -380,7 +375,7 @@ def _unless_another_metric(
         if right is None or data.ndim > 1:
             continue
         equal = as_text(data) == as_text(labels)
-        if (equal != (right == 1)).any():
+        if (equal != right).any():
             taken.labels = None
             taken.notes.append(
                 f"{column} calls {right.mean():.1%} of the answers right, and {equal.mean():.1%} "
@@ -429,7 +424,7 @@ def _without_header(sheet: Sheet) -> dict[str, StoredRuns]:
         taken.predictions += ", as logits"
         taken.notes.append(f"Its {len(columns)} columns of numbers were taken as logits.")
         return {"": StoredRuns(np.stack(columns, axis=1), "logits")}
-    ids = np.arange(len(table)).astype(str)
+    ids = numbered(len(table), 0)
     return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}
 
 
@@ -516,3 +511,8 @@ def _numbers_or_words(words: tuple[object, ...]) -> np.ndarray:
     if other.any() or numbers.isna().all() or text.str.contains("_").any():
         return text.to_numpy(object)
     return numbers.to_numpy(float)
+
+
+def numbered(n: int, first: int = 1) -> np.ndarray:
+    """Ids of rows that have none (n,)."""
+    return np.arange(first, first + n).astype(str).astype(object)

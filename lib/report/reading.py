@@ -324,17 +324,14 @@ def _store(folders: Sequence[Path]) -> tuple[dict[str, StoredRuns], Taken]:
     runs = {}
     for folder in folders:
         run = run_store.load(folder)
-        kind = "regression" if run.logits.shape[-1] == 1 else "logits"
-        logits = (run.logits[:, 0] if kind == "regression" else run.logits).astype(float)
-        ids, gold = run.example_ids.astype(str).astype(object), run.labels.astype(float)
-        runs[folder.name] = StoredRuns(logits, kind, ids, gold, run.vectors.get("mean"))
+        states = run.vectors.get("mean")
+        runs[folder.name] = _own(run.logits, run.example_ids, run.labels, states)
     return runs, Taken(predictions="logits of the run store", labels="labels with the runs")
 
 
 def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Taken]:
     """Runs of our own committed tables."""
-    if tables.paths.results(path.name) != path.resolve():
-        where = tables.paths.results(path.name)
+    if (where := tables.paths.results(path.name)) != path.resolve():
         raise OutsideError(f"{path}: tables of results are read where they were made: give {where}")
     wishes = dict(wish.split("=", 1) for wish in options.only if "=" in wish)
     groups = run_group.read(path.name, [wishes["group"]] if "group" in wishes else ())
@@ -344,12 +341,18 @@ def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Tak
             f"{next(iter(groups))}"
         )
     (group,) = groups.values()
-    gold, ids = group.labels.astype(float), np.array([str(i) for i in group.example_ids], object)
-    kind = "logits" if group.classes else "regression"
-    outputs = group.logits.astype(float) if group.classes else group.predictions
-    each = zip(group.names, outputs, strict=True)
-    runs = {name: StoredRuns(output, kind, ids, gold) for name, output in each}
+    each = zip(group.names, group.logits, strict=True)
+    runs = {name: _own(logits, group.example_ids, group.labels) for name, logits in each}
     return runs, Taken(predictions="committed logits", labels="labels with the runs")
+
+
+def _own(
+    logits: np.ndarray, ids: Sequence[object], labels: np.ndarray, states: np.ndarray | None = None
+) -> StoredRuns:
+    """A run of ours, from logits (N, C), of a regression (N, 1)."""
+    kind = "regression" if logits.shape[-1] == 1 else "logits"
+    ids = np.array(list(map(str, ids)), object)
+    return StoredRuns(logits.astype(float), kind, ids, labels.astype(float), states)
 
 
 def _labels(path: Path, options: Options) -> StoredRuns:
