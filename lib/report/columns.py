@@ -258,12 +258,11 @@ def _is_right(column: pd.Series) -> np.ndarray | None:
 
 def _stems(table: pd.DataFrame) -> dict[str, list[str]]:
     """Columns that differ in a number alone, two or more, by what they share."""
-    stems = table.columns.str.replace(r"\d+", "#", regex=True)
+    names = pd.Series(list(table), dtype=object)
+    groups = names.groupby(names.str.replace(r"\d+", "#", regex=True), sort=False).agg(list)
     return {
-        stem: list(columns)
-        for stem, columns in table.columns.groupby(stems).items()
-        if "#" in stem and len(columns) > 1
-        and plain(stem.replace("#", "")) not in NAMES["numbered"]
+        stem: columns for stem, columns in groups.items()
+        if len(columns) > 1 and plain(stem.replace("#", "")) not in NAMES["numbered"]
     }  # fmt: skip
 
 
@@ -470,7 +469,7 @@ def _scores(sheet: Sheet, run: str | None, *, single: bool) -> pd.DataFrame:
     return pd.DataFrame(named, dtype=float).set_axis(list(names))
 
 
-def texts(values: pd.Series | np.ndarray) -> pd.Series:
+def texts(values: pd.Series | np.ndarray | Sequence[str]) -> pd.Series:
     """As stripped text; whole numbers without a point, missing ones empty."""
     column = pd.Series(values)
     if column.dtype == object:

@@ -142,9 +142,7 @@ def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     return found, taken
 
 
-def _of_content(
-    content: Content, options: Options, *, single: bool = False
-) -> tuple[Found, Taken]:
+def _of_content(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
     """The runs in a file; ``single``: that of a run, whose name is ''."""
     if content.table is None:
         return runs_in_arrays(content, single=single)

@@ -17,6 +17,7 @@ from lib.results.run_group import RunGroup
 Task = Literal["classification", "regression", ""]
 #: From this share of numbers with fractions on, predictions are those of a regression.
 FRACTIONS = 0.1
+PERCENTAGES = "The probabilities are percentages, and were divided by 100."
 
 
 @dataclass(kw_only=True)
@@ -268,7 +269,7 @@ def _are_shares(raw: Joined) -> bool:
         )
     if most.max() > 1:
         raw.values = raw.values / 100
-        raw.note("The probabilities are percentages, and were divided by 100.")
+        raw.note(PERCENTAGES)
     return True
 
 
@@ -283,7 +284,7 @@ def _normalised(raw: Joined) -> np.ndarray:
         run = raw.names[hundred.argmax()]
         raise raw.error(f"the rows of run {run!r} add up to 100: write all runs alike")
     elif hundred.all():
-        raw.note("The probabilities are percentages, and were divided by 100.")
+        raw.note(PERCENTAGES)
         values = values / 100
     values, bad, note = normalised(values)
     if bad.any():
