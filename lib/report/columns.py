@@ -99,17 +99,14 @@ class Sheet:
         return OutsideError(f"{self.path}: {why}")
 
 
-def runs_in(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
-    """The runs of a table by name; of a file of one run (``single``), that has the name ''."""
+def runs_in(content: Content, options: Options) -> tuple[Found, Taken]:
+    """The runs of a table by name; one that nothing names is called ''."""
     sheet = Sheet(content.path, content.table, options, Taken(notes=list(content.notes)))
     sheet.table = _only(sheet)
-    found = _runs(sheet, single=single) if content.header else _without_header(sheet)
-    if single and isinstance(found, dict) and len(found) == 1:
-        found = {"": next(iter(found.values()))}
-    return found, sheet.taken
+    return _runs(sheet) if content.header else _without_header(sheet), sheet.taken
 
 
-def _runs(sheet: Sheet, *, single: bool) -> Found:
+def _runs(sheet: Sheet) -> Found:
     run = sheet.find("run")
     names = sheet.table[run] if run else pd.Series(dtype=object)
     summary = names.map(lambda name: plain(str(name))).isin(NAMES["summary"])
@@ -128,7 +125,7 @@ def _runs(sheet: Sheet, *, single: bool) -> Found:
     # Right and wrong without examples: a metric of each run.
     if said and (said[0] != "correct" or ids_of(replace(sheet, taken=Taken()))[1] is not None):
         return {"": _one(sheet, said)}
-    return _scores(sheet, run, single=single)
+    return _scores(sheet, run)
 
 
 def _turned(sheet: Sheet, run: str) -> bool:
@@ -427,7 +424,7 @@ def _without_header(sheet: Sheet) -> dict[str, StoredRuns]:
     return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}
 
 
-def _scores(sheet: Sheet, run: str | None, *, single: bool) -> pd.DataFrame:
+def _scores(sheet: Sheet, run: str | None) -> pd.DataFrame:
     """A row a run and a column a metric."""
     table, asked = sheet.table, sheet.options.metric
     text = {c: texts(table[c]).str.removesuffix("%") for c in table if c != run}
@@ -439,7 +436,7 @@ def _scores(sheet: Sheet, run: str | None, *, single: bool) -> pd.DataFrame:
     of_examples = run is None and (
         sheet.find("label") or any(plain(c) in NAMES["input"] for c in table)
     )
-    if not named or of_examples or len(table) < 2 - single:
+    if not named or of_examples:
         columns = ", ".join(map(repr, list(table)[:12]))
         shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
         if len(shares) == len(table.columns):

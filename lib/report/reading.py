@@ -133,7 +133,7 @@ def in_words(taken: Taken) -> str:
 
 def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     found, taken = _of_content(opening.open_file(path), options)
-    if _is_one(found):
+    if list(found) == [""]:
         raise OutsideError(
             f"{path}: 1 run; instability is between runs: give the folder with a file or a folder "
             "for each run, or name the column that tells runs apart by --run, or those that are "
@@ -143,15 +143,10 @@ def _file(path: Path, options: Options) -> tuple[Found, Taken]:
 
 
 def _of_content(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
-    """The runs in a file; ``single``: that of a run, whose name is ''."""
+    """The runs in a file; ``single``: that of a run."""
     if content.table is None:
         return runs_in_arrays(content, single=single)
-    return columns.runs_in(content, options, single=single)
-
-
-def _is_one(found: Found) -> bool:
-    """Whether these are the answers of one run; or, of scores, whether one run has them."""
-    return len(found) == 1 if isinstance(found, pd.DataFrame) else list(found) == [""]
+    return columns.runs_in(content, options)
 
 
 def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
@@ -171,11 +166,10 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
             why.append(str(error))
             continue
         # Predictions go before scores, and what has names before what has none.
-        if isinstance(found, dict) and _is_one(found):
-            ranks[kind] = 1 + content.header
-        elif _is_one(found) and several:
-            ranks[kind] = 0
-        elif isinstance(found, dict) and not several and first.parent == path:
+        scores = isinstance(found, pd.DataFrame)
+        if len(found) == 1 and (several or not scores):
+            ranks[kind] = 0 if scores else 1 + content.header
+        elif not (scores or several) and first.parent == path:
             why.append(f"{first} holds several runs: give that file")
     read = [kind for kind, rank in ranks.items() if rank == max(ranks.values())]
     if not read:
@@ -267,27 +261,24 @@ def _one_of_each(path: Path, files: pd.DataFrame, kinds: Sequence[str]) -> pd.Da
 
 def _runs_of(path: Path, files: pd.DataFrame, options: Options) -> tuple[Found, Taken]:
     """The run in each file."""
-    runs, scores, taken = {}, {}, Taken()
-    names = list(files["run"])
+    found: dict[str, Found] = {}
+    taken, names = Taken(), list(files["run"])
     if files["file"].iloc[0].parent == path:  # what tells files apart
         names = [name.removesuffix(".gz").rsplit(".", 1)[0] for name in names]
         numbered = [re.search(r"(seed|run|trial|rep)[_-]?\d+", name) for name in names]
         short = {match[0]: None for match in numbered if match}
         names = list(short) if len(short) == len(names) else names
     for name, item in zip(names, files["file"], strict=True):
-        found, own = _of_content(_opened(item), options, single=True)
-        if _is_one(found):
-            (scores if isinstance(found, pd.DataFrame) else runs)[name] = found
-        if not _is_one(found) or (runs and scores):
+        found[name], own = _of_content(_opened(item), options, single=True)
+        if len(found[name]) > 1 or type(found[name]) is not type(found[names[0]]):
             what = "holds something else than the file of the first run"
             raise OutsideError(f"{item}: {what}; take it out, or choose by --file")
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
-    if scores:
-        taken.predictions = ""
-        return pd.concat(scores).droplevel(1), taken
+    if isinstance(found[names[0]], pd.DataFrame):
+        return pd.concat(found).droplevel(1), taken
     taken.predictions += f" of {files['kind'].iloc[0]}"
-    return {name: found[""] for name, found in runs.items()}, taken
+    return {name: run for name, one in found.items() for run in one.values()}, taken
 
 
 def _passed_over(inside: Sequence[Path], runs: set[str], kind: str, *, asked: bool) -> list[str]:
