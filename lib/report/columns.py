@@ -467,19 +467,21 @@ def _scores(sheet: Sheet, run: str | None) -> pd.DataFrame:
 
 
 def texts(values: pd.Series | np.ndarray | Sequence[str]) -> pd.Series:
-    """As stripped text; whole numbers without a point, missing ones empty."""
+    """As stripped text, missing ones empty; without a point, if all are whole numbers."""
     column = pd.Series(values)
     if column.dtype == object:
         column = column.map(lambda v: v.decode() if isinstance(v, bytes) else v)
-    text = column.astype(str).str.strip().where(column.notna(), "")
-    return text.str.replace(r"^(-?\d+)\.0$", r"\1", regex=True).reset_index(drop=True)
+    text = column.astype(str).str.strip().where(column.notna(), "").reset_index(drop=True)
+    whole = text.str.fullmatch(r"-?\d+\.0") | (text == "")
+    return text.str.removesuffix(".0") if whole.all() else text
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
     """Objects of text; whole numbers without a point."""
     if values.dtype == object:
         return values
-    return texts(values.ravel()).to_numpy(object).reshape(values.shape)
+    text = pd.Series(values.ravel().astype(str)).str.removesuffix(".0")
+    return text.to_numpy(object).reshape(values.shape)
 
 
 def cleaned(column: pd.Series) -> np.ndarray:
