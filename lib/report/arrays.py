@@ -51,7 +51,7 @@ def runs_in_arrays(content: Content, *, single: bool) -> tuple[dict[str, StoredR
     if single:
         array, parts["runs"] = array[None], np.array([""])
         parts["states"] = None if parts["states"] is None else parts["states"][None]
-    if not single and _swapped(array, parts):
+    elif _swapped(array, parts):
         taken.notes.append(
             f"{name} has shape {array.shape}: taken as {array.shape[1]} runs on {len(array)} "
             f"examples. Were it {len(array)} runs, save their names as runs."

@@ -144,6 +144,8 @@ Answers = dict[str, object]
 
 def finish(raw: Joined, *, task: Task = "") -> RunGroup:
     """Every value checked, scores turned into decisions, classes numbered."""
+    if raw.values.shape[2:] == (1,):
+        raw.values = raw.values[..., 0]
     _drop_ignored(raw)
     _note_padding(raw)
     _refuse_missing(raw)
@@ -213,8 +215,6 @@ def _kind(raw: Joined, task: Task) -> str:
     """``logits``, ``probabilities``, ``classes`` or ``regression``."""
     if raw.kind == "correct":
         return "classes"
-    if raw.values.shape[2:] == (1,):
-        raw.values = raw.values[..., 0]
     values, gold = raw.values, raw.gold
     if values.ndim == 3:
         total = np.abs(values.sum(-1) - 1)
