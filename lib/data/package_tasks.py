@@ -167,6 +167,42 @@ BIGBENCH = {
 }
 
 
+def read_texts(folder: Path, name: str) -> Splits:
+    """A task of BIG-bench whose answers are texts, split by input.
+
+    For training, every answer to an input is an example; for evaluation every input is one, with
+    all of its answers as references.
+    """
+    examples = json.loads((folder / name / "task.json").read_text(encoding="utf-8"))["examples"]
+    answers: dict[str, list[str]] = {}
+    for example in examples:
+        target = example["target"]
+        own = answers.setdefault(example["input"], [])
+        own += [target] if isinstance(target, str) else target
+    rows = [make_row(i, text, "", 0, targets=own) for i, (text, own) in enumerate(answers.items())]
+    splits = grouped_split(rows, [text_key(row["text_a"]) for row in rows])
+    splits["train"] = [
+        row | {"example_id": f"{row['example_id']}-{number}", "targets": [target]}
+        for row in splits["train"]
+        for number, target in enumerate(row["targets"])
+    ]
+    return splits
+
+
+def _texts(name: str, metric: str = "rouge_l") -> Task:
+    return Task(partial(read_texts, name=name), 0, metric, asset="bigbench-texts")
+
+
+#: Whose answers are texts: restaurants from their slots, a sentence from its words, one from
+#: triples, and the negation of a sentence, to which there is one answer.
+TEXTS = {
+    "e2e": _texts("gem/e2e_nlg"),
+    "common-gen": _texts("gem/common_gen"),
+    "webnlg": _texts("gem/webnlg_en"),
+    "negation": _texts("linguistic_mappings/sentence_negation_json", "exact"),
+}
+
+
 def read_tables(
     folder: str,
     texts: tuple[int, ...],

@@ -18,7 +18,8 @@ SPLIT_SEED = 123
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its reader, number of classes (1: regression) and main metric.
+    """A task: its reader, number of classes (1: regression, 0: the answer is a text) and main
+    metric.
 
     ``classes``: their names, where they have some. ``other_metrics``: further official ones,
     recorded beside the main one. ``asset``: the pinned package of its texts; the reader then gets
@@ -31,6 +32,11 @@ class Task:
     classes: tuple[str, ...] = ()
     other_metrics: tuple[str, ...] = ()
     asset: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is a text."""
+        return self.n_classes == 0
 
     def read(self) -> Splits:
         """The rows of ``train``, ``dev`` and, where its labels are public, ``test``."""
@@ -50,7 +56,8 @@ def make_row(
     ``text_a`` and ``text_b`` are lists of K texts in a choice between K candidates; the label is
     then the number of the right one. Rows of one question carry its name as ``group``; where a
     question is answered by picking one of its rows, ``credit`` is what picking this one earns: a
-    list of exact match and F1, both in [0, 1].
+    list of exact match and F1, both in [0, 1]. Where the answer is a text, ``targets`` holds one
+    reference or more, and the label is 0.
     """
 
     def stripped(text: str | list[str]) -> str | list[str]:

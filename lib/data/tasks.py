@@ -15,6 +15,7 @@ TASKS = {
     **package_tasks.PACKAGES,
     **package_tasks.SENTENCES,
     **package_tasks.BIGBENCH,
+    **package_tasks.TEXTS,
     **{name: hub_tasks.task(name) for name in hub_tasks.SOURCES},
 }
 
