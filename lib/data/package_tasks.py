@@ -168,7 +168,8 @@ BIGBENCH = {
 
 
 def read_texts(folder: Path, name: str) -> Splits:
-    """A task of BIG-bench whose answers are texts, split by input.
+    """A task of BIG-bench whose answers are texts, half of the inputs for evaluation, for there are
+    few.
 
     For training, every answer to an input is an example; for evaluation every input is one, with
     all of its answers as references.
@@ -180,7 +181,7 @@ def read_texts(folder: Path, name: str) -> Splits:
         own = answers.setdefault(example["input"], [])
         own += [target] if isinstance(target, str) else target
     rows = [make_row(i, text, "", 0, targets=own) for i, (text, own) in enumerate(answers.items())]
-    splits = grouped_split(rows, [text_key(row["text_a"]) for row in rows])
+    splits = grouped_split(rows, [text_key(row["text_a"]) for row in rows], share=0.5)
     splits["train"] = [
         row | {"example_id": f"{row['example_id']}-{number}", "targets": [target]}
         for row in splits["train"]
@@ -193,12 +194,11 @@ def _texts(name: str, metric: str = "rouge_l") -> Task:
     return Task(partial(read_texts, name=name), 0, metric, asset="bigbench-texts")
 
 
-#: Whose answers are texts: restaurants from their slots, a sentence from its words, one from
-#: triples, and the negation of a sentence, to which there is one answer.
+#: Whose answers are texts: restaurants from their slots, a sentence from its words, and the
+#: negation of a sentence, to which there is one answer.
 TEXTS = {
     "e2e": _texts("gem/e2e_nlg"),
     "common-gen": _texts("gem/common_gen"),
-    "webnlg": _texts("gem/webnlg_en"),
     "negation": _texts("linguistic_mappings/sentence_negation_json", "exact"),
 }
 

@@ -91,9 +91,9 @@ def split_by(rows: list[Row], sides: Sequence[str]) -> Splits:
     return {name: [row for row, side in pairs if side == name] for name in ("train", "dev")}
 
 
-def grouped_split(rows: list[Row], groups: list[str]) -> Splits:
-    """Train and dev such that no group is in both."""
+def grouped_split(rows: list[Row], groups: list[str], *, share: float = DEV_SHARE) -> Splits:
+    """Train and dev such that no group is in both; ``share`` of the groups is in dev."""
     names = sorted(set(groups))
     chosen = np.random.default_rng(SPLIT_SEED).permutation(len(names))
-    dev = {names[i] for i in chosen[: round(DEV_SHARE * len(names))]}
+    dev = {names[i] for i in chosen[: round(share * len(names))]}
     return split_by(rows, ["dev" if group in dev else "train" for group in groups])
