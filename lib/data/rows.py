@@ -23,7 +23,8 @@ class Task:
 
     ``classes``: their names, where they have some. ``other_metrics``: further official ones,
     recorded beside the main one. ``asset``: the pinned package of its texts; the reader then gets
-    the folder of what was taken out of it.
+    the folder of what was taken out of it. ``has_slots``: the inputs are lists of slots, ``name:
+    value, name: value``, to be put into words.
     """
 
     reader: Callable[..., Splits]
@@ -32,6 +33,7 @@ class Task:
     classes: tuple[str, ...] = ()
     other_metrics: tuple[str, ...] = ()
     asset: str = ""
+    has_slots: bool = False
 
     @property
     def writes(self) -> bool:
@@ -97,3 +99,15 @@ def grouped_split(rows: list[Row], groups: list[str], *, share: float = DEV_SHAR
     chosen = np.random.default_rng(SPLIT_SEED).permutation(len(names))
     dev = {names[i] for i in chosen[: round(share * len(names))]}
     return split_by(rows, ["dev" if group in dev else "train" for group in groups])
+
+
+def one_target_each(splits: Splits) -> Splits:
+    """Rows whose answers are texts, so that for training every answer to an input is an example of
+    its own; for evaluation every input stays one, with all of its answers as references.
+    """
+    train = [
+        row | {"example_id": f"{row['example_id']}-{number}", "targets": [target]}
+        for row in splits["train"]
+        for number, target in enumerate(row["targets"])
+    ]
+    return splits | {"train": train}

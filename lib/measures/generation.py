@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 
 Texts = Sequence[Sequence[str]]
+#: Of ``text_scores``.
+METRICS = ("rouge_l", "chrf", "exact")
 
 
 def _by_input(texts: Texts) -> list[tuple[str, ...]]:
@@ -135,11 +137,9 @@ def text_scores(
             f"references has {len(references)} entries for {len(rows)} inputs; expected a list of "
             "one reference or more for each"
         )
-    scorers: dict[str, Callable[[str, Sequence[str]], float]] = {
-        "rouge_l": _rouge_l, "chrf": _chrf, "exact": _exact,
-    }  # fmt: skip
-    if metric not in scorers:
-        raise ValueError(f"metric = {metric!r}; expected one of {', '.join(scorers)}")
+    if metric not in METRICS:
+        raise ValueError(f"metric = {metric!r}; expected one of {', '.join(METRICS)}")
+    scorers = dict(zip(METRICS, (_rouge_l, _chrf, _exact), strict=True))
     scores = []
     for row, best in zip(rows, references, strict=True):
         own = {text: scorers[metric](text, best) for text in set(row)}

@@ -4,7 +4,9 @@ Beside ``learners`` and ``evaluation``, which are about classes and numbers.
 """
 
 import itertools
+import re
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,6 @@ from lib.training.evaluation import EVAL_BATCH, Evaluation
 from lib.training.inputs import RunInputs
 from lib.training.learners import Outputs, SingleModel
 
-#: Metrics of a text against its references; the first that is not the task's own comes second.
-METRICS = ("rouge_l", "chrf", "exact")
 #: Of so many texts in a hundred that are the same, a run has collapsed.
 ONE_TEXT = 0.99
 
@@ -60,8 +60,10 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
 
     ``written`` holds ``texts`` (1 + samples, N), the likeliest and then those drawn with decoding
     seeds 0, 1, …; ``lengths`` (N,) of the references in tokens; ``tokens`` (T,), the likeliest at
-    each place of all references, one behind the other; and ``probabilities`` (T, V' + 1) there, of
-    the tokens of ``vocabulary`` and of all others together.
+    each place of all references, one behind the other; ``probabilities`` (T, V' + 1) there, of the
+    tokens of ``vocabulary`` and of all others together; ``scores`` (1 + samples, N) of the texts by
+    the task's metric; and, where inputs are lists of slots, ``slots`` (N, K): which of them the
+    likeliest text puts into words.
     """
     model.eval()
     data, setting = inputs.data.evaluation, inputs.setting
@@ -97,16 +99,43 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
                     model, loader.batch(batch)[0], setting.max_target_length, sampled=number > 0
                 )
             texts[number, batch] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    read, references = inputs_of(data, tokenizer), references_of(data, tokenizer)
+    metric = inputs.data.task.metric
+    written = {
+        "texts": texts.astype(str),
+        "scores": generation.text_scores([*texts.tolist(), read], references, metric)[:-1],
+        "lengths": np.array([len(own) for own in columns["tokens"]]),
+        "tokens": np.concatenate(columns["tokens"]),
+        "probabilities": np.concatenate(columns["probabilities"]),
+    }
+    if inputs.data.task.has_slots:
+        written["slots"] = realised(read, texts[0].tolist())
     return Evaluation(
         np.array(columns["likelihood"], np.float32)[:, None],
         {name: np.stack(columns[name], 1) for name in ("last", "mean")},
-        {
-            "texts": texts.astype(str),
-            "lengths": np.array([len(own) for own in columns["tokens"]]),
-            "tokens": np.concatenate(columns["tokens"]),
-            "probabilities": np.concatenate(columns["probabilities"]),
-        },
+        written,
     )
+
+
+def inputs_of(data: Encoded, tokenizer: Any) -> list[str]:
+    """The inputs, as the tokeniser reads them."""
+    pieces = [data.tokens[a:b] for a, b in itertools.pairwise(data.starts)]
+    return tokenizer.batch_decode(pieces, skip_special_tokens=True)
+
+
+def realised(inputs: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """(N, K) booleans: which slots of an input, ``name: value, name: value``, the text for it puts
+    into words, that is, whose value it holds. Inputs with fewer than K slots have False in the
+    rest.
+    """
+    slots = [re.findall(r":([^,:]+)", given) for given in inputs]
+    found = np.zeros((len(texts), max(map(len, slots))), bool)
+    for row, (values, text) in enumerate(zip(slots, texts, strict=True)):
+        words = f" {' '.join(text.lower().split())} "
+        found[row, : len(values)] = [
+            f" {' '.join(value.lower().split())} " in words for value in values
+        ]
+    return found
 
 
 def references_of(data: Encoded, tokenizer: Any) -> list[list[str]]:
@@ -117,49 +146,57 @@ def references_of(data: Encoded, tokenizer: Any) -> list[list[str]]:
     return [texts[a:b] for a, b in itertools.pairwise(data.references)]
 
 
-def unigram_likelihood(inputs: RunInputs) -> float:
-    """Mean log-likelihood of a reference's token, in nats, of a model that knows how often each
-    token of ``vocabulary`` is in the references of training, counted once more each.
+def baseline_likelihood(inputs: RunInputs) -> float:
+    """Mean log-likelihood of a reference's token, in nats, of a model that draws each token either
+    from those of the input or by how often it is used.
+
+    How often each token of ``vocabulary`` is in the references of training is counted, and once
+    more each. The share of copies is that which makes these references likeliest; 0 is one.
     """
-    known, data = vocabulary(inputs), inputs.data.evaluation
+    known = vocabulary(inputs)
     counts = np.bincount(np.searchsorted(known, inputs.data.train.targets), minlength=len(known))
-    logs = np.log((counts + 1) / (counts + 1).sum())
-    starts = data.target_starts
-    first = [data.targets[starts[j] : starts[j + 1]] for j in data.references[:-1]]
-    return float(np.mean([logs[np.searchsorted(known, own)].mean() for own in first]))
+    usual = (counts + 1) / (counts + 1).sum()
+    shares = np.linspace(0, 0.95, 20)
+
+    def likelihoods(data: Encoded) -> np.ndarray:
+        means = []
+        for i, j in enumerate(data.references[:-1]):
+            tokens = data.targets[data.target_starts[j] : data.target_starts[j + 1]]
+            given = data.tokens[data.starts[i] : data.starts[i + 1]]
+            copied = (tokens[:, None] == given).mean(1)
+            own = usual[np.searchsorted(known, tokens)]
+            means.append(np.log(np.outer(shares, copied) + np.outer(1 - shares, own)).mean(1))
+        return np.mean(means, 0)
+
+    best = likelihoods(inputs.data.train).argmax()
+    return float(likelihoods(inputs.data.evaluation)[best])
 
 
 def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[str, Any]:
     """Score and status of a run that writes, from its likeliest texts.
 
-    It has failed if its references are no likelier than for ``unigram_likelihood``, or if its texts
-    score no better than copies of the inputs; collapsed, if it writes one text for 99 % of them.
+    It has failed if its references are no likelier than ``baseline_likelihood``; collapsed, if it
+    then writes one text for 99 % of the inputs.
     """
     metric, data = inputs.data.task.metric, inputs.data.evaluation
-    likelihood = float(evaluation.logits.mean())
-    nothing = {"accuracy": None, "majority": None}
+    others = [name for name in generation.METRICS if name != metric]
+    likelihood, least = float(evaluation.logits.mean()), baseline_likelihood(inputs)
+    shared = {"metric": metric, "accuracy": None, "majority": None, "baseline": least}
     if diverged or not np.isfinite(likelihood):
-        others = dict.fromkeys([name for name in METRICS if name != metric] + ["likelihood"])
-        return {"status": "diverged", "metric": metric, "score": None, "other_scores": others,
-                **nothing}  # fmt: skip
-    tokenizer = backbones.load_tokenizer(inputs.located)
-    references = references_of(data, tokenizer)
-    starts = data.starts
-    inputs_read = [data.tokens[a:b] for a, b in itertools.pairwise(starts)]
-    copies = tokenizer.batch_decode(inputs_read, skip_special_tokens=True)
+        nothing = dict.fromkeys([*others, "likelihood"])
+        return {**shared, "status": "diverged", "score": None, "other_scores": nothing}
+    references = references_of(data, backbones.load_tokenizer(inputs.located))
     texts = evaluation.written["texts"][0].tolist()
-    scores = {name: generation.text_scores([texts, copies], references, name).mean(1)
-              for name in METRICS}  # fmt: skip
-    least = unigram_likelihood(inputs)
-    failed = likelihood <= least or scores[metric][0] <= scores[metric][1]
+    scores = {
+        name: float(generation.text_scores([texts, texts], references, name)[0].mean())
+        for name in others
+    }
     shares = np.unique(texts, return_counts=True)[1] / len(texts)
-    collapsed = failed and shares.max() >= ONE_TEXT
-    others = {name: float(own[0]) for name, own in scores.items() if name != metric}
+    failed = likelihood <= least
+    status = "collapsed" if failed and shares.max() >= ONE_TEXT else "failed" if failed else "ok"
     return {
-        "status": "collapsed" if collapsed else "failed" if failed else "ok",
-        "metric": metric,
-        "score": float(scores[metric][0]),
-        "other_scores": others | {"likelihood": likelihood},
-        "baselines": {"likelihood": least, "copy": float(scores[metric][1])},
-        **nothing,
+        **shared,
+        "status": status,
+        "score": float(evaluation.written["scores"][0].mean()),
+        "other_scores": scores | {"likelihood": likelihood},
     }
