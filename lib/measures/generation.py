@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from lib.measures.intervals import as_array
+
 Texts = Sequence[Sequence[str]]
 #: Of ``text_scores``.
 METRICS = ("rouge_l", "chrf", "exact")
@@ -174,7 +176,7 @@ def pairwise_slot_distance(realised: np.ndarray) -> np.ndarray:
     realised : (S, N, K) booleans, whether a run's text for an input realises a slot of it; inputs
         with fewer than K slots have False in the rest
     """
-    realised = np.asarray(realised)
+    realised = as_array(realised)
     if realised.ndim != 3 or len(realised) < 2 or realised.dtype != bool:
         raise ValueError(
             f"realised has shape {realised.shape} and dtype {realised.dtype}; expected booleans "
@@ -199,7 +201,7 @@ def mean_over_examples(
         tokens of an example behind each other
     lengths : (N,) numbers of tokens of the examples, T in all
     """
-    outputs, lengths = np.asarray(outputs), np.asarray(lengths)
+    outputs, lengths = as_array(outputs), as_array(lengths)
     if min(lengths, default=0) < 1 or outputs.shape[1] != lengths.sum():
         raise ValueError(
             f"outputs has shape {outputs.shape} and lengths add up to {lengths.sum()}; expected "
