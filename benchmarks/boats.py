@@ -4,6 +4,7 @@ Makes ``data/course/boats.csv``: lists of slots about invented boats, each with 
 put them into words. There is more than one way to say it, so that two runs may say it differently.
 """
 
+import argparse
 import itertools
 
 import numpy as np
@@ -63,7 +64,10 @@ def table() -> pd.DataFrame:
 
 
 def main() -> None:
-    """Write the table."""
+    """Write data/course/boats.csv."""
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.boats", description=main.__doc__
+    ).parse_args()
     table().to_csv(TABLE, index=False)
 
 
