@@ -8,6 +8,7 @@ zeros, for ``lib.measures.instability``.
 
 import itertools
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,11 @@ from lib.measures.intervals import as_array
 Texts = Sequence[Sequence[str]]
 #: Of ``text_scores``.
 METRICS = ("rouge_l", "chrf", "exact")
+
+
+def installed() -> bool:
+    """Whether the extra ``generation`` is."""
+    return all(map(find_spec, ("rapidfuzz", "rouge_score", "sacrebleu")))
 
 
 def _by_input(texts: Texts) -> list[tuple[str, ...]]:
@@ -33,9 +39,9 @@ def _by_input(texts: Texts) -> list[tuple[str, ...]]:
     return [tuple(text.strip() for text in row) for row in zip(*texts, strict=True)]
 
 
-def _numbers(rows: Sequence[Sequence[str]]) -> np.ndarray:
+def numbered(texts: Texts) -> np.ndarray:
     """(S, N) equal numbers for equal texts of an input."""
-    return np.array([np.unique(row, return_inverse=True)[1] for row in rows]).T
+    return np.array([np.unique(row, return_inverse=True)[1] for row in _by_input(texts)]).T
 
 
 def pairwise_different(texts: Texts) -> np.ndarray:
@@ -44,7 +50,7 @@ def pairwise_different(texts: Texts) -> np.ndarray:
     1 − TARr@2 of Atil et al. (2024, arXiv:2408.04667); of parsed answers, in place of texts,
     1 − TARa@2.
     """
-    numbers = _numbers(_by_input(texts))
+    numbers = numbered(texts)
     return (numbers[:, None] != numbers).mean(-1)
 
 
@@ -57,12 +63,17 @@ def pairwise_edit_distance(texts: Texts) -> np.ndarray:
     """(S, S) mean over inputs of the Levenshtein distance of two texts, over characters (insertion,
     deletion and substitution cost 1), divided by the length of the longer one; two empty texts: 0.
     """
+    rows = _by_input(texts)
+    return sum(edit_distances(row) for row in rows) / len(rows)
+
+
+def edit_distances(texts: Sequence[str]) -> np.ndarray:
+    """(S, S) the same of the texts of one input."""
     from rapidfuzz import process
     from rapidfuzz.distance import Levenshtein
 
-    rows = _by_input(texts)
     distance = Levenshtein.normalized_distance
-    return sum(process.cdist(row, row, scorer=distance, dtype=float) for row in rows) / len(rows)
+    return process.cdist(texts, texts, scorer=distance, dtype=float)
 
 
 def pairwise_rouge_distance(texts: Texts) -> np.ndarray:
@@ -209,3 +220,16 @@ def mean_over_examples(
         )
     parts = np.split(outputs, np.cumsum(lengths)[:-1], axis=1)
     return sum(measure(part) for part in parts) / len(lengths)
+
+
+def distances() -> dict[str, Callable[[Texts], np.ndarray]]:
+    """By name in ``lib.measures.summary``, the pairwise measures of texts alone; without the extra,
+    the one that does without.
+    """
+    known = {
+        "different": pairwise_different,
+        "edit_distance": pairwise_edit_distance,
+        "rouge_distance": pairwise_rouge_distance,
+        "bleu_distance": pairwise_bleu_distance,
+    }
+    return known if installed() else {"different": pairwise_different}

@@ -12,7 +12,13 @@ from lib.report import comparing, gate, page, reading
 from lib.report.columns import Options, Taken
 from lib.report.formats import FORMATS
 from lib.report.interpret import interpret
-from lib.report.measuring import CLASS_METRICS, SCORE_METRICS, MeasuredRuns, measure_runs
+from lib.report.measuring import (
+    CLASS_METRICS,
+    SCORE_METRICS,
+    TEXT_METRICS,
+    MeasuredRuns,
+    measure_runs,
+)
 from lib.report.opening import OutsideError
 from lib.theory.own_features import certify_file
 
@@ -52,10 +58,11 @@ def reading_options() -> argparse.ArgumentParser:
         help="rows of one task, method, …; repeatable",
     )  # fmt: skip
     what.add_argument("--filter", metavar="NAME", help="of lm-eval: the same as --only filter=NAME")
-    what.add_argument("--task", choices=("classification", "regression"), default="")
+    what.add_argument("--task", choices=("classification", "regression", "generation"), default="")
     what.add_argument(
         "--metric", default="",
-        help=f"of the scores: {', '.join((*CLASS_METRICS, *SCORE_METRICS))}; or a column of scores",
+        help="of the scores: "
+        f"{', '.join((*CLASS_METRICS, *SCORE_METRICS, *TEXT_METRICS))}; or a column of scores",
     )  # fmt: skip
     return made
 

@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from lib.measures import comparison, failed_rate, pairwise_disagreement, sample_size
+from lib.measures import (
+    comparison,
+    failed_rate,
+    generation,
+    pairwise_disagreement,
+    sample_size,
+)
 from lib.measures.intervals import MIN_RUNS, Interval, pair_means
 from lib.report.measuring import MeasuredRuns, measure_runs, three_noises
 from lib.report.opening import OutsideError
@@ -117,6 +123,10 @@ def align(
         notes.append(f"No run of {once[0]} is evaluated twice: the noise of evaluation is in it.")
     if all(len(group.example_ids) for group in groups):
         groups[1] = _as_first(*groups)
+        if groups[0].texts:
+            every = generation.numbered([*groups[0].texts, *groups[1].texts])
+            parts = np.split(every, [len(groups[0])])
+            groups = [replace(g, predictions=p) for g, p in zip(groups, parts, strict=True)]
     else:
         groups = [replace(g, example_ids=[], predictions=g.predictions[:, :0]) for g in groups]
         notes.append("Scores alone: without predictions of both, nobody sees what flips.")
@@ -161,13 +171,28 @@ def _as_first(first: RunGroup, second: RunGroup) -> RunGroup:
                 f"{names[0]} lacks {absent.sum()} of the {len(own)} examples of {names[1]}, first: "
                 f"{own[absent.argmax()]}; evaluate both on the same examples, with the same ids"
             )
-    if first.labels is None and list(ids[0]) == [str(row + 1) for row in range(len(ids[0]))]:
+    if (
+        first.labels is None
+        and first.references is None
+        and list(ids[0]) == [str(row + 1) for row in range(len(ids[0]))]
+    ):
         raise OutsideError(
             "there are neither ids nor gold labels to show that A and B have the same examples in "
             "the same order; add ids to the rows, or gold labels by --labels"
         )
     where = ids[1].get_indexer(ids[0])
     predictions, classes = second.predictions[:, where], [*first.classes]
+    if bool(first.texts) != bool(second.texts):
+        raise OutsideError("one of A and B is free text, the other is not; say --task")
+    if first.texts:
+        texts = [[own[row] for row in where] for own in second.texts]
+        if first.references is not None:
+            pairs = (first.references, [second.references[row] for row in where])
+            gold = [np.array(list(map(repr, own)), object) for own in pairs]
+            agree("B", gold[1], "A", gold[0], ids[0])
+        return replace(
+            second, texts=texts, references=first.references, example_ids=first.example_ids
+        )
     if first.labels is not None:
         gold = [
             np.array(group.classes, object)[group.labels] if classes else group.labels
@@ -199,12 +224,12 @@ def mean_difference(pair: SideBySide, *, level: float = 0.95) -> dict[str, float
 
     Degrees of freedom are at most those of equal variances: where the fewer runs are alike by
     chance, Welch's are too many (simulated, 5.5 % of ledgers of 20 runs against 5 keep a candidate
-    falsely, in place of 0.5 %). Of accuracies, ``p_both`` is over runs and examples:
-    ``variance_examples``, that of the mean over examples less what answers that vary run by run add
-    to it, joins ``variance_runs`` (clusters of two kinds; Cameron, Gelbach & Miller 2011, Eq. 2.8,
-    where it is not negative). ``shown_from``, ``detectable`` and ``seeds_needed`` are of the test
-    that is harder to pass: the smallest difference with p ≤ 1 − ``level``, the one seen four times
-    in five, and the runs that would see this one so often.
+    falsely, in place of 0.5 %). Of scores that are means over examples, ``p_both`` is over runs and
+    examples: ``variance_examples``, that of the mean over examples less what answers that vary run
+    by run add to it, joins ``variance_runs`` (clusters of two kinds; Cameron, Gelbach & Miller
+    2011, Eq. 2.8, where it is not negative). ``shown_from``, ``detectable`` and ``seeds_needed``
+    are of the test that is harder to pass: the smallest difference with p ≤ 1 − ``level``, the one
+    seen four times in five, and the runs that would see this one so often.
     """
     scores, n = [group.scores for group in pair.groups], len(pair.groups[0].example_ids)
     apart = [scores[1] - scores[0]] if pair.paired else scores
@@ -221,9 +246,11 @@ def mean_difference(pair: SideBySide, *, level: float = 0.95) -> dict[str, float
         "seeds_needed": sample_size.seeds_to_tell(value, squares * sizes),
         **{"variance_runs": squares.sum(), "variance_repeats": pair.repeats},
     }
-    if pair.metric != "accuracy" or n < 2:
+    if n < 2:
         return found
-    right = [(group.predictions == group.labels).astype(float) for group in pair.groups]
+    right = [group.example_scores(pair.metric) for group in pair.groups]
+    if right[0] is None:
+        return found
     whole = right[1].mean(0) - right[0].mean(0)
     right = [right[1] - right[0]] if pair.paired else right
     own = sum(answers.var(0, ddof=1).sum() / len(answers) for answers in right) / n**2
@@ -329,7 +356,7 @@ def compare(
             swaps, correlation = comparison.paired_scores(a, b, level=level)
             rows["mean"] |= {"p_swaps": swaps.p, "correlation": correlation}
             rows["better_same_seed"] = failed_rate(b > a, level=level)._asdict()
-    if len(groups[0].example_ids) and groups[0].classes:
+    if len(groups[0].example_ids) and (groups[0].classes or groups[0].texts):
         for name, (of, within) in _of_answers(groups).items():
             first, second = (f(np.ones((1, n)))[0] for f, n in zip(within, sizes, strict=True))
             found = contrast(of, sizes, paired=pair.paired, level=level)

@@ -18,6 +18,7 @@ from lib.report.measuring import MeasuredRuns
 ROW = {
     "failed": "failed", "mean": "mean", "sd": "SD", "disagreement": "disagreement",
     "difference": "difference", "jsd": "JSD", "kappa": "1 − κ",
+    "different": "different texts", "edit_distance": "edit distance",
 }  # fmt: skip
 
 
@@ -29,7 +30,7 @@ def as_json(measured: MeasuredRuns, taken: Taken, compared: Compared | None = No
     ``low``, ``high``, ``p``; and ``compared``, in words.
     """
     group = measured.group
-    task = "classification" if group.classes else "regression"
+    task = "classification" if group.classes else "generation" if group.texts else "regression"
     table = measured.table
     layers = ["" if pd.isna(layer) else f":{layer}" for layer in table["layer"]]
     table = table.set_axis(table["measure"] + layers)
@@ -87,12 +88,12 @@ def reproducibility(measured: MeasuredRuns) -> str:
     """What somebody else needs for the same numbers: which runs, on what, measured with what."""
     group = measured.group
     out = f"Left out: {', '.join(group.left_out) or 'none'}"
-    if "status" in group.runs:
+    if "status" in group.runs and not group.texts:
         failed = group.runs.loc[group.failed, "run"]
         out += f"; failed: {', '.join(failed) or 'none'}"
-    name = "predictions" if group.example_ids else "scores"
-    what = getattr(group, name)
-    digest = hashlib.sha256(np.ascontiguousarray(what).tobytes()).hexdigest()[:12]
+    name = "texts" if group.texts else "predictions" if group.example_ids else "scores"
+    what = json.dumps(group.texts).encode() if group.texts else getattr(group, name).tobytes()
+    digest = hashlib.sha256(what).hexdigest()[:12]
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     read = " ".join([group.source, *group.notes])
     return f"{read} {out}. The sha256 of these {name} begins with {digest}. Made with {versions}."

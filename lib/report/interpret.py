@@ -6,6 +6,7 @@ import pandas as pd
 from lib import measures
 from lib.measures import Interval, sample_size
 from lib.report.measuring import MeasuredRuns, three_noises
+from lib.results.run_group import RunGroup
 
 UNDEFINED = "not defined"
 
@@ -53,6 +54,8 @@ def interpret(measured: MeasuredRuns) -> list[str]:
 
 def _of_predictions(measured: MeasuredRuns) -> list[str]:
     group, n_runs = measured.group, len(measured.group)
+    if group.texts:
+        return _of_texts(measured)
     if difference := _text(measured, "difference"):
         return [
             f"Two of these runs, drawn at random, differ by {difference} on an example, in "
@@ -66,16 +69,37 @@ def _of_predictions(measured: MeasuredRuns) -> list[str]:
         "examples differently"
     )
     sentence += "." if n_runs == 2 else f"; all {n_runs} agree on {together:.1f} %."
-    if n_runs < 4:
-        return [sentence]
-    # A run that is much farther from the others than they are from each other.
+    return [sentence, *_of_the_farthest(group)]
+
+
+def _of_texts(measured: MeasuredRuns) -> list[str]:
+    group, n_runs = measured.group, len(measured.group)
+    sentence = (
+        f"Two of these runs, drawn at random, write different texts for "
+        f"{_text(measured, 'different', 100, 1)} % of the {len(group.example_ids)} inputs"
+    )
+    together = 100 * (measured.examples["different_texts"] == 1).mean()
+    sentence += "." if n_runs == 2 else f"; all {n_runs} write the same for {together:.1f} %."
+    sentences = [sentence]
+    if edits := _text(measured, "edit_distance"):
+        sentences.append(
+            f"From 0 (the same) to 1 (nothing in common), two texts for an input are {edits} apart "
+            f"by edit distance, {_text(measured, 'rouge_distance')} by ROUGE-L, and two runs "
+            f"{_text(measured, 'bleu_distance')} by BLEU."
+        )
+    return sentences + _of_the_farthest(group)
+
+
+def _of_the_farthest(group: RunGroup) -> list[str]:
+    """A run that is much farther from the others than they are from each other, if there is one."""
+    if (n_runs := len(group)) < 4:
+        return []
     apart = measures.pairwise_disagreement(group.predictions).sum(0)
     worst, pairs = int(apart.argmax()), (n_runs - 1) * (n_runs - 2)
     own, others = apart[worst] / (n_runs - 1), (apart.sum() - 2 * apart[worst]) / pairs
     if own < 1.4 * others or own - others < 0.02:
-        return [sentence]
+        return []
     return [
-        sentence,
         f"Run {group.names[worst]} differs from the other runs on {100 * own:.1f} % of the "
         f"examples, they among themselves on {100 * others:.1f} %: a run of its own kind, or one "
         "whose examples are in another order?",
@@ -83,8 +107,16 @@ def _of_predictions(measured: MeasuredRuns) -> list[str]:
 
 
 def _of_noises(measured: MeasuredRuns) -> list[str]:
+    sentences = []
+    if np.isfinite(measured.within):
+        share = f"{100 * measured.within:.1f} % of the"
+        sentences.append(
+            f"Two evaluations of one run write different texts for {share} inputs."
+            if measured.group.texts
+            else f"Two evaluations of one run answer {share} examples differently."
+        )
     if not len(measured.evaluations):
-        return []
+        return sentences
     what = {
         "training": "with the training seed",
         "evaluation": "from one evaluation of a run to the next",
@@ -95,13 +127,14 @@ def _of_noises(measured: MeasuredRuns) -> list[str]:
         for name, sd in three_noises(measured).items()
     ]
     return [
+        *sentences,
         f"Three noises: the {measured.metric} of one evaluation varies (SD) {', '.join(parts)}; "
-        f"{len(measured.evaluations)} evaluations of {len(measured.group)} runs."
+        f"{len(measured.evaluations)} evaluations of {len(measured.group)} runs.",
     ]
 
 
 def _of_failures(measured: MeasuredRuns) -> list[str]:
-    if measured.metric is None:
+    if measured.metric is None or measured.group.texts:
         return []
     status, out = measured.scores["status"], measured.group.left_out
     bad, n_runs = int((status != "ok").sum()), len(status)
@@ -175,7 +208,12 @@ def _of_representations(measured: MeasuredRuns) -> list[str]:
 
 def of_seeds(measured: MeasuredRuns) -> list[str]:
     """How many runs disagreement and SD take, in a sentence, where that is known."""
-    texts, names = [], {"disagreement": "disagreement", "sd": "the standard deviation"}
+    names = {
+        "disagreement": "disagreement",
+        "different": "the share of different texts",
+        "sd": "the standard deviation",
+    }
+    texts = []
     normal = sample_size.seeds_needed_for_sd(width=measured.width, level=measured.level)
     for measure, name in names.items():
         row = _value(measured, measure)

@@ -10,13 +10,15 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.measures import intervals, sample_size
+from lib.measures import generation, intervals, sample_size
 from lib.measures.summary import MEASURES, REPRESENTATION
 from lib.report.columns import RIGHT, WRONG
 from lib.report.opening import OutsideError
 from lib.results import run_group
 from lib.results.run_group import RunGroup
 
+#: Of texts: those that need no more packages, and all.
+TEXT_METRICS = generation.METRICS if generation.installed() else ("exact",)
 CLASS_METRICS = ("accuracy", "f1", "macro-f1", "mcc")
 SCORE_METRICS = ("pearson", "spearman")
 #: Measures of scores that are not given unless every run has one.
@@ -27,14 +29,16 @@ _OF_SCORES = ("mean", "sd", "iqm", "range", "best")
 class MeasuredRuns:
     """Tables about S runs.
 
-    group : the runs, scored where there are labels
-    metric : of the scores; None without labels
+    group : the runs, scored where there are labels or references
+    metric : of the scores; None without these
     table : a row a measure (and layer) with ``value, low, high, n_runs, seeds_needed``, and
         ``chance`` for representations
     examples : a row an example with its ``flip_rate``, ``vote_entropy``, votes and label, or the
-        ``spread`` of its predictions in regression; the least stable first
+        ``spread`` of its predictions in regression, or of texts their ``edit_distance`` and two
+        that are farthest apart; the least stable first
     sources : half-widths of intervals from resampling runs, examples, both (classes with labels)
     evaluations : where runs were evaluated again, the score of each evaluation, by run
+    within : share of examples that two evaluations of a run answer differently, where there are
     """
 
     group: RunGroup
@@ -45,6 +49,7 @@ class MeasuredRuns:
     examples: pd.DataFrame
     sources: pd.DataFrame
     evaluations: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
+    within: float = np.nan
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -65,7 +70,7 @@ def measure_runs(
 
     Parameters
     ----------
-    metric : of the scores; by default accuracy, for regression pearson
+    metric : of the scores; by default accuracy, for regression pearson, of texts rouge_l
     level : coverage aimed at by all intervals
     width : relative half-width that ``seeds_needed`` is for: 0.2 is the value ± 20 %
     repeats : name → trained run, of runs that are evaluations of it: the measures are of the first
@@ -83,13 +88,21 @@ def measure_runs(
         if list(group.classes) == [RIGHT, WRONG] and (group.labels == 0).all():
             known = group.runs.assign(status="ok", majority=np.nan)
             group = replace(group, runs=known)
+        if group.texts:  # there is no rule by which a run failed
+            names.remove("failed")
         if len(group.example_ids) and np.isnan(group.scores).any():
             names = [name for name in names if name not in _OF_SCORES]
-    evaluations = pd.Series(dtype=float)
+    evaluations, within = pd.Series(dtype=float), np.nan
     if repeats:
         trained = pd.Series([repeats.get(name, name) for name in group.names])
         if metric is not None:
             evaluations = pd.Series(group.scores, index=trained)
+        if group.classes or group.texts:
+            apart = measures.pairwise_disagreement(group.predictions)
+            same = (trained.to_numpy()[:, None] == trained.to_numpy()) & ~np.eye(
+                len(trained), dtype=bool
+            )
+            within = apart[same].mean()
         group = group.take(~trained.duplicated().to_numpy())
         group = replace(group, runs=group.runs.assign(run=trained.unique()))
     group = group.with_distances(sorted(REPRESENTATION), n_permutations=20)
@@ -105,7 +118,7 @@ def measure_runs(
     if group.classes and group.labels is not None and len(group) >= intervals.MIN_RUNS:
         sources = sample_size.half_widths(group.predictions, group.labels, level=level)
     table, examples = table[[*columns, "seeds_needed", "chance"]], _examples(group)
-    return MeasuredRuns(group, metric, level, width, table, examples, sources, evaluations)
+    return MeasuredRuns(group, metric, level, width, table, examples, sources, evaluations, within)
 
 
 def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
@@ -113,7 +126,8 @@ def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
 
     ``training``, another seed, and ``evaluation``, the same model again: one-way analysis of
     variance with the intervals of Tukey and Williams (1962), exact for as many evaluations of each
-    run and normal scores; ``examples``, another test set of the size (of accuracies; no interval).
+    run and normal scores; ``examples``, another test set of the size (of scores that are means over
+    examples; no interval).
     """
     by_run = measured.evaluations.groupby(level=0, sort=False)
     S, n = by_run.ngroups, len(measured.evaluations)
@@ -132,8 +146,7 @@ def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
         for name, variances in (("training", training), ("evaluation", evaluation))
     }
     group = measured.group
-    if measured.metric == "accuracy" and group.labels is not None:
-        right = (group.predictions == group.labels).astype(float)
+    if (right := group.example_scores(measured.metric)) is not None:
         own = right.var(0, ddof=1).mean() / S
         variance = max(right.mean(0).var(ddof=1) - own, 0) / right.shape[1]
         found["examples"] = intervals.Interval(float(np.sqrt(variance)), np.nan, np.nan, S)
@@ -143,13 +156,15 @@ def three_noises(measured: MeasuredRuns) -> dict[str, intervals.Interval]:
 def _metric(group: RunGroup, metric: str | None) -> str | None:
     if "metric" in group.runs:
         return str(group.runs["metric"].iloc[0])
-    if group.labels is None:
+    if group.labels is None and group.references is None:
         if metric is not None:
-            raise OutsideError(f"metric {metric!r} needs gold labels, and there are none")
+            what = "references" if group.texts else "gold labels"
+            raise OutsideError(f"metric {metric!r} needs {what}, and there are none")
         return None
-    valid = CLASS_METRICS if group.classes else SCORE_METRICS
+    kinds = {"texts": TEXT_METRICS, "classes": CLASS_METRICS, "scores": SCORE_METRICS}
+    kind = "texts" if group.texts else "classes" if group.classes else "scores"
+    valid = kinds[kind]
     if metric not in (None, *valid):
-        kind = "classes" if group.classes else "scores"
         raise OutsideError(f"metric {metric!r} does not fit {kind}; valid: {', '.join(valid)}")
     if metric == "f1" and len(group.classes) != 2:
         raise OutsideError(f"metric 'f1' needs two classes, not {len(group.classes)}; try macro-f1")
@@ -175,6 +190,8 @@ def _meanings(group: RunGroup, metric: str | None) -> dict[str, str]:
 def _examples(group: RunGroup) -> pd.DataFrame:
     """Flip rate, entropy and votes of each example (regression: the SD), least stable first."""
     table = pd.DataFrame({"example": group.example_ids})
+    if group.texts:
+        return _of_texts(table, group)
     if not group.classes:
         table["spread"] = group.predictions.std(0, ddof=1)
     else:
@@ -189,3 +206,21 @@ def _examples(group: RunGroup) -> pd.DataFrame:
             table["runs_right"] = (group.predictions == group.labels).sum(0)
     by = table.columns[1]
     return table.sort_values(by, ascending=False, kind="stable", ignore_index=True)
+
+
+def _of_texts(table: pd.DataFrame, group: RunGroup) -> pd.DataFrame:
+    """Edit distance of each example (flip rate, without the packages that it takes), the number of
+    different texts, and two of them that are farthest apart.
+    """
+    name = "edit_distance" if generation.installed() else "flip_rate"
+    rows, runs = [], len(group)
+    for texts, numbers in zip(zip(*group.texts, strict=True), group.predictions.T, strict=True):
+        apart = (numbers[:, None] != numbers).astype(float)
+        if name == "edit_distance":
+            apart = generation.edit_distances(texts)
+        one, other = np.unravel_index(apart.argmax(), apart.shape)
+        mean = apart.sum() / (runs * (runs - 1))
+        rows.append([mean, len(np.unique(numbers)), texts[one], texts[other]])
+    columns = [name, "different_texts", "a_text", "another_text"]
+    table = table.join(pd.DataFrame(rows, columns=columns))
+    return table.sort_values(name, ascending=False, kind="stable", ignore_index=True)

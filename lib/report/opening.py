@@ -148,7 +148,7 @@ def _opened(path: Path, suffix: str, raw: bytes) -> Content:
     if suffix in (".json", ".jsonl", ".ndjson"):
         # Some call JSON lines .json: there is an object on each line.
         lines = suffix != ".json" or bool(re.match(r"\s*\{[^\n]*\}[^\S\n]*\n\s*\{", text))
-        parts = text.splitlines() if lines else [text]
+        parts = text.split("\n") if lines else [text]  # texts may have other ends of lines in them
         parsed = [json.loads(part) for part in parts if part.strip()]
         return Content(path, harness.table_of(parsed if lines else parsed[0]), notes=notes)
     return _text_table(path, suffix, text, notes)
@@ -184,7 +184,7 @@ def _arrays(path: Path, raw: bytes) -> dict[str, np.ndarray]:
 
 def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         raise OutsideError(f"{path}: is empty; write a header, and a row for each example")
     comments = next((i for i, line in enumerate(lines) if not line.startswith("# ")), 0)
@@ -222,17 +222,22 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
 
 def _rows(lines: Sequence[str], text: str, *, words: bool) -> list[list[str]]:
     """Cells of each row, by the mark that splits the first lines alike; with ``words``, by white
-    space, if nothing else does.
+    space, if nothing else does, and where that does not either and few words are parted by commas,
+    a text a line, empty ones too.
     """
     for mark in "\t;,|":
         sizes = {len(row) for row in _cells(lines[:50], mark)}
         if len(sizes) == 1 and 1 not in sizes:
             return _cells(io.StringIO(text), mark)
+    if words:
+        rows = [line.split() for line in lines]
+        ended = sum(line.rstrip().endswith((".", "!", "?")) for line in lines) > len(lines) / 2
+        if len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 and not ended:
+            return rows
+        if sum(map(len, rows)) > 2 * max(len(lines), text.count(",")):
+            return [[line] for line in text.rstrip().split("\n")]
     if "," in lines[0]:  # ragged: the usual one, so that the message names the row
         return _cells(io.StringIO(text), ",")
-    rows = [line.split() for line in lines]
-    if words and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1:
-        return rows
     return [[line.strip().strip('"')] for line in lines]
 
 

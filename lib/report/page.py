@@ -25,6 +25,8 @@ from lib.theory.own_features import CertifiedHead
 
 #: Runs whose names fit beside a figure.
 MOST_NAMED = 40
+#: Characters of a text that the page shows.
+LONGEST = 300
 #: The figure that stands with the comparison.
 BESIDE = "Scores of the settings"
 
@@ -53,18 +55,20 @@ def figures(
     named = group.names if n_runs <= MOST_NAMED else None
     room = 0.06 * max(map(len, named or [""]))
     if "score" in measured.scores:
-        alt = f"Dots: the {measured.metric} of each of {n_runs} runs; failed ones open."
+        alt = f"Dots: the {measured.metric} of each of {n_runs} runs"
+        alt += "." if group.texts else "; failed ones open."
         height = 0.8 + 0.14 * min(n_runs, MOST_NAMED)
         ax = axes("Scores of the runs", 3.5 + room, height, alt)
         plots.run_dots(ax, measured.scores, label=measured.metric)
-    if group.classes:
+    if group.classes or group.texts:
         apart = measures.pairwise_disagreement(group.predictions)
-        alt = (
-            f"Heat map, {n_runs} by {n_runs}: share of examples that two runs answer differently; "
-            f"largest {apart.max():.3f}."
-        )
+        what = "inputs for which two runs write different texts"
+        what = what if group.texts else "examples that two runs answer differently"
+        alt = f"Heat map, {n_runs} by {n_runs}: share of {what}; largest {apart.max():.3f}."
         ax = axes("Disagreement of each pair", 4.2 + room, 3.1 + room, alt)
-        plots.run_heatmap(ax, apart, names=named, label="share answered differently")
+        label = "share of different texts" if group.texts else "share answered differently"
+        plots.run_heatmap(ax, apart, names=named, label=label)
+    if group.classes:
         dissenting = measured.examples["dissenting_runs"]
         alt = (
             "Bars: share of examples on which so many runs dissent from the most frequent answer; "
@@ -152,4 +156,5 @@ def _cell(value: object, digits: int = 3) -> str:
         return ""
     if isinstance(value, float):
         return "> 300" if np.isinf(value) else f"{value:.{digits}f}".replace("-", "−")
-    return str(value)
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"

@@ -11,6 +11,8 @@ run            run_classification.py write, RTE.tsv, samples_rte_….jsonl, …
 one archive    .npz with logits or probabilities (S, N, C), or predictions (S, N); labels, runs,
                examples, representations (S, L, N, D)
 our own        a setting of the run store, or a folder of committed results (with --only group=…)
+texts          free text as predictions in any of these, or generated_predictions.txt in a folder
+               a run, a text a line; references as labels
 scores alone   a row a run: seed, accuracy, f1, …
 
 Files are recognised by what is in them. Columns have the names that people give to them, or those
@@ -89,6 +91,7 @@ def read(
             taken.labels = labels.name
         group = values.finish(raw, task=task)
         what = f"{len(group.classes)} classes" if group.classes else "scores (regression)"
+        what = "free text" if group.texts else what
         runs = f"{len(names)} runs"
         if taken.repeats:
             trained = {taken.repeats[name] for name in names}

@@ -1,5 +1,6 @@
 """Runs side by side: rows aligned by example, every value checked, classes numbered."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from lib.measures import normalised
+from lib.measures import generation, normalised
 from lib.report.columns import StoredRuns, Taken, as_text, numbered
 from lib.report.opening import OutsideError, show
 from lib.results.run_group import RunGroup
 
-Task = Literal["classification", "regression", ""]
+Task = Literal["classification", "regression", "generation", ""]
 #: From this share of numbers with fractions on, predictions are those of a regression.
 FRACTIONS = 0.1
 PERCENTAGES = "The probabilities are percentages, and were divided by 100."
@@ -148,11 +149,15 @@ def finish(raw: Joined, *, task: Task = "") -> RunGroup:
         raw.values = raw.values[..., 0]
     _drop_ignored(raw)
     _note_padding(raw)
-    _refuse_missing(raw)
-    kind = _kind(raw, task)
-    answers = {"classes": _coded, "regression": _numbers}.get(kind, _of_scores)(raw, kind)
+    kind = "texts" if _are_texts(raw, task) else ""
+    _refuse_missing(raw, empty=bool(kind))
+    kind = kind or _kind(raw, task)
+    of = {"classes": _coded, "regression": _numbers, "texts": _texts}
+    answers = of.get(kind, _of_scores)(raw, kind)
     _note_copies(raw)
-    if raw.gold is None:
+    if kind == "texts":
+        pass
+    elif raw.gold is None:
         raw.note("No gold labels: agreement can be measured, accuracy cannot.")
     elif answers["classes"] and raw.kind != "correct":
         unseen = np.setdiff1d(answers["predictions"], answers["labels"])
@@ -209,6 +214,60 @@ def _numbers(raw: Joined, _: str) -> Answers:
         why = "is no number, but the predictions are: for a regression give numbers, and call "
         _gold_is(raw, ~np.isfinite(labels), f"{why}a column of probabilities prob_CLASS")
     return {"predictions": raw.values.astype(float), "labels": labels, "classes": []}
+
+
+def _are_texts(raw: Joined, task: Task) -> bool:
+    """Whether answers are free text: most have three words or more, and differ by example."""
+    if raw.kind != "predictions" or raw.values.ndim > 2 or task not in ("generation", ""):
+        return False
+    if task:
+        raw.values = as_text(raw.values)
+        return True
+    if raw.values.dtype != object:
+        return False
+    words = np.array([[text.count(" ") for text in own] for own in raw.values]) + 1
+    own = max(len(set(own)) for own in raw.values) / raw.values.shape[1]
+    if (words > 2).mean() <= 0.5 or own <= 0.5:
+        return False
+    raw.note(
+        "Taken as free text, since most answers have three words or more and differ by example; "
+        "if they are classes, say --task classification."
+    )
+    return True
+
+
+def _texts(raw: Joined, _: str) -> Answers:
+    """Free text, and the texts that would be right: one of each example, or a list."""
+    texts, references = raw.values.tolist(), None
+    if (empty := raw.values == "").any():
+        runs = ", ".join(name for name, own in zip(raw.names, empty, strict=True) if own.any())
+        raw.note(f"{empty.sum()} texts are empty ({runs}): they count as texts.")
+    if raw.gold is None:
+        raw.note("No references: how texts differ can be measured, how good they are cannot.")
+    else:
+        _gold_is(raw, missing(raw.gold), "")
+        references = [_listed(text) for text in as_text(raw.gold)]
+        if several := sum(len(own) > 1 for own in references):
+            raw.note(f"{several} examples have several references: the best fit counts.")
+    if not generation.installed():
+        raw.note(
+            "Edit distance, ROUGE, BLEU and chrF take three more packages: pip install rapidfuzz "
+            "rouge-score sacrebleu."
+        )
+    predictions = generation.numbered(texts)
+    return {"predictions": predictions, "texts": texts, "references": references}
+
+
+def _listed(text: str) -> list[str]:
+    """The texts of a list that was written as Python or JSON write it, or the text alone."""
+    if text.startswith("["):
+        try:
+            listed = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            return [text]
+        if listed and all(isinstance(own, str) for own in listed):
+            return listed
+    return [text]
 
 
 def _kind(raw: Joined, task: Task) -> str:
@@ -328,9 +387,11 @@ def _note_padding(raw: Joined) -> None:
         )
 
 
-def _refuse_missing(raw: Joined) -> None:
-    """Values that are missing or not finite, in predictions, scores or states."""
-    bad, what = missing(raw.values), "missing or not finite"
+def _refuse_missing(raw: Joined, *, empty: bool) -> None:
+    """Values that are missing or not finite, in predictions, scores or states; ``empty`` texts are
+    none.
+    """
+    bad, what = missing(raw.values) & (not empty), "missing or not finite"
     bad = bad.any(-1) if bad.ndim == 3 else bad
     if raw.states is not None and not bad.any():
         bad = np.array([~np.isfinite(states).all((0, 2)) for states in raw.states])

@@ -10,7 +10,7 @@ from lib import measures, paths
 from lib.config.grids import Grid
 from lib.data import tasks
 from lib.errors import nearest
-from lib.measures import scoring, summary
+from lib.measures import generation, scoring, summary
 from lib.measures.representation import NAMES
 from lib.results import run_group, runs, tables
 from lib.results.run_group import RunGroup
@@ -112,10 +112,7 @@ def text_distances(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
         return {}
     generated = [group[i].generated for i in rows]
     greedy = [own["texts"][0].tolist() for own in generated]
-    found = {
-        (name, "greedy"): getattr(measures, f"pairwise_{name}")(greedy)
-        for name in ("different", "edit_distance", "rouge_distance", "bleu_distance")
-    }
+    found = {(name, "greedy"): measure(greedy) for name, measure in generation.distances().items()}
     sampled = [own["texts"][1:] for own in generated]
     n_sampled, every = len(sampled[0]), [texts.tolist() for own in sampled for texts in own]
     apart = ~np.eye(n_sampled, dtype=bool)

@@ -37,15 +37,18 @@ class RunGroup:
     runs : a row a run: its name as ``run`` or ``seed_label``, and where runs are scored ``status``,
         ``score``, ``accuracy``, ``majority``; else the columns that ``lib.results.tables`` has
     example_ids : (N,)
-    predictions : (S, N) class numbers, or numbers in regression
+    predictions : (S, N) class numbers, or numbers in regression; of texts equal ones where two
+        runs write the same
     labels : (N,) gold labels
-    classes : names of the C classes; empty in regression
+    classes : names of the C classes; empty in regression, and of texts
     probabilities : (S, N, C)
     logits : (S, N, C)
     distances : by measure and pooling, (L, S, S)
     chance : by measure and pooling, (L, K) distances of unrelated representations
     representations : by pooling, S arrays (L, N, D), whose D may differ
     layers : by pooling, the numbers (L,) of the layers of distances and representations
+    texts : S lists of N, what the runs wrote where that is free text
+    references : N lists of texts that would be right
     source : in a sentence, where the runs are from
     notes : what is worth knowing of them
     left_out : names of runs that were not wanted
@@ -62,6 +65,8 @@ class RunGroup:
     chance: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
     representations: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
     layers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    texts: Sequence[Sequence[str]] = ()
+    references: Sequence[Sequence[str]] | None = None
     source: str = ""
     notes: Sequence[str] = ()
     left_out: Sequence[str] = ()
@@ -125,6 +130,14 @@ class RunGroup:
         """(S,) booleans: failed, collapsed or diverged."""
         return (self.runs["status"] != "ok").to_numpy()
 
+    def example_scores(self, metric: str | None) -> np.ndarray | None:
+        """(S, N) what a score is a mean of, if it is: accuracy, and the scores of texts."""
+        if self.texts and self.references is not None:
+            return generation.text_scores(self.texts, self.references, metric)
+        if metric != "accuracy" or self.labels is None:
+            return None
+        return (self.predictions == self.labels).astype(float)
+
     def take(self, rows: np.ndarray | Sequence[int]) -> "RunGroup":
         """Some of the runs, by number or by mask."""
         rows = np.arange(len(self))[np.asarray(rows)]
@@ -133,6 +146,7 @@ class RunGroup:
             self,
             runs=self.runs.iloc[rows].reset_index(drop=True),
             predictions=self.predictions[rows],
+            texts=[self.texts[row] for row in rows] if self.texts else (),
             **{name: array[rows] for name, array in outputs.items() if array is not None},
             distances={key: stack[:, rows][:, :, rows] for key, stack in self.distances.items()},
             chance={},
@@ -209,9 +223,15 @@ def score_runs(group: RunGroup, metric: str | None = None) -> RunGroup:
 
     ``metric``: of all runs; default: for each run those that its row names. Metrics of questions
     with several rows stay as they are, for which rows belong together is not known here; so do
-    those of texts, which are not here.
+    those of stored texts, which are not here. Texts that are here have no rule for failed runs.
     """
     table = group.runs
+    if group.texts and metric is not None:
+        scores = group.example_scores(metric).mean(1)
+        missing = {"accuracy": np.nan, "majority": np.nan}
+        return replace(
+            group, runs=table.assign(metric=metric, score=scores, status="ok", **missing)
+        )
     if metric is None and set(table["metric"]) <= set(generation.METRICS):
         return group
     if metric is not None:
@@ -355,6 +375,11 @@ def measure(
 
 def _of_predictions(group: RunGroup) -> dict[str, Statistic]:
     """Statistics of what the runs of a group predict."""
+    if group.texts:
+        return {
+            name: summary.pair_statistic(measure(group.texts))
+            for name, measure in generation.distances().items()
+        }
     if group.classes:
         return summary.statistics_of(
             predictions=group.predictions, probabilities=group.probabilities, labels=group.labels

@@ -557,7 +557,8 @@ def test_free_text_is_compared_as_it_is(tmp_path):
     agrees(
         store(
             tmp_path, wide_table(answers, [f"It is {g}, in line {i}." for i, g in enumerate(GOLD)])
-        )
+        ),
+        task="classification",
     )
 
 
