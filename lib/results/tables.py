@@ -22,6 +22,7 @@ import pandas as pd
 from lib import config, paths, provenance
 from lib.config import Setting
 from lib.errors import nearest
+from lib.measures.generation import edit_distances
 from lib.results.runs import Run
 
 SAMPLE = "sample_vectors.npy"
@@ -88,8 +89,9 @@ def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarr
 
 def text_table(group: list[Run], *, shown: bool) -> pd.DataFrame:
     """A row a run, decoding (0: greedy; then sampled ones) and example, in the order of the example
-    table: ``hash`` of the text but for outer white space, its ``length`` in
-    characters and its ``score``; and the ``text`` itself where it may be ``shown``.
+    table: ``hash`` of the text but for outer white space, its ``length`` in characters, its
+    ``score``, and of a sampled one the mean ``edit_distance`` to the others that the run sampled
+    for the same input; and the ``text`` itself where it may be ``shown``.
     """
     parts = []
     for run in group:
@@ -97,11 +99,14 @@ def text_table(group: list[Run], *, shown: bool) -> pd.DataFrame:
         decoding, _ = np.indices(texts.shape)
         ids = {name: run.record[name] for name in ("setting_id", "seed_label")}
         own = pd.DataFrame({"text": texts.ravel(), "decoding": decoding.ravel()}).assign(**ids)
-        hashes = own["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16])
-        own = own.assign(hash=hashes, length=own["text"].str.len(),
+        hashes = own["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:8])
+        apart = np.full(texts.shape, np.nan, np.float32)
+        for row, sampled in enumerate(texts[1:].T.tolist()):
+            apart[1:, row] = edit_distances(sampled).sum(1) / (len(sampled) - 1)
+        own = own.assign(hash=hashes, length=own["text"].str.len(), edit_distance=apart.ravel(),
                          score=run.generated["scores"].ravel().astype(np.float32))  # fmt: skip
         parts.append(own)
-    columns = ["setting_id", "seed_label", "decoding", "hash", "length", "score"]
+    columns = ["setting_id", "seed_label", "decoding", "hash", "length", "score", "edit_distance"]
     return pd.concat(parts, ignore_index=True)[[*columns, "text"] if shown else columns]
 
 

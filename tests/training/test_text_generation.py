@@ -240,6 +240,10 @@ def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
         for a, b in zip(*upper, strict=True)
     ]  # fmt: skip
     assert list(distances["edit_distance", "sampled"]) == pytest.approx(crossed, abs=1e-6)
+    within = [measures.pairwise_edit_distance(own)[np.triu_indices(5, 1)].mean() for own in sampled]
+    by_run = texts.groupby("seed_label", sort=False)["edit_distance"].mean()
+    assert list(by_run) == pytest.approx(within, abs=1e-6)
+    assert texts.loc[texts["decoding"] == 0, "edit_distance"].isna().all()
     table = frames["measures"].query("subset == 'all'")
     assert {"different", "slot_distance", "token_jsd", "cka"} <= set(table["measure"])
     value = table.set_index(["measure", "pooling"]).loc[("different", "greedy"), "value"]
