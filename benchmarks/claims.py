@@ -24,10 +24,13 @@ FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 PLANNED = paths.ROOT / "figures/91_planned.csv"
 PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n<!-- /planned -->)", re.DOTALL)
-#: What the number found for a hypothesis is. D1, D3 and G3 ask for two; the less sure stands there.
+#: What the number found for a hypothesis is. C2, D1, D3 and G3 ask for two things, of which it is
+#: the less sure.
 UNITS = {
     "A1": "{} times a doubling", "A2": "{} times", "A3": "{} times a doubling", "A4": "ρ = {}",
     "B1": "{} points", "B2": "{} tasks of five",
+    "C1": "distances differ by {}", "C2": "distances differ by {}",
+    "C3": "disagreements differ by {}",
     "D1": "the lower τ is {}", "D2": "τ differs by {}", "D3": "{} methods more",
     "E1": "{} times", "E2": "{} times", "E3": "{} methods of two",
     "F1": "{} more of the variance", "F2": "{} orders of twelve", "F3": "z = {}",
