@@ -3,7 +3,7 @@ crossed designs.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from scipy import stats
 from tqdm import tqdm
 
 from lib import measures, paths
-from lib.analysis.variance_components import METHODS, best_of, variance_components
+from lib.analysis.variance_components import components, variance_components
+from lib.measures.intervals import MIN_RUNS
 
 #: SD of the scores of runs that do not fail, how much a failed run loses, and the share that fails.
 SPREAD, LOSS, FAILED = 0.02, 0.3, 0.2
@@ -25,6 +26,7 @@ KINDS = {
     "one in five fails, mostly by its seeds": (0.5, 0.2, 0.3),
     "one order seed in five always fails": (0.0, 1.0, 0.0),
 }
+NAMES = ("variance", "share")
 CHOICES = np.array([1, 5, 10])  # n of the best of n
 
 
@@ -71,6 +73,31 @@ def true_components(kind: str) -> np.ndarray:
     return variances + LOSS**2 * np.array([*together, rest])
 
 
+def jackknife(
+    statistic: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, level: float
+) -> np.ndarray:
+    """(3, …) value and value ± t · SE of a statistic of a grid, the SE from leaving out each row
+    and each column, with the degrees of freedom of the shorter side; no ends (NaN) where that has
+    fewer than three.
+    """
+    value, shorter = statistic(scores), min(scores.shape[:2])
+    squares = np.full_like(value, 0.0 if shorter >= MIN_RUNS else np.nan)
+    for axis, n in enumerate(scores.shape[:2] if shorter >= MIN_RUNS else ()):
+        left_out = np.stack([statistic(np.delete(scores, i, axis)) for i in range(n)])
+        squares += (n - 1) * left_out.var(0)
+    reach = stats.t.ppf((1 + level) / 2, shorter - 1) * np.sqrt(squares)
+    return np.array([value, value - reach, value + reach])
+
+
+def best_of(scores: np.ndarray, n: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """(3, …) expected best of n runs drawn from a grid, with the ends of its interval.
+
+    The interval is for the expected best of n *new* runs. The value falls a little short of that,
+    as it can be no larger than the best run at hand; so does the interval where n nears I·J.
+    """
+    return jackknife(lambda grid: measures.expected_maximum(grid.ravel(), n), scores, level)
+
+
 def coverage(
     sizes: Iterable[tuple[int, int]] = ((5, 5), (5, 10), (10, 10)),
     *,
@@ -97,13 +124,14 @@ def coverage(
             found: dict[tuple[str, str], list[np.ndarray]] = {}
             grids = simulated_grids(n_grids, n_init, n_order, kind, rng)
             for grid in tqdm(grids, desc=f"{kind} {n_init} x {n_order}", unit="grid"):
-                for method in METHODS:
-                    table = variance_components(grid, level=level, method=method)
-                    for name in ("variance", "share"):
-                        ends = table[[name, f"{name}_low", f"{name}_high"]].to_numpy().T
-                        found.setdefault((name, method), []).append(ends)
-                made = best_of(grid, CHOICES, level=level)
-                found.setdefault(("best", "jackknife"), []).append(np.array(made[:3]))
+                table = variance_components(grid, level=level)
+                columns = [f"{of}{end}" for end in ("", "_low", "_high") for of in NAMES]
+                drawn = table[columns].to_numpy().T.reshape(3, len(NAMES), -1)
+                every = {"generalised": drawn, "jackknife": jackknife(components, grid, level)}
+                for method, ends in every.items():
+                    for i, name in enumerate(NAMES):
+                        found.setdefault((name, method), []).append(ends[:, i])
+                found.setdefault(("best", "jackknife"), []).append(best_of(grid, CHOICES, level))
             where = {"scores": kind, "init_seeds": n_init, "order_seeds": n_order}
             for (name, method), ends in found.items():
                 value, low, high = np.array(ends).swapaxes(0, 1)

@@ -43,17 +43,16 @@ def about(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {error}") from None
 
 
-def argument(load: Callable[[str], object]) -> Callable[[str], str]:
-    """A type for argparse: the text itself, unless ``load`` refuses it, which is said in a line."""
+def argument(load: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse: what ``load`` makes of a text, or why it refuses it, in a line."""
 
-    def check(text: str) -> str:
+    def loaded(text: str) -> Any:
         try:
-            load(text)
+            return load(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
-        return text
 
-    return check
+    return loaded
 
 
 _STRICT = ConfigDict(strict=True, extra="forbid")

@@ -14,14 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from lib.measures import intervals
-from lib.measures.intervals import (
-    N_PERMUTATIONS,
-    Statistic,
-    orders,
-    percentile_interval,
-    permutation_p,
-    run_weights,
-)
+from lib.measures.intervals import N_PERMUTATIONS, Statistic, permutation_p, run_weights
 from lib.measures.summary import STUDIED
 
 #: Resamples of the released notebook (nb 10).
@@ -159,31 +152,6 @@ def resampled_values(
         m: np.stack([g[m](w) for g, w in zip(groups, drawn, strict=True)], axis=-1) for m in names
     }
     return values, resampled
-
-
-def rank_agreement(
-    groups: Sequence[Mapping[str, Statistic]],
-    n_runs: Sequence[int],
-    *,
-    paired: bool = False,
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """Kendall's τ of every two measures over the groups: a row a pair.
-
-    ``tau`` is what Du & Nguyen print for five methods (nb 14); ``p`` is of permuting the groups
-    (exact up to eight), and takes the values as known; ``low`` and ``high`` resample runs
-    (``resampled_values``) and take the groups as given.
-    """
-    values, resampled = resampled_values(groups, n_runs, paired=paired)
-    fewest, rows = min(n_runs), []
-    order, complete = orders(len(groups))
-    for a, b in itertools.combinations(values, 2):
-        first, second = values[a].to_numpy(), values[b].to_numpy()
-        tau = kendall(first, second)
-        p = permutation_p(kendall(first[order], second), tau, complete=complete)
-        low, high = percentile_interval(kendall(resampled[a], resampled[b]), level, n_runs=fewest)
-        rows.append((a, b, float(tau), low, high, float(p)))
-    return pd.DataFrame(rows, columns=["a", "b", "tau", "low", "high", "p"])
 
 
 def mean_rank_agreement(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -7,7 +7,8 @@ well (``crossing``), and does a measure foretell the ranks that another one give
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +42,8 @@ def by_task(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
 def same_seeds(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """The groups with the seeds that all of them have, in one order."""
     seeds = sorted(set.intersection(*(set(group.names) for group in groups)))
-    return [group.take([group.names.index(seed) for seed in seeds]) for group in groups]
+    rows = [np.array([group.names.index(seed) for seed in seeds], int) for group in groups]
+    return [group.take(own) for group, own in zip(groups, rows, strict=True)]
 
 
 # --- telling settings apart -----------------------------------------------------------------------
@@ -67,36 +69,31 @@ def told(
     it, ``n`` seeds, and a column of z a measure, NaN where nothing varies. Pairs that share fewer
     seeds, or than three, are left out.
     """
-    parts = [_told_of_task(part, names, pooling, seeds) for part in by_task(groups)]
-    rows = list(itertools.chain.from_iterable(parts))
-    return pd.DataFrame(rows, columns=["task", "first", "second", "n", *names])
+    groups = [(i, group) for part in by_task(groups) for i, group in enumerate(part)]
+    statistics = [[group.statistics(pooling)[m] for m in names] for _, group in groups]
+    runs = [group.names for _, group in groups]
 
-
-def _told_of_task(
-    part: Sequence[RunGroup], names: Sequence[str], pooling: str, seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
-    statistics = [[group.statistics(pooling)[m] for m in names] for group in part]
-    known: dict[tuple[int, ...], np.ndarray] = {}
-
-    def left_out(i: int, block: Sequence[str]) -> np.ndarray:
+    @cache
+    def left_out(i: int, block: tuple[str, ...]) -> np.ndarray:
         """(1 + n, M) values of a group with these n seeds, and without each of them."""
-        runs = [part[i].names.index(name) for name in block]
-        if (key := (i, *runs)) not in known:
-            weights = np.zeros((1 + len(runs), len(part[i])))
-            weights[:, runs] = np.vstack([np.ones(len(runs)), 1 - np.eye(len(runs))])
-            known[key] = np.stack([one(weights) for one in statistics[i]], axis=-1)
-        return known[key]
+        weights = np.zeros((1 + len(block), len(runs[i])))
+        weights[:, [runs[i].index(name) for name in block]] = 1 - np.eye(1 + len(block))[:, 1:]
+        return np.stack([one(weights) for one in statistics[i]], axis=-1)
 
-    for (i, first), (j, second) in itertools.combinations(enumerate(part), 2):
-        both = [name for name in first.names if name in second.names]
-        for n in {number or len(both): None for number in seeds}:
-            starts = range(0, len(both) - n + 1, n) if n >= intervals.MIN_RUNS else ()
-            for block in (both[start : start + n] for start in starts):
+    rows = []
+    for i, j in itertools.combinations(range(len(groups)), 2):
+        (first, group), (second, other) = groups[i], groups[j]
+        if (task := group.setting["task"]) != other.setting["task"]:
+            continue
+        both = [name for name in runs[i] if name in runs[j]]
+        for n in dict.fromkeys(number or len(both) for number in seeds):
+            for start in range(0, len(both) - n + 1, n) if n >= intervals.MIN_RUNS else ():
+                block = tuple(both[start : start + n])
                 gap = left_out(j, block) - left_out(i, block)
-                error = intervals.jackknife_error(lambda _, left=gap[1:]: left, n)
+                error = np.sqrt((n - 1) * gap[1:].var(axis=0))  # of the jackknife
                 z = np.divide(gap[0], error, out=np.full(len(names), np.nan), where=error > 0)
-                row = {"task": first.setting["task"], "first": i, "second": j, "n": n}
-                yield row | dict(zip(names, z, strict=True))
+                rows.append([task, first, second, n, *z])
+    return pd.DataFrame(rows, columns=["task", "first", "second", "n", *names])
 
 
 def p_values(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -113,31 +110,16 @@ def told_by_any(table: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     return p.min(axis=1) * p.notna().sum(axis=1) < 0.05
 
 
-def _numbers(table: pd.DataFrame) -> np.ndarray:
-    return np.unique(table[["first", "second"]])
-
-
-def _kept(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
-    """(B, rows) weights of the rows of ``told``, from those of the numbers of settings (B, n)."""
-    first, second = (np.searchsorted(_numbers(table), table[end]) for end in ("first", "second"))
-    kept = weights[:, first] * weights[:, second]
+def _shares(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
+    """(B, rows) shares of the rows of ``told``, from weights (B, n) of the n settings in it."""
+    _, pairs = np.unique(table[["first", "second"]], return_inverse=True)
+    kept = weights[:, pairs].prod(axis=2)
     return kept / kept.sum(axis=1, keepdims=True)
 
 
 def _tell(table: pd.DataFrame, measure: str) -> np.ndarray:
     """(rows, 2) 1 where the SD, and where a measure, tells two settings apart at 5 %."""
     return (p_values(table, ["sd", measure]) < 0.05).to_numpy(float)
-
-
-def share_ahead(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> Interval:
-    """Share of the rows of ``told`` in which ``measure`` tells at 5 %, less that of the SD. The
-    interval is by leaving out each setting, in all tasks at once; ``n_runs`` are the settings.
-    """
-    ahead = np.diff(_tell(table, measure))[:, 0]
-    return intervals.interval(
-        lambda weights: _kept(table, weights) @ ahead,
-        len(_numbers(table)), method="jackknife", level=level,
-    )  # fmt: skip
 
 
 def seeds_alike(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> Interval:
@@ -147,16 +129,15 @@ def seeds_alike(table: pd.DataFrame, measure: str, *, level: float = 0.95) -> In
     them, and the interval ends at the fewest and at the most. It comes from leaving out each
     setting, in all tasks at once. ``n_runs`` are the settings.
     """
-    parts = {float(n): (part, _tell(part, measure)) for n, part in table.groupby("n")}
-    sizes = list(parts)
+    sizes, parts = zip(*table.groupby("n"), strict=True)
 
     def crossed(weights: np.ndarray) -> np.ndarray:
-        found = [_kept(part, weights) @ tells for part, tells in parts.values()]
-        rising = np.maximum.accumulate([one[:, 1] for one in found], axis=0)
-        draws = zip(found[-1][:, 0], rising.T, strict=True)
+        told = np.stack([_shares(part, weights) @ _tell(part, measure) for part in parts], axis=1)
+        rising = np.maximum.accumulate(told[..., 1], axis=1)
+        draws = zip(told[:, -1, 0], rising, strict=True)
         return np.array([np.interp(of_sd, shares, sizes) for of_sd, shares in draws])
 
-    n_settings, ends = len(_numbers(table)), (sizes[0], sizes[-1])
+    n_settings, ends = table[["first", "second"]].stack().nunique(), (sizes[0], sizes[-1])
     return intervals.interval(crossed, n_settings, method="jackknife", bounds=ends, level=level)
 
 
@@ -192,12 +173,9 @@ def crossing(points: Points, n_units: int, *, level: float = 0.95) -> Crossing:
     grid = np.linspace(x.min(), x.max(), N_LEVELS)
 
     def line(weights: np.ndarray) -> np.ndarray:
-        x, y, share = points(weights)
-        share = share / share.sum(axis=1, keepdims=True)
-        middle, height = ((share * one).sum(axis=1, keepdims=True) for one in (x, y))
-        away = share * (x - middle)
-        slope = (away * y).sum(1, keepdims=True) / (away * x).sum(1, keepdims=True)
-        heights = height + slope * (grid - middle)
+        fits = [np.polyfit(x, y, 1, w=np.sqrt(share))
+                for x, y, share in zip(*points(weights), strict=True)]  # fmt: skip
+        heights = np.array([np.polyval(fit, grid) for fit in fits])
         return np.column_stack([heights, heights[:, -1] - heights[:, 0]])
 
     found = intervals.interval(line, n_units, level=level, method="jackknife")
@@ -214,18 +192,18 @@ def half_noise(groups: Sequence[RunGroup]) -> Points:
     accuracy over twice the part that the choice of test examples has in it (the squared floor of
     ``measures.seed_variance``), which is 0 where that is half of it.
     """
-    answers, noise = [], []
+    each = []
     for group in groups:
         correct = group.predictions == group.labels
         flips = summary.pair_statistic(measures.pairwise_disagreement(correct.astype(int)))
-        noise.append((summary.statistics_of(scores=correct.mean(axis=1))["sd"], flips))
-        answers.append(summary.statistics_of(predictions=group.predictions)["disagreement"])
+        own = summary.statistics_of(scores=correct.mean(axis=1), predictions=group.predictions)
+        each.append((own["disagreement"], own["sd"], flips))
+    n_examples = np.array([len(group.labels) for group in groups])
 
     def points(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x = np.log([one(weights) for one in answers]).T
-        y = [np.log(len(group.labels) * sd(weights) ** 2 / flips(weights))
-             for group, (sd, flips) in zip(groups, noise, strict=True)]  # fmt: skip
-        return x, np.transpose(y), np.ones_like(x)
+        values = np.array([[one(weights) for one in own] for own in each])
+        answers, sd, flips = np.moveaxis(values, 0, -1)
+        return np.log(answers), np.log(n_examples * sd**2 / flips), np.ones_like(sd)
 
     return points
 
@@ -237,15 +215,13 @@ def only_sd(
     SD alone tells them apart, −1 where ``measure`` alone does. ``how``: as in ``told``.
     """
     table = told(groups, ("sd", measure), **how)
-    numbers = {(part[0].setting["task"], i): levels(group)
-               for part in by_task(groups) for i, group in enumerate(part)}  # fmt: skip
-    x = np.mean([[numbers[key] for key in zip(table["task"], table[end], strict=True)]
-                 for end in ("first", "second")], axis=0)  # fmt: skip
+    own = {part[0].setting["task"]: [levels(group) for group in part] for part in by_task(groups)}
+    x = [(own[row.task][row.first] + own[row.task][row.second]) / 2 for row in table.itertuples()]
     y = -np.diff(_tell(table, measure))[:, 0]
 
     def points(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        kept = _kept(table, weights)
-        return np.broadcast_to(x, kept.shape), np.broadcast_to(y, kept.shape), kept
+        shares = _shares(table, weights)
+        return np.broadcast_to(x, shares.shape), np.broadcast_to(y, shares.shape), shares
 
     return points
 
@@ -268,18 +244,17 @@ def halves(groups: Sequence[RunGroup], *, pooling: str = "first") -> Statistic:
 
     def values(part: Sequence[Mapping[str, Statistic]], weights: np.ndarray) -> np.ndarray:
         """(B, N_SPLITS, M, G)"""
-        found = [[one[m](weights.reshape(-1, n)) for one in part] for m in STUDIED]
-        return np.moveaxis(np.reshape(found, (len(STUDIED), len(part), *weights.shape[:2])), 1, -1
-                           ).transpose(1, 2, 0, 3)  # fmt: skip
+        found = np.array([[one[m](weights.reshape(-1, n)) for one in part] for m in STUDIED])
+        return np.moveaxis(found, -1, 0).reshape(*weights.shape[:2], len(STUDIED), len(part))
 
     def taus(weights: np.ndarray) -> np.ndarray:
         first, second = weights[:, None] * half, weights[:, None] * ~half
         found = []
         for part in parts:
             a, b = values(part, first), values(part, second)
-            both = [consistency.kendall(x[..., :, None, :], y[..., None, :, :])
-                    for x, y in ((a, b), (b, a))]  # fmt: skip
-            found.append(np.nanmean(np.concatenate(both, axis=1), axis=1))
+            tau = consistency.kendall(a[..., :, None, :], b[..., None, :, :])
+            both = np.concatenate([tau, tau.swapaxes(-1, -2)], axis=1)
+            found.append(np.nanmean(both, axis=1))
         return np.stack(found, axis=1)
 
     return taus
@@ -313,19 +288,18 @@ def losses(
     found = halves(groups, pooling=pooling)(np.vstack([np.ones((1, n)), 1 - np.eye(n)]))
     tasks, rows = np.arange(found.shape[1]), {}
     for name, rest in targets.items():
-        j, allowed = STUDIED.index(name), [STUDIED.index(one) for one in rest]
-        best, by = np.zeros(len(found)), []
+        own, others = (found[..., [STUDIED.index(one) for one in names], STUDIED.index(name)]
+                       for names in ([name], rest))  # fmt: skip
+        best, by = 0.0, []
         for task in tasks:
-            others = tasks[tasks != task] if len(tasks) > 1 else tasks
-            taus = found[0, others][:, allowed, j].mean(axis=0)
+            elsewhere = tasks[tasks != task] if len(tasks) > 1 else tasks
+            taus = others[0, elsewhere].mean(axis=0)
             k = int(np.argmax(np.abs(taus)))
-            best += np.sign(taus[k]) * found[:, task, allowed[k], j] / len(tasks)
+            best = best + np.sign(taus[k]) * others[:, task, k] / len(tasks)
             by.append(("−" if taus[k] < 0 else "") + rest[k])
-        own = found[:, :, j, j].mean(axis=1)
+        own = own.mean(axis=(1, 2))
         lost = own - best
-        reach = stats.t.ppf((1 + level) / 2, n - 1) * intervals.jackknife_error(
-            lambda _, left=lost[1:]: left, n
-        )
+        reach = stats.t.ppf((1 + level) / 2, n - 1) * np.sqrt((n - 1) * lost[1:].var())
         rows[name] = {"own": own[0], "best": best[0], "by": ", ".join(dict.fromkeys(by)),
                       "loss": lost[0], "low": lost[0] - reach, "high": lost[0] + reach}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index")

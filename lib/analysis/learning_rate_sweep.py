@@ -56,10 +56,6 @@ def failed_runs(runs: pd.DataFrame) -> np.ndarray:
     return (runs["status"] != "ok").to_numpy(bool)
 
 
-def _gain(runs: pd.DataFrame) -> pd.Series:
-    return runs["accuracy"].astype(float) - runs["majority"].astype(float)
-
-
 def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """A row a learning rate of a ladder.
 
@@ -71,21 +67,15 @@ def rate_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     rows = {}
     for learning_rate, part in runs.groupby("learning_rate"):
         failed = failed_runs(part)
-        rate = measures.failed_rate(failed, level=level)
-        good = part[~failed]
-        gain = _gain(good).dropna()
-        scores = good["score"].astype(float).dropna().to_numpy()
+        good = part[~failed].astype({name: float for name in ("score", "accuracy", "majority")})
+        rate, low, high, n_runs = measures.failed_rate(failed, level=level)
+        kinds = {kind: int((part["status"] == kind).sum()) for kind in ("collapsed", "diverged")}
         rows[learning_rate] = {
-            "runs": len(part),
-            "failed": int(failed.sum()),
-            "collapsed": int((part["status"] == "collapsed").sum()),
-            "diverged": int((part["status"] == "diverged").sum()),
-            **rate._asdict(),
-            "mean": scores.mean() if len(scores) else np.nan,
-            "margin": gain.mean(),
-        }
+            "runs": n_runs, "failed": int(failed.sum()), **kinds,
+            "rate": rate, "low": low, "high": high,
+            "mean": good["score"].mean(), "margin": (good["accuracy"] - good["majority"]).mean(),
+        }  # fmt: skip
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("learning_rate")
-    table = table.drop(columns="n_runs").rename(columns={"value": "rate"})
     clear = (table["margin"] > CLEAR).astype("boolean")
     return table.assign(clear=clear.mask(table["margin"].isna()))
 
@@ -98,9 +88,7 @@ def failures_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
     everywhere.
     """
     wide = runs.assign(failed=failed_runs(runs).astype(float))
-    wide = wide.pivot_table(
-        index="seed_label", columns="learning_rate", values="failed", sort=False
-    )
+    wide = wide.pivot_table("failed", "seed_label", "learning_rate", sort=False)
     return wide.dropna().astype(bool)
 
 

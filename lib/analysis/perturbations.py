@@ -129,20 +129,13 @@ def subsample_table(
     for fraction, draw in itertools.product(fractions, range(draws)):
         rows = np.sort(rng.permutation(n)[: max(4, round(fraction * n))])
         part = part_of(group, rows).with_distances(NAMES, n_permutations=PERMUTATIONS)
-        table = measure(part).assign(fraction=fraction, draw=draw, n=len(rows))
-        at = pd.MultiIndex.from_frame(table[keys])
         tau = {
             key: stats.kendalltau(matrix[pairs], whole[key][pairs]).statistic
             for key, matrix in distances_of(part).items()
         }
         chance = _by_layer(run_group.chance_levels(part)).set_index(keys)["value"]
-        frames.append(
-            table.assign(
-                full=full.reindex(at).to_numpy(),
-                tau=[tau.get(key, np.nan) for key in at],
-                chance=chance.reindex(at).to_numpy(),
-            )
-        )
+        table = measure(part).set_index(keys).assign(fraction=fraction, draw=draw, n=len(rows))
+        frames.append(table.assign(full=full, tau=pd.Series(tau), chance=chance).reset_index())
     return pd.concat(frames, ignore_index=True)
 
 

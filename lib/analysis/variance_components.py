@@ -1,25 +1,17 @@
 """Crossed designs in a table of runs: every init seed trained with every order seed."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from lib import measures
 from lib.config.seeds import STREAMS
 from lib.measures import intervals
 from lib.measures.comparison import Comparison
-from lib.measures.intervals import (
-    MIN_RUNS,
-    N_PERMUTATIONS,
-    Interval,
-    check_level,
-    permutation_p,
-)
+from lib.measures.intervals import MIN_RUNS, N_PERMUTATIONS, check_level, permutation_p
 
 _SEEDS = [f"seed_{stream}" for stream in STREAMS]
 
@@ -101,7 +93,6 @@ def _cells(scores: np.ndarray) -> np.ndarray:
     return scores.reshape(*scores.shape[:2], -1).mean(2)
 
 
-METHODS = ("generalised", "jackknife")
 N_DRAWS = 20_000
 
 
@@ -123,9 +114,7 @@ def check_grid(scores: np.ndarray) -> np.ndarray:
     return scores
 
 
-def variance_components(
-    scores: np.ndarray, *, level: float = 0.95, method: str = "generalised"
-) -> pd.DataFrame:
+def variance_components(scores: np.ndarray, *, level: float = 0.95) -> pd.DataFrame:
     """How much variance each stream contributes: two-way random effects, by method of moments.
 
     With the mean squares MS of the analysis of variance: init (MS_init − MS_rest)/J, order
@@ -135,14 +124,14 @@ def variance_components(
     other two divide by JK and IK. (Searle, Casella & McCulloch 1992, *Variance Components*, ch. 4.)
     Unbiased whatever the distribution, so a small component may come out negative; never clipped.
 
+    Intervals are generalised (Weerahandi 1993, *JASA* 88, 899): for normal effects a mean square is
+    its expectation times χ²/df, so dividing the observed ones by draws of χ²/df gives a
+    distribution for every component and share.
+
     Parameters
     ----------
     scores : (I, J) or (I, J, K), failed runs included: they are often most of the variance
     level : coverage aimed at by the intervals
-    method : ``generalised`` (Weerahandi 1993, *JASA* 88, 899): for normal effects a mean square is
-        its expectation times χ²/df, so dividing the observed ones by draws of χ²/df gives a
-        distribution for every component and share. ``jackknife``: value ± t · SE from leaving out
-        each row and each column, with the degrees of freedom of the shorter side.
 
     Returns
     -------
@@ -151,18 +140,15 @@ def variance_components(
     ``_high``. Scores that are all equal have no shares (NaN).
 
     Simulated (``data/benchmarks/variance_coverage.csv``), 95 % intervals hold 0.94 to 0.97 for
-    normal scores (``jackknife``: 0.88 to 0.99); where one run in five fails they hold as many if it
-    fails at random, and 0.65 to 0.96 if a seed decides, since a few seeds may hold no bad one.
+    normal scores (by the jackknife: 0.88 to 0.99); where one run in five fails they hold as many if
+    it fails at random, and 0.65 to 0.96 if a seed decides, since a few seeds may hold no bad one.
     """
     scores = check_grid(scores)
     check_level(level)
-    if method not in METHODS:
-        raise ValueError(f"method = {method!r} is unknown; valid: {', '.join(METHODS)}")
-    make = _generalised if method == "generalised" else partial(_jackknife, _components)
-    values, low, high, _ = make(scores, level)
+    low, high = np.quantile(_drawn_components(scores), [(1 - level) / 2, (1 + level) / 2], axis=1)
     sources = ["init", "order", *(["rest"] if scores.ndim == 2 else ["interaction", "dropout"])]
     table = pd.DataFrame(index=pd.Index(sources, name="source"))
-    ends = {"": values, "_low": low, "_high": high}
+    ends = {"": components(scores), "_low": low, "_high": high}
     table = table.assign(**{f"variance{end}": both[0] for end, both in ends.items()})
     table = table.assign(**{f"share{end}": both[1] for end, both in ends.items()})
     sds = {f"sd{end}": np.sqrt(np.clip(both[0], 0, None)) for end, both in ends.items()}
@@ -211,8 +197,8 @@ def _with_shares(variances: np.ndarray) -> np.ndarray:
     return np.stack([variances, variances / np.where(total > 0, total, np.nan)])
 
 
-def _components(scores: np.ndarray) -> np.ndarray:
-    """(2, sources): the components and their shares."""
+def components(scores: np.ndarray) -> np.ndarray:
+    """(2, sources): the components of ``variance_components`` and their shares."""
     squares, _, matrix = _mean_squares(scores)
     return _with_shares(matrix @ squares)
 
@@ -229,11 +215,6 @@ def _drawn_components(scores: np.ndarray) -> np.ndarray:
     return _with_shares(squares / _chi_squares(tuple(free.tolist())) @ matrix.T)
 
 
-def _generalised(scores: np.ndarray, level: float) -> Interval:
-    ends = np.quantile(_drawn_components(scores), [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return Interval(_components(scores), *ends, scores.size)
-
-
 def share_difference(scores: np.ndarray, *, level: float = 0.95) -> Comparison:
     """Share of the order seed in the variance of scores less that of the init seed, with the
     generalised interval of ``variance_components``, whose scores it takes, and p from the same
@@ -243,24 +224,11 @@ def share_difference(scores: np.ndarray, *, level: float = 0.95) -> Comparison:
     check_level(level)
     drawn, value = (
         shares[..., 1] - shares[..., 0]
-        for shares in (_drawn_components(scores)[1], _components(scores)[1])
+        for shares in (_drawn_components(scores)[1], components(scores)[1])
     )
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     p = 2 * min((drawn <= 0).mean(), (drawn >= 0).mean())
     return Comparison(float(value), float(low), float(high), float(p), scores.shape[:2])
-
-
-def _jackknife(
-    statistic: Callable[[np.ndarray], np.ndarray], scores: np.ndarray, level: float
-) -> Interval:
-    """Value ± t · SE from leaving out each row and each column; NaN with fewer than three."""
-    value, shorter = statistic(scores), min(scores.shape[:2])
-    squares = np.full_like(value, 0.0 if shorter >= MIN_RUNS else np.nan)
-    for axis, n in enumerate(scores.shape[:2] if shorter >= MIN_RUNS else ()):
-        left_out = np.stack([statistic(np.delete(scores, i, axis)) for i in range(n)])
-        squares += (n - 1) * left_out.var(0)
-    reach = stats.t.ppf((1 + level) / 2, shorter - 1) * np.sqrt(squares)
-    return Interval(value, value - reach, value + reach, scores.size)
 
 
 def seed_dependence(scores: np.ndarray) -> dict[str, float]:
@@ -293,25 +261,6 @@ def _permutation_p(cells: np.ndarray) -> float:
     cells = cells - cells.mean(0)
     drawn = rng.permuted(np.broadcast_to(cells, (N_PERMUTATIONS, *cells.shape)), axis=1)
     return float(permutation_p((drawn.mean(2) ** 2).sum(1), (cells.mean(1) ** 2).sum()))
-
-
-def best_of(scores: np.ndarray, n: int | np.ndarray, *, level: float = 0.95) -> Interval:
-    """Expected best of n runs drawn from a grid (``measures.expected_maximum``), with an interval.
-
-    Runs that share a seed are not independent, so init seeds and order seeds are left out, each
-    as a whole (``jackknife`` of ``variance_components``); fewer than three of a stream: NaN.
-    The interval is for the expected best of n *new* runs. The value falls a little short of that,
-    as it can be no larger than the best run at hand; so does the interval where n nears I·J.
-    Coverage, simulated as above: 0.90 to 0.98 for normal scores, 0.67 to 0.99 with failures.
-
-    Parameters
-    ----------
-    scores : (I, J) or (I, J, K)
-    n : how many runs one chooses from, at least 1, or an array of such; 1 gives the mean
-    """
-    scores = check_grid(scores)
-    check_level(level)
-    return _jackknife(lambda grid: measures.expected_maximum(grid.ravel(), n), scores, level)
 
 
 def _means_by_stream(

@@ -104,9 +104,8 @@ def _contents(path: Path) -> dict[str, Any]:
     """What a YAML file holds, by key; ``ValueError`` if it cannot be read or has no keys."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 (both are safe)
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ValueError(f"{at}this is no YAML: {error.problem}") from None

@@ -10,6 +10,16 @@ examples in the same order in every run. Agreement-like quantities are fractions
 0.333
 """
 
+from lib.measures.generation import (  # noqa: F401
+    mean_over_examples,
+    pairwise_bleu_distance,
+    pairwise_different,
+    pairwise_edit_distance,
+    pairwise_rouge_distance,
+    pairwise_slot_distance,
+    text_scores,
+    total_agreement,
+)
 from lib.measures.intervals import Interval, instability  # noqa: F401 (the room's own names)
 from lib.measures.performance import (  # noqa: F401
     SeedVariance,

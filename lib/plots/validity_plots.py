@@ -17,17 +17,6 @@ def names_of(measures: list[str]) -> list[str]:
     return [MEASURES[measure].label.split(" (")[0] for measure in measures]
 
 
-def layer_lines(ax: Axes, table: pd.DataFrame, series: str) -> None:
-    """``value`` against ``layer``, a line a value of ``series``, with bands ``low`` to ``high``.
-
-    Colours and markers are those of ``bump_chart`` for the same methods in alphabetical order.
-    """
-    for (name, part), (colour, marker) in zip(table.groupby(series), SERIES, strict=False):
-        style.banded_curve(ax, part, "layer", colour, alpha=0.15, marker=marker, label=name)
-    ax.set(xlabel="layer")
-    style.whole_numbers(ax.xaxis)
-
-
 def correlation_cells(
     ax: Axes, table: pd.DataFrame, marks: pd.DataFrame | None = None, *, label: str = "", **look
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.report.columns import StoredRuns, Taken
+from lib.report.columns import StoredRuns, Taken, numbered, texts
 from lib.report.opening import NAMES, Content, OutsideError, check_shape, plain
 
 #: What runs say, by the names that people give to it; what goes first is taken.
@@ -39,19 +39,19 @@ def runs_in_arrays(content: Content, *, single: bool) -> tuple[dict[str, StoredR
                 f"{path}: {name} has shape {array.shape} and whole numbers: tokens? Save the "
                 "decoded answers as text, or the logits of classes"
             )
-        if array.ndim not in (1, 2) or not len(array):
-            check_shape(path, name, array, "N", "C")
-        array, parts["runs"] = array[None], np.array([""])
-        parts["states"] = None if parts["states"] is None else parts["states"][None]
     elif "label_ids" in content.arrays or "hidden_states" in content.arrays:
         raise OutsideError(
             f"{path}: this is one run, as trainer.predict gives it; give the folder that holds one "
             "file or one folder a run"
         )
-    check_shape(path, name, array, *("S", "N", "C")[: max(2, min(array.ndim, 3))])
+    axes, least = (("N", "C"), 1) if single else (("S", "N", "C"), 2)
+    check_shape(path, name, array, *axes[: max(least, array.ndim)])
     if not array.size:
         raise OutsideError(f"{path}: {name} has shape {array.shape}: there is nothing in it")
-    if not single and _swapped(array, parts):
+    if single:
+        array, parts["runs"] = array[None], np.array([""])
+        parts["states"] = None if parts["states"] is None else parts["states"][None]
+    elif _swapped(array, parts):
         taken.notes.append(
             f"{name} has shape {array.shape}: taken as {array.shape[1]} runs on {len(array)} "
             f"examples. Were it {len(array)} runs, save their names as runs."
@@ -72,23 +72,20 @@ def runs_in_arrays(content: Content, *, single: bool) -> tuple[dict[str, StoredR
                 "text"
             )
         check_shape(path, "labels", gold, N)
-    runs = [f"run{i + 1}" for i in range(S)] if parts["runs"] is None else parts["runs"]
-    names = [str(run).strip() for run in runs]
-    if len(set(names)) < S:
-        again = next(run for run in names if names.count(run) > 1)
-        raise OutsideError(f"{path}: two runs are called {again!r}; give each its own name")
-    ids = parts["examples"]
-    if ids is None and not single:
-        ids = np.arange(1, N + 1)
-    ids = None if ids is None else np.array([str(i).strip() for i in ids], object)
+    runs, ids = parts["runs"], parts["examples"]
+    names = texts([f"run{i + 1}" for i in range(S)] if runs is None else runs)
+    if (again := names.duplicated()).any():
+        called = names[again].iloc[0]
+        raise OutsideError(f"{path}: two runs are called {called!r}; give each its own name")
+    if ids is not None:
+        ids = texts(ids).to_numpy(object)
+    elif not single:
+        ids = numbered(N)
     if array.ndim == 3 and kind == "predictions":
         kind = "logits"
     elif single and kind == "predictions" and not whole and array.dtype.kind == "f":
         kind = "regression"
-    if single and array.ndim == 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    states = parts["states"]
-    states = [None] * S if states is None else states
+    states = [None] * S if parts["states"] is None else parts["states"]
     runs = (StoredRuns(array[i], kind, ids, gold, states[i]) for i in range(S))
     return dict(zip(names, runs, strict=True)), taken
 
@@ -131,6 +128,5 @@ def clean(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind in "cMmV":
         raise OutsideError(f"{path}: {name} holds {array.dtype}; save numbers or text")
     if array.dtype.kind in "USO":
-        flat = np.array([str(v).strip() for v in array.ravel()], object)
-        return flat.reshape(array.shape)
+        return texts(array.ravel()).to_numpy(object).reshape(array.shape)
     return array.astype(float)

@@ -68,15 +68,8 @@ class Taken:
     repeats: dict[str, str] = field(default_factory=dict)
 
 
-class ScoreTable(NamedTuple):
-    """Scores of S runs alone: by metric (S,), NaN where a run has none."""
-
-    runs: list[str]
-    metrics: dict[str, np.ndarray]
-
-
-#: Runs by name, or scores alone.
-Found = dict[str, StoredRuns] | ScoreTable
+#: Runs by name; or scores alone: a row a run, a column a metric, NaN where a run has none.
+Found = dict[str, StoredRuns] | pd.DataFrame
 #: Kind, columns and class names of what a run says on each row.
 Said = tuple[str, list[str], list[str]]
 
@@ -106,17 +99,14 @@ class Sheet:
         return OutsideError(f"{self.path}: {why}")
 
 
-def runs_in(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
-    """The runs of a table by name; of a file of one run (``single``), that has the name ''."""
+def runs_in(content: Content, options: Options) -> tuple[Found, Taken]:
+    """The runs of a table by name; one that nothing names is called ''."""
     sheet = Sheet(content.path, content.table, options, Taken(notes=list(content.notes)))
     sheet.table = _only(sheet)
-    found = _runs(sheet, single=single) if content.header else _without_header(sheet)
-    if single and isinstance(found, dict) and len(found) == 1:
-        found = {"": next(iter(found.values()))}
-    return found, sheet.taken
+    return _runs(sheet) if content.header else _without_header(sheet), sheet.taken
 
 
-def _runs(sheet: Sheet, *, single: bool) -> Found:
+def _runs(sheet: Sheet) -> Found:
     run = sheet.find("run")
     names = sheet.table[run] if run else pd.Series(dtype=object)
     summary = names.map(lambda name: plain(str(name))).isin(NAMES["summary"])
@@ -135,7 +125,7 @@ def _runs(sheet: Sheet, *, single: bool) -> Found:
     # Right and wrong without examples: a metric of each run.
     if said and (said[0] != "correct" or ids_of(replace(sheet, taken=Taken()))[1] is not None):
         return {"": _one(sheet, said)}
-    return _scores(sheet, run, single=single)
+    return _scores(sheet, run)
 
 
 def _turned(sheet: Sheet, run: str) -> bool:
@@ -161,7 +151,7 @@ def _turned(sheet: Sheet, run: str) -> bool:
     sheet.taken.notes.append(
         f"A row is a run ({run}): {columns[0]} … {columns[-1]} are the examples."
     )
-    runs = table[columns].set_axis(_texts(table[run]).to_list())
+    runs = table[columns].set_axis(texts(table[run]).to_list())
     sheet.table = runs.T.reset_index(names="example")
     return True
 
@@ -175,7 +165,7 @@ def _only(sheet: Sheet) -> pd.DataFrame:
             if column == "filter":
                 continue
             raise sheet.error(f"no column {column!r}: {nearest(column, table)}")
-        table = table[_texts(table[column]) == value]
+        table = table[texts(table[column]) == value]
         if table.empty:
             there = ", ".join(map(str, sheet.table[column].unique()[:5]))
             raise sheet.error(f"no row has {column} {value!r}; there are {there}")
@@ -183,7 +173,7 @@ def _only(sheet: Sheet) -> pd.DataFrame:
     for column in table.columns.difference([options.run, options.repeat], sort=False):
         if plain(column) not in NAMES["setting"] or table[column].nunique() < 2:
             continue
-        each, run = _texts(table[column]).unique(), sheet.find("run")
+        each, run = texts(table[column]).unique(), sheet.find("run")
         of_run = run and table.groupby(run)[column].nunique().max() == 1
         # Each run may have stopped at a time of its own.
         stopped = plain(column) in ("epoch", "step", "global_step", "iteration") and of_run
@@ -209,14 +199,14 @@ def _said(sheet: Sheet) -> Said | None:
         several = {c: m[2] for c, n in names.items() if (m := re.fullmatch(rf"({stems})_(.+)", n))}
         if len(several) > 1:
             if not all(part.isdigit() for part in several.values()):
-                order = sorted(several, key=lambda c: c.split("_", 1)[1])
-                return kind, order, [c.split("_", 1)[1] for c in order]
+                classes = {c.split("_", 1)[1]: c for c in several}
+                return kind, [classes[name] for name in sorted(classes)], sorted(classes)
             order = sorted(several, key=lambda c: int(several[c]))
-            missing = [i for i, column in enumerate(order) if int(several[column]) != i]
-            if missing:
-                stem = order[0].rsplit("_", 1)[0]
-                what = f"column '{stem}_{missing[0]}' is not there, but {order[-1]!r} is"
-                raise sheet.error(f"{what}; give one for each class from 0")
+            for i, column in enumerate(order):
+                if int(several[column]) != i:
+                    what = f"column '{order[0].rsplit('_', 1)[0]}_{i}' is not there, but "
+                    what += f"{order[-1]!r} is; give one for each class from 0"
+                    raise sheet.error(what)
             return kind, order, [several[c] for c in order]
         lists = [c for c, n in names.items() if re.fullmatch(f"{stems}|probabilities", n)
                  and kind.startswith(n[:4]) and _is_list(table[c])]  # fmt: skip
@@ -236,7 +226,7 @@ def _called_as_classes(table: pd.DataFrame, gold: str) -> tuple[list[str], list[
     """Columns of probabilities that are called as the classes are, with p_ before it or not, and
     the classes; of two classes one column will do, which is that of the second then.
     """
-    classes = {plain(name): name for name in sorted(set(_texts(table[gold])) - {""})}
+    classes = {plain(name): name for name in sorted(set(texts(table[gold])) - {""})}
     prefix = re.compile("(p|probs?|probas?|probability)_")
     named = {c: next((n for n in (plain(c), prefix.sub("", plain(c), 1)) if n in classes), None)
              for c in table if c != gold}  # fmt: skip
@@ -256,20 +246,17 @@ def _is_list(column: pd.Series) -> bool:
 
 
 def _is_right(column: pd.Series) -> np.ndarray | None:
-    """1.0 right and 0.0 wrong; None where a column holds anything else."""
-    words = {"c": 1.0, "i": 0.0, "true": 1.0, "false": 0.0, "correct": 1.0, "incorrect": 0.0,
-             "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "n": 0.0}  # fmt: skip
-    right = _texts(column).str.lower().map(words)
-    return None if right.isna().any() else right.to_numpy()
+    """Whether each answer is right; None where a column holds anything else."""
+    words = {"c": True, "i": False, "true": True, "false": False, "correct": True,
+             "incorrect": False, "1": True, "0": False, "n": False}  # fmt: skip
+    right = texts(column).str.lower().map(words)
+    return None if right.isna().any() else right.to_numpy(bool)
 
 
 def _stems(table: pd.DataFrame) -> dict[str, list[str]]:
     """Columns that differ in a number alone, two or more, by what they share."""
-    groups: dict[str, list[str]] = {}
-    for column in table:
-        stem = re.sub(r"\d+", "#", column.strip())
-        if "#" in stem:
-            groups.setdefault(stem, []).append(column)
+    names = pd.Series(list(table), dtype=object)
+    groups = names.groupby(names.str.replace(r"\d+", "#", regex=True), sort=False).agg(list)
     return {
         stem: columns for stem, columns in groups.items()
         if len(columns) > 1 and plain(stem.replace("#", "")) not in NAMES["numbered"]
@@ -284,11 +271,10 @@ def _wide(sheet: Sheet) -> Found:
     if tasks:  # a row a task, and scores of it
         scores = table[columns].apply(pd.to_numeric, errors="coerce")
         if scores.notna().all(axis=None):
-            each = zip(map(str, rest[tasks[0]]), scores.to_numpy(float), strict=True)
-            return ScoreTable(columns, dict(each))
+            return scores.astype(float).set_axis(rest[tasks[0]].map(str)).T
     gold = sheet.find("label", columns)
     id_column, ids = ids_of(sheet, [gold, *columns])
-    ids = np.arange(1, len(table) + 1).astype(str).astype(object) if ids is None else ids
+    ids = numbered(len(table)) if ids is None else ids
     labels = None if gold is None else cleaned(rest[gold])
     taken.labels, taken.predictions = gold, f"columns {columns[0]} … {columns[-1]}"
     taken.ignored = [c for c in rest if c not in (gold, id_column)]
@@ -320,17 +306,14 @@ def _run_columns(sheet: Sheet) -> list[str]:
 def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
     """A row a run and example, in any order."""
     names, again = _evaluations(sheet, run)
-    if (empty := _texts(sheet.table[run]) == "").any():
+    if (empty := texts(sheet.table[run]) == "").any():
         raise sheet.error(f"row {empty.argmax() + 1} names no run; fill in column {run!r}")
     whole = _one(sheet, said, run)
     sheet.taken.ignored = [column for column in sheet.taken.ignored if column != again]
-    # Examples are in the order in which the file first names them.
-    order = np.arange(len(names))
-    if whole.ids is not None:
-        order = np.argsort(pd.factorize(whole.ids)[0], kind="stable")
+    if whole.ids is not None:  # examples are in the order in which the file first names them
+        names = names.iloc[np.argsort(pd.factorize(whole.ids)[0], kind="stable")]
     runs = {}
-    for name, places in names.iloc[order].groupby(names.iloc[order].to_numpy()).indices.items():
-        rows = order[places]
+    for name, rows in names.groupby(names, sort=False).groups.items():
         ids, gold = (None if part is None else part[rows] for part in (whole.ids, whole.gold))
         runs[str(name)] = replace(whole, values=whole.values[rows], ids=ids, gold=gold)
     return runs
@@ -339,10 +322,10 @@ def _long(sheet: Sheet, run: str, said: Said) -> dict[str, StoredRuns]:
 def _evaluations(sheet: Sheet, run: str) -> tuple[pd.Series, str | None]:
     """The run of each row, and, where runs were evaluated again, which time, and its column."""
     table, taken = sheet.table, sheet.taken
-    names, again = _texts(table[run]), sheet.find("repeat")
+    names, again = texts(table[run]), sheet.find("repeat")
     if again in (None, run) or table.groupby(run)[again].nunique().max() < 2:
         return names, None
-    each = names + f" {again} " + _texts(table[again])
+    each = names + f" {again} " + texts(table[again])
     taken.repeats = dict(zip(each, names, strict=True))
     taken.notes.append(
         f"Evaluations of one run are told apart by {again}: measures are of the first of each run."
@@ -361,10 +344,10 @@ def _one(sheet: Sheet, said: Said, run: str | None = None) -> StoredRuns:
         gold, right = None, _is_right(table[columns[0]])
     elif kind == "predictions" and labels is not None and data.dtype != object:
         # Some write whether an answer is right as a prediction, and 1 as the label of all.
-        right = data if set(data) <= {0.0, 1.0} and set(labels) == {1.0} else None
+        right = data == 1 if set(data) <= {0.0, 1.0} and set(labels) == {1.0} else None
     taken.labels = columns[0] if kind == "correct" else gold
     if right is not None:
-        kind, data = "correct", np.where(right == 1, RIGHT, WRONG).astype(object)
+        kind, data = "correct", np.where(right, RIGHT, WRONG).astype(object)
         labels = np.full(len(table), RIGHT, object)
         taken.notes.append(
             f"There are no answers, only whether each is right ({columns[0]}): kappa of right and "
@@ -388,7 +371,7 @@ def _unless_another_metric(
         if right is None or data.ndim > 1:
             continue
         equal = as_text(data) == as_text(labels)
-        if (equal != (right == 1)).any():
+        if (equal != right).any():
             taken.labels = None
             taken.notes.append(
                 f"{column} calls {right.mean():.1%} of the answers right, and {equal.mean():.1%} "
@@ -404,11 +387,11 @@ def ids_of(
 ) -> tuple[str | None, np.ndarray | None]:
     """The column of example ids, and ids: of that, or hashes of the inputs; None without either."""
     rest = sheet.table.drop(columns=[c for c in used if c is not None])
-    runs = None if run is None else _texts(sheet.table[run])
+    runs = None if run is None else texts(sheet.table[run])
     wished = sheet.find("example", used) if sheet.options.example else None
     names = [wished] if wished else [c for n in NAMES["example"] for c in rest if plain(c) == n]
     for column in names:
-        ids = _texts(rest[column])
+        ids = texts(rest[column])
         if (empty := ids == "").any():
             what = f"row {empty.argmax() + 1} has no example id in column {column!r}"
             raise sheet.error(f"{what}; fill it in")
@@ -437,14 +420,14 @@ def _without_header(sheet: Sheet) -> dict[str, StoredRuns]:
         taken.predictions += ", as logits"
         taken.notes.append(f"Its {len(columns)} columns of numbers were taken as logits.")
         return {"": StoredRuns(np.stack(columns, axis=1), "logits")}
-    ids = np.arange(len(table)).astype(str)
+    ids = numbered(len(table), 0)
     return {f"run{i}": StoredRuns(c, "predictions", ids) for i, c in enumerate(columns)}
 
 
-def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
+def _scores(sheet: Sheet, run: str | None) -> pd.DataFrame:
     """A row a run and a column a metric."""
     table, asked = sheet.table, sheet.options.metric
-    text = {c: _texts(table[c]).str.removesuffix("%") for c in table if c != run}
+    text = {c: texts(table[c]).str.removesuffix("%") for c in table if c != run}
     numbers = {c: pd.to_numeric(column, errors="coerce") for c, column in text.items()}
     named = {
         c: n for c, n in numbers.items()
@@ -453,7 +436,7 @@ def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
     of_examples = run is None and (
         sheet.find("label") or any(plain(c) in NAMES["input"] for c in table)
     )
-    if not named or of_examples or len(table) < 2 - single:
+    if not named or of_examples:
         columns = ", ".join(map(repr, list(table)[:12]))
         shares = [c for c, n in numbers.items() if n.between(0, 1).all() and (n % 1 != 0).any()]
         if len(shares) == len(table.columns):
@@ -480,18 +463,25 @@ def _scores(sheet: Sheet, run: str | None, *, single: bool) -> ScoreTable:
             "other rows are the runs, --run COLUMN names them"
         )
     sheet.taken.ignored = [c for c in table if c not in named and c not in (run, again)]
-    return ScoreTable(list(names), {c: n.to_numpy(float) for c, n in named.items()})
+    return pd.DataFrame(named, dtype=float).set_axis(list(names))
 
 
-def _texts(column: pd.Series) -> pd.Series:
-    """As stripped text; whole floats without a point, missing ones empty."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    missing = column.isna()
-    column = column.astype(str).str.strip().where(~missing, "")
-    if column.str.fullmatch(r"-?\d+\.0").all():
-        column = column.str[:-2]
-    return column.reset_index(drop=True)
+def texts(values: pd.Series | np.ndarray | Sequence[str]) -> pd.Series:
+    """As stripped text, missing ones empty; without a point, if all are whole numbers."""
+    column = pd.Series(values)
+    if column.dtype == object:
+        column = column.map(lambda v: v.decode() if isinstance(v, bytes) else v)
+    text = column.astype(str).str.strip().where(column.notna(), "").reset_index(drop=True)
+    whole = text.str.fullmatch(r"-?\d+\.0") | (text == "")
+    return text.str.removesuffix(".0") if whole.all() else text
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Objects of text; whole numbers without a point."""
+    if values.dtype == object:
+        return values
+    text = pd.Series(values.ravel().astype(str)).str.removesuffix(".0")
+    return text.to_numpy(object).reshape(values.shape)
 
 
 def cleaned(column: pd.Series) -> np.ndarray:
@@ -502,37 +492,25 @@ def cleaned(column: pd.Series) -> np.ndarray:
         except (TypeError, ValueError):
             return np.array([str(list(v)) for v in column], object)
         return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if pd.api.types.is_bool_dtype(column) and not column.isna().any():
-        return column.to_numpy(bool).astype(float)
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(float, na_value=np.nan)
-    if isinstance(column.dtype, pd.StringDtype):  # a few words, in many columns
-        codes, words = pd.factorize(column, use_na_sentinel=False)
-        return _cleaned_words(tuple(words))[codes]
-    return _cleaned(column.map(lambda v: v.decode() if isinstance(v, bytes) else v))
+    # A few words, in many columns.
+    codes, words = pd.factorize(texts(column) if column.dtype == object else column,
+                                use_na_sentinel=False)  # fmt: skip
+    return _numbers_or_words(tuple(words))[codes]
 
 
 @lru_cache
-def _cleaned_words(words: tuple[str, ...]) -> np.ndarray:
-    return _cleaned(pd.Series(words))
-
-
-def _cleaned(text: pd.Series) -> np.ndarray:
-    text = text.astype(object)
-    missing = text.isna() | (text.astype(str).str.strip() == "")
-    text = text.astype(str).str.strip().where(~missing, "")
+def _numbers_or_words(words: tuple[object, ...]) -> np.ndarray:
+    text = texts(np.array(words, object))
+    numbers = pd.to_numeric(text.replace("", "nan"), errors="coerce")
     # "nan" is a number that a diverged run wrote where the rest are numbers; else it is a class.
-    numbers = pd.to_numeric(text.where(~missing, "nan"), errors="coerce")
-    words = numbers.isna() & ~missing & (text.str.lower() != "nan")
-    if not words.any() and numbers.notna().any() and not text.str.contains("_").any():
-        return numbers.to_numpy(float)
-    return text.to_numpy(object)
+    other = numbers.isna() & ~text.str.lower().isin(["", "nan"])
+    if other.any() or numbers.isna().all() or text.str.contains("_").any():
+        return text.to_numpy(object)
+    return numbers.to_numpy(float)
 
 
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Objects of text; whole numbers without a point."""
-    if values.dtype == object:
-        return values
-    whole = np.isfinite(values) & (values % 1 == 0)
-    return np.where(whole, np.where(whole, values, 0).astype(np.int64).astype(str),
-                    values.astype(str)).astype(object)  # fmt: skip
+def numbered(n: int, first: int = 1) -> np.ndarray:
+    """Ids of rows that have none (n,)."""
+    return np.arange(first, first + n).astype(str).astype(object)

@@ -101,36 +101,29 @@ def reproducibility(measured: MeasuredRuns) -> str:
 def as_markdown(*settings: MeasuredRuns, compared: Compared | None = None) -> str:
     """A row for each setting (A, B, …, where there are several), and what is said of them."""
     table, texts = _parts(settings, compared)
-    head, *rows = (f"| {' | '.join(row)} |" for row in table)
-    return "\n\n".join(["\n".join([head, f"|{' --- |' * len(table[0])}", *rows]), *texts])
+    rows = [list(table), ["---"] * table.shape[1], *table.to_numpy()]
+    return "\n\n".join(["\n".join(f"| {' | '.join(row)} |" for row in rows), *texts])
 
 
 def as_latex(*settings: MeasuredRuns, compared: Compared | None = None) -> str:
     """The same, for booktabs."""
     table, texts = _parts(settings, compared)
-    head, *rows = (f"{' & '.join(map(_tex, row))} \\\\" for row in table)
-    lines = [
-        f"\\begin{{tabular}}{{{'l' * len(table[0])}}}",
-        *("\\toprule", head, "\\midrule", *rows),
-        "\\bottomrule\n\\end{tabular}\n",
-        *(f"% {_tex(text)}" for text in texts),
-    ]
-    return "\n".join(lines)
+    written = table.map(_tex).rename(columns=_tex).to_latex(index=False)
+    return "\n".join([written, *(f"% {_tex(text)}" for text in texts)])
 
 
 def _parts(
     settings: Sequence[MeasuredRuns], compared: Compared | None
-) -> tuple[list[list[str]], list[str]]:
-    """The table, its head first, and the paragraphs after it."""
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table, and the paragraphs after it."""
     rows, said, again = [], [], []
     for letter, one in zip(string.ascii_uppercase, settings, strict=False):
         name = f"{letter}: " * (len(settings) > 1)
         rows.append(({"setting": letter} if name else {}) | cells(one))
         said.append(name + sentence(one))
         again.append(name + reproducibility(one))
-    table = pd.DataFrame(rows).fillna("")
     found = compared.sentences if compared else []
-    return [list(table), *table.to_numpy().tolist()], [*said, *found, *again]
+    return pd.DataFrame(rows).fillna(""), [*said, *found, *again]
 
 
 def _tex(text: str) -> str:

@@ -15,7 +15,7 @@ import lzma
 import re
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,6 @@ SUFFIXES = (
     ".npz", ".eval",
 )  # fmt: skip
 _COMPRESSED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-_MARKS = "\t;,|"
 #: What to do with files that are not read.
 _REMEDIES = {
     **dict.fromkeys((".zip", ".tar", ".tgz"), "unpack it, and give the folder"),
@@ -98,8 +97,7 @@ def remedy(path: Path) -> str:
 
 def open_file(path: Path) -> Content:
     """The content of a file; ``OutsideError`` where it cannot be read."""
-    suffix = suffix_of(path)
-    if suffix not in SUFFIXES:
+    if (suffix := suffix_of(path)) not in SUFFIXES:
         raise OutsideError(f"{path}: files that end in {suffix!r} cannot be read; {remedy(path)}")
     try:
         with _COMPRESSED.get(path.suffix, open)(path, "rb") as stream:
@@ -116,12 +114,11 @@ def open_file(path: Path) -> Content:
         ) from error
     if (table := content.table) is not None:
         table.columns = [str(name).strip() for name in table]
-        if len(again := table.columns[table.columns.duplicated(keep=False)]):
+        if len(again := table.columns[table.columns.duplicated()]):
             why = "give each its own name, or a header, if the first row is none"
             raise OutsideError(f"{path}: column {again[0]!r} occurs twice; {why}")
         if table.empty:
-            why = "there are no rows below the header; write one per example"
-            raise OutsideError(f"{path}: {why}")
+            raise OutsideError(f"{path}: there are no rows below the header; write one per example")
     return content
 
 
@@ -135,15 +132,14 @@ def _opened(path: Path, suffix: str, raw: bytes) -> Content:
         return Content(path, pd.read_feather(io.BytesIO(raw)))
     if suffix == ".xlsx":
         try:
-            (name, table), *others = pd.read_excel(io.BytesIO(raw), None, dtype=object).items()
-            if others:
-                names = ", ".join([name, *(other for other, _ in others)])
-                why = f"has several sheets ({names}); save the one that is meant as CSV"
-                raise OutsideError(f"{path}: {why}")
-            return Content(path, table)
+            sheets = pd.read_excel(io.BytesIO(raw), None, dtype=object)
         except ImportError as error:
             why = "Excel files need the package openpyxl: pip install openpyxl, or save as CSV"
             raise OutsideError(f"{path}: {why}") from error
+        if len(sheets) > 1:
+            why = f"has several sheets ({', '.join(sheets)}); save the one that is meant as CSV"
+            raise OutsideError(f"{path}: {why}")
+        return Content(path, *sheets.values())
     if suffix == ".eval":
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             return Content(path, harness.inspect_archive(archive))
@@ -195,18 +191,7 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     if comments:
         notes = [*notes, f"Its first {comments} lines are comments, and were passed over."]
         lines, text = lines[comments:], text[text.index(lines[comments]) :]
-    mark = _mark(lines)
-    if mark is None and suffix == ".txt":
-        rows = [line.split() for line in lines]
-        mark = " " if len(rows[0]) > 1 and len({len(row) for row in rows}) == 1 else None
-    if mark is None:
-        rows = [[line.strip().strip('"')] for line in lines]
-    elif mark != " ":
-        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL  # GLUE has lone quotes
-        reader = csv.reader(
-            io.StringIO(text), delimiter=mark, skipinitialspace=True, quoting=quoting
-        )
-        rows = [row for row in reader if row]
+    rows = _rows(lines, text, words=suffix == ".txt")
     if all(row[-1:] == [""] for row in rows) and len(rows[0]) > 2:
         rows = [row[:-1] for row in rows]  # lines that end in the mark
     for number, row in enumerate(rows, 1):
@@ -222,9 +207,8 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
             table[column] = [table[column].iloc[0], *cells.str.replace(",", ".")]
             notes = [*notes, "Decimal commas were read as points."]
     content = Content(path, notes=list(dict.fromkeys(notes)))
-    if _has_header(table, lines_of_answers=suffix == ".txt" and mark != "\t"):
-        header, table = list(table.iloc[0]), table.iloc[1:].reset_index(drop=True)
-        table.columns = header
+    if _has_header(table, lines_of_answers=suffix == ".txt" and "\t" not in lines[0]):
+        table = table.iloc[1:].set_axis(list(table.iloc[0]), axis=1).reset_index(drop=True)
     else:
         content.header = False
         content.notes.append("Its first line is no header.")
@@ -236,17 +220,26 @@ def _text_table(path: Path, suffix: str, text: str, notes: list[str]) -> Content
     return content
 
 
-def _mark(lines: Sequence[str]) -> str | None:
-    """What stands between columns: the mark that splits the first lines alike."""
-    head = lines[:50]
-    for mark in _MARKS:
-        quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
-        rows = csv.reader(head, delimiter=mark, skipinitialspace=True, quoting=quoting)
-        sizes = {len(row) for row in rows}
-        if 1 not in sizes and len(sizes) == 1:
-            return mark
-    # Ragged: the usual one, so that the parser names the line.
-    return "," if any("," in line for line in head) and "," in head[0] else None
+def _rows(lines: Sequence[str], text: str, *, words: bool) -> list[list[str]]:
+    """Cells of each row, by the mark that splits the first lines alike; with ``words``, by white
+    space, if nothing else does.
+    """
+    for mark in "\t;,|":
+        sizes = {len(row) for row in _cells(lines[:50], mark)}
+        if len(sizes) == 1 and 1 not in sizes:
+            return _cells(io.StringIO(text), mark)
+    if "," in lines[0]:  # ragged: the usual one, so that the message names the row
+        return _cells(io.StringIO(text), ",")
+    rows = [line.split() for line in lines]
+    if words and len(rows[0]) > 1 and len({len(row) for row in rows}) == 1:
+        return rows
+    return [[line.strip().strip('"')] for line in lines]
+
+
+def _cells(lines: Iterable[str], mark: str) -> list[list[str]]:
+    quoting = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL  # GLUE has lone quotes
+    rows = csv.reader(lines, delimiter=mark, skipinitialspace=True, quoting=quoting)
+    return [row for row in rows if row]
 
 
 def _has_header(table: pd.DataFrame, *, lines_of_answers: bool) -> bool:

@@ -31,7 +31,7 @@ import pandas as pd
 from lib.errors import nearest
 from lib.report import columns, opening, values
 from lib.report.arrays import clean, parts_of, runs_in_arrays
-from lib.report.columns import Found, Options, ScoreTable, StoredRuns, Taken
+from lib.report.columns import Found, Options, StoredRuns, Taken
 from lib.report.opening import NAMES, SUFFIXES, Content, OutsideError, natural, suffix_of
 from lib.results import run_group, tables
 from lib.results import runs as run_store
@@ -72,8 +72,8 @@ def read(
     exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     own = options if labels is None else options._replace(label="")
     found, taken = _folder(path, own, file) if path.is_dir() else _file(path, own)
-    alone = isinstance(found, ScoreTable)
-    there = found.runs if alone else list(found)
+    alone = isinstance(found, pd.DataFrame)
+    there = list(found.index if alone else found)
     exclude = [name for name in exclude if name in there or not missing_ok]
     taken.runs = names = _pick(path, there, exclude)
     if exclude:
@@ -99,19 +99,18 @@ def read(
 
 
 def _of_scores(
-    path: Path, table: ScoreTable, names: Sequence[str], options: Options, taken: Taken
+    path: Path, table: pd.DataFrame, names: Sequence[str], options: Options, taken: Taken
 ) -> RunGroup:
     """A group of runs of which one score each is known."""
-    metric = options.metric or next(iter(table.metrics))
-    if metric not in table.metrics:
-        hint = nearest(metric, list(table.metrics))
-        raise OutsideError(f"{path}: no scores are called {metric!r}: {hint}")
-    taken.ignored = [name for name in table.metrics if name != metric] + taken.ignored
+    metric = options.metric or table.columns[0]
+    if metric not in table:
+        raise OutsideError(f"{path}: no scores are called {metric!r}: {nearest(metric, table)}")
+    taken.ignored = [name for name in table if name != metric] + taken.ignored
     taken.notes.append(
         "Scores alone: predictions would add how many answers flip, on which examples, and how "
         "much of the spread of scores is the size of the test set."
     )
-    scores = table.metrics[metric][[table.runs.index(name) for name in names]]
+    scores = table.loc[names, metric].to_numpy()
     runs = pd.DataFrame({"run": names, "metric": metric, "score": scores})
     status = np.where(np.isfinite(scores), "ok", "failed")
     runs = runs.assign(accuracy=np.nan, majority=np.nan, status=status)
@@ -133,9 +132,8 @@ def in_words(taken: Taken) -> str:
 
 
 def _file(path: Path, options: Options) -> tuple[Found, Taken]:
-    content = opening.open_file(path)
-    found, taken = _of_content(content, options, single=False)
-    if not isinstance(found, ScoreTable) and list(found) == [""]:
+    found, taken = _of_content(opening.open_file(path), options)
+    if list(found) == [""]:
         raise OutsideError(
             f"{path}: 1 run; instability is between runs: give the folder with a file or a folder "
             "for each run, or name the column that tells runs apart by --run, or those that are "
@@ -144,18 +142,11 @@ def _file(path: Path, options: Options) -> tuple[Found, Taken]:
     return found, taken
 
 
-def _of_content(content: Content, options: Options, *, single: bool) -> tuple[Found, Taken]:
-    """The runs in a file; ``single``: that of a run, whose name is ''."""
+def _of_content(content: Content, options: Options, *, single: bool = False) -> tuple[Found, Taken]:
+    """The runs in a file; ``single``: that of a run."""
     if content.table is None:
         return runs_in_arrays(content, single=single)
-    return columns.runs_in(content, options, single=single)
-
-
-class _Layout(NamedTuple):
-    """Files that may be runs, by kind (their name, with # for numbers) and run."""
-
-    kinds: dict[str, dict[str, list[Path]]]
-    folders: bool
+    return columns.runs_in(content, options)
 
 
 def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
@@ -165,9 +156,9 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
     inside = [item for item in sorted(path.iterdir()) if not item.name.startswith((".", "_"))]
     if stored := [item for item in inside if (item / "run.json").exists()]:
         return _store(stored)
-    layout, ranks, why = _layout(path, inside, file), {}, []
-    for kind, by_run in layout.kinds.items():
-        (first, *_), *_ = by_run.values()
+    files, ranks, why = _files(path, inside, file), {}, []
+    for kind, own in files.groupby("kind", sort=False):
+        first, several = own["file"].iloc[0], own["run"].nunique() > 1
         try:
             content = _opened(first)
             found, _ = _of_content(content, options, single=True)
@@ -175,11 +166,10 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
             why.append(str(error))
             continue
         # Predictions go before scores, and what has names before what has none.
-        if isinstance(found, ScoreTable) and len(found.runs) == 1 < len(by_run):
-            ranks[kind] = 0
-        elif isinstance(found, dict) and list(found) == [""]:
-            ranks[kind] = 1 + content.header
-        elif not layout.folders and len(by_run) == 1:
+        scores = isinstance(found, pd.DataFrame)
+        if len(found) == 1 and (several or not scores):
+            ranks[kind] = 0 if scores else 1 + content.header
+        elif not (scores or several) and first.parent == path:
             why.append(f"{first} holds several runs: give that file")
     read = [kind for kind, rank in ranks.items() if rank == max(ranks.values())]
     if not read:
@@ -189,35 +179,33 @@ def _folder(path: Path, options: Options, file: str) -> tuple[Found, Taken]:
         others = [item for item in path.rglob("*") if item.suffix not in ("", *SUFFIXES)]
         hint = "; ".join(why[:2]) or opening.remedy(min(others, default=path))
         raise OutsideError(f"{path}: no file in it could be read as a run: {hint}")
-    found, taken = _runs_of(path, layout, read, options)
-    taken.notes += _passed_over(inside, layout, read, asked=bool(file))
-    if isinstance(found, ScoreTable) and why:
+    files = files[files["kind"].isin(read)]
+    found, taken = _runs_of(path, _one_of_each(path, files, read), options)
+    taken.notes += _passed_over(inside, set(files["run"]), read[0], asked=bool(file))
+    if isinstance(found, pd.DataFrame) and why:
         taken.notes.append(f"What is no table of scores could not be read: {why[0]}.")
     return found, taken
 
 
-def _layout(path: Path, inside: Sequence[Path], file: str) -> _Layout:
-    each = [
+def _files(path: Path, inside: Sequence[Path], file: str) -> pd.DataFrame:
+    """Files that may be runs: ``run`` (the name of what is in the folder), ``file`` and its
+    ``kind`` (its name, with # for numbers); those in folders, if there are some of several runs.
+    """
+    files = pd.DataFrame([
         (item.name, f)
         for item in inside
         for f in sorted([item, *item.rglob("*")], key=lambda f: (len(f.parts), f))
         if f.is_file() and len(f.relative_to(item).parts) <= DEPTH and _readable(path, f, file)
-    ]
-    beside = [f for _, f in each if f.parent == path]
-    folders = len({run for run, f in each if f.parent != path}) > 1 or not beside
+    ], columns=["run", "file"])  # fmt: skip
+    deep = files["file"].map(lambda f: f.parent != path).astype(bool)
+    if files["run"][deep].nunique() > 1 or deep.all():
+        names = [re.sub(r"\d+", "#", str(f.relative_to(path / run))) for run, f in files.to_numpy()]
+        return files.assign(kind=names)[deep]
+    files = files[~deep]
     # Logs have names of their own: if no two files differ in numbers alone, the suffix counts.
-    alone = len(set(map(_without_numbers, beside))) == len(beside)
-    kinds: dict[str, dict[str, list[Path]]] = {}
-    for run, item in each:
-        if (item.parent == path) == folders:
-            continue
-        if folders:
-            kind = re.sub(r"\d+", "#", str(item.relative_to(path / run)))
-        else:
-            log = alone or item.suffix == ".eval"
-            kind = f"*{suffix_of(item)}" if log else _without_numbers(item)
-        kinds.setdefault(kind, {}).setdefault(run, []).append(item)
-    return _Layout(kinds, folders)
+    names = files["file"].map(_without_numbers)
+    logs = files["file"].map(lambda f: f.suffix == ".eval") | names.is_unique
+    return files.assign(kind=names.mask(logs, "*" + files["file"].map(suffix_of)))
 
 
 def _readable(path: Path, item: Path, file: str) -> bool:
@@ -236,69 +224,72 @@ def _opened(item: Path) -> Content:
     return content
 
 
-def _runs_of(
-    path: Path, layout: _Layout, kinds: list[str], options: Options
-) -> tuple[Found, Taken]:
-    """All files of the one kind that every run has."""
-    all_runs = list(dict.fromkeys(run for kind in kinds for run in layout.kinds[kind]))
-    has = {run: [kind for kind in kinds if run in layout.kinds[kind]] for run in all_runs}
-    whole = [kind for kind in kinds if len(layout.kinds[kind]) == len(has)]
+def _one_of_each(path: Path, files: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """The files of the one kind that every run has, one of each run."""
+    each = files.drop_duplicates(["run", "kind"])
+    runs = each["kind"].value_counts()[list(kinds)]
+    whole = runs.index[runs == files["run"].nunique()]
     if len(whole) > 1:
-        first, *others = (layout.kinds[kind][all_runs[0]][0].name for kind in whole[:4])
-        pattern = re.sub(r"\d+", "*", first)
+        named = each["file"][(each["run"] == each["run"].iloc[0]) & each["kind"].isin(whole[:4])]
+        names = [item.name for item in named]
+        pattern = re.sub(r"\d+", "*", names[0])
         raise OutsideError(
-            f"{path}: each run has several files of predictions ({', '.join([first, *others])}): "
+            f"{path}: each run has several files of predictions ({', '.join(names)}): "
             f"choose one by --file '{pattern}'"
         )
-    if not whole:
-        kind = max(kinds, key=lambda kind: len(layout.kinds[kind]))
-        odd = next(run for run, own in has.items() if kind not in own)
-        item = layout.kinds[has[odd][0]][odd][0].relative_to(path)
-        pattern = "*" * layout.folders + kind.replace("#", "[0-9]*")
+    if not len(whole):
+        kind = runs.idxmax()
+        alike = each["run"][each["kind"] == kind]
+        odd = each["file"][~each["run"].isin(alike)].iloc[0].relative_to(path)
+        pattern = "*" * (len(odd.parts) > 1) + kind.replace("#", "[0-9]*")
         raise OutsideError(
-            f"{path}: {item} is not called as the other {len(layout.kinds[kind])} are ({kind}): "
-            f"rename it if it is a run; else take it out, or choose by --file '{pattern}'"
+            f"{path}: {odd} is not called as the other {len(alike)} are ({kind}): rename it if it "
+            f"is a run; else take it out, or choose by --file '{pattern}'"
         )
-    files = layout.kinds[whole[0]]
-    for run, items in files.items():
-        if len(items) > 1:
-            each = ", ".join(str(item.relative_to(path)) for item in items[:3])
-            pattern = f"*{items[0].relative_to(path / run)}"
-            raise OutsideError(
-                f"{path}: {run} has {len(items)} files of one kind ({each}): choose by --file "
-                f"'{pattern}', or, if these are the runs, give {path / run}"
-            )
-    runs, scores, taken = {}, {}, Taken()
-    for name, (item,) in zip(_names(list(files), layout.folders), files.values(), strict=True):
-        found, own = _of_content(_opened(item), options, single=True)
-        if isinstance(found, ScoreTable) and len(found.runs) == 1:
-            scores[name] = {metric: value[0] for metric, value in found.metrics.items()}
-        elif isinstance(found, dict) and list(found) == [""]:
-            runs[name] = found[""]
-        if name not in (scores if scores else runs) or (runs and scores):
+    files = files[files["kind"] == whole[0]]
+    if (again := files["run"].duplicated()).any():
+        run = files["run"][again].iloc[0]
+        items = files["file"][files["run"] == run]
+        names = ", ".join(str(item.relative_to(path)) for item in items[:3])
+        pattern = f"*{items.iloc[0].relative_to(path / run)}"
+        raise OutsideError(
+            f"{path}: {run} has {len(items)} files of one kind ({names}): choose by --file "
+            f"'{pattern}', or, if these are the runs, give {path / run}"
+        )
+    return files
+
+
+def _runs_of(path: Path, files: pd.DataFrame, options: Options) -> tuple[Found, Taken]:
+    """The run in each file."""
+    found: dict[str, Found] = {}
+    taken, names = Taken(), list(files["run"])
+    if files["file"].iloc[0].parent == path:  # what tells files apart
+        names = [name.removesuffix(".gz").rsplit(".", 1)[0] for name in names]
+        numbered = [re.search(r"(seed|run|trial|rep)[_-]?\d+", name) for name in names]
+        short = {match[0]: None for match in numbered if match}
+        names = list(short) if len(short) == len(names) else names
+    for name, item in zip(names, files["file"], strict=True):
+        found[name], own = _of_content(_opened(item), options, single=True)
+        if len(found[name]) > 1 or type(found[name]) is not type(found[names[0]]):
             what = "holds something else than the file of the first run"
             raise OutsideError(f"{item}: {what}; take it out, or choose by --file")
         taken.notes += [note for note in own.notes if note not in taken.notes]
         taken.labels, taken.predictions, taken.ignored = own.labels, own.predictions, own.ignored
-    taken.predictions = f"{taken.predictions} of {whole[0]}" if runs else ""
-    if scores:
-        table = pd.DataFrame(scores).T  # NaN where a run has no such score
-        runs = ScoreTable(list(scores), {c: table[c].to_numpy() for c in table})
-    return runs, taken
+    if isinstance(found[names[0]], pd.DataFrame):
+        return pd.concat(found).droplevel(1), taken
+    taken.predictions += f" of {files['kind'].iloc[0]}"
+    return {name: run for name, one in found.items() for run in one.values()}, taken
 
 
-def _passed_over(
-    inside: Sequence[Path], layout: _Layout, read: Sequence[str], *, asked: bool
-) -> list[str]:
+def _passed_over(inside: Sequence[Path], runs: set[str], kind: str, *, asked: bool) -> list[str]:
     """A note on what beside the runs was not looked at; what is called as they are is refused."""
-    runs = {run for kind in read for run in layout.kinds[kind]}
     others = [item for item in inside if item.name not in runs and not _belongs(item)]
     stems = {_without_numbers(Path(run)).split(".")[0] for run in runs}
     for item in others:
         stem = _without_numbers(item).split(".")[0]
         if item.is_file() and stem in stems and "#" in stem and not asked:
             raise OutsideError(
-                f"{item}: is called as the runs are, but not of their kind ({read[0]}): save it as "
+                f"{item}: is called as the runs are, but not of their kind ({kind}): save it as "
                 "they are, or take it out"
             )
     names = sorted((item.name for item in others), key=natural)
@@ -317,32 +308,19 @@ def _belongs(item: Path) -> bool:
     return suffix_of(item) == ".npy" and opening.plain(item.stem) in parts
 
 
-def _names(items: list[str], folders: bool) -> list[str]:
-    """Names of runs: those of their folders, or of their files what tells these apart."""
-    if folders:
-        return items
-    stems = [item.removesuffix(".gz").rsplit(".", 1)[0] for item in items]
-    found = [re.search(r"(seed|run|trial|rep)[_-]?\d+", stem) for stem in stems]
-    short = [match[0] for match in found if match]
-    return short if len(set(short)) == len(items) else stems
-
-
 def _store(folders: Sequence[Path]) -> tuple[dict[str, StoredRuns], Taken]:
     """Runs of our own run store."""
     runs = {}
     for folder in folders:
         run = run_store.load(folder)
-        kind = "regression" if run.logits.shape[-1] == 1 else "logits"
-        logits = (run.logits[:, 0] if kind == "regression" else run.logits).astype(float)
-        ids, gold = run.example_ids.astype(str).astype(object), run.labels.astype(float)
-        runs[folder.name] = StoredRuns(logits, kind, ids, gold, run.vectors.get("mean"))
+        states = run.vectors.get("mean")
+        runs[folder.name] = _own(run.logits, run.example_ids, run.labels, states)
     return runs, Taken(predictions="logits of the run store", labels="labels with the runs")
 
 
 def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Taken]:
     """Runs of our own committed tables."""
-    if tables.paths.results(path.name) != path.resolve():
-        where = tables.paths.results(path.name)
+    if (where := tables.paths.results(path.name)) != path.resolve():
         raise OutsideError(f"{path}: tables of results are read where they were made: give {where}")
     wishes = dict(wish.split("=", 1) for wish in options.only if "=" in wish)
     groups = run_group.read(path.name, [wishes["group"]] if "group" in wishes else ())
@@ -352,12 +330,18 @@ def _committed(path: Path, options: Options) -> tuple[dict[str, StoredRuns], Tak
             f"{next(iter(groups))}"
         )
     (group,) = groups.values()
-    gold, ids = group.labels.astype(float), np.array([str(i) for i in group.example_ids], object)
-    kind = "logits" if group.classes else "regression"
-    outputs = group.logits.astype(float) if group.classes else group.predictions
-    each = zip(group.names, outputs, strict=True)
-    runs = {name: StoredRuns(output, kind, ids, gold) for name, output in each}
+    each = zip(group.names, group.logits, strict=True)
+    runs = {name: _own(logits, group.example_ids, group.labels) for name, logits in each}
     return runs, Taken(predictions="committed logits", labels="labels with the runs")
+
+
+def _own(
+    logits: np.ndarray, ids: Sequence[object], labels: np.ndarray, states: np.ndarray | None = None
+) -> StoredRuns:
+    """A run of ours, from logits (N, C), of a regression (N, 1)."""
+    kind = "regression" if logits.shape[-1] == 1 else "logits"
+    ids = np.array(list(map(str, ids)), object)
+    return StoredRuns(logits.astype(float), kind, ids, labels.astype(float), states)
 
 
 def _labels(path: Path, options: Options) -> StoredRuns:

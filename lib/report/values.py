@@ -10,13 +10,14 @@ import pandas as pd
 from scipy.special import softmax
 
 from lib.measures import normalised
-from lib.report.columns import StoredRuns, Taken, as_text
+from lib.report.columns import StoredRuns, Taken, as_text, numbered
 from lib.report.opening import OutsideError, show
 from lib.results.run_group import RunGroup
 
 Task = Literal["classification", "regression", ""]
 #: From this share of numbers with fractions on, predictions are those of a regression.
 FRACTIONS = 0.1
+PERCENTAGES = "The probabilities are percentages, and were divided by 100."
 
 
 @dataclass(kw_only=True)
@@ -43,58 +44,56 @@ class Joined(StoredRuns):
 def joined(path: Path, runs: Mapping[str, StoredRuns], taken: Taken) -> Joined:
     """Runs side by side, the rows of each in the order of the first."""
     (name, first), *_ = runs.items()
-    shapes = {n: f"{run.kind} of shape {('N', *run.values.shape[1:])} and "
-              f"{0 if run.states is None else len(run.states)} layers of states"
-              for n, run in runs.items()}  # fmt: skip
+    shapes = {
+        n: f"{run.kind} of shape {('N', *run.values.shape[1:])} and "
+        f"{0 if run.states is None else len(run.states)} layers of states"
+        for n, run in runs.items()
+    }
     for other, shape in shapes.items():
         if shape != shapes[name]:
             both = f"run {other!r} has {shape}, run {name!r} has {shapes[name]}"
             raise OutsideError(f"{path}: {both}; save the same for every run")
-    if all(run.ids is not None for run in runs.values()):
-        ids = _united(path, runs)
-        orders = {n: _places(f"{path}: run {n!r}", run.ids, ids, "or exclude the run")
-                  for n, run in runs.items()}  # fmt: skip
-    else:
-        ids = _by_position(path, runs, taken.notes)
-        orders = dict.fromkeys(runs, slice(None))
+    by_id = all(run.ids is not None for run in runs.values())
+    ids, order = _by_id(path, runs) if by_id else _by_position(path, runs, taken.notes)
     if len(ids) < 2:
         raise OutsideError(f"{path}: {len(ids)} example; give predictions of two or more")
-    golds = {n: run.gold[orders[n]] for n, run in runs.items() if run.gold is not None}
+    golds = {n: run.gold[order[n]] for n, run in runs.items() if run.gold is not None}
     golds = {n: gold for n, gold in golds.items() if not missing(gold).all()}
     for n, gold in golds.items():
         source = next(iter(golds))
         agree(f"{path}: run {n!r}", gold, f"run {source!r}", golds[source], ids)
-    states = [run.states[:, orders[n]] for n, run in runs.items() if run.states is not None]
-    values = [run.values[orders[n]] for n, run in runs.items()]
+    values = [run.values[order[n]] for n, run in runs.items()]
     if len({v.dtype.kind for v in values}) > 1:  # numbers in one run, words in another
         values = [as_text(v) for v in values]
-    gold, states = next(iter(golds.values()), None), states if len(states) == len(runs) else None
-    whole = np.stack(values), first.kind, ids, gold, states, first.classes
-    return Joined(*whole, path=path, names=list(runs), taken=taken)
+    states = None
+    if first.states is not None:
+        states = [run.states[:, order[n]] for n, run in runs.items()]
+    whole = np.stack(values), first.kind, ids, next(iter(golds.values()), None), states
+    return Joined(*whole, first.classes, path=path, names=list(runs), taken=taken)
 
 
-def _united(path: Path, runs: Mapping[str, StoredRuns]) -> np.ndarray:
-    """The ids of all runs, in the order of the first one that has them."""
-    own: dict[int, tuple[str, np.ndarray]] = {}  # runs of one table share theirs
+def _by_id(path: Path, runs: Mapping[str, StoredRuns]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The ids of all runs, in the order of the first one that has them, and where each has them."""
+    own: dict[int, tuple[str, pd.Index]] = {}  # runs of one table share theirs
     for name, run in runs.items():
-        own.setdefault(id(run.ids), (name, run.ids))
-    for name, ids in own.values():
-        ids = pd.Series(ids)
-        if (again := ids.duplicated()).any():
-            rows = ", ".join(str(row + 1) for row in ids.index[ids == ids[again.idxmax()]][:3])
-            what = f"example {ids[again.idxmax()]!r} is in its rows {rows}"
+        own.setdefault(id(run.ids), (f"{path}: run {name!r}", pd.Index(run.ids)))
+    for where, ids in own.values():
+        if ids.has_duplicates:
+            again = ids[ids.duplicated()][0]
+            rows = ", ".join(str(row + 1) for row in np.flatnonzero(ids == again)[:3])
             raise OutsideError(
-                f"{path}: run {name!r}: {what}; keep one row a run and example, or name the column "
-                "that tells examples apart by --example, or evaluations of one run by --repeat"
+                f"{where}: example {again!r} is in its rows {rows}; keep one row a run and "
+                "example, or name the column that tells examples apart by --example, or "
+                "evaluations of one run by --repeat"
             )
-    return np.array(list(dict.fromkeys(e for _, ids in own.values() for e in ids)), object)
+    united = pd.unique(np.concatenate([ids for _, ids in own.values()]))
+    places = {key: _places(*each, united, "or exclude the run") for key, each in own.items()}
+    return united, {name: places[id(run.ids)] for name, run in runs.items()}
 
 
-def _places(where: object, ids: np.ndarray, examples: np.ndarray, advice: str) -> np.ndarray:
+def _places(where: object, ids: pd.Index, examples: np.ndarray, advice: str) -> np.ndarray:
     """Where each of ``examples`` is among ``ids``."""
-    if np.array_equal(ids, examples):
-        return np.arange(len(ids))
-    places = pd.Index(ids).get_indexer(pd.Index(examples))
+    places = ids.get_indexer(pd.Index(examples))
     if (lacks := places < 0).any():
         raise OutsideError(
             f"{where} lacks {lacks.sum()} of {len(examples)} examples, first: "
@@ -103,7 +102,9 @@ def _places(where: object, ids: np.ndarray, examples: np.ndarray, advice: str) -
     return places
 
 
-def _by_position(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -> np.ndarray:
+def _by_position(
+    path: Path, runs: Mapping[str, StoredRuns], notes: list[str]
+) -> tuple[np.ndarray, dict[str, slice]]:
     """Numbers of rows, for runs without ids whose lengths agree."""
     lengths = pd.Series({name: len(run.values) for name, run in runs.items()})
     usual = lengths.mode().iloc[0]
@@ -116,13 +117,11 @@ def _by_position(path: Path, runs: Mapping[str, StoredRuns], notes: list[str]) -
             f"{path}: {what} ({lengths[name]}, {usual}): {why} Save the same {usual} examples for "
             "every run, or add ids, by which rows can be told apart"
         )
-    gold = all(run.gold is not None for run in runs.values())
-    notes.append(
-        "Rows are compared by their position: there are no ids"
-        + (", but the gold labels agree." if gold else " and no labels with each run, so nothing "
-           "proves that all runs have one order.")
-    )  # fmt: skip
-    return np.arange(1, usual + 1).astype(str).astype(object)
+    proof = " and no labels with each run, so nothing proves that all runs have one order."
+    if all(run.gold is not None for run in runs.values()):
+        proof = ", but the gold labels agree."
+    notes.append(f"Rows are compared by their position: there are no ids{proof}")
+    return numbered(usual), dict.fromkeys(runs, slice(None))
 
 
 def add_labels(raw: Joined, labels: StoredRuns, source: Path) -> None:
@@ -130,7 +129,7 @@ def add_labels(raw: Joined, labels: StoredRuns, source: Path) -> None:
     gold = labels.values if labels.gold is None else labels.gold
     by_id = labels.ids is not None and set(raw.ids) <= set(labels.ids)
     if by_id or (labels.ids is not None and len(gold) != len(raw.ids)):
-        gold = gold[_places(source, labels.ids, raw.ids, f"with ids as in {raw.path}")]
+        gold = gold[_places(source, pd.Index(labels.ids), raw.ids, f"with ids as in {raw.path}")]
     elif len(gold) != len(raw.ids):
         what = f"{len(gold)} labels, but {len(raw.ids)} examples in {raw.path}"
         raise OutsideError(f"{source}: {what}; give one each")
@@ -139,76 +138,83 @@ def add_labels(raw: Joined, labels: StoredRuns, source: Path) -> None:
     raw.gold = gold
 
 
+#: Fields of ``RunGroup``: what runs answer, and the labels and classes of that.
+Answers = dict[str, object]
+
+
 def finish(raw: Joined, *, task: Task = "") -> RunGroup:
     """Every value checked, scores turned into decisions, classes numbered."""
+    if raw.values.shape[2:] == (1,):
+        raw.values = raw.values[..., 0]
     _drop_ignored(raw)
     _note_padding(raw)
     _refuse_missing(raw)
     kind = _kind(raw, task)
-    values, gold, probabilities, logits = raw.values, raw.gold, None, None
-    if kind in ("logits", "probabilities"):
-        two = values.ndim == 2  # of two classes, the second
-        classes = list(raw.classes) or [str(c) for c in range(2 if two else values.shape[2])]
-        if kind == "logits":
-            logits = np.stack([-values, values], -1) / 2 if two else values
-            probabilities = softmax(logits, -1)
-            if not two:
-                raw.note("Probabilities are the softmax of the logits.")
-        elif not two:
-            probabilities = _normalised(raw)
-        else:
-            probabilities = np.stack([1 - values, values], -1)
-            if classes > sorted(classes):  # that of the first was given
-                probabilities, classes = probabilities[..., ::-1], classes[::-1]
-        scores = probabilities if logits is None else logits
-        top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
-        if top.any():
-            rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
-            raw.note(f"On {rows} classes tie for the largest score: the first counts.")
-        predictions, labels = scores.argmax(-1), None
-        if gold is not None:
-            labels = pd.Index(classes).get_indexer(as_text(gold)).astype(np.int64)
-            hidden = gold.dtype != object and (gold == -1).all()
-            why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
-            why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
-            _gold_is(raw, labels < 0, why)
-    elif kind == "regression":
-        predictions, labels, classes = values.astype(float), None, []
-        if gold is not None:
-            labels = pd.to_numeric(pd.Series(gold), errors="coerce").to_numpy(float)
-            why = "is no number, but the predictions are: for a regression give numbers, and call "
-            _gold_is(raw, ~np.isfinite(labels), f"{why}a column of probabilities prob_CLASS")
-    else:
-        predictions, labels, classes = _coded(raw)
+    answers = {"classes": _coded, "regression": _numbers}.get(kind, _of_scores)(raw, kind)
     _note_copies(raw)
-    if labels is None:
+    if raw.gold is None:
         raw.note("No gold labels: agreement can be measured, accuracy cannot.")
-    elif classes and raw.kind != "correct":
-        unseen = np.setdiff1d(predictions, labels)
+    elif answers["classes"] and raw.kind != "correct":
+        unseen = np.setdiff1d(answers["predictions"], answers["labels"])
         if len(unseen):
-            called = ", ".join(classes[code] for code in unseen[:5])
+            called = ", ".join(answers["classes"][code] for code in unseen[:5])
             raw.note(f"Predicted, but never a gold label: {called}.")
     states = {} if raw.states is None else {"given": raw.states}
     return RunGroup(
         pd.DataFrame({"run": raw.names}),
         list(raw.ids),
-        predictions,
-        labels,
-        classes,
-        probabilities,
-        logits,
+        **answers,
         representations=states,
         layers={pooling: np.arange(len(arrays[0])) for pooling, arrays in states.items()},
         notes=raw.taken.notes,
     )
 
 
+def _of_scores(raw: Joined, kind: str) -> Answers:
+    """The class with the largest logit or probability; of ties, the first."""
+    values, labels, logits = raw.values, None, None
+    two = values.ndim == 2  # of two classes, the second
+    classes = list(raw.classes) or [str(c) for c in range(2 if two else values.shape[2])]
+    if kind == "logits":
+        logits = np.stack([-values, values], -1) / 2 if two else values
+        probabilities = softmax(logits, -1)
+        if not two:
+            raw.note("Probabilities are the softmax of the logits.")
+    elif not two:
+        probabilities = _normalised(raw)
+    else:
+        probabilities = np.stack([1 - values, values], -1)
+        if classes > sorted(classes):  # that of the first was given
+            probabilities, classes = probabilities[..., ::-1], classes[::-1]
+    scores = probabilities if logits is None else logits
+    top = (scores == scores.max(-1, keepdims=True)).sum(-1) > 1
+    if top.any():
+        rows = f"{top.sum()} of {top.size} rows ({top.mean():.1%})"
+        raw.note(f"On {rows} classes tie for the largest score: the first counts.")
+    if raw.gold is not None:
+        labels = pd.Index(classes).get_indexer(as_text(raw.gold)).astype(np.int64)
+        hidden = raw.gold.dtype != object and (raw.gold == -1).all()
+        why = f"is not a column of {kind}, {classes[0]} to {classes[-1]}: renumber it"
+        why += ", or leave the labels out: those of the test set are hidden" if hidden else ""
+        _gold_is(raw, labels < 0, why)
+    answers = {"predictions": scores.argmax(-1), "labels": labels, "classes": classes}
+    return answers | {"probabilities": probabilities, "logits": logits}
+
+
+def _numbers(raw: Joined, _: str) -> Answers:
+    """Numbers, for a regression."""
+    labels = None
+    if raw.gold is not None:
+        labels = pd.to_numeric(pd.Series(raw.gold), errors="coerce").to_numpy(float)
+        why = "is no number, but the predictions are: for a regression give numbers, and call "
+        _gold_is(raw, ~np.isfinite(labels), f"{why}a column of probabilities prob_CLASS")
+    return {"predictions": raw.values.astype(float), "labels": labels, "classes": []}
+
+
 def _kind(raw: Joined, task: Task) -> str:
     """``logits``, ``probabilities``, ``classes`` or ``regression``."""
     if raw.kind == "correct":
         return "classes"
-    if raw.values.shape[2:] == (1,):
-        raw.values = raw.values[..., 0]
     values, gold = raw.values, raw.gold
     if values.ndim == 3:
         total = np.abs(values.sum(-1) - 1)
@@ -263,7 +269,7 @@ def _are_shares(raw: Joined) -> bool:
         )
     if most.max() > 1:
         raw.values = raw.values / 100
-        raw.note("The probabilities are percentages, and were divided by 100.")
+        raw.note(PERCENTAGES)
     return True
 
 
@@ -278,7 +284,7 @@ def _normalised(raw: Joined) -> np.ndarray:
         run = raw.names[hundred.argmax()]
         raise raw.error(f"the rows of run {run!r} add up to 100: write all runs alike")
     elif hundred.all():
-        raw.note("The probabilities are percentages, and were divided by 100.")
+        raw.note(PERCENTAGES)
         values = values / 100
     values, bad, note = normalised(values)
     if bad.any():
@@ -350,8 +356,8 @@ def _gold_is(raw: Joined, bad: np.ndarray, why: str) -> None:
         raise OutsideError(f"{where}: label {show(raw.gold[row])} {why}")
 
 
-def _coded(raw: Joined) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Class codes (S, N) and (N,), and the names of classes: sorted, as numbers if all are."""
+def _coded(raw: Joined, _: str) -> Answers:
+    """Class codes, and the names of classes: sorted, as numbers if all are."""
     values, gold = raw.values, raw.gold
     if gold is not None:
         _gold_is(raw, missing(gold), "")
@@ -359,7 +365,7 @@ def _coded(raw: Joined) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         if raw.kind != "correct" and len(set(gold)) == 1:
             why = "with one class there is nothing to get right: leave the labels out"
             raise raw.error(f"all labels are {show(gold[0])}; {why}")
-        if not np.isin(values.ravel()[:100_000], gold).any() and raw.kind != "correct":
+        if raw.kind != "correct" and not np.isin(values.ravel()[:100_000], gold).any():
             raise raw.error(
                 f"the predictions are {show(np.unique(values)[:8])}, the labels "
                 f"{show(np.unique(gold)[:8])}, with no class in common; write the same names in "
@@ -382,7 +388,8 @@ def _coded(raw: Joined) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
             why = "write the same names of classes, or exclude it if it is no run"
             raise raw.error(f"run {what}: {why}")
         raw.note(f"{what}: no class in common. Another spelling, or two collapsed runs?")
-    return predictions, labels, list(as_text(np.asarray(classes)))
+    classes = list(as_text(np.asarray(classes)))
+    return {"predictions": predictions, "labels": labels, "classes": classes}
 
 
 def _same_spelling(raw: Joined) -> tuple[np.ndarray, np.ndarray]:

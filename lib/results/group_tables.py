@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lib import paths
-from lib.config.grids import load_grids
+from lib.config.grids import Grid
 from lib.errors import nearest
 from lib.measures import scoring, summary
 from lib.measures.representation import NAMES
@@ -99,11 +99,12 @@ def sample_vectors(group: list[runs.Run]) -> np.ndarray:
     return np.stack(vectors).astype(np.float16)
 
 
-def check_stored(name: str) -> None:
-    """An error if there are no groups of this name."""
+def check_stored(name: str) -> str:
+    """The name of results; an error if there are no groups in them."""
     if not any(paths.results(name).glob("**/logits.parquet")):
         valid = nearest(name, tables.committed())
         raise ValueError(f"no groups in {paths.results(name)}: {valid}")
+    return name
 
 
 def measure_stored(name: str) -> None:
@@ -119,11 +120,9 @@ def measure_stored(name: str) -> None:
         tables.pack(name, list(before))
 
 
-def measure_trained(configuration: str, device: str | None) -> None:
-    """Measure the groups of a configuration whose runs are trained; ``device`` as in
-    ``tables_of``.
-    """
-    for grid in load_grids(configuration):
+def measure_trained(grids: Sequence[Grid], device: str | None) -> None:
+    """Measure the groups of grids whose runs are trained; ``device`` as in ``tables_of``."""
+    for grid in grids:
         labels = [seeds.label for seeds in grid.seeds]
         for name, members in grid.groups.items():
             group = runs.load_group(members, labels)

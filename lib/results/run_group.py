@@ -177,8 +177,8 @@ class RunGroup:
         above = self.layers[pooling] > 0
         return {name: self.distances[name, pooling][above] for name in sorted(REPRESENTATION)}
 
-    def pairs(self, pooling: str, layer: int = -1) -> dict[str, np.ndarray]:
-        """By measure, the distances (S, S) of all pairs of runs; ``layer`` as in ``statistics``.
+    def pairs(self, pooling: str) -> dict[str, np.ndarray]:
+        """By measure, the distances (S, S) of all pairs of runs; of layers, those of the last.
 
         The SD has no pairs of its own, but its square is half the mean squared difference of two
         scores: for ``sd`` it is their absolute difference. Kappa divides disagreement by a chance
@@ -188,7 +188,7 @@ class RunGroup:
         if self.classes:
             pairs["disagreement"] = measures.pairwise_disagreement(self.predictions)
             pairs["jsd"] = measures.pairwise_jsd(self.probabilities)
-        return pairs | {m: stack[layer] for m, stack in self.layer_distances(pooling).items()}
+        return pairs | {m: stack[-1] for m, stack in self.layer_distances(pooling).items()}
 
     def statistics(self, pooling: str, layer: int = -1) -> dict[str, Statistic]:
         """By measure of ``STUDIED``, its value as a function of run weights.

@@ -4,7 +4,6 @@ A run is a folder ``data/runs/<setting>/seed<k>/``. It is written to a temporary
 last, and moved in whole, so whatever is killed when, only whole runs are ever seen.
 """
 
-import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lib import paths, provenance
 from lib.config import Setting
@@ -71,10 +71,7 @@ def save(run: Run, target: Path) -> None:
     with paths.atomic_folder(target) as scratch:
         for name, array in ({name: getattr(run, name) for name in ARRAYS} | run.vectors).items():
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
-        with open(scratch / "training_log.csv", "w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(run.log[0]))
-            writer.writeheader()
-            writer.writerows(run.log)
+        pd.DataFrame(run.log).to_csv(scratch / "training_log.csv", index=False)
         # Numbers that are not finite, as a diverged run has, are null: JSON has none.
         record = json.loads(json.dumps(run.record), parse_constant=lambda _: None)
         (scratch / "run.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -109,8 +106,7 @@ def load(target: Path) -> Run:
         return np.load(target / f"{name}.npy", allow_pickle=False)
 
     vectors = {name: read(name) for name in POOLINGS if (target / f"{name}.npy").exists()}
-    with open(target / "training_log.csv", newline="") as stream:
-        log = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    log = pd.read_csv(target / "training_log.csv", float_precision="round_trip").to_dict("records")
     return Run(record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors)
 
 

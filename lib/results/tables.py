@@ -233,8 +233,9 @@ def read(
     """One table of a configuration's results, of all groups or of those named, with a column
     ``group``.
 
-    ``pooling``: only the rows with it; ``ValueError`` if there are none. Warns
-    (``MixedCodeWarning``) if the groups were made by different code.
+    ``runs`` has every field of a setting, also of older tables. ``pooling``: only the rows with it;
+    ``ValueError`` if there are none. Warns (``MixedCodeWarning``) if the groups were made by
+    different code.
     """
     if table not in TABLES:
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
@@ -243,16 +244,13 @@ def read(
     if pooling is not None:
         check_pooling(pooling, whole["pooling"].dropna().unique())
         whole = whole[whole["pooling"] == pooling]
-    return with_newer_fields(whole) if table == "runs" else whole
-
-
-def with_newer_fields(runs: pd.DataFrame) -> pd.DataFrame:
-    """A table of runs with every field of a setting: one that is newer than the table was, in all
-    its runs, what its default is.
-    """
-    newer = [spec for spec in dataclasses.fields(Setting) if spec.name not in config.FIRST_FIELDS]
-    columns = {spec.name: runs.get(spec.name, spec.default) for spec in newer}
-    return runs.assign(**columns).fillna({spec.name: spec.default for spec in newer})
+    if table == "runs":
+        # A field of a setting that is newer than a table was, in all its runs, what its default is.
+        fields = dataclasses.fields(Setting)
+        newer = {f.name: f.default for f in fields if f.name not in config.FIRST_FIELDS}
+        columns = {name: whole.get(name, default) for name, default in newer.items()}
+        whole = whole.assign(**columns).fillna(newer)
+    return whole
 
 
 def read_stored(name: str, table: str, only: Collection[str] = ()) -> pd.DataFrame:

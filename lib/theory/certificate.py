@@ -41,7 +41,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, softmax
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int_]
@@ -119,10 +119,12 @@ def certify(
     update = head.update(w, factor)
     influence, bound = np.empty((2, n))
 
-    scores, lengths = test @ w.T, np.linalg.norm(test, axis=1)
-    predicted, lead = _predicted(scores)
-    stable = lead > off * lengths
-    for rows in _blocks(n, len(w) * max(n, len(test))):
+    # A move of W by 1 changes one score by ‖x‖ at most, and the difference of two by √2 ‖x‖.
+    reach = np.linalg.norm(test, axis=1) * (1 if len(w) == 1 else np.sqrt(2))
+    scores = _of_classes(test @ w.T)
+    predicted = scores.argmax(1)
+    stable = _lead(scores[:, None], predicted)[:, 0] > off * reach
+    for rows in _blocks(n, scores.shape[1] * max(n, len(test))):
         heads = w + update(pulls[rows], rows)
         influence[rows] = np.linalg.norm(heads - w, axis=(1, 2))
         gradients, errors = head.without(heads, rows)
@@ -137,13 +139,14 @@ def certify(
             heads[todo], gradients[todo] = further[better], there[better]
             errors[todo] = left[better]
         bound[rows] = np.linalg.norm(heads - w, axis=(1, 2)) + errors + off
-        leads = _lead(np.einsum("md,bqd->mbq", test, heads, optimize=True), predicted)
-        stable &= (leads > errors * lengths[:, None]).all(axis=1)
+        moved = _of_classes(np.einsum("md,bqd->mbq", test, heads, optimize=True))
+        stable &= (_lead(moved, predicted) > errors * reach[:, None]).all(axis=1)
 
     local = off + (n * strength * off + np.linalg.norm(pulls, axis=(1, 2))) / ((n - 1) * strength)
     steps = _solve(factor, pulls)
     errors = head.errors_without_any(w, steps) + n / (n - 1 - np.arange(min(MOST, n - 1))) * off
-    removals = np.maximum(_withstood(test, scores, predicted, steps, errors), stable)
+    lost = errors * reach[:, None]
+    removals = np.maximum(_withstood(test, scores, predicted, steps, lost), stable)
     weights = w[0] if len(w) == 1 else w
     return Certificate(weights, np.minimum(bound, local), influence, local, stable, removals)
 
@@ -158,14 +161,6 @@ class _Head:
     def gradient(self, w: Array) -> Array:
         return (_probabilities(self.x @ w.T) - self.y).T @ self.x / len(self.x) + self.strength * w
 
-    def value(self, w: Array) -> float:
-        scores = self.x @ w.T
-        if scores.shape[1] == 1:
-            losses = np.logaddexp(0, np.where(self.y == 1, -scores, scores))
-        else:
-            losses = -log_softmax(scores, axis=1)[self.y == 1]
-        return float(losses.mean() + self.strength / 2 * (w**2).sum())
-
     def curvature(self, w: Array, ridge: float) -> Array:
         """Lower Cholesky factor of Σ_j A_j ⊗ x_j x_jᵀ + ridge · I, (QD, QD)."""
         roots, (q, d) = _roots(self.x @ w.T), w.shape
@@ -179,17 +174,19 @@ class _Head:
         return cholesky(whole, lower=True, overwrite_a=True)
 
     def minimize(self) -> tuple[Array, Array]:
-        """ŵ and the gradient there, by Newton's method with halved steps."""
+        """ŵ and the gradient there, by Newton's method, with steps halved until it is shorter."""
         n, w = len(self.x), np.zeros((self.y.shape[1], self.x.shape[1]))
         for _ in range(50):
-            gradient, value = self.gradient(w), self.value(w)
-            if np.linalg.norm(gradient) <= ROUNDINGS / 8 * self.radius:
+            gradient = self.gradient(w)
+            length, share = np.linalg.norm(gradient), 1.0
+            if length <= ROUNDINGS / 8 * self.radius:
                 break
             step = cho_solve((self.curvature(w, n * self.strength), True), n * gradient.ravel())
-            step, share = step.reshape(w.shape), 1.0
-            gain = (gradient * step).sum() / 4
-            while self.value(w - share * step) > value - share * gain and share > 1e-3:
+            step = step.reshape(w.shape)
+            while np.linalg.norm(self.gradient(w - share * step)) > (1 - share / 4) * length:
                 share /= 2
+                if share < 1e-3:
+                    return w, gradient  # what is left is rounding
             w = w - share * step
         return w, self.gradient(w)
 
@@ -261,47 +258,32 @@ def _roots(scores: Array) -> Array:
     return root[:, :, None] * np.eye(p.shape[1]) - p[:, :, None] * root[:, None]
 
 
-def _predicted(scores: Array) -> tuple[npt.NDArray[np.int_], Array]:
-    """(M,) the class and by how much it leads, per length of a move of the head."""
-    one = scores.shape[1] == 1
-    predicted = (scores[:, 0] > 0).astype(int) if one else scores.argmax(1)
-    return predicted, _lead(scores[:, None], predicted)[:, 0]
+def _of_classes(scores: Array) -> Array:
+    """(…, C) the scores of all classes; beside one score, that of class 0 is 0."""
+    return np.stack([0 * scores[..., 0], scores[..., 0]], -1) if scores.shape[-1] == 1 else scores
 
 
-def _lead(scores: Array, predicted: Array) -> Array:
-    """(M, B) by how far a head's scores (M, B, Q) must move to turn from the predicted class."""
-    if scores.shape[2] == 1:
-        return scores[:, :, 0] * np.where(predicted == 1, 1, -1)[:, None]
+def _lead(scores: Array, predicted: Rows) -> Array:
+    """(M, B) by how much the predicted class leads every other one in scores (M, B, C)."""
     own = np.take_along_axis(scores, predicted[:, None, None], axis=2)
     others = scores.copy()
     np.put_along_axis(others, predicted[:, None, None], -np.inf, axis=2)
-    return (own[:, :, 0] - others.max(2)) / np.sqrt(2)
+    return own[:, :, 0] - others.max(2)
 
 
-def _withstood(
-    test: Array, scores: Array, predicted: Rows, steps: Array, errors: Array
-) -> npt.NDArray[np.int_]:
-    """(M,) the largest k up to which no removal of k examples turns the predicted class."""
-    most, q = len(errors), scores.shape[1]
+def _withstood(test: Array, scores: Array, predicted: Rows, steps: Array, errors: Array) -> Rows:
+    """(M,) the largest k up to which no removal of k examples turns the predicted class; errors
+    (M, k) in its lead.
+    """
     found = np.zeros(len(test), int)
-    for rows in _blocks(len(test), q * len(steps)):
-        moved = np.einsum("md,iqd->miq", test[rows], steps, optimize=True)
-        sign = np.where(predicted[rows] == 1, 1, -1)[:, None, None]
-        if q == 1:
-            lead, lost, scale = sign[:, :, 0] * scores[rows], -sign * moved, 1.0
-        else:
-            own = predicted[rows][:, None]
-            lead = np.take_along_axis(scores[rows], own, 1) - scores[rows]
-            lost = moved - np.take_along_axis(moved, own[:, None], 2)
-            scale = np.sqrt(2)
-        worst = _largest(lost.swapaxes(1, 2), most)  # (m, Q, k)
-        free = (
-            lead[:, :, None]
-            - worst
-            - scale * errors * np.linalg.norm(test[rows], axis=1)[:, None, None]
-        )
-        if q > 1:
-            np.put_along_axis(free, own[:, :, None], np.inf, 1)
+    for rows in _blocks(len(test), scores.shape[1] * len(steps)):
+        own = predicted[rows][:, None]
+        lead = np.take_along_axis(scores[rows], own, 1) - scores[rows]
+        moved = _of_classes(np.einsum("md,iqd->miq", test[rows], steps, optimize=True))
+        lost = moved - np.take_along_axis(moved, own[:, None], 2)
+        worst = _largest(lost.swapaxes(1, 2), errors.shape[1])  # (m, C, k)
+        free = lead[:, :, None] - worst - errors[rows][:, None]
+        np.put_along_axis(free, own[:, :, None], np.inf, 1)
         found[rows] = np.cumprod((free > 0).all(1), axis=1).sum(1)
     return found
 

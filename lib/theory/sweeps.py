@@ -326,9 +326,7 @@ def removal(
 # --- In short -------------------------------------------------------------------------------------
 
 
-def means(
-    table: pd.DataFrame, by: Sequence[str], columns: Iterable[str], *, level: float = 0.95
-) -> pd.DataFrame:
+def means(table: pd.DataFrame, by: Sequence[str], columns: Iterable[str]) -> pd.DataFrame:
     """A row a combination of ``by`` and a column: mean over data sets, interval, number of sets.
 
     Every set counts once: where a combination has several rows of a set, their mean does. Sets
@@ -339,32 +337,29 @@ def means(
         for column in columns:
             each = part.groupby(["job", "set"])[column].mean().dropna().to_numpy()
             told = dict(zip(by, key, strict=True)) | {"quantity": column}
-            rows.append(told | mean(each, level=level)._asdict())
+            rows.append(told | mean(each)._asdict())
     return pd.DataFrame(rows).rename(columns={"n_runs": "sets"})
 
 
-def mean(values: np.ndarray, *, level: float = 0.95) -> Interval:
+def mean(values: np.ndarray) -> Interval:
     """Mean over data sets with an interval from resampling sets; NaN where there are too few."""
     if not len(values):
         return Interval(*(float("nan"),) * 3, 0)
-    return intervals.mean_interval(values, level=level)
+    return intervals.mean_interval(values)
 
 
-def exponent(
-    x: npt.ArrayLike, y: npt.ArrayLike, *controls: npt.ArrayLike, level: float = 0.95
-) -> Interval:
+def exponent(x: npt.ArrayLike, y: npt.ArrayLike, *controls: npt.ArrayLike) -> Interval:
     """b of y ∝ x^b: the slope of log y on log x, beside ``controls`` as they are, by least squares,
-    with Student's interval. All (K,), x and y positive; ``ValueError`` unless there are more points
-    than coefficients.
+    with Student's interval at 95 %. All (K,), x and y positive; ``ValueError`` unless there are
+    more points than coefficients.
     """
-    intervals.check_level(level)
     design = np.column_stack([np.log(x), np.ones(len(x)), *controls])
     if (free := len(design) - design.shape[1]) < 1:
         raise ValueError(f"{len(design)} points for {design.shape[1]} coefficients")
     inverse, logs = np.linalg.pinv(design), np.log(y)
     fit = inverse @ logs
     error = np.sqrt(((logs - design @ fit) ** 2).sum() / free) * np.linalg.norm(inverse[0])
-    reach = stats.t.ppf((1 + level) / 2, free) * error
+    reach = stats.t.ppf(0.975, free) * error
     return Interval(float(fit[0]), float(fit[0] - reach), float(fit[0] + reach), len(design))
 
 
@@ -395,20 +390,19 @@ def tightness(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rank_correlation(a: npt.ArrayLike, b: npt.ArrayLike, *, level: float = 0.95) -> Interval:
-    """Spearman's ρ over K ≥ 4 points with Fisher's interval, of variance 1.06/(K − 3) (Fieller,
-    Hartley & Pearson 1957), which takes the points as independent.
+def rank_correlation(a: npt.ArrayLike, b: npt.ArrayLike) -> Interval:
+    """Spearman's ρ over K ≥ 4 points with Fisher's interval at 95 %, of variance 1.06/(K − 3)
+    (Fieller, Hartley & Pearson 1957), which takes the points as independent.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 4 or not np.isfinite([a, b]).all():
         raise ValueError(f"shapes {a.shape}, {b.shape}; expected (K,) twice, finite, 4 or more")
-    return fisher_interval(float(stats.spearmanr(a, b).statistic), len(a), level=level)
+    return fisher_interval(float(stats.spearmanr(a, b).statistic), len(a))
 
 
-def fisher_interval(rho: float, n: int, *, level: float = 0.95) -> Interval:
+def fisher_interval(rho: float, n: int) -> Interval:
     """The interval of ``rank_correlation``, of a ρ that is known."""
-    intervals.check_level(level)
-    reach = stats.norm.ppf((1 + level) / 2) * np.sqrt(1.06 / (n - 3))
+    reach = stats.norm.ppf(0.975) * np.sqrt(1.06 / (n - 3))
     with np.errstate(divide="ignore"):
         low, high = np.tanh(np.arctanh(rho) + np.array([-reach, reach]))
     return Interval(float(rho), float(low), float(high), n)

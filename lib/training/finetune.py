@@ -91,13 +91,12 @@ def main(arguments: list[str] | None = None) -> None:
         help="train nothing: put weights and tokens, all that training reads, into data/raw",
     )
     options = parser.parse_args(arguments)
-    grids = load_grids(options.config)
     try:
-        parts = [grid.part(options.part) for grid in grids]
+        parts = [grid.part(options.part) for grid in options.config]
     except ValueError as error:
         parser.error(str(error))
     torch.set_num_threads(options.threads)
-    for grid, part in zip(grids, parts, strict=True):
+    for grid, part in zip(options.config, parts, strict=True):
         for setting, seeds in part:
             if options.prepare:
                 prepare_inputs(setting)

@@ -13,23 +13,6 @@ from lib.data.examples import Encoded, Loader
 from lib.models import backbones, devices
 
 
-class _Features:
-    """Remembers what the output layer of a model was given in the last forward pass."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        _, _, output = backbones.output_layer(model)
-        self.hook = output.register_forward_pre_hook(self._remember)
-
-    def _remember(self, _: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        self.given = arguments[0]
-
-    def take(self, mask: torch.Tensor) -> torch.Tensor:
-        """(B, D); of a decoder, which gives its output layer every token, those of the last."""
-        given = self.given
-        del self.given
-        return given if given.ndim == 2 else backbones.last_token(given, mask)
-
-
 class Outputs(NamedTuple):
     """Of S seeds: logits (S, B, …), features (S, B, D), the input of the output layer, and the
     labels (S, B) of the rows.
@@ -55,16 +38,28 @@ class Learner:
     ) -> None:
         self.models, self.model, self.precision = models, models[0], precision
         self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
-        self.features = _Features(self.model)
+        _, _, output = backbones.output_layer(self.model)
+        self.hook = output.register_forward_pre_hook(self._remember)
         self.trained = self._trained()
 
     def _trained(self) -> dict[str, torch.Tensor]:
         weights = self.model.named_parameters()
         return {name: weight for name, weight in weights if weight.requires_grad}
 
+    def _remember(self, _: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        self.given = arguments[0]
+
+    def features(self, mask: torch.Tensor) -> torch.Tensor:
+        """(B, D) what the output layer was given in the last forward pass; of a decoder, which
+        gives it every token, those of the last.
+        """
+        given = self.given
+        del self.given
+        return given if given.ndim == 2 else backbones.last_token(given, mask)
+
     def close(self) -> None:
         """Leave the models as ordinary ones, adapters merged."""
-        self.features.hook.remove()
+        self.hook.remove()
         for model in self.models:
             backbones.merge_adapters(model)
 
@@ -78,7 +73,7 @@ class SingleModel(Learner):
         added = backbones.additive_mask(self.model, mask)
         with devices.autocast(mask.device, self.precision):
             logits = self.model(**inputs | {"attention_mask": added}).logits
-        return Outputs(logits[None], self.features.take(mask)[None], labels[None])
+        return Outputs(logits[None], self.features(mask)[None], labels[None])
 
     def norms(self, grads: list[torch.Tensor]) -> torch.Tensor:
         """Gradient norm of each tensor, (tensors, 1)."""
@@ -124,7 +119,7 @@ class SeedBatch(Learner):
             mask = inputs["attention_mask"]
             arguments = {**inputs, "attention_mask": backbones.additive_mask(self.model, mask)}
             logits = torch.func.functional_call(self.model, weights, kwargs=arguments).logits
-            return logits, self.features.take(mask)
+            return logits, self.features(mask)
 
         inputs, labels = self.loader.batch(rows)
         weights = {**self.trained, **self.apart}

@@ -19,7 +19,7 @@ from lib.data.examples import epoch_batches
 from lib.models import backbones
 from lib.training import evaluation, optimizers
 from lib.training.inputs import RunInputs
-from lib.training.learners import Learner, SeedBatch, SingleModel
+from lib.training.learners import SeedBatch, SingleModel
 
 #: Losses are looked at after so many steps where each look would wait for a GPU.
 STEPS_BETWEEN_LOOKS = 64
@@ -109,12 +109,9 @@ class BestCheckpoint:
     """Keeps each run's weights of when it scored best on the validation half."""
 
     def __init__(
-        self,
-        learner: Learner,
-        models: list[torch.nn.Module],
-        validate: Callable[[torch.nn.Module], float],
+        self, models: list[torch.nn.Module], validate: Callable[[torch.nn.Module], float]
     ) -> None:
-        self.learner, self.models, self.validate = learner, models, validate
+        self.models, self.validate = models, validate
         self.scores = [-math.inf] * len(models)
         self.weights: list[dict[str, torch.Tensor]] = [{}] * len(models)
 
@@ -128,7 +125,7 @@ class BestCheckpoint:
                 self.weights[s] = {
                     name: weight.detach().clone()
                     for name, weight in model.named_parameters()
-                    if name in self.learner.trained
+                    if weight.requires_grad
                 }
 
     @torch.no_grad()
@@ -163,7 +160,7 @@ def train(
     n_steps = per_epoch * setting.epochs
     batches = _batches(inputs, seeds)
     validate = partial(evaluation.validate, inputs, device=device)
-    best = BestCheckpoint(learner, models, validate) if setting.evals_per_epoch else None
+    best = BestCheckpoint(models, validate) if setting.evals_per_epoch else None
     optimizer, schedule = optimizers.make(inputs, learner, new, n_steps)
     first_rate = optimizer.param_groups[0]["initial_lr"]
     depths = torch.tensor([backbones.depth_of(n, n_layers) for n in learner.trained], device=device)

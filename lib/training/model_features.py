@@ -1,22 +1,21 @@
 """Frozen features: what a pretrained model says about the examples of a task, without training.
 
-A linear head on them is head tuning. Made once and kept under ``data/raw/features``; no text.
+A linear head on them is head tuning.
 """
 
 import dataclasses
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lib import paths, provenance
 from lib.config import Setting
 from lib.config.seeds import Seeds
 from lib.data.examples import Encoded
 from lib.models import backbones, devices
 from lib.results.runs import POOLINGS
-from lib.training import evaluation, experiment, loop
+from lib.training import experiment, loop
+from lib.training.evaluation import EVAL_BATCH, evaluate
 from lib.training.inputs import RunInputs, prepare_inputs
 from lib.training.learners import SingleModel
 
@@ -47,43 +46,24 @@ def frozen_features(setting: Setting, *, pooling: str) -> Frozen:
     if pooling not in POOLINGS:
         raise ValueError(f"pooling = {pooling!r}: give one of {', '.join(POOLINGS)}")
     inputs = dataclasses.replace(prepare_inputs(setting), methods={})
-    located, data = inputs.located, inputs.data
+    data = inputs.data
     if data.task.n_classes < 2 or data.train.choices != 1:
         raise ValueError(f"task = {setting.task!r} has no classes, which a linear head parts")
-    decoder = backbones.architecture_of(located) == "decoder"
+    decoder = backbones.architecture_of(inputs.located) == "decoder"
     if pooling == "first" != setting.pooled_token and decoder:
         raise ValueError(
             f"pooling = 'first': at position 0 {setting.backbone}, a decoder, has seen one token "
             "and nothing of the text behind it. Give last or mean; for position 0 all the same, "
             "give the setting pooled_token = 'first' too."
         )
-    key = provenance.digest(
-        located.sha256,
-        data.sha256,
-        [list(part.example_ids) for part in (data.train, data.evaluation)],
-        setting.max_length,
-        provenance.TRAINING_VERSIONS,
-    )
-    path = paths.CACHE / "features" / f"{key}-{pooling}.npz"
-    if not path.exists():
-        _make(path.parent, key, inputs, "auto" if pooling == "mean" else pooling)
-    with np.load(path, allow_pickle=False) as stored:
-        return Frozen(**{field.name: stored[field.name] for field in fields(Frozen)})
-
-
-def _make(folder: Path, key: str, inputs: RunInputs, token: str) -> None:
-    """That token and the mean at once: the model is what takes the time."""
-    data, device = inputs.data, torch.device("cpu")
+    device = torch.device("cpu")
     (model,) = experiment.build(inputs, [Seeds.of(0)], device).models
-    outputs = [
-        evaluation.evaluate(model, part, device, precision="float32", pooled=token)
+    how = {"precision": "float32", "pooled": "auto" if pooling == "mean" else pooling}
+    train, evaluation = (
+        evaluate(model, part, device, **how).vectors[pooling][-1].astype(np.float64)
         for part in (data.train, data.evaluation)
-    ]
-    for pooling in outputs[0].vectors:
-        train, held = (part.vectors[pooling][-1].astype(np.float64) for part in outputs)
-        features = Frozen(train, data.train.labels, held, data.evaluation.labels)
-        with paths.atomic_file(folder / f"{key}-{pooling}.npz") as scratch:
-            np.savez_compressed(scratch, **vars(features))
+    )
+    return Frozen(train, data.train.labels, evaluation, data.evaluation.labels)
 
 
 def scaled(frozen: Frozen, scaling: str) -> tuple[np.ndarray, np.ndarray]:
@@ -134,14 +114,11 @@ def models_of(
 
 
 @torch.no_grad()
-def features_of(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> np.ndarray:
+def features_of(model: torch.nn.Module, data: Encoded) -> np.ndarray:
     """(N, D) float64: what the output layer of a model is given for each example."""
     learner = SingleModel([model], data, torch.device("cpu"))
-    batches = [
-        np.arange(start, min(start + batch_size, len(data)))[None]
-        for start in range(0, len(data), batch_size)
-    ]
-    features = [learner(rows).features[0] for rows in batches]
+    batches = np.split(np.arange(len(data)), range(EVAL_BATCH, len(data), EVAL_BATCH))
+    features = [learner(rows[None]).features[0] for rows in batches]
     learner.close()
     return torch.cat(features).double().numpy()
 

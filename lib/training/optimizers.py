@@ -98,12 +98,12 @@ def _decaying(learner: Learner, n_layers: int, methods: Collection[Method]) -> s
 
 def _anchors(
     learner: Learner, new: set[str], n_layers: int, others: list[Method]
-) -> dict[torch.Tensor, torch.Tensor | None]:
-    """Each weight that decays as far as the other methods say, with its pretrained value; None
+) -> dict[torch.Tensor, torch.Tensor | float]:
+    """Each weight that decays as far as the other methods say, with its pretrained value, or 0
     where decay is towards zero.
     """
     return {
-        learner.trained[name]: None
+        learner.trained[name]: 0.0
         if backbones.depth_of(name, n_layers) > n_layers or name in new
         else learner.trained[name].detach().clone()
         for name in _decaying(learner, n_layers, others)
@@ -120,9 +120,7 @@ def _pull_back(
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 if weight in anchors:
-                    anchor = anchors[weight]
-                    away = weight if anchor is None else weight - anchor
-                    weight.sub_(away, alpha=group["lr"] * strength)
+                    weight.sub_(weight - anchors[weight], alpha=group["lr"] * strength)
 
     optimizer.register_step_post_hook(pull)
 

@@ -30,9 +30,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.workflow", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     of = {name: actions.add_parser(name, help=text) for name, text in ACTIONS.items()}
-    for name in ("run", "status", "measure", "pack"):
-        kind = argument(load_grids if name == "measure" else load_plans)
-        of[name].add_argument("config", type=kind, help="name in config/ or path of a .yaml file")
+    loads = {"run": str, "status": load_plans, "measure": load_grids, "pack": load_plans}
+    for name, load in loads.items():
+        what = {"type": argument(load), "help": "name in config/ or path of a .yaml file"}
+        of[name].add_argument("config", **what)
     of["run"].add_argument("--campaign", action="store_true", help="only what the reference lacks")
     of["run"].add_argument("engine", nargs="*", help="options of the engine, behind --")
     of["status"].add_argument("--cores", type=int, default=2, help="for the time left (default 2)")
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
                 sys.exit(str(error))
             run.run(plan, options.engine, campaign=options.campaign)
         case "status":
-            standing = [status.standing(plan) for plan in load_plans(options.config)]
+            standing = [status.standing(plan) for plan in options.config]
             for column in ("job", "setting"):
                 if of_kind := [table for table in standing if column in table]:
                     table = pd.concat(of_kind, ignore_index=True)
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
                 promotion.commit(folder, f"Results of {folder.parent.name}: {folder.name}")
             print(f"promoted {options.name}/{options.group}")
         case "pack":
-            for plan in load_plans(options.config):
+            for plan in options.config:
                 print(*promotion.pack(plan), sep="\n")
                 if options.commit:
                     name = paths.reference_of(plan.name)

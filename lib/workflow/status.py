@@ -36,7 +36,10 @@ class PlannedRun(NamedTuple):
         What only reading the data can tell is left to ``benchmarks.verify``: whether files of your
         own behind a registered task, or a hub repository named without a revision, have changed.
         """
-        now = {"code": provenance.TRAINING_VERSIONS[_architecture(record)]}
+        # The oldest records, all of encoders, do not say it: NaN where they are packed with others.
+        told = record.get("architecture")
+        architecture = told if isinstance(told, str) else "encoder"
+        now = {"code": provenance.TRAINING_VERSIONS[architecture]}
         expected = runs.fingerprint(self.setting, self.seeds, self.batch, record | now)
         pinned = pretrained.pinned_sha256(self.setting.backbone)
         return (
@@ -63,15 +66,6 @@ def _now(source: str) -> str | None:
         return assets.ASSETS[source].sha256
     table = tasks.table_of(source)
     return provenance.file_sha256(table) if table and table.is_file() else None
-
-
-def _architecture(record: dict[str, Any]) -> str:
-    """``encoder`` or ``decoder``; the oldest records do not say it, but name the new weights."""
-    new = record["newly_initialised"]
-    names = new.split() if isinstance(new, str) else new
-    decoder = any(name.startswith("score.") for name in names)
-    told = record.get("architecture")  # NaN where it is packed beside records that have it
-    return told if isinstance(told, str) else "decoder" if decoder else "encoder"
 
 
 def origin(setting: Setting) -> str:

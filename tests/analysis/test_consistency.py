@@ -48,19 +48,6 @@ def test_kendall_is_scipys_with_ties_too():
     assert np.isnan(consistency.kendall(np.ones(5), np.arange(5.0)))
 
 
-def constant(value):
-    return lambda weights: np.full(len(weights), float(value))
-
-
-def test_rank_agreement_of_groups_that_do_not_vary_is_the_plain_one():
-    a, b = [3, 1, 2, 5, 4], [1, 2, 3, 4, 5]
-    groups = [{"a": constant(x), "b": constant(y)} for x, y in zip(a, b, strict=True)]
-    (row,) = consistency.rank_agreement(groups, [10] * 5).itertuples()
-    tau, p = stats.kendalltau(a, b)
-    assert (row.tau, row.low, row.high) == pytest.approx((tau,) * 3)
-    assert row.p == pytest.approx(p)
-
-
 def test_mean_rank_agreement_by_hand():
     """Two tables of three methods: τ of a and b is 1 and 1/3, so 2/3 in the mean. Of the 36 ways to
     pair two orders of three, the sum of two τ (1, 1/3, 1/3, −1/3, −1/3, −1) is at least 4/3 away

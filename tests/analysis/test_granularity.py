@@ -109,7 +109,7 @@ def test_one_of_several_measures_tells_by_holm():
     assert holm == [False, False, True, False]
 
 
-def test_shares_and_seeds_that_tell_as_many_by_hand():
+def test_seeds_that_tell_as_many_by_hand():
     """Three settings, so three pairs. The SD with ten seeds tells one of three. JSD tells none with
     three seeds and two of three with five: one of three with four.
     """
@@ -121,11 +121,6 @@ def test_shares_and_seeds_that_tell_as_many_by_hand():
         for pair, sd, jsd in zip(pairs, *columns, strict=True)
     ])  # fmt: skip
     assert granularity.seeds_alike(table, "jsd").value == pytest.approx(4)
-    ahead = granularity.share_ahead(table.query("n == 10"), "jsd")
-    assert ahead.value == pytest.approx(2 / 3) and ahead.n_runs == 3
-    # The one pair that is left without setting 0, 1 or 2: JSD is ahead in it, is, is not.
-    error = np.sqrt(2 / 3 * np.var([1, 1, 0]) * 3)
-    assert ahead.high - ahead.value == pytest.approx(stats.t.ppf(0.975, 2) * error)
 
 
 def line_world(rng, *, slope, n_units=20):

@@ -73,3 +73,18 @@ def test_parts_are_of_the_named_rows(models, data):
     assert not part.distances, "those of all examples are not the part's"
     again = part.with_distances(NAMES).distances["op", "mean"]
     assert not np.allclose(again[2], group.distances["op", "mean"][2])
+
+
+def test_a_part_that_is_all_examples_says_what_all_do(models, data):
+    noisy = [perturbations.add_noise(model, 0.2, drawn(s)) for s, model in enumerate(models)]
+    group, rng = measured(noisy, data), np.random.default_rng(0)
+    table = perturbations.subsample_table(group, [1.0, 0.5], 1, rng).set_index("fraction")
+    whole, half = table.loc[1.0], table.loc[0.5]
+    assert whole["value"].to_numpy() == pytest.approx(whole["full"].to_numpy())
+    assert half["full"].tolist() == whole["full"].tolist()
+    assert (half["value"] != half["full"]).any() and (half["n"] == len(data.evaluation) // 2).all()
+    paired = ~whole["measure"].isin(["sd", "kappa"])
+    assert whole["tau"].notna().tolist() == paired.tolist()
+    assert whole.loc[paired, "tau"].to_numpy() == pytest.approx(1)
+    layers = whole["layer"] != perturbations.NO_LAYER
+    assert whole["chance"].notna().tolist() == layers.tolist()

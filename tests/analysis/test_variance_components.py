@@ -9,6 +9,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.formula.api import ols
 
+from benchmarks import variance_coverage
 from lib import measures
 from lib.analysis import seed_transfer, variance_components
 from lib.config import Setting, to_row
@@ -75,8 +76,8 @@ def test_the_generalised_interval_ends_at_0_where_the_f_test_is_undecided():
 def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
     found = variance_components.variance_components(np.full((3, 4), 0.7))
     assert (found["variance"] == 0).all() and found["share"].isna().all()
-    found = variance_components.variance_components(grid(2, 4), method="jackknife")
-    assert found["variance_low"].isna().all() and found["variance"].notna().all()
+    value, low, high = variance_coverage.jackknife(variance_components.components, grid(2, 4), 0.95)
+    assert np.isnan([low, high]).all() and not np.isnan(value).any()
 
 
 @pytest.mark.parametrize(
@@ -85,16 +86,14 @@ def test_equal_scores_have_no_shares_and_two_seeds_no_jackknife():
         (np.zeros(5), {}, r"shape \(5,\); expected \(I, J\)"),
         (np.zeros((1, 5)), {}, "at least 2 of each"),
         (np.array([[1, 2], [np.nan, 3]]), {}, r"scores\[1, 0\] is nan: .*leave out its init seed"),
-        (np.eye(3), {"method": "bootstrap"}, "valid: generalised, jackknife"),
         (np.eye(3), {"level": 95}, "such as 0.95"),
     ],
 )
 def test_what_is_no_grid_is_refused(scores, how, message):
     with pytest.raises(ValueError, match=message):
         variance_components.variance_components(scores, **how)
-    if "method" not in how:
-        with pytest.raises(ValueError, match=message):
-            variance_components.best_of(scores, 2, **how)
+    with pytest.raises(ValueError, match=message):
+        variance_components.share_difference(scores, **how)
 
 
 def test_dependence_by_hand():
@@ -129,15 +128,15 @@ def test_concordance_is_friedmans_test(ties):
 
 def test_best_of_one_is_the_mean_and_its_interval_the_jackknife_of_rows_and_columns():
     scores = grid(4, 6)
-    found = variance_components.best_of(scores, 1)
-    assert found.value == pytest.approx(scores.mean()) and found.n_runs == 24
+    value, _, high = variance_coverage.best_of(scores, 1)
+    assert value == pytest.approx(scores.mean())
     squares = scores.mean(1).var(ddof=1) / 4 + scores.mean(0).var(ddof=1) / 6
-    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(squares))
+    assert high - value == pytest.approx(stats.t.ppf(0.975, 3) * np.sqrt(squares))
     sizes = np.array([1, 2, 10, 2000])
-    found = variance_components.best_of(scores, sizes)
-    np.testing.assert_allclose(found.value, measures.expected_maximum(scores.ravel(), sizes))
-    assert (found.low < found.value).all() and found.low.shape == (4,)
-    assert np.isnan(variance_components.best_of(grid(2, 5), 3).low)
+    value, low, _ = variance_coverage.best_of(scores, sizes)
+    np.testing.assert_allclose(value, measures.expected_maximum(scores.ravel(), sizes))
+    assert (low < value).all() and low.shape == (4,)
+    assert np.isnan(variance_coverage.best_of(grid(2, 5), 3)[1])
 
 
 def run_table(task="nyt", inits=(0, 1, 2), orders=(0, 5), dropouts=(0,), **columns):

@@ -75,16 +75,10 @@ def test_the_init_seed_decides_the_new_weights_and_nothing_else(located):
 def test_the_usual_attention_is_the_fastest_there_is_and_agrees_with_the_plain_one(located, family):
     model, _ = backbones.load_classifier(located, 2, 0)
     assert model.config._attn_implementation == ("eager" if family == "mpnet" else "sdpa")
-    plain, _ = backbones.load_classifier(located, 2, 0, attention="eager")
-    assert plain.config._attn_implementation == "eager"
+    plain, _ = backbones.load_classifier(located, 2, 0)
+    plain.set_attn_implementation("eager")
     batch = inputs_of(located)
     torch.testing.assert_close(logits_of(model, batch), logits_of(plain, batch), atol=1e-5, rtol=0)
-
-
-def test_an_attention_that_does_not_exist_is_named(tiny_hub):
-    located = pretrained.locate(str(tiny_hub / "bert"))
-    with pytest.raises(BackboneError, match="with no_such attention"):
-        backbones.load_classifier(located, 2, 0, attention="no_such")
 
 
 def test_a_checkpoint_without_a_layer_is_refused(tiny_hub, tmp_path):
@@ -94,6 +88,15 @@ def test_a_checkpoint_without_a_layer_is_refused(tiny_hub, tmp_path):
     (tmp_path / "deep/config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
     with pytest.raises(BackboneError, match=r"lacks pretrained weights: bert.encoder.layer.3"):
         backbones.load_classifier(pretrained.locate(str(tmp_path / "deep")), 2, 0)
+
+
+def test_a_checkpoint_of_other_shapes_is_refused_by_name(tiny_hub, tmp_path):
+    shutil.copytree(tiny_hub / "bert", tmp_path / "wide")
+    config = json.loads((tmp_path / "wide/config.json").read_text())
+    wider = {**config, "intermediate_size": config["intermediate_size"] + 1}
+    (tmp_path / "wide/config.json").write_text(json.dumps(wider))
+    with pytest.raises(BackboneError, match=r"wide does not load as a classifier of 2 outputs: "):
+        backbones.load_classifier(pretrained.locate(str(tmp_path / "wide")), 2, 0)
 
 
 @pytest.mark.parametrize(("kind", "longest"), [("bert", 66), ("roberta", 64), ("mpnet", 64)])

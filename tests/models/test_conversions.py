@@ -111,7 +111,7 @@ def test_smollm2_holds_the_dequantised_numbers():
     file = next(assets.fetch("smollm2-135m-gguf").rglob("*.gguf"))
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(file).tensors}
     with safe_open(
-        Path(conversions.fetch("smollm2-135m").path) / "model.safetensors", "np"
+        Path(pretrained.locate("smollm2-135m").path) / "model.safetensors", "np"
     ) as weights:
         for source, name in (
             ("blk.7.ffn_down.weight", "model.layers.7.mlp.down_proj.weight"),
@@ -130,12 +130,12 @@ def test_smollm2_holds_the_dequantised_numbers():
 
 def test_what_is_converted_is_there_only_whole(tmp_path, monkeypatch):
     """The real conversion into an empty cache that holds the unpacked wheels."""
-    before = Path(conversions.fetch("minilm-l3").path) / "model.safetensors"
-    for asset in conversions.CONVERSIONS["minilm-l3"].assets:
+    before = Path(pretrained.locate("minilm-l3").path) / "model.safetensors"
+    for asset in pretrained.BACKBONES["minilm-l3"].assets:
         folder = assets.fetch(asset)
         shutil.copytree(folder, tmp_path / folder.name, copy_function=shutil.copyfile)
     monkeypatch.setattr(paths, "CACHE", tmp_path)
-    folder = Path(conversions.fetch("minilm-l3").path)
+    folder = Path(pretrained.locate("minilm-l3").path)
     names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert json.loads((folder / "config.json").read_text())["model_type"] == "bert"

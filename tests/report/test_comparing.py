@@ -84,13 +84,18 @@ def test_of_unlike_sizes_degrees_of_freedom_are_at_most_those_of_equal_variances
     assert found["p"] == pytest.approx(wild.pvalue)
 
 
-def test_pairs_whose_answers_differ_alike_leave_the_examples_alone():
-    """B is A in each run, but for ten examples that A never knows and B always: no seed tells."""
+def mended(k):
+    """B is A in each run, but for the last k examples, which A never knows and B always."""
     first = A.predictions.copy()
-    first[:, 40:] = (GOLD[40:] + 1) % 3
+    first[:, N - k :] = (GOLD[N - k :] + 1) % 3
     second = first.copy()
-    second[:, 50:] = GOLD[50:]
-    pair = [measured(replace(A, predictions=own)) for own in (first, second)]
+    second[:, N - k :] = GOLD[N - k :]
+    return [measured(replace(A, predictions=own)) for own in (first, second)]
+
+
+def test_pairs_whose_answers_differ_alike_leave_the_examples_alone():
+    """Ten examples that A never knows and B always: no seed tells."""
+    pair = mended(10)
     mean = comparing.mean_difference(comparing.align(*pair))
     each = np.repeat([0.0, 1.0], [50, 10])
     assert mean["variance_runs"] < 1e-30 and mean["p"] < 1e-9
@@ -115,15 +120,6 @@ def test_without_seeds_examples_are_all_there_is_and_with_seeds_alone_they_are_n
         share.append(mean["variance_examples"] / mean["variance_runs"])
         assert mean["p_both"] > 0
     assert np.median(share) < 0.1
-
-
-def mended(k):
-    """B is A in each run, but for the last k examples, which A never knows and B always."""
-    first = A.predictions.copy()
-    first[:, N - k :] = (GOLD[N - k :] + 1) % 3
-    second = first.copy()
-    second[:, N - k :] = GOLD[N - k :]
-    return [measured(replace(A, predictions=own)) for own in (first, second)]
 
 
 def test_where_examples_are_short_no_number_of_runs_is_said_to_do():

@@ -290,13 +290,11 @@ def test_lines_of_answers_are_runs_numbered_from_0(mark, ending, tmp_path):
     assert read(path, exclude=["run3"]).names[2:4] == ["run2", "run4"]
 
 
-def test_lines_may_hold_numbers_and_a_gold_label_is_no_run(tmp_path):
+def test_lines_may_hold_numbers(tmp_path):
     runs = read(text(tmp_path / "few.txt", "0 0\n1 2\n"))
     assert runs.predictions.tolist() == [[0, 1], [0, 2]] and runs.labels is None
     gold = text(tmp_path / "gold.txt", 'gold_label\tsentence1\n1\tsaid "no\n0\tyes"\n')
     assert read(tmp_path / "few.txt", labels=gold).labels.tolist() == [1, 0]
-    runs = read(store(tmp_path, wide_table().rename(columns={"label": "gold_label"})))
-    assert runs.names == NAMES and np.array_equal(runs.labels, GOLD)
 
 
 # --- what people have ---------------------------------------------------------------------------
@@ -316,7 +314,9 @@ def agrees(path, *, gold=True, **how):
 
 
 #: Names of a gold column, of a column of runs and of ids, and metadata, as people write them.
-@pytest.mark.parametrize("gold", ["Label", "gold", "y_true", "target", "ground truth", "answer"])
+@pytest.mark.parametrize(
+    "gold", ["Label", "gold", "y_true", "target", "ground truth", "answer", "gold_label"]
+)
 def test_a_gold_column_is_no_run(gold, tmp_path):
     table = wide_table().rename(columns={"label": gold})
     taken = agrees(store(tmp_path, table))
@@ -464,12 +464,7 @@ def test_pipelines_and_headerless_logits_and_glue_submissions(tmp_path):
     taken = agrees(in_folder(tmp_path / "s", bare, "seed{}/val_preds.csv"), gold=False)
     assert "Its first line is no header." in taken.notes
 
-    def glue(path, run):
-        path.write_text(
-            "index\tprediction\n" + "".join(f"{i}\t{WORDS[c]}\n" for i, c in enumerate(CODES[run]))
-        )
-
-    folder = in_folder(tmp_path / "g", glue, "seed{}/RTE.tsv")
+    folder = text_folder(tmp_path / "g", WORDS[CODES], "RTE.tsv")
     lines = text(tmp_path / "gold.txt", "\n".join(WORDS[GOLD]))
     agrees(folder, labels=lines)
     dev = "index\tsentence1\tlabel\n" + "".join(
@@ -832,304 +827,153 @@ def option(**columns):
 #: What is stored; the words of the message, with … between those that stand apart; and what obeys
 #: it: what is said to ``read``, or what is stored instead.
 BAD_PATHS = [
-    (
-        lambda p: store(p, wide_table()).with_name("run.csv"),
-        "no such … did you mean runs.csv?",
-        wide_table(),
-    ),
+    (lambda p: store(p, wide_table()).with_name("run.csv"), "no such … did you mean runs.csv?",
+     wide_table()),
     (lambda p: text(p / "runs.pkl", "{}"), "'.pkl' … may be a pickle … by np.savez", RIGHT),
-    (
-        lambda p: text(p / "runs.zip", "PK"),
-        "'.zip' cannot be read; unpack it, and give the folder",
-        trainer_of(),
-    ),
-    (
-        lambda p: text(p / "runs.json", "{}"),
-        "cannot be read as .json … no rows in it … a list of records, or columns by name",
-        lambda p: text(p / "runs.json", wide_table().to_json(orient="records")),
-    ),
-    (
-        lambda p: text(p / "runs.json", "[]"),
-        "no list of rows in it … as a list of records",
-        lambda p: text(p / "runs.json", wide_table().to_json(orient="records")),
-    ),
-    (
-        lambda p: unfinished_log(p / "log.eval"),
-        "no samples in it: the evaluation did not finish",
-        lambda p: in_folder(p, inspect_log, "2025-01-01T0{0}_t_x.eval"),
-    ),
-    (
-        lambda p: sheets(p / "runs.xlsx", "notes", "runs"),
-        "has several sheets (notes, runs); save the one that is meant as CSV",
-        wide_table(),
-    ),
+    (lambda p: text(p / "runs.zip", "PK"), "'.zip' cannot be read; unpack it, and give the folder",
+     trainer_of()),
+    (lambda p: text(p / "runs.json", "{}"),
+     "cannot be read as .json … no rows in it … a list of records, or columns by name",
+     lambda p: text(p / "runs.json", wide_table().to_json(orient="records"))),
+    (lambda p: text(p / "runs.json", "[]"), "no list of rows in it … as a list of records",
+     lambda p: text(p / "runs.json", wide_table().to_json(orient="records"))),
+    (lambda p: unfinished_log(p / "log.eval"), "no samples in it: the evaluation did not finish",
+     lambda p: in_folder(p, inspect_log, "2025-01-01T0{0}_t_x.eval")),
+    (lambda p: sheets(p / "runs.xlsx", "notes", "runs"),
+     "has several sheets (notes, runs); save the one that is meant as CSV", wide_table()),
     (lambda p: p, "no file in it could be read as a run: give one of .csv", trainer_of()),
-    (
-        lambda p: text(p / "seed1.pt", "PK").parent,
-        "read as a run: it may be a pickle … np.savez",
-        trainer_of(),
-    ),
+    (lambda p: text(p / "seed1.pt", "PK").parent, "read as a run: it may be a pickle … np.savez",
+     trainer_of()),
     (lambda p: trainer_folder(p) / "seed1", "1 run (predictions) … two or more", trainer_of()),
-    (
-        lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]),
-        "1 run (seed1) … two or more",
-        trainer_of(),
-    ),
-    (
-        lambda p: both_rates(p),
-        "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1",
-        lambda p: both_rates(p) / "lr1",
-    ),
+    (lambda p: trainer_folder(p, LOGITS[:1], ["seed1"]), "1 run (seed1) … two or more",
+     trainer_of()),
+    (lambda p: both_rates(p), "lr1 has 3 files of one kind (lr1/seed1 … --file … give … lr1",
+     lambda p: both_rates(p) / "lr1"),
     ("s1,s2\n1,0\n", "1 example; … two or more", "s1,s2\n1,0\n0,0\n"),
-    (
-        lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"),
-        "a.txt: row 3 has 1 cells, the first 2; write",
-        lambda p: text(p / "a.txt", "x,y\ny,x\nx,x\n"),
-    ),
-    (
-        lambda p: text(p / "a.txt", "x,y,x\ny,x,y\n,y,y"),
-        "run 'run0', example '2': '' is missing",
-        lambda p: text(p / "a.txt", "x,y,x\ny,x,y\nx,y,y"),
-    ),
-    (
-        lambda p: text(p / "a.txt", ""),
-        "a.txt: is empty; write a header, and a row for each",
-        lambda p: text(p / "a.txt", "s1,s2\nx,y\ny,y\n"),
-    ),
-    (
-        lambda p: text(p / "a.txt", "x\ny\nx\n"),
-        "a.txt: 1 run; … a file or a folder for each run",
-        lambda p: (
-            text(text(p / "seed1.txt", "x\ny\nx\n").with_name("seed2.txt"), "x\ny\ny\n").parent
-        ),
-    ),
-]
+    (lambda p: text(p / "a.txt", "x,y\ny,x\nx\n"), "a.txt: row 3 has 1 cells, the first 2; write",
+     lambda p: text(p / "a.txt", "x,y\ny,x\nx,x\n")),
+    (lambda p: text(p / "a.txt", "x,y,x\ny,x,y\n,y,y"), "run 'run0', example '2': '' is missing",
+     lambda p: text(p / "a.txt", "x,y,x\ny,x,y\nx,y,y")),
+    (lambda p: text(p / "a.txt", ""), "a.txt: is empty; write a header, and a row for each",
+     lambda p: text(p / "a.txt", "s1,s2\nx,y\ny,y\n")),
+    (lambda p: text(p / "a.txt", "x\ny\nx\n"), "a.txt: 1 run; … a file or a folder for each run",
+     lambda p: (text(text(p / "seed1.txt", "x\ny\nx\n").with_name("seed2.txt"),
+        "x\ny\ny\n").parent)),
+]  # fmt: skip
 
 BAD_TABLES = [
     ("", "runs.csv: is empty", wide_table()),
-    (
-        "Results\nall fine, mostly\n",
-        "no column is known as predictions of a run among",
-        wide_table(),
-    ),
-    (
-        lambda p: cut(save(wide_table(), p / "runs.parquet")),
-        "cannot be read as .parquet … again",
-        wide_table(),
-    ),
+    ("Results\nall fine, mostly\n", "no column is known as predictions of a run among",
+     wide_table()),
+    (lambda p: cut(save(wide_table(), p / "runs.parquet")), "cannot be read as .parquet … again",
+     wide_table()),
     (long_table().rename(columns={"run": "who"}), "1 run; … --run", option(run="who")),
-    (
-        long_table().rename(columns={"prediction": "said"}),
-        "'said' … --prediction COLUMN",
-        option(prediction="said"),
-    ),
-    (
-        wide_table().rename(columns=dict(zip(NAMES, "abc", strict=True))),
-        "--runs 'PATTERN'",
-        option(runs="a,b,c"),
-    ),
-    (
-        long_table().replace({"run": {"seed10": ""}}),
-        "row 1 names no run … fill in column 'run'",
-        long_table(),
-    ),
-    (
-        long_table().replace({"example": {"ex3": ""}}),
-        "row 4 has no example id in column 'example'",
-        long_table(),
-    ),
-    (
-        long_table().drop(index=[4, 7]),
-        "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude",
-        {"exclude": ["seed10"]},
-    ),
-    (
-        pd.concat([long_table(), long_table().iloc[[14]]]),
-        "run 'seed1' … example 'ex2' is in its rows 3, 4; … one row a run and example … --example",
-        long_table(),
-    ),
-    (
-        long_table().assign(example="x", nr=IDS * 3),
-        "is in its rows 1, 2, 3; … --example",
-        option(example="nr"),
-    ),
-    (
-        pd.concat([long_table().assign(time=t) for t in "ab"]),
-        "rows 1, 2; … --repeat",
-        option(repeat="time"),
-    ),
-    (
-        "a,b,split\nx,x,x\ny,x,x\nx,y,y\n",
-        "column 'split' has 2 values (x, y) … --only split=x",
-        option(only=("split=x",), runs="a,b"),
-    ),
-    (
-        wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD]),
-        "run 'seed2', example 'ex3': '' is missing: … or leave the example out of every run",
-        wide_table(WORDS[CODES], WORDS[GOLD]).drop(index=3),
-    ),
-    (
-        wide_table(changed(SCORES, (0, 1), np.inf)),
-        "run 'seed1', example 'ex1': inf … exclude seed1",
-        {"exclude": ["seed1"]},
-    ),
-    (
-        long_table(scores("prob", LOGITS)),
-        "run 'seed1', example 'ex0' … sum 1 … if they are logits",
-        long_table(scores("logit", LOGITS)),
-    ),
-    (
-        long_table().assign(label=[*GOLD, *GOLD, *(GOLD + 1) % 3]),
-        "run 'seed2' … label of example 'ex0' is 1, in run 'seed1' 0 … give the same labels",
-        long_table(),
-    ),
-    (
-        wide_table(labels=["", *GOLD[1:]]),
-        "example 'ex0': label nan is missing … leave all labels",
-        wide_table().drop(columns="label"),
-    ),
-    (
-        long_table(scores("logit", LOGITS), labels=GOLD + 1),
-        "label: example 'ex2': label 3 is not a column of logits, 0 to 2: renumber",
-        long_table(scores("logit", LOGITS)),
-    ),
-    (
-        long_table({"logit_0": CODES, "logit_2": CODES}),
-        "column 'logit_1' is not there, but 'logit_2' is; give one for each class from 0",
-        long_table({"logit_0": CODES, "logit_1": 1 - CODES, "logit_2": CODES}),
-    ),
-    (
-        wide_table(SCORES, WORDS[GOLD]),
-        "label 'neutral' is no number … give numbers",
-        wide_table(SCORES, SCORES[0]),
-    ),
-    (
-        wide_table(WORDS[CODES]).assign(tag=WORDS[GOLD]),
-        "no class in common … --label",
-        option(label="tag"),
-    ),
-    (
-        pd.concat([long_table(scores("prob", k * PROBABILITIES))[a:b] for k, a, b in PER_CENT]),
-        "the rows of run 'seed1' add up to 100: write all runs alike",
-        long_table(scores("prob", PROBABILITIES)),
-    ),
-    (
-        wide_table(np.array([[1], [100], [1]]) * PROBABILITIES[..., 1], GOLD % 2),
-        "the numbers of run 'seed2' go up to … percentages? Write them alike",
-        wide_table(PROBABILITIES[..., 1], GOLD % 2),
-    ),
-    (
-        long_table({"p_1": LOGITS[..., 0]}, GOLD % 2),
-        "is no probability; if it is a logit, call it so",
-        long_table({"logit": LOGITS[..., 0]}, GOLD % 2),
-    ),
-    (
-        long_table({"prediction": PROBABILITIES[..., 0]}, WORDS[GOLD % 2]),
-        "is no number … a column of probabilities prob_CLASS",
-        long_table({f"prob_{WORDS[0]}": PROBABILITIES[..., 0]}, WORDS[GOLD % 2]),
-    ),
-    (
-        "s1,s2,s1\nx,y,x\n",
-        "column 's1' occurs twice; … a header, if the first row is none",
-        "a1,a2,a3\ns1,s2,s1\nx,y,x\n",
-    ),
-    (
-        "s1,s2,label\nx,x,x\ny,x,x\n",
-        "all labels are 'x'; … leave the labels out",
-        "s1,s2\nx,x\ny,x\n",
-    ),
-    (
-        "s1,s2,label,s3\nx,x,x,X\ny,x,y,X\nx,y,y,Y\n",
-        "run s3 predicts … or exclude it",
-        {"exclude": ["s3"]},
-    ),
+    (long_table().rename(columns={"prediction": "said"}), "'said' … --prediction COLUMN",
+     option(prediction="said")),
+    (wide_table().rename(columns=dict(zip(NAMES, "abc", strict=True))), "--runs 'PATTERN'",
+     option(runs="a,b,c")),
+    (long_table().replace({"run": {"seed10": ""}}), "row 1 names no run … fill in column 'run'",
+     long_table()),
+    (long_table().replace({"example": {"ex3": ""}}), "row 4 has no example id in column 'example'",
+     long_table()),
+    (long_table().drop(index=[4, 7]), "run 'seed10' lacks 2 of 12 examples, first: ex4 … exclude",
+     {"exclude": ["seed10"]}),
+    (pd.concat([long_table(), long_table().iloc[[14]]]),
+     "run 'seed1' … example 'ex2' is in its rows 3, 4; … one row a run and example … --example",
+     long_table()),
+    (long_table().assign(example="x", nr=IDS * 3), "is in its rows 1, 2, 3; … --example",
+     option(example="nr")),
+    (pd.concat([long_table().assign(time=t) for t in "ab"]), "rows 1, 2; … --repeat",
+     option(repeat="time")),
+    ("a,b,split\nx,x,x\ny,x,x\nx,y,y\n", "column 'split' has 2 values (x, y) … --only split=x",
+     option(only=("split=x",), runs="a,b")),
+    (wide_table(changed(WORDS[CODES], (1, 3), ""), WORDS[GOLD]),
+     "run 'seed2', example 'ex3': '' is missing: … or leave the example out of every run",
+     wide_table(WORDS[CODES], WORDS[GOLD]).drop(index=3)),
+    (wide_table(changed(SCORES, (0, 1), np.inf)),
+     "run 'seed1', example 'ex1': inf … exclude seed1", {"exclude": ["seed1"]}),
+    (long_table(scores("prob", LOGITS)), "run 'seed1', example 'ex0' … sum 1 … if they are logits",
+     long_table(scores("logit", LOGITS))),
+    (long_table().assign(label=[*GOLD, *GOLD, *(GOLD + 1) % 3]),
+     "run 'seed2' … label of example 'ex0' is 1, in run 'seed1' 0 … give the same labels",
+     long_table()),
+    (wide_table(labels=["", *GOLD[1:]]), "example 'ex0': label nan is missing … leave all labels",
+     wide_table().drop(columns="label")),
+    (long_table(scores("logit", LOGITS), labels=GOLD + 1),
+     "label: example 'ex2': label 3 is not a column of logits, 0 to 2: renumber",
+     long_table(scores("logit", LOGITS))),
+    (long_table({"logit_0": CODES, "logit_2": CODES}),
+     "column 'logit_1' is not there, but 'logit_2' is; give one for each class from 0",
+     long_table({"logit_0": CODES, "logit_1": 1 - CODES, "logit_2": CODES})),
+    (wide_table(SCORES, WORDS[GOLD]), "label 'neutral' is no number … give numbers",
+     wide_table(SCORES, SCORES[0])),
+    (wide_table(WORDS[CODES]).assign(tag=WORDS[GOLD]), "no class in common … --label",
+     option(label="tag")),
+    (pd.concat([long_table(scores("prob", k * PROBABILITIES))[a:b] for k, a, b in PER_CENT]),
+     "the rows of run 'seed1' add up to 100: write all runs alike",
+     long_table(scores("prob", PROBABILITIES))),
+    (wide_table(np.array([[1], [100], [1]]) * PROBABILITIES[..., 1], GOLD % 2),
+     "the numbers of run 'seed2' go up to … percentages? Write them alike",
+     wide_table(PROBABILITIES[..., 1], GOLD % 2)),
+    (long_table({"p_1": LOGITS[..., 0]}, GOLD % 2),
+     "is no probability; if it is a logit, call it so",
+     long_table({"logit": LOGITS[..., 0]}, GOLD % 2)),
+    (long_table({"prediction": PROBABILITIES[..., 0]}, WORDS[GOLD % 2]),
+     "is no number … a column of probabilities prob_CLASS",
+     long_table({f"prob_{WORDS[0]}": PROBABILITIES[..., 0]}, WORDS[GOLD % 2])),
+    ("s1,s2,s1\nx,y,x\n", "column 's1' occurs twice; … a header, if the first row is none",
+     "a1,a2,a3\ns1,s2,s1\nx,y,x\n"),
+    ("s1,s2,label\nx,x,x\ny,x,x\n", "all labels are 'x'; … leave the labels out",
+     "s1,s2\nx,x\ny,x\n"),
+    ("s1,s2,label,s3\nx,x,x,X\ny,x,y,X\nx,y,y,Y\n", "run s3 predicts … or exclude it",
+     {"exclude": ["s3"]}),
     (wide_table().rename(columns={"label": "seed1"}), "column 'seed1' occurs twice", wide_table()),
-    (
-        wide_table().assign(model1=CODES[0], model2=CODES[1]),
-        "several sets of columns could be runs (seed10, … model1, … choose one by --runs 'seed*'",
-        option(runs="seed*"),
-    ),
-    (
-        wide_table(),
-        "--runs x* fits 0 of the columns example, label, … or names",
-        option(runs="seed1,seed2"),
-        option(runs="x*"),
-    ),
-    (
-        wide_table(),
-        "no column 'golden' for --label: … label",
-        option(label="label"),
-        option(label="golden"),
-    ),
-    (
-        pd.concat([long_table().assign(task=t) for t in "ab"]),
-        "column 'task' has 2 values (a, b), and runs of different settings … --only task=a",
-        option(only=("task=a",)),
-    ),
-    (
-        long_table().assign(task="a"),
-        "no row has task 'b'; there are a",
-        option(only=("task=a",)),
-        option(only=("task=b",)),
-    ),
+    (wide_table().assign(model1=CODES[0], model2=CODES[1]),
+     "several sets of columns could be runs (seed10, … model1, … choose one by --runs 'seed*'",
+     option(runs="seed*")),
+    (wide_table(), "--runs x* fits 0 of the columns example, label, … or names",
+     option(runs="seed1,seed2"), option(runs="x*")),
+    (wide_table(), "no column 'golden' for --label: … label", option(label="label"),
+     option(label="golden")),
+    (pd.concat([long_table().assign(task=t) for t in "ab"]),
+     "column 'task' has 2 values (a, b), and runs of different settings … --only task=a",
+     option(only=("task=a",))),
+    (long_table().assign(task="a"), "no row has task 'b'; there are a", option(only=("task=a",)),
+     option(only=("task=b",))),
     (long_table(), "no column 'taks': ", {}, option(only=("taks=b",))),
-    (
-        pd.DataFrame({"rte": [0.7, 0.8], "cola": [0.5, 0.6]}),
-        "look like scores … --metric rte",
-        option(metric="rte"),
-    ),
-    (
-        pd.DataFrame({"seed": [1, 2], "t1": [0.7, 0.8], "t2": [0.5, 0.6]}),
-        "column 'seed' names a run a row, so t1, t2, … are no runs: … --metric t1",
-        option(metric="t1"),
-    ),
-    (
-        pd.DataFrame({"model": ["a", "b"], "accuracy": ["85.2 ± 0.3", "86 ± 1"]}),
-        "means of runs already: give the score of each run",
-        pd.DataFrame({"seed": [1, 2], "accuracy": [85.1, 85.3]}),
-    ),
-]
+    (pd.DataFrame({"rte": [0.7, 0.8], "cola": [0.5, 0.6]}), "look like scores … --metric rte",
+     option(metric="rte")),
+    (pd.DataFrame({"seed": [1, 2], "t1": [0.7, 0.8], "t2": [0.5, 0.6]}),
+     "column 'seed' names a run a row, so t1, t2, … are no runs: … --metric t1",
+     option(metric="t1")),
+    (pd.DataFrame({"model": ["a", "b"], "accuracy": ["85.2 ± 0.3", "86 ± 1"]}),
+     "means of runs already: give the score of each run",
+     pd.DataFrame({"seed": [1, 2], "accuracy": [85.1, 85.3]})),
+]  # fmt: skip
 
 BAD_ARRAYS = [
     (lambda p: text(p / "runs.npz", ""), "runs.npz: is empty; save it again", RIGHT),
     (lambda p: cut(store(p, {"logits": LOGITS})), "runs.npz … damaged (BadZipFile)", RIGHT),
-    (
-        lambda p: text(p / "runs.npz", pickle.dumps({"logits": [1]})),
-        "runs.npz … unpickled … pickles are not opened",
-        RIGHT,
-    ),
-    (
-        {"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
-        "array 'logits' holds Python objects … unpickled … save numbers or text",
-        RIGHT,
-    ),
-    (
-        {"logit": LOGITS, "x": LOGITS},
-        "has arrays logit, x; save one that is called logits or prob",
-        RIGHT,
-    ),
+    (lambda p: text(p / "runs.npz", pickle.dumps({"logits": [1]})),
+     "runs.npz … unpickled … pickles are not opened", RIGHT),
+    ({"logits": np.array([LOGITS[0], LOGITS[1, :2], None], object)},
+     "array 'logits' holds Python objects … unpickled … save numbers or text", RIGHT),
+    ({"logit": LOGITS, "x": LOGITS}, "has arrays logit, x; save one that is called logits or prob",
+     RIGHT),
     (RIGHT | {"labels": GOLD[1:]}, "labels has shape (11,), expected (12,)", RIGHT),
-    (
-        {"logits": LOGITS, "runs": ["a", "b", "a"]},
-        "two runs are called 'a'",
-        {"logits": LOGITS, "runs": ["a", "b", "c"]},
-    ),
-    (
-        RIGHT | {"representations": STATES[:, :, 1:]},
-        "representations has shape (3, 2, 11, 4), expected (3, L, 12, D)",
-        RIGHT | {"representations": STATES},
-    ),
-    (
-        RIGHT | {"logits": changed(LOGITS, (1, 4), np.nan)},
-        "run 'seed2', example 'ex4' … diverged … exclude seed2",
-        {"exclude": ["seed2"]},
-    ),
+    ({"logits": LOGITS, "runs": ["a", "b", "a"]}, "two runs are called 'a'",
+     {"logits": LOGITS, "runs": ["a", "b", "c"]}),
+    (RIGHT | {"representations": STATES[:, :, 1:]},
+     "representations has shape (3, 2, 11, 4), expected (3, L, 12, D)",
+     RIGHT | {"representations": STATES}),
+    (RIGHT | {"logits": changed(LOGITS, (1, 4), np.nan)},
+     "run 'seed2', example 'ex4' … diverged … exclude seed2", {"exclude": ["seed2"]}),
     ({"predictions": CODES, "label_ids": GOLD}, "this is one run, … give the folder", trainer_of()),
     ({"predictions": CODES + 1j}, "predictions holds complex128; save numbers or text", RIGHT),
     ({"predictions": CODES.astype("M8[D]")}, "predictions holds datetime64[D]", RIGHT),
     ({"predictions": np.int64(3)}, "predictions has shape (), expected (S, N)", RIGHT),
     ({"predictions": CODES[:, :0]}, "predictions has shape (3, 0): there is nothing in it", RIGHT),
-]
+]  # fmt: skip
 
 BAD_FOLDERS = [
     (trainer_of(label_ids=[None] * 3), "'label_ids' holds Python objects (None … leave it out",

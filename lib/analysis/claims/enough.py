@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lib.analysis import consistency, granularity
+from lib.analysis import granularity
 from lib.analysis.claims.agreement import COPIES as SHARE_OF_COPIES
-from lib.analysis.claims.agreement import POOLINGS
+from lib.analysis.claims.agreement import POOLINGS, distinct
 from lib.analysis.claims.claim import Estimate, claim
 from lib.analysis.claims.scores import groups
 from lib.measures.intervals import Interval
@@ -18,30 +18,23 @@ from lib.results.run_group import RunGroup
 STUDIES = ("size-and-length", "distinct-methods", "optimizers", "stabilizers")
 #: What is left out in turn, beside each task.
 NOTHING, FAILING, COPIES = "nothing", "settings in which runs fail", "near copies"
-#: Task and number of a setting.
-Key = tuple[str, int]
 
 
 @cache
-def _settings(study: str, backbone: str = "") -> dict[Key, RunGroup]:
+def _settings(study: str, backbone: str = "") -> list[RunGroup]:
     """The settings of a study, or those of one backbone, with the seeds that all have."""
     every = groups(f"reference-{study}")
-    every = [g for g in every if backbone in ("", g.setting["backbone"])]
-    parts = granularity.by_task(granularity.same_seeds(every))
-    return {(g.setting["task"], i): g for part in parts for i, g in enumerate(part)}
+    return granularity.same_seeds([g for g in every if backbone in ("", g.setting["backbone"])])
 
 
 @cache
-def _kept(study: str) -> dict[str, dict[Key, RunGroup]]:
+def _kept(study: str) -> dict[str, list[RunGroup]]:
     """By what is left out, the settings that are left, if any are left out and two are left."""
     every = _settings(study)
-    tasks, again = dict.fromkeys(task for task, _ in every), set()
-    for task in tasks:
-        own = {key: group.predictions for key, group in every.items() if key[0] == task}
-        again |= set(consistency.same_runs(own, below=SHARE_OF_COPIES))
-    out = {task: {key for key in every if key[0] == task} for task in tasks}
-    out |= {FAILING: {key for key, group in every.items() if group.failed.any()}, COPIES: again}
-    kept = {name: {k: g for k, g in every.items() if k not in keys} for name, keys in out.items()}
+    tasks = dict.fromkeys(group.setting["task"] for group in every)
+    kept = {task: [group for group in every if group.setting["task"] != task] for task in tasks}
+    kept[FAILING] = [group for group in every if not group.failed.any()]
+    kept[COPIES] = distinct(every, below=SHARE_OF_COPIES)
     return {NOTHING: every} | {n: own for n, own in kept.items() if 1 < len(own) < len(every)}
 
 
@@ -57,25 +50,25 @@ def _each(**axes: tuple[str, ...]) -> Callable[[], list[dict[str, str]]]:
 
 @cache
 def _told(study: str) -> pd.DataFrame:
-    chosen, names = list(_settings(study).values()), ("sd", "disagreement", "jsd", "op")
-    return granularity.told(chosen, names, seeds=(*granularity.FEWER, 0))
+    names = ("sd", "disagreement", "jsd", "op")
+    return granularity.told(_settings(study), names, seeds=(*granularity.FEWER, 0))
 
 
 @claim("the-sd-takes-more-seeds", given=_each(measure=("disagreement", "jsd", "op")))
 def _more_seeds(study: str, without: str, measure: str) -> Estimate:
     """Log of how many times as many seeds the SD takes to tell as many pairs of settings apart."""
-    table, kept = _told(study), _kept(study)[without]
-    own = [{first, second} <= {i for other, i in kept if other == task}
-           for task, first, second in zip(table["task"], table["first"], table["second"],
-                                          strict=True)]  # fmt: skip
-    found = granularity.seeds_alike(table[own], measure)
+    table, kept = _told(study), [id(group) for group in _kept(study)[without]]
+    own = {(group.setting["task"], i) for part in granularity.by_task(_settings(study))
+           for i, group in enumerate(part) if id(group) in kept}  # fmt: skip
+    pairs = [{(row.task, row.first), (row.task, row.second)} <= own for row in table.itertuples()]
+    found = granularity.seeds_alike(table[pairs], measure)
     value, high, low = np.log(table["n"].max() / np.array(found[:3]))
     return Estimate(float(value), float(low), float(high), found.n_runs)
 
 
 @cache
 def _losses(study: str, without: str, pooling: str) -> pd.DataFrame:
-    return granularity.losses(list(_kept(study)[without].values()), pooling=pooling)
+    return granularity.losses(_kept(study)[without], pooling=pooling)
 
 
 def _lost(study: str, without: str, target: str, pooling: str) -> Estimate:
@@ -96,7 +89,7 @@ claim("nothing-else-ranks-as-representations-do",
        given=_each(by=("disagreement", "kappa")))  # fmt: skip
 def _answers_for_sd(study: str, without: str, by: str) -> Estimate:
     """τ of the SD with itself on other seeds, less that of disagreement with it."""
-    kept = list(_kept(study)[without].values())
+    kept = _kept(study)[without]
     row = granularity.losses(kept, {"sd": (by,)}).loc["sd"]
     return Estimate(row["loss"], row["low"], row["high"], len(kept))
 
@@ -106,7 +99,7 @@ def _noise(study: str, without: str) -> Estimate:
     """Log of the variance of accuracy over what the choice of test examples makes, at the lowest
     disagreement of each task, on a line through its settings: mean over tasks.
     """
-    parts = granularity.by_task(list(_kept(study)[without].values()))
+    parts = granularity.by_task(_kept(study)[without])
     found = [granularity.crossing(granularity.half_noise(part), len(part[0]))
              for part in parts if len(part) > 2]  # fmt: skip
     least = [one.at_least for one in found]
@@ -127,10 +120,9 @@ def _catches_up(study: str, backbone: str, measure: str, level: str) -> Estimate
     """Share of pairs that the SD alone tells apart less that of ``measure`` alone, at the highest
     less at the lowest level of a pair, on a line through the pairs.
     """
-    chosen = list(_settings(study, backbone).values())
-    levels = LEVELS[level]
-    found = granularity.crossing(granularity.only_sd(chosen, measure, levels), len(chosen)).rise
-    return Estimate(*found)
+    chosen = _settings(study, backbone)
+    points = granularity.only_sd(chosen, measure, LEVELS[level])
+    return Estimate(*granularity.crossing(points, len(chosen)).rise)
 
 
 #: Of a setting; of a pair it is the mean.

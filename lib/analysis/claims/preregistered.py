@@ -410,7 +410,6 @@ def _failures_by_order(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
 
 # --- D and G: methods, optimisers and schedules ---------------------------------------------------
 
-OTHERS = tuple(name for name in STUDIED if name != "sd")
 #: Draws of the noise that is added to other measures, until they are as noisy as the SD.
 N_NOISY = 200
 

@@ -194,16 +194,11 @@ def agreement_rises_with_size_over_tasks(agreement: str, kind: str, without: str
     return _size_correlation(values, chosen, kind)
 
 
-@cache
-def _design(rate: float) -> variance_components.Crossed:
-    designs, _ = variance_components.crossed_groups(tables.read("reference-sources", "runs"))
-    of_rate = [d for d in designs.values() if np.isclose(d.setting["learning_rate"], rate)]
-    return next(d for d in of_rate if d.setting["task"] == "rotten-tomatoes")
-
-
 def _share(rate: float, stream: str, without: str) -> Estimate:
     """Share of a stream in the variance of scores, of all its seeds or without one."""
-    scores, axis = _design(rate).scores, variance_components.STREAMS.index(stream)
+    runs = group_of("reference-sources", task="rotten-tomatoes", learning_rate=rate).runs
+    design = variance_components.Crossed(runs.sort_values(["seed_init", "seed_order"]))
+    scores, axis = design.scores, variance_components.STREAMS.index(stream)
     if without != "none":
         scores = np.delete(scores, int(without), axis)
     part = variance_components.variance_components(scores).loc[stream]
