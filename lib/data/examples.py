@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,8 @@ TEXTS_AT_A_TIME = 10_000
 #: 16 and 16 a pool, 5 to 10 % is padded (of random batches 80 to 90 %), and on 800 rows two that
 #: shared a batch do so again in a fifth of other epochs; with Trainer's 50, in half of them.
 BATCHES_PER_POOL = 16
+#: Where a text has ended; what losses of torch leave out.
+NO_TOKEN = -100
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Encoded:
     ``i * choices`` to ``(i + 1) * choices - 1`` are those of example i. ``groups`` (N,) numbers the
     question that each example belongs to, and ``credit`` (N, 2) says what picking it earns (exact
     match, F1); both are empty where a task has none.
+
+    Where the answer is a text, ``targets`` are the tokens of all references, each with the end of
+    text: reference j is ``targets[target_starts[j]:target_starts[j + 1]]``, and those of example i
+    are ``references[i]`` to ``references[i + 1] - 1``.
     """
 
     tokens: np.ndarray
@@ -47,6 +53,9 @@ class Encoded:
     choices: int = 1
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     credit: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
+    targets: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    target_starts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    references: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,18 +71,38 @@ class Encoded:
 
     def take(self, rows: np.ndarray) -> "Encoded":
         """The examples at ``rows``, in that order."""
-        chosen = self.sequences(rows)
-        pieces = [slice(self.starts[j], self.starts[j + 1]) for j in chosen]
+        chosen, more = self.sequences(rows), {}
+        if len(self.references):
+            own = [np.arange(self.references[i], self.references[i + 1]) for i in rows]
+            more["targets"], more["target_starts"] = _pieces(
+                self.targets, self.target_starts, np.concatenate(own)
+            )
+            more["references"] = _ends([len(numbers) for numbers in own])
+        tokens, starts = _pieces(self.tokens, self.starts, chosen)
         return dataclasses.replace(
             self,
-            tokens=np.concatenate([self.tokens[piece] for piece in pieces]),
-            types=np.concatenate([self.types[piece] for piece in pieces]),
-            starts=np.concatenate([[0], np.cumsum(np.diff(self.starts)[chosen])]),
+            tokens=tokens,
+            types=_pieces(self.types, self.starts, chosen)[0],
+            starts=starts,
             labels=self.labels[rows],
             example_ids=self.example_ids[rows],
             groups=self.groups[rows] if len(self.groups) else self.groups,
             credit=self.credit[rows] if len(self.credit) else self.credit,
+            **more,
         )
+
+
+def _ends(sizes: Sequence[int]) -> np.ndarray:
+    """Where pieces of these sizes start, one behind the other, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+def _pieces(
+    values: np.ndarray, starts: np.ndarray, chosen: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The chosen pieces of a ragged array, one behind the other, and where they start."""
+    parts = [values[starts[j] : starts[j + 1]] for j in chosen]
+    return np.concatenate(parts), _ends([len(part) for part in parts])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +113,7 @@ class DataSpec:
     text_columns: list[str]
     label_column: str
     max_length: int
+    max_target_length: int
     train_rows: int
     subset_seed: int
     eval_rows: int
@@ -172,6 +202,8 @@ def _entry(
     """
     name = Path(spec.task).stem
     rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
+    if task.writes:
+        rest += (spec.max_target_length,)
     key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
     index = paths.CACHE / "prepared" / "index" / f"{name}-{key}.json"
     entry = json.loads(index.read_text()) if index.exists() else None
@@ -197,7 +229,7 @@ def _entry(
     for split in ("train", "dev"):
         path = _file(folder, split)
         if not path.exists():
-            encoded = _encode(splits[split], tokenizer(), spec.max_length)
+            encoded = _encode(splits[split], tokenizer(), spec.max_length, spec.max_target_length)
             with paths.atomic_file(path) as scratch:
                 np.savez_compressed(scratch, **vars(encoded))
         hashes[split] = provenance.file_sha256(path)
@@ -224,7 +256,9 @@ def _load(entry: dict[str, Any], split: str) -> Encoded:
     return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
-def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
+def _encode(
+    rows: list[Row], tokenizer: Any, max_length: int, max_target_length: int = 0
+) -> Encoded:
     choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
     sides = [[row[side] for row in rows] for side in ("text_a", "text_b")]
     if choices > 1:
@@ -247,10 +281,18 @@ def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
         more["groups"] = np.array([number[name] for name in names])
     if "credit" in rows[0]:
         more["credit"] = np.array([row["credit"] for row in rows])
+    if "targets" in rows[0]:
+        texts = list(chain.from_iterable(row["targets"] for row in rows))
+        kept = {"truncation": True, "max_length": max_target_length - 1}
+        end = [tokenizer.sep_token_id if tokenizer.eos_token is None else tokenizer.eos_token_id]
+        ids = tokenizer(texts, add_special_tokens=False, **kept)["input_ids"]
+        more["targets"] = np.concatenate([np.array(own + end, np.int32) for own in ids])
+        more["target_starts"] = _ends([len(own) + 1 for own in ids])
+        more["references"] = _ends([len(row["targets"]) for row in rows])
     return Encoded(
         tokens=np.concatenate(tokens),
         types=np.concatenate(types),
-        starts=np.concatenate([[0], np.cumsum([len(ids) for ids in tokens])]),
+        starts=_ends([len(ids) for ids in tokens]),
         labels=labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64),
         example_ids=np.array([row["example_id"] for row in rows]),
         pad_id=np.array(tokenizer.pad_token_id or 0),
@@ -311,6 +353,14 @@ class Loader:
             for array in (data.tokens, data.types, data.starts[:-1], np.diff(data.starts))
         )
         self.labels = torch.from_numpy(data.labels).to(device)
+        if len(data.references):
+            first = data.references[:-1]
+            self.targets, self.target_starts, self.target_lengths = (
+                torch.from_numpy(np.asarray(array, np.int64)).to(device)
+                for array in (
+                    data.targets, data.target_starts[first], np.diff(data.target_starts)[first]
+                )
+            )  # fmt: skip
 
     def batch(self, rows: np.ndarray) -> tuple[dict[str, Any], torch.Tensor]:
         """Inputs (…, B · choices, T) and labels (…, B) of rows (B,), or (S, B) for S seeds at once.
@@ -332,3 +382,11 @@ class Loader:
         if self.typed:
             inputs["token_type_ids"] = torch.where(mask, self.types[source], 0)
         return inputs, self.labels[at]
+
+    def written(self, rows: np.ndarray) -> torch.Tensor:
+        """Tokens (B, T) of the first reference of rows (B,), with ``NO_TOKEN`` behind its end."""
+        at = torch.from_numpy(np.asarray(rows)).to(self.device)
+        lengths = self.target_lengths[at][:, None]
+        position = torch.arange(int(lengths.max()), device=self.device)
+        source = (self.target_starts[at][:, None] + position).clamp(max=len(self.targets) - 1)
+        return torch.where(position < lengths, self.targets[source], NO_TOKEN)

@@ -9,7 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lib.data.rows import Splits, Task, grouped_split, make_row, official_split, text_key
+import pandas as pd
+
+from lib.data.rows import (
+    Splits,
+    Task,
+    grouped_split,
+    make_row,
+    official_split,
+    one_target_each,
+    text_key,
+)
 from lib.errors import SourceMissingError, TaskError
 
 #: TREC's coarse classes in the order of their numbers in the file.
@@ -164,6 +174,48 @@ BIGBENCH = {
         r"(.*)\nClaim: (.*)",
         family=lambda example, text: text.partition(": ")[0],
     ),
+}
+
+
+def read_texts(folder: Path, name: str) -> Splits:
+    """A task of BIG-bench whose answers are texts, half of the inputs for evaluation, for there are
+    few.
+    """
+    examples = json.loads((folder / name / "task.json").read_text(encoding="utf-8"))["examples"]
+    answers: dict[str, list[str]] = {}
+    for example in examples:
+        target = example["target"]
+        own = answers.setdefault(example["input"], [])
+        own += [target] if isinstance(target, str) else target
+    rows = [make_row(i, text, "", 0, targets=own) for i, (text, own) in enumerate(answers.items())]
+    return one_target_each(
+        grouped_split(rows, [text_key(row["text_a"]) for row in rows], share=0.5)
+    )
+
+
+def read_course_texts(path: Path) -> Splits:
+    """Inputs and their answers from a table ``input, target, split``."""
+    table = pd.read_csv(path, keep_default_na=False)
+    groups = table.groupby(["split", "input"], sort=False)["target"].agg(list)
+    rows = {
+        split: [make_row(f"{split}-{i}", text, "", 0, targets=own)
+                for i, (text, own) in enumerate(part.droplevel(0).items())]
+        for split, part in groups.groupby(level=0)
+    }  # fmt: skip
+    return one_target_each(rows)
+
+
+def _texts(name: str, metric: str = "rouge_l", *, has_slots: bool = False) -> Task:
+    reader = partial(read_texts, name=name)
+    return Task(reader, 0, metric, asset="bigbench-texts", has_slots=has_slots)
+
+
+#: Whose answers are texts: restaurants from their slots, a sentence from its words, and the
+#: negation of a sentence, to which there is one answer.
+TEXTS = {
+    "e2e": _texts("gem/e2e_nlg", has_slots=True),
+    "common-gen": _texts("gem/common_gen"),
+    "negation": _texts("linguistic_mappings/sentence_negation_json", "exact"),
 }
 
 

@@ -18,11 +18,13 @@ SPLIT_SEED = 123
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its reader, number of classes (1: regression) and main metric.
+    """A task: its reader, number of classes (1: regression, 0: the answer is a text) and main
+    metric.
 
     ``classes``: their names, where they have some. ``other_metrics``: further official ones,
     recorded beside the main one. ``asset``: the pinned package of its texts; the reader then gets
-    the folder of what was taken out of it.
+    the folder of what was taken out of it. ``has_slots``: the inputs are lists of slots, ``name:
+    value, name: value``, to be put into words.
     """
 
     reader: Callable[..., Splits]
@@ -31,6 +33,12 @@ class Task:
     classes: tuple[str, ...] = ()
     other_metrics: tuple[str, ...] = ()
     asset: str = ""
+    has_slots: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is a text."""
+        return self.n_classes == 0
 
     def read(self) -> Splits:
         """The rows of ``train``, ``dev`` and, where its labels are public, ``test``."""
@@ -50,7 +58,8 @@ def make_row(
     ``text_a`` and ``text_b`` are lists of K texts in a choice between K candidates; the label is
     then the number of the right one. Rows of one question carry its name as ``group``; where a
     question is answered by picking one of its rows, ``credit`` is what picking this one earns: a
-    list of exact match and F1, both in [0, 1].
+    list of exact match and F1, both in [0, 1]. Where the answer is a text, ``targets`` holds one
+    reference or more, and the label is 0.
     """
 
     def stripped(text: str | list[str]) -> str | list[str]:
@@ -84,9 +93,21 @@ def split_by(rows: list[Row], sides: Sequence[str]) -> Splits:
     return {name: [row for row, side in pairs if side == name] for name in ("train", "dev")}
 
 
-def grouped_split(rows: list[Row], groups: list[str]) -> Splits:
-    """Train and dev such that no group is in both."""
+def grouped_split(rows: list[Row], groups: list[str], *, share: float = DEV_SHARE) -> Splits:
+    """Train and dev such that no group is in both; ``share`` of the groups is in dev."""
     names = sorted(set(groups))
     chosen = np.random.default_rng(SPLIT_SEED).permutation(len(names))
-    dev = {names[i] for i in chosen[: round(DEV_SHARE * len(names))]}
+    dev = {names[i] for i in chosen[: round(share * len(names))]}
     return split_by(rows, ["dev" if group in dev else "train" for group in groups])
+
+
+def one_target_each(splits: Splits) -> Splits:
+    """Rows whose answers are texts, so that for training every answer to an input is an example of
+    its own; for evaluation every input stays one, with all of its answers as references.
+    """
+    train = [
+        row | {"example_id": f"{row['example_id']}-{number}", "targets": [target]}
+        for row in splits["train"]
+        for number, target in enumerate(row["targets"])
+    ]
+    return splits | {"train": train}

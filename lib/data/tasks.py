@@ -10,11 +10,15 @@ from lib.paths import DATA
 
 #: The sentences that were written for the course; their file can be read and changed.
 SENTENCES = DATA / "course/sentences.csv"
+#: Slots of invented boats, and sentences that put them into words.
+BOATS = DATA / "course/boats.csv"
 TASKS = {
     "course": Task(lambda: own_file.read(SENTENCES, ["text"], "label")[0], classes=("no", "yes")),
+    "boats": Task(lambda: package_tasks.read_course_texts(BOATS), 0, "rouge_l", has_slots=True),
     **package_tasks.PACKAGES,
     **package_tasks.SENTENCES,
     **package_tasks.BIGBENCH,
+    **package_tasks.TEXTS,
     **{name: hub_tasks.task(name) for name in hub_tasks.SOURCES},
 }
 
@@ -26,7 +30,7 @@ def is_own_file(name: str) -> bool:
 
 def table_of(name: str) -> Path | None:
     """The table of a task whose rows may change, the user's own or the course's; else None."""
-    return Path(name) if is_own_file(name) else SENTENCES if name == "course" else None
+    return Path(name) if is_own_file(name) else {"course": SENTENCES, "boats": BOATS}.get(name)
 
 
 def beside(folder: Path, name: Any) -> Any:

@@ -12,7 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from lib.measures.intervals import as_array
+
 Texts = Sequence[Sequence[str]]
+#: Of ``text_scores``.
+METRICS = ("rouge_l", "chrf", "exact")
 
 
 def _by_input(texts: Texts) -> list[tuple[str, ...]]:
@@ -135,11 +139,9 @@ def text_scores(
             f"references has {len(references)} entries for {len(rows)} inputs; expected a list of "
             "one reference or more for each"
         )
-    scorers: dict[str, Callable[[str, Sequence[str]], float]] = {
-        "rouge_l": _rouge_l, "chrf": _chrf, "exact": _exact,
-    }  # fmt: skip
-    if metric not in scorers:
-        raise ValueError(f"metric = {metric!r}; expected one of {', '.join(scorers)}")
+    if metric not in METRICS:
+        raise ValueError(f"metric = {metric!r}; expected one of {', '.join(METRICS)}")
+    scorers = dict(zip(METRICS, (_rouge_l, _chrf, _exact), strict=True))
     scores = []
     for row, best in zip(rows, references, strict=True):
         own = {text: scorers[metric](text, best) for text in set(row)}
@@ -174,7 +176,7 @@ def pairwise_slot_distance(realised: np.ndarray) -> np.ndarray:
     realised : (S, N, K) booleans, whether a run's text for an input realises a slot of it; inputs
         with fewer than K slots have False in the rest
     """
-    realised = np.asarray(realised)
+    realised = as_array(realised)
     if realised.ndim != 3 or len(realised) < 2 or realised.dtype != bool:
         raise ValueError(
             f"realised has shape {realised.shape} and dtype {realised.dtype}; expected booleans "
@@ -199,7 +201,7 @@ def mean_over_examples(
         tokens of an example behind each other
     lengths : (N,) numbers of tokens of the examples, T in all
     """
-    outputs, lengths = np.asarray(outputs), np.asarray(lengths)
+    outputs, lengths = as_array(outputs), as_array(lengths)
     if min(lengths, default=0) < 1 or outputs.shape[1] != lengths.sum():
         raise ValueError(
             f"outputs has shape {outputs.shape} and lengths add up to {lengths.sum()}; expected "

@@ -30,6 +30,10 @@ def _representation(label: str) -> Measure:
     return Measure("representation", meaning, (0.0, np.inf), label=label)
 
 
+def _text(meaning: str, most: float = 1.0) -> Measure:
+    return Measure("text", meaning, (0.0, most))
+
+
 MEASURES = {
     "failed": Measure("performance", "share of failed runs", relative=False),
     "mean": Measure("performance", "mean score", (-1.0, 1.0), relative=False),
@@ -62,6 +66,16 @@ MEASURES = {
     ),
     "difference": Measure(
         "prediction", "mean absolute difference of two runs' predictions, in SDs", (0.0, np.inf)
+    ),
+    "different": _text("share of inputs for which two runs write different texts"),
+    "edit_distance": _text("edit distance of two runs' texts over the longer length"),
+    "rouge_distance": _text("1 − ROUGE-L of two runs' texts"),
+    "bleu_distance": _text("1 − BLEU of two runs' texts"),
+    "slot_distance": _text("1 − F measure of the slots that two runs put into words"),
+    "token_disagreement": _text("share of a reference's tokens for which two runs expect others"),
+    "token_jsd": _text(
+        "Jensen-Shannon divergence of what two runs expect of a reference's tokens (nats)",
+        float(np.log(2)),
     ),
     "cka": _representation("CKA (debiased)"),
     "cka_biased": _representation("CKA (biased)"),

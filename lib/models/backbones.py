@@ -1,5 +1,7 @@
 """Pretrained models as classifiers: architectures, tokenisers, and which weights are new.
 
+``lib.models.generators`` loads them as models that write texts.
+
 Where their files are is ``lib.models.pretrained``. Weights are read from safetensors only and no
 code of a model repository is ever run.
 """
@@ -28,26 +30,33 @@ class Located:
 
 @dataclass(frozen=True)
 class Family:
-    """Where an architecture keeps its parts, as dotted paths: ``layers`` from the encoder, the
-    others from the classifier. ``attention``: the fastest implementation that it has.
+    """Where an architecture keeps its parts, as dotted paths: ``layers`` from the encoder (or from
+    what holds encoder and decoder, a path each), the others from the classifier, which there is
+    none of where ``output`` is empty. ``attention``: the fastest implementation that it has.
     """
 
-    layers: str
-    output: str
-    pooler: str | None
+    layers: tuple[str, ...]
+    output: str = ""
+    pooler: str | None = None
     decoder: bool = False
     attention: str = "sdpa"
 
 
-_ROBERTA = Family("encoder.layer", "classifier.out_proj", "classifier.dense")
+_ROBERTA = Family(("encoder.layer",), "classifier.out_proj", "classifier.dense")
 #: By ``model_type`` of the configuration.
 FAMILIES = {
-    "bert": Family("encoder.layer", "classifier", "bert.pooler.dense"),
+    "bert": Family(("encoder.layer",), "classifier", "bert.pooler.dense"),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     # Its relative-position bias is added to the attention scores: there is only the plain form.
-    "mpnet": Family("encoder.layer", "classifier.out_proj", "classifier.dense", attention="eager"),
-    "llama": Family("layers", "score", None, decoder=True),
+    "mpnet": Family(
+        ("encoder.layer",), "classifier.out_proj", "classifier.dense", attention="eager"
+    ),
+    "llama": Family(("layers",), "score", decoder=True),
+    "bart": Family(("encoder.layers", "decoder.layers")),
+    "t5": Family(("encoder.block", "decoder.block"), attention="eager"),
+    # Two BERTs, the second of which looks at what the first has read.
+    "encoder-decoder": Family(("encoder.encoder.layer", "decoder.bert.encoder.layer")),
 }
 
 
@@ -151,6 +160,8 @@ def load_classifier(
     from transformers import AutoModelForSequenceClassification
 
     family = family_of(located)
+    if not family.output:
+        raise BackboneError(f"{located.path} is a model that writes texts, and no classifier")
     # Pooling looks for the last token that is not padding, so it has to know the batches' own.
     padding = {"pad_token_id": load_tokenizer(located).pad_token_id} if family.decoder else {}
     torch.manual_seed(init_seed)
@@ -179,13 +190,20 @@ def load_classifier(
 
 
 def encoder(model: "PreTrainedModel") -> "torch.nn.Module":
-    """The pretrained part of a classifier: ``model.bert``, ``model.roberta``, ``model.model``…"""
-    return getattr(model, model.base_model_prefix)
+    """The pretrained part of a classifier: ``model.bert``, ``model.roberta``, ``model.model``…; of
+    a model that writes, what holds encoder and decoder.
+    """
+    return getattr(model, model.base_model_prefix, model)
 
 
 def layers(model: "PreTrainedModel") -> "torch.nn.ModuleList":
-    """The L transformer layers, first to last."""
-    return encoder(model).get_submodule(FAMILIES[model.config.model_type].layers)
+    """The L transformer layers, first to last; those of a decoder behind those of its encoder."""
+    import torch
+
+    paths = FAMILIES[model.config.model_type].layers
+    return torch.nn.ModuleList(
+        layer for path in paths for layer in encoder(model).get_submodule(path)
+    )
 
 
 def output_layer(
@@ -267,15 +285,19 @@ def parts(n_layers: int) -> list[str]:
 def depth_of(name: str, n_layers: int) -> int:
     """How deep a parameter lies, from its name: 0 embeddings, 1…L layers, L + 1 pooler and head.
 
-    MPNet's position bias, which all layers share, counts as 0; a decoder's last norm as L. Works
-    for the names that adapters add. Raises ``ValueError`` for a name that fits none of these.
+    MPNet's position bias, which all layers share, counts as 0; a decoder's last norm as L. Of a
+    model with an encoder, the first half of the layers is that of the encoder. Works for the names
+    that adapters add. Raises ``ValueError`` for a name that fits none of these.
     """
-    if layer := re.search(r"(?:^|\.)layers?\.(\d+)\.", name):
-        return int(layer[1]) + 1
     words = name.split(".")
-    if "relative_attention_bias" in words or any(word.startswith("embed") for word in words):
+    if "relative_attention_bias" in words:
         return 0
-    if "norm" in words:
+    if layer := re.search(r"(?:^|\.)(?:block|layers?)\.(\d+)\.", name):
+        below = n_layers // 2 if "decoder" in words[: words.index(layer[1])] else 0
+        return below + int(layer[1]) + 1
+    if any(word.startswith("embed") or word in ("shared", "layernorm_embedding") for word in words):
+        return 0
+    if {"norm", "final_layer_norm"} & set(words):
         return n_layers
     if {"pooler", "classifier", "score", "cls", "lm_head"} & set(words):
         return n_layers + 1

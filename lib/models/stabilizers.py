@@ -228,7 +228,8 @@ class Lora(Method):
         )
         inject_adapter_in_model(config, model)
         for name, weight in model.named_parameters():
-            weight.requires_grad = "lora_" in name or name in new
+            own = name.replace(".base_layer.", ".")
+            weight.requires_grad = "lora_" in name or own in new
 
 
 @errors.checked

@@ -1,12 +1,14 @@
 """From the runs of a group to its tidy tables, and from its tables to its measures again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lib import paths
+from lib import measures, paths
 from lib.config.grids import Grid
+from lib.data import tasks
 from lib.errors import nearest
 from lib.measures import scoring, summary
 from lib.measures.representation import NAMES
@@ -80,7 +82,14 @@ def tables_of(
     """
     scored = run_group.score_runs(RunGroup.of_runs(group))
     whole = scored.with_distances(names, n_permutations=PERMUTATIONS, device=device)
-    return {
+    more = {}
+    if group[0].written:
+        apart = text_distances(group)
+        layers = {pooling: np.array([0]) for _, pooling in apart}
+        whole = replace(whole, distances=whole.distances | apart, layers=whole.layers | layers)
+        shown = tasks.table_of(group[0].record["setting"]["task"]) is not None
+        more[tables.TEXTS] = tables.text_table(group, shown=shown)
+    return more | {
         "runs": whole.runs,
         "examples": pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels}),
         "logits": tables.logit_table(group),
@@ -88,6 +97,41 @@ def tables_of(
         "distances": distance_table(whole),
         "measures": measure_table(whole),
     }
+
+
+def text_distances(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
+    """By measure and, in the place of a pooling, what it is of, distances (1, S, S) of runs that
+    write.
+
+    ``likeliest``: of the likeliest texts; ``drawn``: of texts drawn with different decoding seeds,
+    mean over pairs of these; ``expected``: of what is expected under teacher forcing.
+    """
+    written = [run.written for run in group]
+    likeliest = [own["texts"][0].tolist() for own in written]
+    found = {
+        ("different", "likeliest"): measures.pairwise_different(likeliest),
+        ("edit_distance", "likeliest"): measures.pairwise_edit_distance(likeliest),
+        ("rouge_distance", "likeliest"): measures.pairwise_rouge_distance(likeliest),
+        ("bleu_distance", "likeliest"): measures.pairwise_bleu_distance(likeliest),
+    }
+    drawn = [own["texts"][1:] for own in written]
+    if (n_drawn := len(drawn[0])) > 1:
+        every = [texts.tolist() for own in drawn for texts in own]
+        apart = ~np.eye(n_drawn, dtype=bool)
+        for name in ("different", "edit_distance"):
+            whole = getattr(measures, f"pairwise_{name}")(every)
+            blocks = whole.reshape(len(group), n_drawn, len(group), n_drawn)
+            found[name, "drawn"] = blocks.transpose(0, 2, 1, 3)[..., apart].mean(-1)
+    if "slots" in written[0]:
+        realised = np.stack([own["slots"] for own in written])
+        found["slot_distance", "likeliest"] = measures.pairwise_slot_distance(realised)
+    lengths = written[0]["lengths"]
+    for name, kind in (("disagreement", "tokens"), ("jsd", "probabilities")):
+        outputs = np.stack([own[kind] for own in written])
+        found[f"token_{name}", "expected"] = measures.mean_over_examples(
+            getattr(measures, f"pairwise_{name}"), outputs, lengths
+        )
+    return {key: matrix[None] for key, matrix in found.items()}
 
 
 def sample_vectors(group: list[runs.Run]) -> np.ndarray:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from lib import measures
-from lib.measures import intervals, sample_size, scoring, summary
+from lib.measures import generation, intervals, sample_size, scoring, summary
 from lib.measures.intervals import Interval, Statistic
 from lib.measures.summary import MEASURES, REPRESENTATION, STUDIED
 from lib.results import runs, tables
@@ -208,9 +208,12 @@ def score_runs(group: RunGroup, metric: str | None = None) -> RunGroup:
     """The group with scores and status that follow from its logits, or its predictions.
 
     ``metric``: of all runs; default: for each run those that its row names. Metrics of questions
-    with several rows stay as they are, for which rows belong together is not known here.
+    with several rows stay as they are, for which rows belong together is not known here; so do
+    those of texts, which are not here.
     """
     table = group.runs
+    if metric is None and set(table["metric"]) <= set(generation.METRICS):
+        return group
     if metric is not None:
         missing = {"status": "", "score": np.nan, "accuracy": np.nan, "majority": np.nan}
         table = table.assign(metric=metric, other_scores="{}", **missing)

@@ -22,12 +22,14 @@ from lib.config.seeds import Seeds
 #: decoder's first token has seen no other), or their mean.
 POOLINGS = ("first", "last", "mean")
 ARRAYS = ("logits", "labels", "example_ids")
+WRITTEN = ("texts", "scores", "lengths", "tokens", "probabilities", "slots")
 
 
 @dataclass
 class Run:
     """One run in memory: its record, logits (N, C), labels and ids (N,), training log, and layer
-    vectors (L + 1, N, D) by pooling, which are absent once their distances were taken.
+    vectors (L + 1, N, D) by pooling, which are absent once their distances were taken. Of a run
+    that writes texts, ``written`` is what it wrote (``lib.training.writing.evaluate``).
     """
 
     record: dict[str, Any]
@@ -36,6 +38,7 @@ class Run:
     example_ids: np.ndarray
     log: list[dict[str, float]]
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    written: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
@@ -69,7 +72,8 @@ def save(run: Run, target: Path) -> None:
     if finished(target, run.record["fingerprint"], vectors=True):
         return
     with paths.atomic_folder(target) as scratch:
-        for name, array in ({name: getattr(run, name) for name in ARRAYS} | run.vectors).items():
+        arrays = {name: getattr(run, name) for name in ARRAYS} | run.vectors | dict(run.written)
+        for name, array in arrays.items():
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         pd.DataFrame(run.log).to_csv(scratch / "training_log.csv", index=False)
         # Numbers that are not finite, as a diverged run has, are null: JSON has none.
@@ -105,9 +109,13 @@ def load(target: Path) -> Run:
     def read(name: str) -> np.ndarray:
         return np.load(target / f"{name}.npy", allow_pickle=False)
 
-    vectors = {name: read(name) for name in POOLINGS if (target / f"{name}.npy").exists()}
+    there = {path.stem for path in target.glob("*.npy")}
+    vectors = {name: read(name) for name in POOLINGS if name in there}
+    written = {name: read(name) for name in WRITTEN if name in there}
     log = pd.read_csv(target / "training_log.csv", float_precision="round_trip").to_dict("records")
-    return Run(record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors)
+    return Run(
+        record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors, written=written
+    )
 
 
 def load_group(setting_ids: Sequence[str], seed_labels: Sequence[str]) -> list[Run]:

@@ -7,6 +7,7 @@ table, ``<name>/<table>.parquet``, whose column ``group`` or ``job`` names them,
 """
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import warnings
@@ -27,6 +28,8 @@ SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
+#: What the runs of a group have written, where they write.
+TEXTS = "texts"
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
 
@@ -81,6 +84,25 @@ def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarr
     if own.shape[1] == 1 and not regression:
         values = np.hstack([np.zeros_like(values), values])
     return as_stored(values).reshape(n_runs, -1, values.shape[1])
+
+
+def text_table(group: list[Run], *, shown: bool) -> pd.DataFrame:
+    """A row a run, decoding (0: the likeliest text, then those that were drawn) and example, in the
+    order of the example table: ``hash`` of the text but for outer white space, its ``length`` in
+    characters and its ``score``; and the ``text`` itself where it may be ``shown``.
+    """
+    parts = []
+    for run in group:
+        texts = np.char.strip(run.written["texts"])
+        decoding, _ = np.indices(texts.shape)
+        ids = {name: run.record[name] for name in ("setting_id", "seed_label")}
+        own = pd.DataFrame({"text": texts.ravel(), "decoding": decoding.ravel()}).assign(**ids)
+        hashes = own["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16])
+        own = own.assign(hash=hashes, length=own["text"].str.len(),
+                         score=run.written["scores"].ravel().astype(np.float32))  # fmt: skip
+        parts.append(own)
+    columns = ["setting_id", "seed_label", "decoding", "hash", "length", "score"]
+    return pd.concat(parts, ignore_index=True)[[*columns, "text"] if shown else columns]
 
 
 def training_table(group: list[Run]) -> pd.DataFrame:
@@ -237,7 +259,7 @@ def read(
     ``ValueError`` if there are none. Warns (``MixedCodeWarning``) if the groups were made by
     different code.
     """
-    if table not in TABLES:
+    if table not in (*TABLES, TEXTS):
         raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
     whole = read_stored(name, table, groups)
     _warn_if_mixed(name)
@@ -257,7 +279,7 @@ def read_stored(name: str, table: str, only: Collection[str] = ()) -> pd.DataFra
     """A table of all groups or jobs of results, or of those named, from folders and from what is
     packed, as it is stored. Its first column, ``group`` or ``job``, names them.
     """
-    root, column = paths.results(name), "group" if table in TABLES else "job"
+    root, column = paths.results(name), "group" if table in (*TABLES, TEXTS) else "job"
     files = {path.parent.name: path for path in root.glob(f"*/{table}.parquet")}
     frames = []
     for folder, path in files.items():

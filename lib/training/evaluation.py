@@ -1,6 +1,8 @@
 """What a trained model says about the evaluation examples, and how far it moved to say it."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +22,13 @@ class Evaluation(NamedTuple):
 
     Poolings are ``first``, the hidden state at position 0, or ``last``, that of the last token; and
     ``mean``, over the tokens. In a choice between K candidates, the vectors of an example's
-    candidates are one after the other: K · D.
+    candidates are one after the other: K · D. What models that write have written is in
+    ``written``: see ``lib.training.writing``.
     """
 
     logits: np.ndarray
     vectors: dict[str, np.ndarray]
+    written: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @torch.no_grad()

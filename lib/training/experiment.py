@@ -10,6 +10,7 @@ Same setting, seed, machine, versions and thread count give the same bits.
 import math
 import time
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,9 @@ import torch
 from lib import provenance
 from lib.config.seeds import STREAMS, Seeds
 from lib.measures import scoring
-from lib.models import backbones, devices
+from lib.models import backbones, devices, generators
 from lib.results import runs
-from lib.training import evaluation, loop
+from lib.training import evaluation, loop, writing
 from lib.training.inputs import RunInputs
 
 
@@ -40,9 +41,12 @@ def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models
     for method in inputs.methods.values():
         located = method.begin(located, inputs.data.train, setting.precision, device)
     for seed in seeds:
-        model, lacking = backbones.load_classifier(
-            located, inputs.data.n_outputs, seed.stream("init")
-        )
+        if inputs.data.task.writes:
+            model, lacking = generators.load_generator(located, seed.stream("init"))
+        else:
+            model, lacking = backbones.load_classifier(
+                located, inputs.data.n_outputs, seed.stream("init")
+            )
         if setting.dropout >= 0:
             backbones.set_dropout(model, setting.dropout)
         if not models:
@@ -68,12 +72,15 @@ def finetune(
     began, made_from = time.perf_counter(), _made_from(inputs)
     rows, setting, task = inputs.data.evaluation, inputs.setting, inputs.data.task
     how = {"precision": setting.precision, "pooled": setting.pooled_token}
+    evaluate = partial(evaluation.evaluate, data=rows, device=picked, **how)
+    if task.writes:
+        evaluate = partial(writing.evaluate, inputs, device=picked)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         built = build(inputs, seeds, picked)
         trained = loop.train(inputs, built.models, seeds, picked, new=built.new)
         distances = [evaluation.distances(model, built.start, built.new) for model in built.models]
-        outputs = [evaluation.evaluate(model, rows, picked, **how) for model in built.models]
+        outputs = [evaluate(model=model) for model in built.models]
     messages = sorted({str(warning.message) for warning in caught})
     weights = [weight.numel() for weight in built.models[0].parameters() if weight.requires_grad]
     shared = {
@@ -94,15 +101,19 @@ def finetune(
             for array in (outputs[s].logits, *outputs[s].vectors.values()):
                 array.fill(np.nan)
             distances[s] = dict.fromkeys(distances[s], math.nan)
-        scores = scoring.score_run(
-            rows.labels,
-            outputs[s].logits,
-            task.metric,
-            diverged=trained[s].diverged,
-            other_metrics=task.other_metrics,
-            groups=rows.groups,
-            credit=rows.credit,
-        )
+        diverged = trained[s].diverged
+        if task.writes:
+            scores = writing.score(inputs, outputs[s], diverged=diverged)
+        else:
+            scores = scoring.score_run(
+                rows.labels,
+                outputs[s].logits,
+                task.metric,
+                diverged=diverged,
+                other_metrics=task.other_metrics,
+                groups=rows.groups,
+                credit=rows.credit,
+            )
         record = {
             "seed_label": seed.label,
             "seed": seed.seed,
@@ -122,6 +133,7 @@ def finetune(
                 example_ids=rows.example_ids,
                 log=trained[s].log,
                 vectors=outputs[s].vectors,
+                written=outputs[s].written,
             )
         )
     return finished

@@ -1,6 +1,7 @@
 """What all runs of a setting start from: looked up, read and checked once, then handed down."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,6 +59,23 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     spec = DataSpec(**{name: getattr(setting, name) for name in fields})
     tokenizer = partial(backbones.load_tokenizer, located)
     data = prepare(spec, located.sha256, tokenizer)
+    if data.task.writes:
+        _check_writing(setting, methods)
     for method in methods.values():
         method.check(data.task.n_classes, data.train.choices, n_layers)
     return RunInputs(setting, located, data, methods)
+
+
+def _check_writing(setting: Setting, methods: Iterable[str]) -> None:
+    """``ValueError`` for what only classifiers can do."""
+    if refused := sorted({"head", "mhloss", "mmr", "surt"} & set(methods)):
+        raise ValueError(
+            f"method = {setting.method!r}: {refused[0]} is for classifiers, and the answers of "
+            f"{setting.task} are texts"
+        )
+    for name, usual in (("seeds_per_batch", 1), ("evals_per_epoch", 0)):
+        if getattr(setting, name) != usual:
+            raise ValueError(
+                f"{name} = {getattr(setting, name)} is for classifiers, and the answers of "
+                f"{setting.task} are texts: set it to {usual}"
+            )

@@ -26,8 +26,11 @@ class Outputs(NamedTuple):
 class Learner:
     """Models that are called with rows of their data: what one and several seeds have in common.
 
-    ``trained``: by name, the weights that are trained, as the optimiser gets them.
+    ``trained``: by name, the weights that are trained, as the optimiser gets them. ``watched``:
+    whether there is an output layer, what it is given to be remembered.
     """
+
+    watched = True
 
     def __init__(
         self,
@@ -38,8 +41,10 @@ class Learner:
     ) -> None:
         self.models, self.model, self.precision = models, models[0], precision
         self.loader = Loader(data, device, typed=backbones.takes_types(self.model))
-        _, _, output = backbones.output_layer(self.model)
-        self.hook = output.register_forward_pre_hook(self._remember)
+        self.hooks = []
+        if self.watched:
+            _, _, output = backbones.output_layer(self.model)
+            self.hooks = [output.register_forward_pre_hook(self._remember)]
         self.trained = self._trained()
 
     def _trained(self) -> dict[str, torch.Tensor]:
@@ -59,7 +64,8 @@ class Learner:
 
     def close(self) -> None:
         """Leave the models as ordinary ones, adapters merged."""
-        self.hook.remove()
+        for hook in self.hooks:
+            hook.remove()
         for model in self.models:
             backbones.merge_adapters(model)
 

@@ -15,11 +15,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from lib.config.seeds import Seeds
-from lib.data.examples import epoch_batches
+from lib.data.examples import NO_TOKEN, epoch_batches
 from lib.models import backbones
 from lib.training import evaluation, optimizers
 from lib.training.inputs import RunInputs
 from lib.training.learners import SeedBatch, SingleModel
+from lib.training.writing import Writer
 
 #: Losses are looked at after so many steps where each look would wait for a GPU.
 STEPS_BETWEEN_LOOKS = 64
@@ -46,7 +47,11 @@ def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean loss of each seed, (S,): squared error for one output, cross-entropy for several.
 
     ``logits`` (S, B, C), or (S, B, H, C) for H heads, whose losses are averaged; ``labels`` (S, B).
+    Of texts, ``logits`` (S, B, T, V) and ``labels`` (S, B, T), the mean is over tokens.
     """
+    if labels.ndim == 3:
+        each = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+        return each.view(len(labels), -1).sum(1) / (labels != NO_TOKEN).flatten(1).sum(1)
     if logits.ndim == 4:
         labels = labels[..., None].expand(logits.shape[:-1])
     if logits.shape[-1] == 1:
@@ -155,6 +160,7 @@ def train(
     setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
     kind = SingleModel if len(models) == 1 else SeedBatch
+    kind = Writer if data.task.writes else kind
     learner = kind(models, data.train, device, setting.precision)
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs

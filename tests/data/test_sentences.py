@@ -27,7 +27,13 @@ def test_the_page_counts_what_is_there(sentences):
     assert f"{(sentences['doubts'] > 0).sum()} texts have a doubt" in PAGE
     words = sentences["text"].str.split().str.len()
     assert f"{words.min()} to {words.max()} words" in PAGE
-    assert set(re.findall(r"^\| `(\w+)`", PAGE, re.M)) == set(sentences)
+    own, of_boats = (
+        set(re.findall(r"^\| `(\w+)`", part, re.M)) for part in PAGE.split("\n# Boats\n")
+    )
+    boats = pd.read_csv(FOLDER / "boats.csv")
+    assert own == set(sentences) and of_boats == set(boats)
+    for split, n in boats.groupby("split")["input"].nunique().items():
+        assert re.search(rf"`{split}` \({n}( inputs)?\)", PAGE)
 
 
 def test_texts_are_clean_and_each_is_there_once(sentences):

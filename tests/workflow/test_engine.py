@@ -112,7 +112,7 @@ CHANGES = {
         {"finetune": 4, "measure_group": 2, **ANALYSES},
     ),
     "a plotting function: figures": (
-        [("lib/plots/style.py", "alpha: float = 0.18", "alpha: float = 0.28")],
+        [("lib/plots/style.py", "alpha=0.18", "alpha=0.28")],
         ANALYSES,
     ),
     "a measure: tables": (

@@ -1,0 +1,202 @@
+"""Runs that write texts: the learner, and what a trained model writes and expects.
+
+Beside ``learners`` and ``evaluation``, which are about classes and numbers.
+"""
+
+import itertools
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.data.examples import NO_TOKEN, Encoded, Loader
+from lib.measures import generation
+from lib.models import backbones, devices, generators
+from lib.training.evaluation import EVAL_BATCH, Evaluation
+from lib.training.inputs import RunInputs
+from lib.training.learners import Outputs, SingleModel
+
+#: Of so many texts in a hundred that are the same, a run has collapsed.
+ONE_TEXT = 0.99
+
+
+class Writer(SingleModel):
+    """One model that writes, which is called with rows (1, B) of its data: logits (1, B, T, V) of
+    the tokens (1, B, T) of their references. There are no features.
+    """
+
+    watched = False
+
+    def __call__(self, rows: np.ndarray) -> Outputs:
+        inputs, _ = self.loader.batch(rows[0])
+        targets = self.loader.written(rows[0])
+        with devices.autocast(targets.device, self.precision):
+            logits, _ = generators.teacher_forced(self.model, inputs, targets)
+        return Outputs(logits[None], logits.new_zeros(1, len(targets), 0), targets[None])
+
+
+def decoding_seed(number: int) -> int:
+    """The seed of torch's generator for the ``number``-th drawn texts, the same for all runs."""
+    entropy = [number, zlib.crc32(b"decoding")]
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
+
+def vocabulary(inputs: RunInputs) -> np.ndarray:
+    """(V',) the tokens of the references of training and evaluation, ascending."""
+    parts = (inputs.data.train.targets, inputs.data.evaluation.targets)
+    return np.unique(np.concatenate(parts))
+
+
+@torch.no_grad()
+def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> Evaluation:
+    """What a model expects and writes, for all examples in their order.
+
+    ``logits`` (N, 1) are the mean log-likelihood of the tokens of the first reference, in nats.
+    ``vectors`` are of the decoder's states at that reference: ``last``, where its last token is
+    predicted, and ``mean``, over its tokens.
+
+    ``written`` holds ``texts`` (1 + samples, N), the likeliest and then those drawn with decoding
+    seeds 0, 1, …; ``lengths`` (N,) of the references in tokens; ``tokens`` (T,), the likeliest at
+    each place of all references, one behind the other; ``probabilities`` (T, V' + 1) there, of the
+    tokens of ``vocabulary`` and of all others together; ``scores`` (1 + samples, N) of the texts by
+    the task's metric; and, where inputs are lists of slots, ``slots`` (N, K): which of them the
+    likeliest text puts into words.
+    """
+    model.eval()
+    data, setting = inputs.data.evaluation, inputs.setting
+    tokenizer = backbones.load_tokenizer(inputs.located)
+    kept = torch.from_numpy(vocabulary(inputs)).long().to(device)
+    loader, order = Loader(data, device, typed=False), np.argsort(data.lengths, kind="stable")
+    batches = [order[i : i + EVAL_BATCH] for i in range(0, len(order), EVAL_BATCH)]
+    rows: dict[int, dict[str, Any]] = {}
+    for batch in batches:
+        given, targets = loader.batch(batch)[0], loader.written(batch)
+        with devices.autocast(device, setting.precision):
+            logits, states = generators.teacher_forced(model, given, targets, states=True)
+        logs = logits.float().log_softmax(-1)
+        for i, row in enumerate(batch):
+            there = targets[i] != NO_TOKEN
+            own, layers = logs[i, there], states[:, i, there]
+            chances = own[:, kept].exp()
+            rest = (1 - chances.sum(-1, keepdim=True)).clamp(min=0)
+            rows[int(row)] = {
+                "likelihood": own.gather(-1, targets[i, there][:, None]).mean(),
+                "tokens": own.argmax(-1),
+                "probabilities": torch.cat([chances, rest], -1).half(),
+                "last": layers[:, -1],
+                "mean": layers.mean(1),
+            }
+    columns = {name: [rows[i][name].cpu().numpy() for i in range(len(data))] for name in rows[0]}
+    texts = np.empty((1 + setting.samples, len(data)), object)
+    for number in range(1 + setting.samples):
+        torch.manual_seed(decoding_seed(number - 1) if number else 0)
+        for batch in batches:
+            with devices.autocast(device, setting.precision):
+                ids = generators.write(
+                    model, loader.batch(batch)[0], setting.max_target_length, sampled=number > 0
+                )
+            texts[number, batch] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    read, references = inputs_of(data, tokenizer), references_of(data, tokenizer)
+    metric = inputs.data.task.metric
+    written = {
+        "texts": texts.astype(str),
+        "scores": generation.text_scores([*texts.tolist(), read], references, metric)[:-1],
+        "lengths": np.array([len(own) for own in columns["tokens"]]),
+        "tokens": np.concatenate(columns["tokens"]),
+        "probabilities": np.concatenate(columns["probabilities"]),
+    }
+    if inputs.data.task.has_slots:
+        written["slots"] = realised(read, texts[0].tolist())
+    return Evaluation(
+        np.array(columns["likelihood"], np.float32)[:, None],
+        {name: np.stack(columns[name], 1) for name in ("last", "mean")},
+        written,
+    )
+
+
+def inputs_of(data: Encoded, tokenizer: Any) -> list[str]:
+    """The inputs, as the tokeniser reads them."""
+    pieces = [data.tokens[a:b] for a, b in itertools.pairwise(data.starts)]
+    return tokenizer.batch_decode(pieces, skip_special_tokens=True)
+
+
+def realised(inputs: Sequence[str], texts: Sequence[str]) -> np.ndarray:
+    """(N, K) booleans: which slots of an input, ``name: value, name: value``, the text for it puts
+    into words, that is, whose value it holds. Inputs with fewer than K slots have False in the
+    rest.
+    """
+    slots = [re.findall(r":([^,:]+)", given) for given in inputs]
+    found = np.zeros((len(texts), max(map(len, slots))), bool)
+    for row, (values, text) in enumerate(zip(slots, texts, strict=True)):
+        words = f" {' '.join(text.lower().split())} "
+        found[row, : len(values)] = [
+            f" {' '.join(value.lower().split())} " in words for value in values
+        ]
+    return found
+
+
+def references_of(data: Encoded, tokenizer: Any) -> list[list[str]]:
+    """The references of each example, as the tokeniser reads them: as a model could write them."""
+    starts = data.target_starts
+    pieces = [data.targets[a:b] for a, b in itertools.pairwise(starts)]
+    texts = tokenizer.batch_decode(pieces, skip_special_tokens=True)
+    return [texts[a:b] for a, b in itertools.pairwise(data.references)]
+
+
+def baseline_likelihood(inputs: RunInputs) -> float:
+    """Mean log-likelihood of a reference's token, in nats, of a model that draws each token either
+    from those of the input or by how often it is used.
+
+    How often each token of ``vocabulary`` is in the references of training is counted, and once
+    more each. The share of copies is that which makes these references likeliest; 0 is one.
+    """
+    known = vocabulary(inputs)
+    counts = np.bincount(np.searchsorted(known, inputs.data.train.targets), minlength=len(known))
+    usual = (counts + 1) / (counts + 1).sum()
+    shares = np.linspace(0, 0.95, 20)
+
+    def likelihoods(data: Encoded) -> np.ndarray:
+        means = []
+        for i, j in enumerate(data.references[:-1]):
+            tokens = data.targets[data.target_starts[j] : data.target_starts[j + 1]]
+            given = data.tokens[data.starts[i] : data.starts[i + 1]]
+            copied = (tokens[:, None] == given).mean(1)
+            own = usual[np.searchsorted(known, tokens)]
+            means.append(np.log(np.outer(shares, copied) + np.outer(1 - shares, own)).mean(1))
+        return np.mean(means, 0)
+
+    best = likelihoods(inputs.data.train).argmax()
+    return float(likelihoods(inputs.data.evaluation)[best])
+
+
+def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[str, Any]:
+    """Score and status of a run that writes, from its likeliest texts.
+
+    It has failed if its references are no likelier than ``baseline_likelihood``; collapsed, if it
+    then writes one text for 99 % of the inputs.
+    """
+    metric, data = inputs.data.task.metric, inputs.data.evaluation
+    others = [name for name in generation.METRICS if name != metric]
+    likelihood, least = float(evaluation.logits.mean()), baseline_likelihood(inputs)
+    shared = {"metric": metric, "accuracy": None, "majority": None, "baseline": least}
+    if diverged or not np.isfinite(likelihood):
+        nothing = dict.fromkeys([*others, "likelihood"])
+        return {**shared, "status": "diverged", "score": None, "other_scores": nothing}
+    references = references_of(data, backbones.load_tokenizer(inputs.located))
+    texts = evaluation.written["texts"][0].tolist()
+    scores = {
+        name: float(generation.text_scores([texts, texts], references, name)[0].mean())
+        for name in others
+    }
+    shares = np.unique(texts, return_counts=True)[1] / len(texts)
+    failed = likelihood <= least
+    status = "collapsed" if failed and shares.max() >= ONE_TEXT else "failed" if failed else "ok"
+    return {
+        **shared,
+        "status": status,
+        "score": float(evaluation.written["scores"][0].mean()),
+        "other_scores": scores | {"likelihood": likelihood},
+    }

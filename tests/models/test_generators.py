@@ -1,0 +1,159 @@
+"""Models that write, of every architecture that can: what is new, what they are given, how they
+write.
+"""
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file
+from support import tiny_models
+
+from lib.data import examples
+from lib.data.rows import make_row
+from lib.errors import BackboneError
+from lib.models import backbones, generators, pretrained
+
+KINDS = ("bert", "llama", "bart", "t5")
+INPUTS = ["the calm river", "a dull and hasty little boat by the mill", "soup"]
+
+
+def save_seq2seq(kind, folder):
+    """A tiny BART or T5 with a tokeniser that has the special tokens that it needs."""
+    words = tiny_models.tokenizer("roberta")
+    shape = {"vocab_size": len(words), "d_model": 32, "pad_token_id": words.pad_token_id}
+    if kind == "bart":
+        config = hf.BartConfig(
+            **shape, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.3,
+            max_position_embeddings=80, bos_token_id=words.bos_token_id or words.cls_token_id,
+            eos_token_id=words.sep_token_id, decoder_start_token_id=words.sep_token_id,
+        )  # fmt: skip
+        model = hf.BartForConditionalGeneration(config)
+    else:
+        config = hf.T5Config(
+            **shape, num_layers=2, num_heads=2, d_kv=16, d_ff=64, initializer_factor=2.0,
+            decoder_start_token_id=words.pad_token_id, eos_token_id=words.sep_token_id,
+        )  # fmt: skip
+        model = hf.T5ForConditionalGeneration(config)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_hub, tmp_path_factory):
+    made = tmp_path_factory.mktemp("writers")
+    torch.manual_seed(0)
+    return {
+        kind: tiny_hub / kind if kind in ("bert", "llama") else save_seq2seq(kind, made / kind)
+        for kind in KINDS
+    }
+
+
+@pytest.fixture(params=KINDS)
+def located(folders, request):
+    return pretrained.locate(str(folders[request.param]))
+
+
+def encoded(located):
+    rows = [make_row(i, text, "", 0, targets=[INPUTS[i - 1]]) for i, text in enumerate(INPUTS)]
+    data = examples._encode(rows, backbones.load_tokenizer(located), 64, 32)
+    loader = examples.Loader(data, torch.device("cpu"))
+    every = np.arange(len(rows))
+    return loader.batch(every)[0], loader.written(every)
+
+
+def load(located, seed=0):
+    model, new = generators.load_generator(located, seed)
+    return model.eval(), new
+
+
+def test_what_is_new_is_cross_attention_and_the_rest_is_the_checkpoint(located):
+    model, new = load(located)
+    stored = load_file(f"{located.path}/model.safetensors")
+    state = model.state_dict()
+    if model.config.model_type == "encoder-decoder":
+        assert new and all(".crossattention." in name for name in new)
+        for name, value in stored.items():
+            for part in ("encoder." + name.removeprefix("bert."), "decoder." + name):
+                assert part not in state or torch.equal(state[part], value)
+        other, _ = load(located, seed=1)
+        changed = {n for n, w in other.named_parameters() if not torch.equal(w, state[n])}
+        assert changed == {n for n in new if n.endswith("weight") and "LayerNorm" not in n}
+    else:
+        assert not new
+        assert all(torch.equal(state[name], value) for name, value in stored.items())
+
+
+def test_every_parameter_has_a_depth_and_those_of_the_decoder_lie_above(located):
+    model, _ = load(located)
+    n = len(backbones.layers(model))
+    depths = {name: backbones.depth_of(name, n) for name, _ in model.named_parameters()}
+    layers = {depth for depth in depths.values() if 0 < depth <= n}
+    assert layers == set(range(1, n + 1)) and min(depths.values()) == 0
+    for number, layer in enumerate(backbones.layers(model), 1):
+        own = {id(w) for w in layer.parameters()}
+        shared = {number} | ({0} if model.config.model_type == "t5" else set())
+        assert {depths[k] for k, w in model.named_parameters() if id(w) in own} <= shared
+
+
+def test_targets_are_predicted_from_what_stands_before_them_alone(located):
+    model, _ = load(located)
+    inputs, targets = encoded(located)
+    with torch.no_grad():
+        logits, states = generators.teacher_forced(model, inputs, targets, states=True)
+        other = targets.clone()
+        other[:, 3:] = torch.where(other[:, 3:] >= 0, 7, other[:, 3:])
+        changed, _ = generators.teacher_forced(model, inputs, other)
+    assert logits.shape[:2] == targets.shape == states.shape[1:3]
+    torch.testing.assert_close(logits[:, :4], changed[:, :4])
+    assert not torch.allclose(logits[:, 4:], changed[:, 4:])
+
+
+def test_padding_changes_nothing(located):
+    model, _ = load(located)
+    inputs, targets = encoded(located)
+    with torch.no_grad():
+        together, _ = generators.teacher_forced(model, inputs, targets)
+        for i in range(len(targets)):
+            length = int(inputs["attention_mask"][i].sum())
+            one = {name: array[i : i + 1, :length] for name, array in inputs.items()}
+            known = targets[i : i + 1, : int((targets[i] >= 0).sum())]
+            alone, _ = generators.teacher_forced(model, one, known)
+            torch.testing.assert_close(
+                together[i, : known.shape[1]], alone[0], atol=1e-4, rtol=1e-4
+            )
+            written = generators.write(model, one, 6)[0]
+            batch = generators.write(model, inputs, 6)[i]
+            assert batch[: len(written)].tolist() == written.tolist()
+
+
+def test_the_likeliest_text_is_the_likeliest_token_by_token(located):
+    model, _ = load(located)
+    inputs, _ = encoded(located)
+    written = generators.write(model, inputs, 6)
+    assert written.shape[0] == len(INPUTS) and written.shape[1] <= 6
+    with torch.no_grad():
+        logits, _ = generators.teacher_forced(model, inputs, written)
+    plan = model.generation_config
+    ended = (written == plan.eos_token_id).cumsum(1).roll(1, 1)
+    ended[:, 0] = 0
+    assert (logits.argmax(-1) == written)[ended == 0].all()
+
+
+def test_drawn_texts_are_those_of_the_generator_and_differ(located):
+    model, _ = load(located)
+    inputs, _ = encoded(located)
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(generators.write(model, inputs, 12, sampled=True).tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_what_cannot_write_and_what_only_writes_is_refused(tiny_hub, folders):
+    with pytest.raises(BackboneError, match="the architectures that can are bert, llama, bart, t5"):
+        generators.load_generator(pretrained.locate(str(tiny_hub / "mpnet")), 0)
+    with pytest.raises(BackboneError, match="writes texts, and no classifier"):
+        backbones.load_classifier(pretrained.locate(str(folders["t5"])), 2, 0)

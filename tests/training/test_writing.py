@@ -1,0 +1,216 @@
+"""Runs that write texts, trained for real on invented boats, from the run to its tables."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import boats
+from lib import measures
+from lib.config import Setting
+from lib.config.seeds import Seeds
+from lib.models import backbones
+from lib.results import group_tables, runs, tables
+from lib.results.run_group import RunGroup
+from lib.training import writing
+from lib.training.experiment import finetune
+from lib.training.inputs import prepare_inputs
+from lib.training.loop import losses
+
+BOATS = Setting(
+    task="boats", train_rows=300, eval_rows=30, epochs=2, learning_rate=1e-3, max_target_length=24,
+    samples=2,
+)  # fmt: skip
+SEEDS = [Seeds.of(0), Seeds.of(1), Seeds.parse("seed1-init0")]
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return prepare_inputs(BOATS)
+
+
+@pytest.fixture(scope="module")
+def trained(inputs):
+    return [finetune(inputs, seeds, device="cpu") for seeds in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(inputs):
+    return backbones.load_tokenizer(inputs.located)
+
+
+def test_the_committed_boats_are_those_of_the_script():
+    pd.testing.assert_frame_equal(pd.read_csv(boats.TABLE, keep_default_na=False), boats.table())
+    table = boats.table()
+    assert set(table[table["split"] == "dev"]["input"]).isdisjoint(
+        table[table["split"] == "train"]["input"]
+    )
+    assert (table.groupby("input")["target"].nunique() == boats.N_REFERENCES).all()
+
+
+def test_every_slot_is_in_every_sentence():
+    table = boats.table()
+    realised = writing.realised(table["input"].str.lower(), table["target"].str.replace(
+        r"([,.])", r" \1 ", regex=True
+    ))  # fmt: skip
+    assert (realised.sum(1) == table["input"].str.count(":")).all()
+
+
+def test_slots_are_found_as_whole_values():
+    given = ["name : old tom, kind : barge", "name : tern"]
+    texts = ["old tom is a bargee", "the tern"]
+    assert writing.realised(given, texts).tolist() == [[True, False], [True, False]]
+
+
+def test_the_loss_of_texts_is_the_mean_over_tokens_that_are_there():
+    logits = torch.randn(2, 3, 4, 7)
+    labels = torch.randint(7, (2, 3, 4))
+    labels[0, 1, 2:] = labels[1, 2, 1:] = -100
+    for s in range(2):
+        there = labels[s] >= 0
+        expected = torch.nn.functional.cross_entropy(logits[s][there], labels[s][there])
+        torch.testing.assert_close(losses(logits, labels)[s], expected)
+
+
+def test_references_are_those_of_the_table(inputs, tokenizer):
+    data = inputs.data.evaluation
+    table = boats.table()
+    known = table[table["split"] == "dev"].groupby("input", sort=False)["target"].agg(list)
+    read = dict(zip(known.index.str.lower().str.replace(":", " :"), known, strict=True))
+    pairs = zip(
+        writing.inputs_of(data, tokenizer), writing.references_of(data, tokenizer), strict=True
+    )
+    for given, own in pairs:
+        assert own == [text.lower() for text in read[given]]
+    assert len(data) == BOATS.eval_rows
+
+
+def test_the_baseline_is_the_best_mixture_of_copies_and_usual_tokens(inputs):
+    small = dataclasses.replace(
+        inputs.data, train=inputs.data.train.take(range(6)),
+        evaluation=inputs.data.evaluation.take(range(3)),
+    )  # fmt: skip
+    few = dataclasses.replace(inputs, data=small)
+    known = list(writing.vocabulary(few))
+    counts = np.ones(len(known))
+    for token in small.train.targets:
+        counts[known.index(token)] += 1
+
+    def mean(data, share):
+        each = []
+        for i in range(len(data)):
+            j = data.references[i]
+            given = list(data.tokens[data.starts[i] : data.starts[i + 1]])
+            target = data.targets[data.target_starts[j] : data.target_starts[j + 1]]
+            own = [share * given.count(t) / len(given)
+                   + (1 - share) * counts[known.index(t)] / counts.sum()
+                   for t in target]  # fmt: skip
+            each.append(np.log(own).mean())
+        return np.mean(each)
+
+    best = max(np.linspace(0, 0.95, 20), key=lambda share: mean(small.train, share))
+    assert writing.baseline_likelihood(few) == pytest.approx(mean(small.evaluation, best))
+
+
+def test_a_run_says_what_it_wrote_and_expected(inputs, trained, tokenizer):
+    data = inputs.data.evaluation
+    for run in trained:
+        written, record = run.written, run.record
+        assert written["texts"].shape == written["scores"].shape == (3, 30)
+        assert run.logits.shape == (30, 1) and (run.logits < 0).all()
+        first = data.references[:-1]
+        assert (written["lengths"] == np.diff(data.target_starts)[first]).all()
+        assert written["probabilities"].sum(-1) == pytest.approx(1, abs=2e-3)
+        assert len(written["tokens"]) == len(written["probabilities"]) == written["lengths"].sum()
+        references = writing.references_of(data, tokenizer)
+        scores = measures.text_scores(written["texts"].tolist(), references)
+        assert written["scores"] == pytest.approx(scores)
+        assert record["score"] == pytest.approx(scores[0].mean())
+        assert record["other_scores"]["likelihood"] == pytest.approx(run.logits.mean())
+        assert record["status"] == "ok" and record["baseline"] < run.logits.mean()
+        layers = len(run.vectors["mean"])
+        assert {v.shape for v in run.vectors.values()} == {(layers, 30, 128)}
+    # The likelihood of a reference is that of its tokens, of those that are in the vocabulary.
+    known, run = writing.vocabulary(inputs), trained[0]
+    ends = np.cumsum([0, *run.written["lengths"]])
+    for i, (a, b) in enumerate(itertools.pairwise(ends)):
+        j = data.references[i]
+        target = data.targets[data.target_starts[j] : data.target_starts[j + 1]]
+        own = run.written["probabilities"][a:b][np.arange(b - a), np.searchsorted(known, target)]
+        assert np.log(own.astype(float)).mean() == pytest.approx(run.logits[i, 0], abs=0.02)
+
+
+def test_a_run_is_the_same_again_and_the_init_seed_changes_it(inputs, trained):
+    again = finetune(inputs, SEEDS[0], device="cpu")
+    for name in runs.WRITTEN:
+        assert (again.written[name] == trained[0].written[name]).all(), name
+    assert (again.logits == trained[0].logits).all()
+    assert (trained[1].written["texts"] != trained[2].written["texts"]).any()
+
+
+def test_drawn_texts_have_decoding_seeds_of_their_own(trained):
+    likeliest, first, second = trained[0].written["texts"]
+    assert (first != second).any() and (likeliest != first).any()
+    assert writing.decoding_seed(0) != writing.decoding_seed(1)
+
+
+def test_a_run_that_learns_nothing_has_failed(inputs):
+    hopeless = dataclasses.replace(inputs, setting=dataclasses.replace(BOATS, learning_rate=1.0))
+    run = finetune(hopeless, Seeds.of(0), device="cpu")
+    assert run.record["status"] in ("failed", "collapsed", "diverged")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"method": "mhloss"}, "mhloss is for classifiers"),
+        ({"seeds_per_batch": 2}, "seeds_per_batch = 2 is for classifiers"),
+        ({"evals_per_epoch": 1, "eval_split": "test-half"}, "evals_per_epoch = 1 is for class"),
+    ],
+)
+def test_what_only_classifiers_can_do_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_inputs(dataclasses.replace(BOATS, **changed))
+
+
+def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
+    for run in trained:
+        runs.save(run, tmp_path / run.record["seed_label"])
+    loaded = [runs.load(tmp_path / run.record["seed_label"]) for run in trained]
+    for run, back in zip(trained, loaded, strict=True):
+        assert set(back.written) == set(run.written)
+        assert all((back.written[name] == run.written[name]).all() for name in run.written)
+    frames = group_tables.tables_of(loaded)
+    texts = frames[tables.TEXTS]
+    assert len(texts) == 3 * 3 * 30 and texts["text"].nunique() == texts["hash"].nunique()
+    distances = frames["distances"].set_index(["measure", "pooling"])["distance"]
+    likeliest = [run.written["texts"][0].tolist() for run in trained]
+    upper = np.triu_indices(3, 1)
+    for name in ("different", "edit_distance", "rouge_distance", "bleu_distance"):
+        expected = getattr(measures, f"pairwise_{name}")(likeliest)[upper]
+        assert list(distances[name, "likeliest"]) == pytest.approx(expected, abs=1e-6)
+    drawn = [run.written["texts"][1:].tolist() for run in trained]
+    crossed = [
+        np.mean([measures.pairwise_edit_distance([drawn[a][k], drawn[b][1 - k]])[0, 1]
+                 for k in range(2)])
+        for a, b in zip(*upper, strict=True)
+    ]  # fmt: skip
+    assert list(distances["edit_distance", "drawn"]) == pytest.approx(crossed, abs=1e-6)
+    table = frames["measures"].query("subset == 'all'")
+    assert {"different", "slot_distance", "token_jsd", "cka"} <= set(table["measure"])
+    value = table.set_index(["measure", "pooling"]).loc[("different", "likeliest"), "value"]
+    assert value == pytest.approx(np.mean(distances["different", "likeliest"]), abs=1e-6)
+
+
+def test_texts_of_data_sets_stay_out_of_tables(trained):
+    renamed = [
+        dataclasses.replace(
+            run, record=run.record | {"setting": run.record["setting"] | {"task": "e2e"}}
+        )
+        for run in trained
+    ]
+    assert "text" not in group_tables.tables_of(renamed)[tables.TEXTS]
+    assert RunGroup.of_runs(renamed).logits.shape == (3, 30, 1)
