@@ -1,4 +1,4 @@
-"""Boats and what is said of them, for runs that write: ``python -m benchmarks.boats``.
+"""Boats and what is said of them, for runs that generate texts: ``python -m benchmarks.boats``.
 
 Makes ``data/course/boats.csv``: lists of slots about invented boats, each with three sentences that
 put them into words. There is more than one way to say it, so that two runs may say it differently.

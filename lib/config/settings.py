@@ -90,8 +90,6 @@ class Setting:
     dropout: Annotated[float, Field(ge=-1, lt=1)] = -1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seeds_per_batch: _Number = 1
-    max_target_length: Annotated[int, Field(ge=2, le=1024)] = 64
-    samples: Annotated[int, Field(ge=0, le=100)] = 1
     pooled_token: Literal["auto", "first", "last"] = "auto"  # noqa: S105
 
     def __post_init__(self) -> None:

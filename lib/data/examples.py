@@ -113,7 +113,6 @@ class DataSpec:
     text_columns: list[str]
     label_column: str
     max_length: int
-    max_target_length: int
     train_rows: int
     subset_seed: int
     eval_rows: int
@@ -202,8 +201,6 @@ def _entry(
     """
     name = Path(spec.task).stem
     rest = (tokenizer_sha256, spec.max_length, provenance.TRAINING_VERSIONS)
-    if task.writes:
-        rest += (spec.max_target_length,)
     key = provenance.digest(spec.task, spec.text_columns, spec.label_column, *rest)
     index = paths.CACHE / "prepared" / "index" / f"{name}-{key}.json"
     entry = json.loads(index.read_text()) if index.exists() else None
@@ -229,7 +226,7 @@ def _entry(
     for split in ("train", "dev"):
         path = _file(folder, split)
         if not path.exists():
-            encoded = _encode(splits[split], tokenizer(), spec.max_length, spec.max_target_length)
+            encoded = _encode(splits[split], tokenizer(), spec.max_length)
             with paths.atomic_file(path) as scratch:
                 np.savez_compressed(scratch, **vars(encoded))
         hashes[split] = provenance.file_sha256(path)
@@ -256,9 +253,7 @@ def _load(entry: dict[str, Any], split: str) -> Encoded:
     return Encoded(**arrays | {"choices": int(arrays["choices"])})
 
 
-def _encode(
-    rows: list[Row], tokenizer: Any, max_length: int, max_target_length: int = 0
-) -> Encoded:
+def _encode(rows: list[Row], tokenizer: Any, max_length: int) -> Encoded:
     choices = len(rows[0]["text_a"]) if isinstance(rows[0]["text_a"], list) else 1
     sides = [[row[side] for row in rows] for side in ("text_a", "text_b")]
     if choices > 1:
@@ -283,7 +278,7 @@ def _encode(
         more["credit"] = np.array([row["credit"] for row in rows])
     if "targets" in rows[0]:
         texts = list(chain.from_iterable(row["targets"] for row in rows))
-        kept = {"truncation": True, "max_length": max_target_length - 1}
+        kept = {"truncation": True, "max_length": max_length - 1}
         end = [tokenizer.sep_token_id if tokenizer.eos_token is None else tokenizer.eos_token_id]
         ids = tokenizer(texts, add_special_tokens=False, **kept)["input_ids"]
         more["targets"] = np.concatenate([np.array(own + end, np.int32) for own in ids])
@@ -383,7 +378,7 @@ class Loader:
             inputs["token_type_ids"] = torch.where(mask, self.types[source], 0)
         return inputs, self.labels[at]
 
-    def written(self, rows: np.ndarray) -> torch.Tensor:
+    def target_tokens(self, rows: np.ndarray) -> torch.Tensor:
         """Tokens (B, T) of the first reference of rows (B,), with ``NO_TOKEN`` behind its end."""
         at = torch.from_numpy(np.asarray(rows)).to(self.device)
         lengths = self.target_lengths[at][:, None]

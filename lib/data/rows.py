@@ -36,7 +36,7 @@ class Task:
     has_slots: bool = False
 
     @property
-    def writes(self) -> bool:
+    def generates(self) -> bool:
         """Whether the answer is a text."""
         return self.n_classes == 0
 

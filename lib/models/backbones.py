@@ -1,6 +1,6 @@
 """Pretrained models as classifiers: architectures, tokenisers, and which weights are new.
 
-``lib.models.generators`` loads them as models that write texts.
+``lib.models.generators`` loads them as models that generate texts.
 
 Where their files are is ``lib.models.pretrained``. Weights are read from safetensors only and no
 code of a model repository is ever run.
@@ -161,7 +161,7 @@ def load_classifier(
 
     family = family_of(located)
     if not family.output:
-        raise BackboneError(f"{located.path} is a model that writes texts, and no classifier")
+        raise BackboneError(f"{located.path} generates texts, and is no classifier")
     # Pooling looks for the last token that is not padding, so it has to know the batches' own.
     padding = {"pad_token_id": load_tokenizer(located).pad_token_id} if family.decoder else {}
     torch.manual_seed(init_seed)
@@ -191,7 +191,7 @@ def load_classifier(
 
 def encoder(model: "PreTrainedModel") -> "torch.nn.Module":
     """The pretrained part of a classifier: ``model.bert``, ``model.roberta``, ``model.model``…; of
-    a model that writes, what holds encoder and decoder.
+    a model that generates texts, what holds encoder and decoder.
     """
     return getattr(model, model.base_model_prefix, model)
 

@@ -1,7 +1,7 @@
-"""Pretrained models that write texts: encoder-decoders, and decoders that go on from a prompt.
+"""Pretrained models that generate texts: encoder-decoders, and decoders that go on from a prompt.
 
 An encoder such as BERT becomes one by taking it twice (Rothe et al. 2020, *TACL* 8, 264): the
-second copy sees only what it has written so far, and looks at what the first has read. What that
+second copy sees only what it has generated so far, and looks at what the first has read. What that
 takes, cross-attention, is new, and drawn from the ``init`` stream as a new head is.
 """
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-#: Architectures that can be made to write.
-WRITING = ("bert", "llama", "bart", "t5")
+#: Architectures that can be made to generate texts.
+GENERATING = ("bert", "llama", "bart", "t5")
 
 
 def load_generator(located: Located, init_seed: int) -> tuple["PreTrainedModel", list[str]]:
-    """A model that writes, in float32, and the names of its newly initialised parameters.
+    """A model that generates texts, in float32, and the names of its newly initialised parameters.
 
     Its ``generation_config`` names the tokens at which a text begins and ends, and that of padding.
 
-    Raises ``BackboneError`` for an architecture that cannot be made to write, and for a checkpoint
-    that lacks weights of the pretrained model.
+    Raises ``BackboneError`` for an architecture that cannot be made to generate, and for a
+    checkpoint that lacks weights of the pretrained model.
     """
     import torch
     from transformers import (
@@ -38,10 +38,10 @@ def load_generator(located: Located, init_seed: int) -> tuple["PreTrainedModel",
     )
 
     family, tokenizer = backbones.family_of(located), backbones.load_tokenizer(located)
-    if family not in [backbones.FAMILIES[name] for name in WRITING]:
+    if family not in [backbones.FAMILIES[name] for name in GENERATING]:
         raise BackboneError(
-            f"{located.path} cannot be made to write texts; the architectures that can are "
-            f"{', '.join(WRITING)}"
+            f"{located.path} cannot be made to generate texts; the architectures that can are "
+            f"{', '.join(GENERATING)}"
         )
     how = {"attn_implementation": family.attention}
     torch.manual_seed(init_seed)
@@ -58,7 +58,7 @@ def load_generator(located: Located, init_seed: int) -> tuple["PreTrainedModel",
             new = [f"decoder.{name}" for name in new]
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
         raise BackboneError(
-            f"{located.path} does not load as a model that writes texts: {error}"
+            f"{located.path} does not load as a model that generates texts: {error}"
         ) from error
     n_layers = len(backbones.layers(model))
     expected = ("crossattention.", "cls.")
@@ -77,19 +77,19 @@ def load_generator(located: Located, init_seed: int) -> tuple["PreTrainedModel",
 
 
 def _continued(
-    model: "PreTrainedModel", inputs: dict[str, "torch.Tensor"], written: "torch.Tensor"
+    model: "PreTrainedModel", inputs: dict[str, "torch.Tensor"], before: "torch.Tensor"
 ) -> dict[str, "torch.Tensor"]:
-    """What a model is given: an encoder the input, and its decoder what is written (B, T); a
+    """What a model is given: an encoder the input, and its decoder the tokens before (B, T); a
     decoder both, one behind the other.
     """
     import torch
 
     given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     if model.config.is_encoder_decoder:
-        return given | {"decoder_input_ids": written}
-    mask = torch.cat([given["attention_mask"], torch.ones_like(written)], 1)
+        return given | {"decoder_input_ids": before}
+    mask = torch.cat([given["attention_mask"], torch.ones_like(before)], 1)
     return {
-        "input_ids": torch.cat([given["input_ids"], written], 1),
+        "input_ids": torch.cat([given["input_ids"], before], 1),
         "attention_mask": mask,
         # The padding between input and text is no place.
         "position_ids": (mask.cumsum(1) - 1).clamp(min=0),
@@ -122,15 +122,15 @@ def teacher_forced(
     return out.logits[:, -length:], layers
 
 
-def write(
+def generate(
     model: "PreTrainedModel",
     inputs: dict[str, "torch.Tensor"],
     longest: int,
     *,
     sampled: bool = False,
 ) -> "torch.Tensor":
-    """Tokens (B, T ≤ longest) that a model writes: the likeliest at each step, or drawn from its
-    distribution by torch's global generator.
+    """Tokens (B, T ≤ longest) by greedy decoding, or sampled from the model's distribution by
+    torch's global generator.
     """
     import torch
 

@@ -83,7 +83,7 @@ def tables_of(
     scored = run_group.score_runs(RunGroup.of_runs(group))
     whole = scored.with_distances(names, n_permutations=PERMUTATIONS, device=device)
     more = {}
-    if group[0].written:
+    if group[0].generated:
         apart = text_distances(group)
         layers = {pooling: np.array([0]) for _, pooling in apart}
         whole = replace(whole, distances=whole.distances | apart, layers=whole.layers | layers)
@@ -101,37 +101,42 @@ def tables_of(
 
 def text_distances(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
     """By measure and, in the place of a pooling, what it is of, distances (1, S, S) of runs that
-    write.
+    generate texts; NaN for those of a diverged run. Of fewer than two others there are none.
 
-    ``likeliest``: of the likeliest texts; ``drawn``: of texts drawn with different decoding seeds,
-    mean over pairs of these; ``expected``: of what is expected under teacher forcing.
+    ``greedy`` and ``sampled``: of texts by either way of decoding, sampled ones of two runs with
+    different decoding seeds, mean over pairs of these; ``teacher-forced``: of the predictions of
+    the tokens of a reference.
     """
-    written = [run.written for run in group]
-    likeliest = [own["texts"][0].tolist() for own in written]
+    rows = [i for i, run in enumerate(group) if np.isfinite(run.logits).all()]
+    if len(rows) < 2:
+        return {}
+    generated = [group[i].generated for i in rows]
+    greedy = [own["texts"][0].tolist() for own in generated]
     found = {
-        ("different", "likeliest"): measures.pairwise_different(likeliest),
-        ("edit_distance", "likeliest"): measures.pairwise_edit_distance(likeliest),
-        ("rouge_distance", "likeliest"): measures.pairwise_rouge_distance(likeliest),
-        ("bleu_distance", "likeliest"): measures.pairwise_bleu_distance(likeliest),
+        (name, "greedy"): getattr(measures, f"pairwise_{name}")(greedy)
+        for name in ("different", "edit_distance", "rouge_distance", "bleu_distance")
     }
-    drawn = [own["texts"][1:] for own in written]
-    if (n_drawn := len(drawn[0])) > 1:
-        every = [texts.tolist() for own in drawn for texts in own]
-        apart = ~np.eye(n_drawn, dtype=bool)
-        for name in ("different", "edit_distance"):
-            whole = getattr(measures, f"pairwise_{name}")(every)
-            blocks = whole.reshape(len(group), n_drawn, len(group), n_drawn)
-            found[name, "drawn"] = blocks.transpose(0, 2, 1, 3)[..., apart].mean(-1)
-    if "slots" in written[0]:
-        realised = np.stack([own["slots"] for own in written])
-        found["slot_distance", "likeliest"] = measures.pairwise_slot_distance(realised)
-    lengths = written[0]["lengths"]
+    sampled = [own["texts"][1:] for own in generated]
+    n_sampled, every = len(sampled[0]), [texts.tolist() for own in sampled for texts in own]
+    apart = ~np.eye(n_sampled, dtype=bool)
+    for name in ("different", "edit_distance"):
+        whole = getattr(measures, f"pairwise_{name}")(every)
+        blocks = whole.reshape(len(rows), n_sampled, len(rows), n_sampled)
+        found[name, "sampled"] = blocks.transpose(0, 2, 1, 3)[..., apart].mean(-1)
+        np.fill_diagonal(found[name, "sampled"], 0)
+    if "slots" in generated[0]:
+        realised = np.stack([own["slots"] for own in generated])
+        found["slot_distance", "greedy"] = measures.pairwise_slot_distance(realised)
+    lengths = generated[0]["lengths"]
     for name, kind in (("disagreement", "tokens"), ("jsd", "probabilities")):
-        outputs = np.stack([own[kind] for own in written])
-        found[f"token_{name}", "expected"] = measures.mean_over_examples(
+        outputs = np.stack([own[kind] for own in generated])
+        found[f"token_{name}", "teacher-forced"] = measures.mean_over_examples(
             getattr(measures, f"pairwise_{name}"), outputs, lengths
         )
-    return {key: matrix[None] for key, matrix in found.items()}
+    stacks = {key: np.full((1, len(group), len(group)), np.nan) for key in found}
+    for key, matrix in found.items():
+        stacks[key][0][np.ix_(rows, rows)] = matrix
+    return stacks
 
 
 def sample_vectors(group: list[runs.Run]) -> np.ndarray:

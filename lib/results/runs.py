@@ -22,14 +22,14 @@ from lib.config.seeds import Seeds
 #: decoder's first token has seen no other), or their mean.
 POOLINGS = ("first", "last", "mean")
 ARRAYS = ("logits", "labels", "example_ids")
-WRITTEN = ("texts", "scores", "lengths", "tokens", "probabilities", "slots")
+GENERATED = ("texts", "scores", "lengths", "tokens", "probabilities", "slots")
 
 
 @dataclass
 class Run:
     """One run in memory: its record, logits (N, C), labels and ids (N,), training log, and layer
     vectors (L + 1, N, D) by pooling, which are absent once their distances were taken. Of a run
-    that writes texts, ``written`` is what it wrote (``lib.training.writing.evaluate``).
+    that generates texts, ``generated`` is what ``lib.training.generation.evaluate`` says.
     """
 
     record: dict[str, Any]
@@ -38,7 +38,7 @@ class Run:
     example_ids: np.ndarray
     log: list[dict[str, float]]
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
-    written: Mapping[str, np.ndarray] = field(default_factory=dict)
+    generated: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def folder(setting_id: str, seed_label: str, store: "os.PathLike[str] | None" = None) -> Path:
@@ -72,7 +72,7 @@ def save(run: Run, target: Path) -> None:
     if finished(target, run.record["fingerprint"], vectors=True):
         return
     with paths.atomic_folder(target) as scratch:
-        arrays = {name: getattr(run, name) for name in ARRAYS} | run.vectors | dict(run.written)
+        arrays = {name: getattr(run, name) for name in ARRAYS} | run.vectors | dict(run.generated)
         for name, array in arrays.items():
             np.save(scratch / f"{name}.npy", array, allow_pickle=False)
         pd.DataFrame(run.log).to_csv(scratch / "training_log.csv", index=False)
@@ -111,10 +111,14 @@ def load(target: Path) -> Run:
 
     there = {path.stem for path in target.glob("*.npy")}
     vectors = {name: read(name) for name in POOLINGS if name in there}
-    written = {name: read(name) for name in WRITTEN if name in there}
+    generated = {name: read(name) for name in GENERATED if name in there}
     log = pd.read_csv(target / "training_log.csv", float_precision="round_trip").to_dict("records")
     return Run(
-        record, **{name: read(name) for name in ARRAYS}, log=log, vectors=vectors, written=written
+        record,
+        **{name: read(name) for name in ARRAYS},
+        log=log,
+        vectors=vectors,
+        generated=generated,
     )
 
 

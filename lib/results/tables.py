@@ -28,7 +28,7 @@ SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
-#: What the runs of a group have written, where they write.
+#: The texts that the runs of a group generated, where they do.
 TEXTS = "texts"
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
@@ -87,19 +87,19 @@ def logits_of(table: pd.DataFrame, n_runs: int, *, regression: bool) -> np.ndarr
 
 
 def text_table(group: list[Run], *, shown: bool) -> pd.DataFrame:
-    """A row a run, decoding (0: the likeliest text, then those that were drawn) and example, in the
-    order of the example table: ``hash`` of the text but for outer white space, its ``length`` in
+    """A row a run, decoding (0: greedy; then sampled ones) and example, in the order of the example
+    table: ``hash`` of the text but for outer white space, its ``length`` in
     characters and its ``score``; and the ``text`` itself where it may be ``shown``.
     """
     parts = []
     for run in group:
-        texts = np.char.strip(run.written["texts"])
+        texts = np.char.strip(run.generated["texts"])
         decoding, _ = np.indices(texts.shape)
         ids = {name: run.record[name] for name in ("setting_id", "seed_label")}
         own = pd.DataFrame({"text": texts.ravel(), "decoding": decoding.ravel()}).assign(**ids)
         hashes = own["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16])
         own = own.assign(hash=hashes, length=own["text"].str.len(),
-                         score=run.written["scores"].ravel().astype(np.float32))  # fmt: skip
+                         score=run.generated["scores"].ravel().astype(np.float32))  # fmt: skip
         parts.append(own)
     columns = ["setting_id", "seed_label", "decoding", "hash", "length", "score"]
     return pd.concat(parts, ignore_index=True)[[*columns, "text"] if shown else columns]

@@ -22,13 +22,13 @@ class Evaluation(NamedTuple):
 
     Poolings are ``first``, the hidden state at position 0, or ``last``, that of the last token; and
     ``mean``, over the tokens. In a choice between K candidates, the vectors of an example's
-    candidates are one after the other: K · D. What models that write have written is in
-    ``written``: see ``lib.training.writing``.
+    candidates are one after the other: K · D. What models generate is in
+    ``generated``: see ``lib.training.generation``.
     """
 
     logits: np.ndarray
     vectors: dict[str, np.ndarray]
-    written: Mapping[str, np.ndarray] = MappingProxyType({})
+    generated: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @torch.no_grad()

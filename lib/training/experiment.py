@@ -21,7 +21,7 @@ from lib.config.seeds import STREAMS, Seeds
 from lib.measures import scoring
 from lib.models import backbones, devices, generators
 from lib.results import runs
-from lib.training import evaluation, loop, writing
+from lib.training import evaluation, generation, loop
 from lib.training.inputs import RunInputs
 
 
@@ -41,7 +41,7 @@ def build(inputs: RunInputs, seeds: list[Seeds], device: torch.device) -> Models
     for method in inputs.methods.values():
         located = method.begin(located, inputs.data.train, setting.precision, device)
     for seed in seeds:
-        if inputs.data.task.writes:
+        if inputs.data.task.generates:
             model, lacking = generators.load_generator(located, seed.stream("init"))
         else:
             model, lacking = backbones.load_classifier(
@@ -73,8 +73,8 @@ def finetune(
     rows, setting, task = inputs.data.evaluation, inputs.setting, inputs.data.task
     how = {"precision": setting.precision, "pooled": setting.pooled_token}
     evaluate = partial(evaluation.evaluate, data=rows, device=picked, **how)
-    if task.writes:
-        evaluate = partial(writing.evaluate, inputs, device=picked)
+    if task.generates:
+        evaluate = partial(generation.evaluate, inputs, device=picked)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         built = build(inputs, seeds, picked)
@@ -100,10 +100,12 @@ def finetune(
             # watched, and is nobody's result.
             for array in (outputs[s].logits, *outputs[s].vectors.values()):
                 array.fill(np.nan)
+            if task.generates:
+                generation.clear(outputs[s].generated)
             distances[s] = dict.fromkeys(distances[s], math.nan)
         diverged = trained[s].diverged
-        if task.writes:
-            scores = writing.score(inputs, outputs[s], diverged=diverged)
+        if task.generates:
+            scores = generation.score(inputs, outputs[s], diverged=diverged)
         else:
             scores = scoring.score_run(
                 rows.labels,
@@ -133,7 +135,7 @@ def finetune(
                 example_ids=rows.example_ids,
                 log=trained[s].log,
                 vectors=outputs[s].vectors,
-                written=outputs[s].written,
+                generated=outputs[s].generated,
             )
         )
     return finished

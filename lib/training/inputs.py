@@ -59,14 +59,14 @@ def prepare_inputs(setting: Setting) -> RunInputs:
     spec = DataSpec(**{name: getattr(setting, name) for name in fields})
     tokenizer = partial(backbones.load_tokenizer, located)
     data = prepare(spec, located.sha256, tokenizer)
-    if data.task.writes:
-        _check_writing(setting, methods)
+    if data.task.generates:
+        _check_generating(setting, methods)
     for method in methods.values():
         method.check(data.task.n_classes, data.train.choices, n_layers)
     return RunInputs(setting, located, data, methods)
 
 
-def _check_writing(setting: Setting, methods: Iterable[str]) -> None:
+def _check_generating(setting: Setting, methods: Iterable[str]) -> None:
     """``ValueError`` for what only classifiers can do."""
     if refused := sorted({"head", "mhloss", "mmr", "surt"} & set(methods)):
         raise ValueError(

@@ -18,9 +18,9 @@ from lib.config.seeds import Seeds
 from lib.data.examples import NO_TOKEN, epoch_batches
 from lib.models import backbones
 from lib.training import evaluation, optimizers
+from lib.training.generation import SingleGenerator
 from lib.training.inputs import RunInputs
 from lib.training.learners import SeedBatch, SingleModel
-from lib.training.writing import Writer
 
 #: Losses are looked at after so many steps where each look would wait for a GPU.
 STEPS_BETWEEN_LOOKS = 64
@@ -160,7 +160,7 @@ def train(
     setting, data, methods = inputs.setting, inputs.data, inputs.methods
     n_layers = len(backbones.layers(models[0]))
     kind = SingleModel if len(models) == 1 else SeedBatch
-    kind = Writer if data.task.writes else kind
+    kind = SingleGenerator if data.task.generates else kind
     learner = kind(models, data.train, device, setting.precision)
     per_epoch = math.ceil(len(data.train) / setting.batch_size)
     n_steps = per_epoch * setting.epochs

@@ -131,7 +131,7 @@ def test_the_defaults_of_a_job_are_in_range():
 def test_every_number_of_a_setting_has_a_range():
     numbers = {s.name for s in dataclasses.fields(Setting) if base_of(s.type) in (int, float)}
     ranged = {s.name for s in dataclasses.fields(Setting) if typing.get_origin(s.type) is Annotated}
-    assert len(numbers) == 15 and numbers <= ranged
+    assert len(numbers) == 13 and numbers <= ranged
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import paths
 from lib.data import assets, package_tasks, tasks
 from lib.data.examples import contents_digest
 from lib.errors import TaskError
@@ -55,6 +56,24 @@ def test_questions_that_differ_by_a_space_are_not_torn_apart():
     """Of 390 strings, two; how tasks of committed runs are read is in the digests of those runs."""
     rows = [row for part in tasks.get("privacyqa").read().values() for row in part]
     assert len({row["text_a"] for row in rows}) == 389
+
+
+@pytest.mark.parametrize("name", ["boats", *package_tasks.TEXTS])
+def test_tasks_of_texts_have_sound_rows_and_the_sizes_of_the_page(name):
+    if name in package_tasks.TEXTS and not assets.folder_of("bigbench-texts").is_dir():
+        pytest.skip("BIG-bench is not in the cache; reading one of its tasks downloads 358 MB")
+    splits = tasks.get(name).read()
+    for rows in splits.values():
+        assert all(row["text_a"] and all(row["targets"]) and row["label"] == 0 for row in rows)
+        assert len({row["example_id"] for row in rows}) == len(rows)
+    train, dev = ({row["text_a"].lower() for row in splits[part]} for part in ("train", "dev"))
+    assert not train & dev and len(dev) == len(splits["dev"])
+    assert {len(row["targets"]) for row in splits["train"]} == {1}
+    page = (paths.ROOT / "docs/tasks.md").read_text()
+    mean = np.mean([len(row["targets"]) for row in splits["dev"]])
+    each = f"{mean:.1f} on average" if mean % 1 else f"{mean:.0f}"
+    sizes = f"{len(splits['train']):,} / {len(splits['dev']):,}"
+    assert re.search(rf"\| `{name}` \| .* \| {sizes} \| {each} \|", page)
 
 
 # --- BIG-bench ----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Models that write, of every architecture that can: what is new, what they are given, how they
-write.
+"""Models that generate texts, of every architecture that can: what is new, what they are given, how
+they decode.
 """
 
 import numpy as np
@@ -58,10 +58,10 @@ def located(folders, request):
 
 def encoded(located):
     rows = [make_row(i, text, "", 0, targets=[INPUTS[i - 1]]) for i, text in enumerate(INPUTS)]
-    data = examples._encode(rows, backbones.load_tokenizer(located), 64, 32)
+    data = examples._encode(rows, backbones.load_tokenizer(located), 64)
     loader = examples.Loader(data, torch.device("cpu"))
     every = np.arange(len(rows))
-    return loader.batch(every)[0], loader.written(every)
+    return loader.batch(every)[0], loader.target_tokens(every)
 
 
 def load(located, seed=0):
@@ -124,15 +124,15 @@ def test_padding_changes_nothing(located):
             torch.testing.assert_close(
                 together[i, : known.shape[1]], alone[0], atol=1e-4, rtol=1e-4
             )
-            written = generators.write(model, one, 6)[0]
-            batch = generators.write(model, inputs, 6)[i]
+            written = generators.generate(model, one, 6)[0]
+            batch = generators.generate(model, inputs, 6)[i]
             assert batch[: len(written)].tolist() == written.tolist()
 
 
 def test_the_likeliest_text_is_the_likeliest_token_by_token(located):
     model, _ = load(located)
     inputs, _ = encoded(located)
-    written = generators.write(model, inputs, 6)
+    written = generators.generate(model, inputs, 6)
     assert written.shape[0] == len(INPUTS) and written.shape[1] <= 6
     with torch.no_grad():
         logits, _ = generators.teacher_forced(model, inputs, written)
@@ -148,12 +148,12 @@ def test_drawn_texts_are_those_of_the_generator_and_differ(located):
     drawn = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        drawn.append(generators.write(model, inputs, 12, sampled=True).tolist())
+        drawn.append(generators.generate(model, inputs, 12, sampled=True).tolist())
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_what_cannot_write_and_what_only_writes_is_refused(tiny_hub, folders):
+def test_what_cannot_generate_and_what_does_nothing_else_is_refused(tiny_hub, folders):
     with pytest.raises(BackboneError, match="the architectures that can are bert, llama, bart, t5"):
         generators.load_generator(pretrained.locate(str(tiny_hub / "mpnet")), 0)
-    with pytest.raises(BackboneError, match="writes texts, and no classifier"):
+    with pytest.raises(BackboneError, match="generates texts, and is no classifier"):
         backbones.load_classifier(pretrained.locate(str(folders["t5"])), 2, 0)

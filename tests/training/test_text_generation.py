@@ -1,4 +1,4 @@
-"""Runs that write texts, trained for real on invented boats, from the run to its tables."""
+"""Runs that generate texts, trained for real on invented boats, from the run to its tables."""
 
 import dataclasses
 import itertools
@@ -15,14 +15,13 @@ from lib.config.seeds import Seeds
 from lib.models import backbones
 from lib.results import group_tables, runs, tables
 from lib.results.run_group import RunGroup
-from lib.training import writing
-from lib.training.experiment import finetune
+from lib.training import generation, loop
+from lib.training.experiment import build, finetune
 from lib.training.inputs import prepare_inputs
 from lib.training.loop import losses
 
 BOATS = Setting(
-    task="boats", train_rows=300, eval_rows=30, epochs=2, learning_rate=1e-3, max_target_length=24,
-    samples=2,
+    task="boats", train_rows=300, eval_rows=30, epochs=2, learning_rate=1e-3, max_length=48
 )  # fmt: skip
 SEEDS = [Seeds.of(0), Seeds.of(1), Seeds.parse("seed1-init0")]
 
@@ -53,7 +52,7 @@ def test_the_committed_boats_are_those_of_the_script():
 
 def test_every_slot_is_in_every_sentence():
     table = boats.table()
-    realised = writing.realised(table["input"].str.lower(), table["target"].str.replace(
+    realised = generation.realised(table["input"].str.lower(), table["target"].str.replace(
         r"([,.])", r" \1 ", regex=True
     ))  # fmt: skip
     assert (realised.sum(1) == table["input"].str.count(":")).all()
@@ -62,7 +61,7 @@ def test_every_slot_is_in_every_sentence():
 def test_slots_are_found_as_whole_values():
     given = ["name : old tom, kind : barge", "name : tern"]
     texts = ["old tom is a bargee", "the tern"]
-    assert writing.realised(given, texts).tolist() == [[True, False], [True, False]]
+    assert generation.realised(given, texts).tolist() == [[True, False], [True, False]]
 
 
 def test_the_loss_of_texts_is_the_mean_over_tokens_that_are_there():
@@ -81,7 +80,9 @@ def test_references_are_those_of_the_table(inputs, tokenizer):
     known = table[table["split"] == "dev"].groupby("input", sort=False)["target"].agg(list)
     read = dict(zip(known.index.str.lower().str.replace(":", " :"), known, strict=True))
     pairs = zip(
-        writing.inputs_of(data, tokenizer), writing.references_of(data, tokenizer), strict=True
+        generation.inputs_of(data, tokenizer),
+        generation.references_of(data, tokenizer),
+        strict=True,
     )
     for given, own in pairs:
         assert own == [text.lower() for text in read[given]]
@@ -94,7 +95,7 @@ def test_the_baseline_is_the_best_mixture_of_copies_and_usual_tokens(inputs):
         evaluation=inputs.data.evaluation.take(range(3)),
     )  # fmt: skip
     few = dataclasses.replace(inputs, data=small)
-    known = list(writing.vocabulary(few))
+    known = list(generation.vocabulary(few))
     counts = np.ones(len(known))
     for token in small.train.targets:
         counts[known.index(token)] += 1
@@ -112,55 +113,95 @@ def test_the_baseline_is_the_best_mixture_of_copies_and_usual_tokens(inputs):
         return np.mean(each)
 
     best = max(np.linspace(0, 0.95, 20), key=lambda share: mean(small.train, share))
-    assert writing.baseline_likelihood(few) == pytest.approx(mean(small.evaluation, best))
+    assert generation.baseline_likelihood(few) == pytest.approx(mean(small.evaluation, best))
 
 
-def test_a_run_says_what_it_wrote_and_expected(inputs, trained, tokenizer):
+def test_a_run_says_what_it_generated_and_predicted(inputs, trained, tokenizer):
     data = inputs.data.evaluation
     for run in trained:
-        written, record = run.written, run.record
-        assert written["texts"].shape == written["scores"].shape == (3, 30)
+        generated, record = run.generated, run.record
+        assert generated["texts"].shape == generated["scores"].shape == (6, 30)
         assert run.logits.shape == (30, 1) and (run.logits < 0).all()
         first = data.references[:-1]
-        assert (written["lengths"] == np.diff(data.target_starts)[first]).all()
-        assert written["probabilities"].sum(-1) == pytest.approx(1, abs=2e-3)
-        assert len(written["tokens"]) == len(written["probabilities"]) == written["lengths"].sum()
-        references = writing.references_of(data, tokenizer)
-        scores = measures.text_scores(written["texts"].tolist(), references)
-        assert written["scores"] == pytest.approx(scores)
+        assert (generated["lengths"] == np.diff(data.target_starts)[first]).all()
+        assert generated["probabilities"].sum(-1) == pytest.approx(1, abs=2e-3)
+        assert (
+            len(generated["tokens"])
+            == len(generated["probabilities"])
+            == generated["lengths"].sum()
+        )
+        references = generation.references_of(data, tokenizer)
+        scores = measures.text_scores(generated["texts"].tolist(), references)
+        assert generated["scores"] == pytest.approx(scores)
         assert record["score"] == pytest.approx(scores[0].mean())
         assert record["other_scores"]["likelihood"] == pytest.approx(run.logits.mean())
         assert record["status"] == "ok" and record["baseline"] < run.logits.mean()
         layers = len(run.vectors["mean"])
         assert {v.shape for v in run.vectors.values()} == {(layers, 30, 128)}
     # The likelihood of a reference is that of its tokens, of those that are in the vocabulary.
-    known, run = writing.vocabulary(inputs), trained[0]
-    ends = np.cumsum([0, *run.written["lengths"]])
+    known, run = generation.vocabulary(inputs), trained[0]
+    ends = np.cumsum([0, *run.generated["lengths"]])
     for i, (a, b) in enumerate(itertools.pairwise(ends)):
         j = data.references[i]
         target = data.targets[data.target_starts[j] : data.target_starts[j + 1]]
-        own = run.written["probabilities"][a:b][np.arange(b - a), np.searchsorted(known, target)]
+        own = run.generated["probabilities"][a:b][np.arange(b - a), np.searchsorted(known, target)]
         assert np.log(own.astype(float)).mean() == pytest.approx(run.logits[i, 0], abs=0.02)
 
 
 def test_a_run_is_the_same_again_and_the_init_seed_changes_it(inputs, trained):
     again = finetune(inputs, SEEDS[0], device="cpu")
-    for name in runs.WRITTEN:
-        assert (again.written[name] == trained[0].written[name]).all(), name
+    for name in runs.GENERATED:
+        assert (again.generated[name] == trained[0].generated[name]).all(), name
     assert (again.logits == trained[0].logits).all()
-    assert (trained[1].written["texts"] != trained[2].written["texts"]).any()
+    assert (trained[1].generated["texts"] != trained[2].generated["texts"]).any()
 
 
-def test_drawn_texts_have_decoding_seeds_of_their_own(trained):
-    likeliest, first, second = trained[0].written["texts"]
-    assert (first != second).any() and (likeliest != first).any()
-    assert writing.decoding_seed(0) != writing.decoding_seed(1)
+def test_sampled_texts_have_decoding_seeds_of_their_own(trained):
+    for one, two in itertools.combinations(trained[0].generated["texts"], 2):
+        assert (one != two).any()
+    assert generation.decoding_seed(0) != generation.decoding_seed(1)
 
 
 def test_a_run_that_learns_nothing_has_failed(inputs):
-    hopeless = dataclasses.replace(inputs, setting=dataclasses.replace(BOATS, learning_rate=1.0))
+    hopeless = dataclasses.replace(inputs, setting=dataclasses.replace(BOATS, learning_rate=0.3))
     run = finetune(hopeless, Seeds.of(0), device="cpu")
-    assert run.record["status"] in ("failed", "collapsed", "diverged")
+    assert run.record["status"] in ("failed", "collapsed")
+    assert run.record["other_scores"]["likelihood"] <= run.record["baseline"]
+
+
+@pytest.fixture(scope="module")
+def diverged(inputs):
+    """A run whose loss is infinite from the first step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "losses", lambda logits, labels: losses(logits, labels) * torch.inf)
+        return finetune(inputs, SEEDS[0], device="cpu")
+
+
+def test_a_diverged_run_is_recorded_without_texts(diverged):
+    assert diverged.record["status"] == "diverged" and diverged.record["score"] is None
+    assert np.isnan(diverged.logits).all() and (diverged.generated["texts"] == "").all()
+
+
+def test_weights_that_are_not_finite_generate_nothing(inputs):
+    model = build(inputs, [SEEDS[0]], torch.device("cpu")).models[0]
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    found = generation.evaluate(inputs, model, torch.device("cpu"))
+    assert (found.generated["texts"] == "").all() and np.isnan(found.logits).all()
+    assert generation.score(inputs, found, diverged=False)["status"] == "diverged"
+
+
+def test_a_diverged_run_is_in_no_distance_and_no_measure(diverged, trained):
+    frames = group_tables.tables_of([diverged, *trained[1:]])
+    distances = frames["distances"].query("pooling in ('greedy', 'sampled', 'teacher-forced')")
+    with_it = distances["run_a"] == 0
+    assert distances[with_it]["distance"].isna().all()
+    assert distances[~with_it]["distance"].notna().all() and (~with_it).sum() == 9
+    whole = group_tables.tables_of(trained[1:])["distances"]
+    kept = whole[whole["pooling"].isin(distances["pooling"].unique())]
+    assert list(distances[~with_it]["distance"]) == list(kept["distance"])
+    table = frames["measures"].query("measure == 'different' and subset == 'all'")
+    assert (table["n_runs"] == 2).all() and table["value"].notna().all()
 
 
 @pytest.mark.parametrize(
@@ -181,28 +222,28 @@ def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
         runs.save(run, tmp_path / run.record["seed_label"])
     loaded = [runs.load(tmp_path / run.record["seed_label"]) for run in trained]
     for run, back in zip(trained, loaded, strict=True):
-        assert set(back.written) == set(run.written)
-        assert all((back.written[name] == run.written[name]).all() for name in run.written)
+        assert set(back.generated) == set(run.generated)
+        assert all((back.generated[name] == run.generated[name]).all() for name in run.generated)
     frames = group_tables.tables_of(loaded)
     texts = frames[tables.TEXTS]
-    assert len(texts) == 3 * 3 * 30 and texts["text"].nunique() == texts["hash"].nunique()
+    assert len(texts) == 3 * 6 * 30 and texts["text"].nunique() == texts["hash"].nunique()
     distances = frames["distances"].set_index(["measure", "pooling"])["distance"]
-    likeliest = [run.written["texts"][0].tolist() for run in trained]
+    greedy = [run.generated["texts"][0].tolist() for run in trained]
     upper = np.triu_indices(3, 1)
     for name in ("different", "edit_distance", "rouge_distance", "bleu_distance"):
-        expected = getattr(measures, f"pairwise_{name}")(likeliest)[upper]
-        assert list(distances[name, "likeliest"]) == pytest.approx(expected, abs=1e-6)
-    drawn = [run.written["texts"][1:].tolist() for run in trained]
+        expected = getattr(measures, f"pairwise_{name}")(greedy)[upper]
+        assert list(distances[name, "greedy"]) == pytest.approx(expected, abs=1e-6)
+    sampled = [run.generated["texts"][1:].tolist() for run in trained]
     crossed = [
-        np.mean([measures.pairwise_edit_distance([drawn[a][k], drawn[b][1 - k]])[0, 1]
-                 for k in range(2)])
+        np.mean([measures.pairwise_edit_distance([sampled[a][k], sampled[b][m]])[0, 1]
+                 for k, m in itertools.permutations(range(5), 2)])
         for a, b in zip(*upper, strict=True)
     ]  # fmt: skip
-    assert list(distances["edit_distance", "drawn"]) == pytest.approx(crossed, abs=1e-6)
+    assert list(distances["edit_distance", "sampled"]) == pytest.approx(crossed, abs=1e-6)
     table = frames["measures"].query("subset == 'all'")
     assert {"different", "slot_distance", "token_jsd", "cka"} <= set(table["measure"])
-    value = table.set_index(["measure", "pooling"]).loc[("different", "likeliest"), "value"]
-    assert value == pytest.approx(np.mean(distances["different", "likeliest"]), abs=1e-6)
+    value = table.set_index(["measure", "pooling"]).loc[("different", "greedy"), "value"]
+    assert value == pytest.approx(np.mean(distances["different", "greedy"]), abs=1e-6)
 
 
 def test_texts_of_data_sets_stay_out_of_tables(trained):

@@ -1,4 +1,4 @@
-"""Runs that write texts: the learner, and what a trained model writes and expects.
+"""Runs that generate texts: the learner, and what a trained model generates and predicts.
 
 Beside ``learners`` and ``evaluation``, which are about classes and numbers.
 """
@@ -6,40 +6,42 @@ Beside ``learners`` and ``evaluation``, which are about classes and numbers.
 import itertools
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from lib.data.examples import NO_TOKEN, Encoded, Loader
-from lib.measures import generation
+from lib.measures.generation import METRICS, text_scores
 from lib.models import backbones, devices, generators
 from lib.training.evaluation import EVAL_BATCH, Evaluation
 from lib.training.inputs import RunInputs
 from lib.training.learners import Outputs, SingleModel
 
-#: Of so many texts in a hundred that are the same, a run has collapsed.
+#: Where this share of its texts is the same, a failed run has collapsed.
 ONE_TEXT = 0.99
+#: Texts that are sampled for each input, with decoding seeds 0, 1, …
+N_SAMPLED = 5
 
 
-class Writer(SingleModel):
-    """One model that writes, which is called with rows (1, B) of its data: logits (1, B, T, V) of
-    the tokens (1, B, T) of their references. There are no features.
+class SingleGenerator(SingleModel):
+    """One model that generates texts, which is called with rows (1, B) of its data: logits
+    (1, B, T, V) of the tokens (1, B, T) of their references. There are no features.
     """
 
     watched = False
 
     def __call__(self, rows: np.ndarray) -> Outputs:
         inputs, _ = self.loader.batch(rows[0])
-        targets = self.loader.written(rows[0])
+        targets = self.loader.target_tokens(rows[0])
         with devices.autocast(targets.device, self.precision):
             logits, _ = generators.teacher_forced(self.model, inputs, targets)
         return Outputs(logits[None], logits.new_zeros(1, len(targets), 0), targets[None])
 
 
 def decoding_seed(number: int) -> int:
-    """The seed of torch's generator for the ``number``-th drawn texts, the same for all runs."""
+    """The seed of torch's generator for a sampled text, the same for all runs."""
     entropy = [number, zlib.crc32(b"decoding")]
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
@@ -52,18 +54,18 @@ def vocabulary(inputs: RunInputs) -> np.ndarray:
 
 @torch.no_grad()
 def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) -> Evaluation:
-    """What a model expects and writes, for all examples in their order.
+    """What a model predicts and generates, for all examples in their order.
 
     ``logits`` (N, 1) are the mean log-likelihood of the tokens of the first reference, in nats.
     ``vectors`` are of the decoder's states at that reference: ``last``, where its last token is
     predicted, and ``mean``, over its tokens.
 
-    ``written`` holds ``texts`` (1 + samples, N), the likeliest and then those drawn with decoding
-    seeds 0, 1, …; ``lengths`` (N,) of the references in tokens; ``tokens`` (T,), the likeliest at
-    each place of all references, one behind the other; ``probabilities`` (T, V' + 1) there, of the
-    tokens of ``vocabulary`` and of all others together; ``scores`` (1 + samples, N) of the texts by
-    the task's metric; and, where inputs are lists of slots, ``slots`` (N, K): which of them the
-    likeliest text puts into words.
+    ``generated`` holds ``texts`` (1 + N_SAMPLED, N), of greedy decoding first; ``lengths`` (N,) of
+    the references in tokens; ``tokens`` (T,), the most probable at each place of all references,
+    one behind the other; ``probabilities`` (T, V' + 1) there, of the tokens of ``vocabulary`` and
+    of all others together; ``scores`` (1 + N_SAMPLED, N) of the texts by the task's metric; and,
+    where inputs are lists of slots, ``slots`` (N, K): which of them the greedy text realises. A
+    model whose weights are not finite generates empty texts.
     """
     model.eval()
     data, setting = inputs.data.evaluation, inputs.setting
@@ -73,7 +75,7 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
     batches = [order[i : i + EVAL_BATCH] for i in range(0, len(order), EVAL_BATCH)]
     rows: dict[int, dict[str, Any]] = {}
     for batch in batches:
-        given, targets = loader.batch(batch)[0], loader.written(batch)
+        given, targets = loader.batch(batch)[0], loader.target_tokens(batch)
         with devices.autocast(device, setting.precision):
             logits, states = generators.teacher_forced(model, given, targets, states=True)
         logs = logits.float().log_softmax(-1)
@@ -90,31 +92,40 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
                 "mean": layers.mean(1),
             }
     columns = {name: [rows[i][name].cpu().numpy() for i in range(len(data))] for name in rows[0]}
-    texts = np.empty((1 + setting.samples, len(data)), object)
-    for number in range(1 + setting.samples):
+    texts = np.full((1 + N_SAMPLED, len(data)), "", object)
+    is_finite = all(weight.isfinite().all() for weight in model.parameters())
+    for number in range(1 + N_SAMPLED) if is_finite else ():
         torch.manual_seed(decoding_seed(number - 1) if number else 0)
         for batch in batches:
             with devices.autocast(device, setting.precision):
-                ids = generators.write(
-                    model, loader.batch(batch)[0], setting.max_target_length, sampled=number > 0
+                ids = generators.generate(
+                    model, loader.batch(batch)[0], setting.max_length, sampled=number > 0
                 )
             texts[number, batch] = tokenizer.batch_decode(ids, skip_special_tokens=True)
     read, references = inputs_of(data, tokenizer), references_of(data, tokenizer)
     metric = inputs.data.task.metric
-    written = {
+    generated = {
         "texts": texts.astype(str),
-        "scores": generation.text_scores([*texts.tolist(), read], references, metric)[:-1],
+        "scores": text_scores([*texts.tolist(), read], references, metric)[:-1],
         "lengths": np.array([len(own) for own in columns["tokens"]]),
         "tokens": np.concatenate(columns["tokens"]),
         "probabilities": np.concatenate(columns["probabilities"]),
     }
     if inputs.data.task.has_slots:
-        written["slots"] = realised(read, texts[0].tolist())
+        generated["slots"] = realised(read, texts[0].tolist())
     return Evaluation(
         np.array(columns["likelihood"], np.float32)[:, None],
         {name: np.stack(columns[name], 1) for name in ("last", "mean")},
-        written,
+        generated,
     )
+
+
+def clear(generated: Mapping[str, np.ndarray]) -> None:
+    """Make what a diverged run generated and predicted nothing, in place."""
+    nothing = {"texts": "", "tokens": 0, "slots": False, "scores": np.nan, "probabilities": np.nan}
+    for name, array in generated.items():
+        if name in nothing:
+            array[:] = nothing[name]
 
 
 def inputs_of(data: Encoded, tokenizer: Any) -> list[str]:
@@ -124,8 +135,8 @@ def inputs_of(data: Encoded, tokenizer: Any) -> list[str]:
 
 
 def realised(inputs: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-    """(N, K) booleans: which slots of an input, ``name: value, name: value``, the text for it puts
-    into words, that is, whose value it holds. Inputs with fewer than K slots have False in the
+    """(N, K) booleans: which slots of an input, ``name: value, name: value``, the text for it
+    realises, that is, whose value it holds. Inputs with fewer than K slots have False in the
     rest.
     """
     slots = [re.findall(r":([^,:]+)", given) for given in inputs]
@@ -139,7 +150,7 @@ def realised(inputs: Sequence[str], texts: Sequence[str]) -> np.ndarray:
 
 
 def references_of(data: Encoded, tokenizer: Any) -> list[list[str]]:
-    """The references of each example, as the tokeniser reads them: as a model could write them."""
+    """The references of each example, as the tokeniser reads and a model could generate them."""
     starts = data.target_starts
     pieces = [data.targets[a:b] for a, b in itertools.pairwise(starts)]
     texts = tokenizer.batch_decode(pieces, skip_special_tokens=True)
@@ -173,23 +184,22 @@ def baseline_likelihood(inputs: RunInputs) -> float:
 
 
 def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[str, Any]:
-    """Score and status of a run that writes, from its likeliest texts.
+    """Score and status of a run that generates texts, by greedy decoding.
 
     It has failed if its references are no likelier than ``baseline_likelihood``; collapsed, if it
-    then writes one text for 99 % of the inputs.
+    then generates one text for 99 % of the inputs.
     """
     metric, data = inputs.data.task.metric, inputs.data.evaluation
-    others = [name for name in generation.METRICS if name != metric]
+    others = [name for name in METRICS if name != metric]
     likelihood, least = float(evaluation.logits.mean()), baseline_likelihood(inputs)
     shared = {"metric": metric, "accuracy": None, "majority": None, "baseline": least}
     if diverged or not np.isfinite(likelihood):
         nothing = dict.fromkeys([*others, "likelihood"])
         return {**shared, "status": "diverged", "score": None, "other_scores": nothing}
     references = references_of(data, backbones.load_tokenizer(inputs.located))
-    texts = evaluation.written["texts"][0].tolist()
+    texts = evaluation.generated["texts"][0].tolist()
     scores = {
-        name: float(generation.text_scores([texts, texts], references, name)[0].mean())
-        for name in others
+        name: float(text_scores([texts, texts], references, name)[0].mean()) for name in others
     }
     shares = np.unique(texts, return_counts=True)[1] / len(texts)
     failed = likelihood <= least
@@ -197,6 +207,6 @@ def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[
     return {
         **shared,
         "status": status,
-        "score": float(evaluation.written["scores"][0].mean()),
+        "score": float(evaluation.generated["scores"][0].mean()),
         "other_scores": scores | {"likelihood": likelihood},
     }
