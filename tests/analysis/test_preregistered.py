@@ -325,6 +325,7 @@ def test_c1_is_the_mean_gap_of_the_first_twenty_of_each_kind_with_stouffers_p(mo
     assert found.p == pytest.approx(2 * min(upper, 1 - upper), rel=1e-6)
     assert found.value != pytest.approx(np.mean([welch(group, "mean")[1] for group in chosen]))
     assert asked("C1", [few], "mean").n == 0
+    assert np.isnan(asked("C1", [chosen[0], few], "mean").value)  # one of several is no mean
 
 
 def test_c_asks_again_without_runs_and_settings_that_tell_little(monkeypatch):

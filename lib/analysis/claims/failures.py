@@ -111,13 +111,16 @@ FIVE_OF_EACH = tuple(setting for setting in HALF_FAILING if setting != "minilm-l
 def _apart(*names: str, fewest: int = 15) -> Tested:
     """Failed less successful mean distance, by Student's t of the jackknife, and its mean over
     settings with ``fewest`` runs of either kind; of several measures the one with the least
-    evidence.
+    evidence. Where of several settings one is left, that is no mean over settings.
     """
 
     def over_settings(chosen: Sequence[RunGroup], pooling: str) -> Estimate:
         parts: dict[str, list[Estimate]] = {name: [] for name in names}
-        kinds = (failed_runs.first_of_each(group, fewest=fewest) for group in chosen)
-        for group in filter(None, kinds):
+        kinds = [failed_runs.first_of_each(group, fewest=fewest) for group in chosen]
+        kinds = [group for group in kinds if group is not None]
+        if len(kinds) < min(2, len(chosen)):
+            return Estimate(np.nan, np.nan, np.nan, len(kinds))
+        for group in kinds:
             pairs = group.pairs(pooling or POOLINGS[0])
             for name, gaps in parts.items():
                 gap = validity.separation(pairs[name], group.failed).difference
