@@ -118,15 +118,13 @@ def _apart(*names: str, fewest: int = 15) -> Tested:
         parts: dict[str, list[Estimate]] = {name: [] for name in names}
         kinds = [failed_runs.first_of_each(group, fewest=fewest) for group in chosen]
         kinds = [group for group in kinds if group is not None]
-        if len(kinds) < min(2, len(chosen)):
+        if len(kinds) < max(1, min(2, len(chosen))):
             return Estimate(np.nan, np.nan, np.nan, len(kinds))
         for group in kinds:
             pairs = group.pairs(pooling or POOLINGS[0])
             for name, gaps in parts.items():
                 gap = validity.separation(pairs[name], group.failed).difference
                 gaps.append(Estimate(*gap[:3], len(group), gap.p, gap.detectable))
-        if not all(parts.values()):
-            return Estimate(np.nan, np.nan, np.nan, 0)
         return weakest([pooled(gaps) for gaps in parts.values()])
 
     return over_settings
