@@ -23,7 +23,7 @@ TABLE = paths.ROOT / "figures/91_verdicts.csv"
 FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 PLANNED = paths.ROOT / "figures/91_planned.csv"
-PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n<!-- /planned -->)", re.DOTALL)
+PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n?<!-- /planned -->)", re.DOTALL)
 #: What the number found for a hypothesis is. C2, D1, D3 and G3 ask for two things, of which it is
 #: the less sure.
 UNITS = {
@@ -127,7 +127,9 @@ def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
 
 def replanned(text: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
     """The plan with what was found between all marks."""
-    return PLAN_MARK.sub(lambda mark: mark[1] + planned(mark[2], found, claims) + mark[3], text)
+    return PLAN_MARK.sub(
+        lambda mark: mark[1] + planned(mark[2], found, claims) + "\n<!-- /planned -->", text
+    )
 
 
 def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:
