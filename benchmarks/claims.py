@@ -23,7 +23,7 @@ TABLE = paths.ROOT / "figures/91_verdicts.csv"
 FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 PLANNED = paths.ROOT / "figures/91_planned.csv"
-PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n?<!-- /planned -->)", re.DOTALL)
+PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?<!-- /planned -->", re.DOTALL)
 #: What the number found for a hypothesis is. C2, D1, D3 and G3 ask for two things, of which it is
 #: the less sure.
 UNITS = {

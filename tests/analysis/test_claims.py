@@ -257,6 +257,15 @@ def test_the_plan_says_what_was_found():
         assert re.search(rf"^\| {name} \|", text, re.M), "planned"
 
 
+def test_an_empty_block_of_the_plan_takes_nothing_that_follows():
+    marks = [f"<!-- planned: {study} -->\n<!-- /planned -->\n\nWhy {study}.\n" for study in "AB"]
+    found = pd.read_csv(quotations.PLANNED)
+    filled = quotations.replanned("".join(marks), found, COMMITTED)
+    assert filled == quotations.replanned(filled, found, COMMITTED)
+    assert filled.count("<!-- /planned -->\n\nWhy") == 2
+    assert filled.index("| A1 |") < filled.index("Why A.") < filled.index("| B1 |")
+
+
 def test_every_claim_can_be_cited_by_its_name_and_the_version():
     findings = prose(paths.ROOT / "docs/findings.md")
     anchors = re.findall(r'^- <a id="([\w-]+)" class="claim" href="#\1">\1</a>', findings, re.M)
