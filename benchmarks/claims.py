@@ -23,11 +23,14 @@ TABLE = paths.ROOT / "figures/91_verdicts.csv"
 FEW = 6
 MARK = re.compile(r"(<!-- claims: ([^>]*) -->\n).*?(\n?<!-- /claims -->)", re.DOTALL)
 PLANNED = paths.ROOT / "figures/91_planned.csv"
-PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?(\n<!-- /planned -->)", re.DOTALL)
-#: What the number found for a hypothesis is. D1, D3 and G3 ask for two; the less sure stands there.
+PLAN_MARK = re.compile(r"(<!-- planned: (\w) -->\n).*?<!-- /planned -->", re.DOTALL)
+#: What the number found for a hypothesis is. C2, D1, D3 and G3 ask for two things, of which it is
+#: the less sure.
 UNITS = {
     "A1": "{} times a doubling", "A2": "{} times", "A3": "{} times a doubling", "A4": "ρ = {}",
     "B1": "{} points", "B2": "{} tasks of five",
+    "C1": "distances differ by {}", "C2": "distances differ by {}",
+    "C3": "disagreements differ by {}",
     "D1": "the lower τ is {}", "D2": "τ differs by {}", "D3": "{} methods more",
     "E1": "{} times", "E2": "{} times", "E3": "{} methods of two",
     "F1": "{} more of the variance", "F2": "{} orders of twelve", "F3": "z = {}",
@@ -124,7 +127,9 @@ def planned(study: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
 
 def replanned(text: str, found: pd.DataFrame, claims: pd.DataFrame) -> str:
     """The plan with what was found between all marks."""
-    return PLAN_MARK.sub(lambda mark: mark[1] + planned(mark[2], found, claims) + mark[3], text)
+    return PLAN_MARK.sub(
+        lambda mark: mark[1] + planned(mark[2], found, claims) + "\n<!-- /planned -->", text
+    )
 
 
 def requoted(text: str, claims: pd.DataFrame, *, linked: bool = False) -> str:

@@ -10,9 +10,12 @@ from scipy import stats
 
 from lib.analysis import learning_rate_sweep
 from lib.measures import intervals
+from lib.results.run_group import RunGroup
 
 #: The loss is averaged over so many stretches of training: a tenth of the forty of the table.
 WINDOW = 4
+#: Successful runs farther apart than this by CKA are near the distance of unrelated ones.
+NEAR_CHANCE = 0.9
 #: Norms below this count as this, so that their logarithm exists.
 FLOOR = 1e-12
 KEYS = ["setting_id", "seed_label"]
@@ -23,6 +26,32 @@ def outcomes(runs: pd.DataFrame) -> pd.Series:
     names = np.where(learning_rate_sweep.failed_runs(runs), "failed", "successful")
     names = np.where(runs["status"] == "diverged", "diverged", names)
     return pd.Series(names, pd.MultiIndex.from_frame(runs[KEYS]), name="outcome")
+
+
+def first_of_each(group: RunGroup, n: int = 20, *, fewest: int = 15) -> RunGroup | None:
+    """The first ``n`` failed and the first ``n`` successful runs of a setting, in its order, or
+    the fewer that there are; None if there are fewer than ``fewest`` of either.
+    """
+    kinds = [np.flatnonzero(group.failed == kind)[:n] for kind in (True, False)]
+    rows = np.sort(np.concatenate(kinds))
+    return group.take(rows) if min(map(len, kinds)) >= fewest else None
+
+
+def clearly(group: RunGroup) -> RunGroup:
+    """A group without the runs that neither failed nor beat the majority class clearly, by more
+    than ``learning_rate_sweep.CLEAR``.
+    """
+    accuracy = (group.predictions == group.labels).mean(1)
+    beats = accuracy > group.setting["majority"] + learning_rate_sweep.CLEAR
+    return group.take(group.failed | beats)
+
+
+def is_near_chance(group: RunGroup, pooling: str) -> bool:
+    """Whether successful runs are so far apart by CKA at the last layer, where 1 is the distance of
+    unrelated representations, that failed ones can hardly be farther.
+    """
+    apart = group.take(~group.failed).pairs(pooling)["cka"]
+    return float(intervals.pair_means(apart, np.ones((1, len(apart))))[0]) > NEAR_CHANCE
 
 
 def mixed_setting(runs: pd.DataFrame) -> str | None:

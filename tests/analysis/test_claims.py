@@ -250,11 +250,20 @@ def test_quotations_say_what_the_claims_say(path):
 def test_the_plan_says_what_was_found():
     found, text = pd.read_csv(quotations.PLANNED), prose(paths.ROOT / "docs/preregistration.md")
     assert quotations.replanned(text, found, COMMITTED) == text
-    assert list(found["hypothesis"]) == list(preregistered.HYPOTHESES)
+    assert list(found["hypothesis"]) == sorted(preregistered.HYPOTHESES)
     studies = "".join(dict.fromkeys(name[0] for name in found["hypothesis"]))
     assert "".join(sorted(re.findall(r"<!-- planned: (\w) -->", text))) == "".join(sorted(studies))
     for name in found["hypothesis"]:
         assert re.search(rf"^\| {name} \|", text, re.M), "planned"
+
+
+def test_an_empty_block_of_the_plan_takes_nothing_that_follows():
+    marks = [f"<!-- planned: {study} -->\n<!-- /planned -->\n\nWhy {study}.\n" for study in "AB"]
+    found = pd.read_csv(quotations.PLANNED)
+    filled = quotations.replanned("".join(marks), found, COMMITTED)
+    assert filled == quotations.replanned(filled, found, COMMITTED)
+    assert filled.count("<!-- /planned -->\n\nWhy") == 2
+    assert filled.index("| A1 |") < filled.index("Why A.") < filled.index("| B1 |")
 
 
 def test_every_claim_can_be_cited_by_its_name_and_the_version():

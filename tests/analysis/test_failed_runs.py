@@ -1,6 +1,7 @@
 """Failed runs: ladders of learning rates, the rate at which half fail, and how failure looks."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,13 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from lib.analysis import failed_runs, learning_rate_sweep
+from benchmarks import pilots
+from lib import paths
+from lib.analysis import failed_runs, learning_rate_sweep, validity
+from lib.analysis.claims import failures, preregistered
+from lib.analysis.claims.scores import groups
 from lib.config import Setting, to_row
+from lib.config.grids import load_grids
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3]
 
@@ -113,8 +119,8 @@ def test_one_mixed_rung_and_all_or_none_failed():
 
 
 def test_failures_that_fall_with_the_rate_have_no_half_rate():
-    for failures in ([4, 3, 1, 0], [4, 4, 0, 0], [2, 2, 2, 2]):
-        found = half(failures)
+    for counts in ([4, 3, 1, 0], [4, 4, 0, 0], [2, 2, 2, 2]):
+        found = half(counts)
         assert found.kind == "no rise" and np.isnan([found.rate, found.low, found.high]).all()
     assert "do not grow" in found.text()
 
@@ -216,3 +222,60 @@ def test_a_loss_is_flat_where_it_is_close_to_that_of_knowing_nothing():
     assert strict.to_numpy().tolist() == [[True, True, True, False, False]]
     with pytest.raises(ValueError, match="tolerance = 10"):
         failed_runs.is_flat(losses, 0.7, tolerance=10)
+
+
+# --- what notebook 61 says of the committed runs -------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forest():
+    """By measure and setting, failed less successful distance at the last layer, as it is drawn."""
+    table = pd.read_csv(paths.ROOT / "figures/61_forest.csv").set_index(["measure", "setting"])
+    return table.assign(up=table["low"] > 0, down=table["high"] < 0)
+
+
+def test_one_setting_carries_what_61_says_of_cka_and_op(forest):
+    assert list(forest.loc["cka"].query("up").index) == ["bert-tiny, trec"]
+    for measure, poolings in itertools.product(("cka", "op"), ("first", "mean")):
+        test = failures._apart(measure, fewest=5)
+        chosen = preregistered.selected("half-failing", without="bert-tiny trec")
+        assert test(chosen, poolings).p > 0.05
+    whole = [failures._apart(name, fewest=5)(groups("reference-half-failing"), "first")
+             for name in ("op", "svcca")]  # fmt: skip
+    assert [(one.p < 0.05, one.value > 0) for one in whole] == [(True, True), (True, False)]
+
+
+def test_answers_and_probabilities_of_failed_runs_are_as_61_says(forest):
+    assert forest.loc["jsd", "down"].all() and len(forest.loc["jsd"]) == 8
+    apart = forest.loc["disagreement"]
+    assert (apart["value"] < 0).sum() > 5 and not apart["up"].any()
+    films = apart.loc["minilm-l6, rotten-tomatoes"]
+    assert films["value"] == apart["value"].max() > 0
+    questions = apart.loc["bert-tiny, trec"]
+    assert not questions["up"] and not questions["down"]
+    (group,) = preregistered.selected("half-failing", task="minilm-l6 rotten-tomatoes")
+    of_failed = group.predictions[group.failed].mean(1)
+    assert sorted(of_failed.round()) == [0, 0, 1, 1, 1] and abs(of_failed - 0.5).min() > 0.4
+
+
+def test_settings_and_pilots_are_as_61_says():
+    every = groups("reference-half-failing")
+    fewest = [min(one.failed.sum(), (~one.failed).sum()) for one in every]
+    assert sorted(n >= 15 for n in fewest) == [False] * 6 + [True] * 3
+    assert sum(n >= 5 for n in fewest) == len(failures.FIVE_OF_EACH) == 8
+    low, high = stats.binomtest(3, 10).proportion_ci()
+    assert (round(low, 2), round(high, 2)) == (0.07, 0.65)
+    before = [validity.separation(one.pairs("first")["cka"], one.failed).difference
+              for one in groups("reference-failing")]  # fmt: skip
+    signs = [
+        1 if gap.low > 0 else 0 if abs(gap.value) < 0.01 else np.sign(gap.value) for gap in before
+    ]
+    assert sorted(signs) == [-1, 0, 1, 1] and not any(gap.high < 0 for gap in before)
+
+
+def test_the_rates_of_the_study_are_those_that_the_rule_takes_of_the_pilots():
+    taken = pilots.half_failing(pd.read_csv(pilots.TABLE))
+    (grid,) = load_grids("half-failing")
+    planned = {(s.backbone, s.task): s.learning_rate for s in grid.settings}
+    assert planned == {(r.backbone, r.task): r.learning_rate for r in taken.itertuples()}
+    assert [" ".join(key) for key in planned] == list(failures.HALF_FAILING)

@@ -16,7 +16,7 @@ OTHER = {"without": "rotten-tomatoes"}
 def groups_of(study, **setting):
     found = [
         group
-        for group in preregistered._selected(study, task=TASK)
+        for group in preregistered.selected(study, task=TASK)
         if all(group.setting[name] == value for name, value in setting.items())
     ]
     return sorted(found, key=lambda group: group.setting["n_train"])

@@ -1,5 +1,6 @@
 """The tests of the second campaign do what docs/preregistration.md says, on groups made by hand."""
 
+import dataclasses
 import itertools
 from functools import partial
 
@@ -49,7 +50,8 @@ def made(counts, *, apart=1.0, probabilities=None, predictions=None, runs=None, 
     if probabilities is None:
         probabilities = np.full((n_runs, N, 2), 0.5)
     scores = np.linspace(0.6, 0.7, n_runs)
-    setting = {"task": "a", "method": "standard", "optimizer": "adamw", **setting}
+    usual = {"backbone": "bert-tiny", "task": "a", "method": "standard", "optimizer": "adamw"}
+    setting = usual | setting
     table = pd.DataFrame({"seed_label": [f"seed{s}" for s in range(n_runs)], "score": scores})
     table = table.assign(status="ok", metric="accuracy", majority=0.5, **setting)
     table = table.assign(**(runs or {}))
@@ -277,6 +279,95 @@ def test_b2_is_undecided_where_intervals_hold_half_a_point(score_noise):
     found = HYPOTHESES["B2"].estimate()
     assert found.value < 3 <= found.high
     assert results(["B2"])["verdict"].item() == "undecided"
+
+
+# --- C --------------------------------------------------------------------------------------------
+
+
+def half_failing(rng, gap, *, n_failed=22, n_ok=23, task="a", apart=0.5, backbone="bert-tiny"):
+    """A setting whose failed runs are ``gap`` farther apart; every fourth good run is hardly good.
+
+    A good run is right on all 1,000 examples or on 540, a failed one on 450.
+    """
+    failed = rng.permutation(np.repeat([True, False], [n_failed, n_ok]))
+    hardly = ~failed & (np.cumsum(~failed) % 4 == 0)
+    predictions = np.zeros((len(failed), N), int)
+    predictions[failed, 450:] = 1
+    predictions[hardly, 540:] = 1
+    values = rng.normal(apart, 0.05, len(failed)) + gap * failed
+    status = np.where(failed, "collapsed", "ok")
+    shares = values, rng.normal(apart, 0.05, len(failed)) + gap * failed
+    return made(
+        np.zeros(len(failed)), predictions=predictions, runs={"status": status},
+        apart=dict(zip(POOLINGS, shares, strict=True)), task=task, backbone=backbone,
+    )  # fmt: skip
+
+
+def welch(group, pooling, rows=slice(None)):
+    """Distances of two runs are means of one number each, so their mean is that of the numbers, and
+    Student's t of the jackknife is Welch's test.
+    """
+    stack = group.distances["cka", pooling][0]
+    values = np.diag(stack)
+    failed, fine = (values[group.failed == kind][rows] for kind in (True, False))
+    return stats.ttest_ind(failed, fine, equal_var=False), failed.mean() - fine.mean()
+
+
+def test_c1_is_the_mean_gap_of_the_first_twenty_of_each_kind_with_stouffers_p(monkeypatch):
+    rng = np.random.default_rng(0)
+    chosen = [half_failing(rng, gap, task=task) for gap, task in [(0.03, "a"), (0.01, "b")]]
+    few = half_failing(rng, -1.0, n_failed=14, task="c")
+    found = asked("C1", [*chosen, few], "mean")
+    tests = [welch(group, "mean", slice(20)) for group in chosen]
+    assert found.value == pytest.approx(np.mean([gap for _, gap in tests])) and found.n == 2
+    one_sided = [test.pvalue / 2 if gap > 0 else 1 - test.pvalue / 2 for test, gap in tests]
+    upper = stats.combine_pvalues(one_sided, method="stouffer").pvalue
+    assert found.p == pytest.approx(2 * min(upper, 1 - upper), rel=1e-6)
+    assert found.value != pytest.approx(np.mean([welch(group, "mean")[1] for group in chosen]))
+    assert asked("C1", [few], "mean").n == 0
+    assert np.isnan(asked("C1", [chosen[0], few], "mean").value)  # one of several is no mean
+
+
+def test_c_asks_again_without_runs_and_settings_that_tell_little(monkeypatch):
+    rng = np.random.default_rng(0)
+    few, far = half_failing(rng, 0.1, n_ok=40), half_failing(rng, 0.0, task="b", apart=0.95)
+    monkeypatch.setattr(preregistered, "groups", lambda name: [few, far])
+    clear = few.take(few.failed | (few.predictions == few.labels).all(1))
+    assert len(clear) == 22 + 30
+    hypothesis = HYPOTHESES["C1"]
+    clearly = hypothesis.estimate(pooling="first", runs=preregistered.CLEARLY, task="a")
+    assert clearly == asked("C1", [clear], "first") != asked("C1", [few], "first")
+    near = hypothesis.estimate(pooling="first", without=preregistered.NEAR_CHANCE)
+    assert near == asked("C1", [few], "first") != hypothesis.estimate(pooling="first")
+
+
+def test_c_keeps_two_encoders_of_a_task_apart(monkeypatch):
+    rng = np.random.default_rng(0)
+    both = [half_failing(rng, 0.1, backbone=name) for name in ("bert-tiny", "minilm-l6")]
+    monkeypatch.setattr(preregistered, "groups", lambda name: both)
+    without = HYPOTHESES["C1"].estimate(pooling="first", without="minilm-l6 a")
+    assert without == asked("C1", both[:1], "first")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict"),
+    [((0.1,) * 4, "holds"), ((0.3, 0, 0, 0), "undecided"), ((-0.1,) * 4, "contradicted"),
+     ((0.1, 0.1, 0.1, -0.1), "undecided")],
+)  # fmt: skip
+def test_c1_holds_only_if_no_setting_alone_carries_it(monkeypatch, gaps, verdict):
+    rng, tasks = np.random.default_rng(0), ("a", "b", "c", "d")
+    chosen = [half_failing(rng, *one) for one in zip(gaps, strict=True)]
+    for group, task in zip(chosen, tasks, strict=True):
+        group.runs["task"] = task
+    monkeypatch.setattr(preregistered, "groups", lambda name: chosen)
+    one = HYPOTHESES["C1"]
+    required = [
+        {"pooling": pooling, **more}
+        for pooling in POOLINGS
+        for more in [{}, *({"without": task} for task in tasks)]
+    ]
+    monkeypatch.setitem(HYPOTHESES, "C1", dataclasses.replace(one, required=required))
+    assert results(["C1"])["verdict"].item() == verdict
 
 
 # --- E --------------------------------------------------------------------------------------------

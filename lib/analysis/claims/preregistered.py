@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from lib import measures
-from lib.analysis import consistency, granularity, variance_components
+from lib.analysis import consistency, failed_runs, granularity, variance_components
 from lib.analysis.claims.agreement import COPIES, POOLINGS, distinct
 from lib.analysis.claims.claim import ALPHA, CLAIMS, MOST, Estimate, Verdict, claim
 from lib.analysis.claims.scores import groups
@@ -25,6 +25,8 @@ from lib.measures.summary import STUDIED
 from lib.results.run_group import RunGroup
 
 ALL, OK = "all", "ok"
+#: Of study C: without runs, or settings, that tell little.
+CLEARLY, NEAR_CHANCE = "failed or clearly better", "near chance"
 #: The groups of a study, or of one of its tasks, and a pooling.
 Tested = Callable[[Sequence[RunGroup], str], Estimate]
 
@@ -47,32 +49,44 @@ class Hypothesis:
 
     def estimate(self, task: str = "", **chosen: str) -> Estimate:
         """What is found with a choice of analysis; of one ``task`` alone if it is given."""
-        return self.statistic(_selected(self.study, task=task, **chosen), chosen.get("pooling", ""))
+        return self.statistic(selected(self.study, task=task, **chosen), chosen.get("pooling", ""))
 
 
 HYPOTHESES: dict[str, Hypothesis] = {}
 
 
-def _selected(
+def tasks(study: str) -> list[tuple[str, RunGroup]]:
+    """The groups of a study and their tasks; if it has several encoders, encoders and tasks."""
+    every = groups(f"reference-{study}")
+    several = len({group.setting["backbone"] for group in every}) > 1
+    fields = ["backbone", "task"] if several else ["task"]
+    return [(" ".join(group.setting[fields]), group) for group in every]
+
+
+def selected(
     study: str, *, task: str = "", without: str = "none", runs: str = ALL, pooling: str = ""
 ) -> list[RunGroup]:
     """The groups of a study, but for those of a task, method or optimiser that is left out, or the
     runs of an order seed (``order 12``).
     """
-    chosen = [g for g in groups(f"reference-{study}") if task in ("", g.setting["task"])]
-    fields = ["task", "method", "optimizer"]
+    chosen = [group for name, group in tasks(study) if task in ("", name) and without != name]
+    fields = ["method", "optimizer"]
     chosen = [g for g in chosen if without not in g.setting[fields].str.partition("(")[0].array]
+    if without == NEAR_CHANCE:
+        chosen = [g for g in chosen if not failed_runs.is_near_chance(g, pooling or POOLINGS[0])]
     if without.startswith("order "):
         kept = [(g.runs["seed_order"] != int(without.split()[1])).to_numpy() for g in chosen]
         chosen = [group.take(rows) for group, rows in zip(chosen, kept, strict=True)]
     if runs == OK:
         chosen = [group.take(~group.failed) for group in chosen]
+    elif runs == CLEARLY:
+        chosen = [failed_runs.clearly(group) for group in chosen]
     return [group for group in chosen if len(group) >= intervals.MIN_RUNS]
 
 
 def _any_failed(study: str, without: str) -> bool:
     """Whether leaving out failed runs makes another analysis."""
-    return any(group.failed.any() for group in _selected(study, without=without))
+    return any(group.failed.any() for group in selected(study, without=without))
 
 
 def hypothesis(
@@ -98,8 +112,8 @@ def hypothesis(
         required = [one | {"pooling": pooling} for one in required for pooling in poolings]
 
     def given() -> list[dict[str, str]]:
-        tasks = dict.fromkeys(group.setting["task"] for group in groups(f"reference-{study}"))
-        axes = {"without": ("none", *(tasks if without is None else without)), "runs": runs}
+        left_out = dict(tasks(study)) if without is None else without
+        axes = {"without": ("none", *left_out), "runs": runs}
         axes |= {"pooling": poolings} if poolings else {}
         every = [dict(zip(axes, v, strict=True)) for v in itertools.product(*axes.values())]
         return [one for one in every if one["runs"] == ALL or _any_failed(study, one["without"])]
@@ -313,7 +327,7 @@ WITHOUT_TASK = ("none", "rotten-tomatoes", "sarcasm")
 def _lora_gap(measure: str, without: str) -> Estimate:
     """Log of a measure with LoRA, less that with full fine-tuning."""
     gap = by_task(partial(_method_gap, "standard", "lora", measure))
-    return gap(_selected("lora", without=without), "")
+    return gap(selected("lora", without=without), "")
 
 
 for name, measure in (("lora-lowers-the-sd", "sd"), ("lora-lowers-jsd", "jsd")):
@@ -341,9 +355,9 @@ def _at_equal_accuracy(without: str, line: str) -> Estimate:
     """LoRA against full fine-tuning on as many rows as give its accuracy, between the sizes of
     study A. ``line``: what is the same at all sizes, three epochs or 768 steps.
     """
-    lora = [g for g in _selected("lora", without=without) if g.setting["method"] == "lora"]
+    lora = [g for g in selected("lora", without=without) if g.setting["method"] == "lora"]
     tasks = [group.setting["task"] for group in lora]
-    full = [g for g in _selected(SIZE) if g.setting["task"] in tasks]
+    full = [g for g in selected(SIZE) if g.setting["task"] in tasks]
     full = [group for group in full if group.setting[line] == ARMS[line]]
     return _beyond_accuracy([*lora, *sorted(full, key=lambda g: g.setting["n_train"])], "")
 
@@ -515,7 +529,7 @@ FOUR = ("disagreement", "jsd", "op", "cka")
 def _beside_standard(method: str, without: str, measure: str) -> Estimate:
     """Log of a measure with a method, less that with the standard one."""
     gap = by_task(partial(_method_gap, "standard", method, measure))
-    return gap(_selected(METHODS, without=without), "")
+    return gap(selected(METHODS, without=without), "")
 
 
 for name, method in (
@@ -571,12 +585,14 @@ def results(names: Sequence[str] = ()) -> pd.DataFrame:
     adjusted, smallest, verdict``, all on the scale of the test.
 
     ``adjusted``: by Holm over the hypotheses of a study; of one that several analyses have to give,
-    from the largest p. *holds* if all required analyses do, and in none a single task rejects in
-    the other direction; *contradicted* if all say the opposite; *mixed* if the poolings differ;
-    else *undecided*. Other numbers are those of the first analysis.
+    from the largest p. In a pooling it *holds* if all required analyses do, and in none a single
+    task rejects in the other direction; it is *contradicted* if all say the opposite, and else
+    *undecided*; it is *mixed* if the poolings differ. Other numbers are those of the first
+    analysis.
     """
     rows = []
-    for _, study in itertools.groupby(HYPOTHESES.values(), lambda one: one.study):
+    of_study = sorted(HYPOTHESES.values(), key=lambda one: one.name)
+    for _, study in itertools.groupby(of_study, lambda one: one.study):
         study = list(study)
         if names and not {one.name for one in study} & set(names):
             continue
@@ -585,16 +601,16 @@ def results(names: Sequence[str] = ()) -> pd.DataFrame:
         adjusted = comparison.adjust(largest)
         times = np.divide(adjusted, largest, out=np.ones(len(study)), where=largest != 0)
         for one, each, factor, p in zip(study, found, times, adjusted, strict=True):
-            told = {_verdict(one, *both, factor) for both in zip(one.required, each, strict=True)}
-            verdict = told.pop() if len(told) == 1 else "mixed" if _poolings(one) else "undecided"
+            told: dict[str, set[Verdict]] = {}
+            for chosen, estimate in zip(one.required, each, strict=True):
+                verdicts = told.setdefault(chosen.get("pooling", ""), set())
+                verdicts.add(_verdict(one, chosen, estimate, factor))
+            by_pooling = {v.pop() if len(v) == 1 else "undecided" for v in told.values()}
+            verdict = by_pooling.pop() if len(by_pooling) == 1 else "mixed"
             numbers = each[0]._asdict() | {"smallest": each[0].detectable, "adjusted": p}
             rows.append({"hypothesis": one.name, "claim": one.claim, **numbers, "verdict": verdict})
     table = pd.DataFrame(rows)
     return table[table["hypothesis"].isin(names or list(HYPOTHESES))].reset_index(drop=True)
-
-
-def _poolings(one: Hypothesis) -> bool:
-    return any("pooling" in chosen for chosen in one.required)
 
 
 def _verdict(one: Hypothesis, chosen: dict[str, str], found: Estimate, factor: float) -> Verdict:
@@ -605,8 +621,7 @@ def _verdict(one: Hypothesis, chosen: dict[str, str], found: Estimate, factor: f
     verdict = judge(found._replace(p=np.minimum(1.0, found.p * factor)))  # NaN stays
     if verdict != "holds" or one.exact:
         return verdict
-    tasks = dict.fromkeys(g.setting["task"] for g in groups(f"reference-{one.study}"))
-    single = [judge(one.estimate(task=task, **chosen)) for task in tasks]
+    single = [judge(one.estimate(task=task, **chosen)) for task in dict(tasks(one.study))]
     signs = [np.sign(one.estimate(**chosen | more).value) for more in one.same_sign]
     against = "contradicted" in single or any(sign != np.sign(found.value) for sign in signs)
     return "undecided" if against else verdict
