@@ -80,7 +80,12 @@ def committed_runs(names: list[str]) -> pd.DataFrame:
     if not parts:
         raise FileNotFoundError(f"no committed runs in {', '.join(names) or paths.COMMITTED}")
     found = pd.concat(parts, ignore_index=True)
-    current = found["code"].isin(provenance.TRAINING_VERSIONS.values())
+    of_today = [
+        provenance.training_code(architecture, generates=generates)
+        for architecture in provenance.TRAINING_VERSIONS
+        for generates in (False, True)
+    ]
+    current = found["code"].isin(of_today)
     if not current.all():
         print(f"{(~current).sum()} of {len(found)} runs were made by other code: `make campaign`")
     return found[current].drop_duplicates(["setting_id", "seed_label"])
@@ -129,7 +134,9 @@ def again(row: dict[str, Any], device: str = "auto") -> Compared:
 
 
 def _agreement(here: np.ndarray, committed: np.ndarray) -> float:
-    """Share of examples with the same class; for regression, the correlation of the outputs."""
+    """Share of examples with the same class; for regression, and for the likelihoods of runs that
+    generate texts, the correlation of the outputs.
+    """
     if here.shape[-1] == 1:
         return float(np.corrcoef(here[:, 0], committed[:, 0])[0, 1])
     return float((here.argmax(-1) == committed.argmax(-1)).mean())

@@ -21,12 +21,23 @@ from lib import paths
 #: archived code of the versions named here and fails when they do. The first goes by the digest of
 #: its code.
 TRAINING_VERSIONS = {"encoder": "b1c8fe2221e9fc23", "decoder": "2"}
+#: The same for what runs that generate texts do beside, whatever the backbone.
+GENERATION_VERSION = "3"
 #: The same for the distances between layer vectors, which cannot be computed again once the vectors
 #: are deleted.
 DISTANCE_VERSION = "36b91da4219e565e"
 #: Code that decides measures, besides that of the distances. It has no version, for measures can be
 #: made again at any time, and no more has that of analyses and figures: its digest stands for it.
 MEASURING = ("lib/measures", "lib/results")
+
+
+def training_code(architecture: str, *, generates: bool) -> str:
+    """The version of the behaviour that makes runs, as their records hold it.
+
+    ``architecture``: a key of ``TRAINING_VERSIONS``; ``generates``: whether the answers are texts.
+    """
+    version = TRAINING_VERSIONS[architecture]
+    return f"{version}+{GENERATION_VERSION}" if generates else version
 
 
 def digest(*parts: object) -> str:

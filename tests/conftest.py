@@ -91,6 +91,8 @@ def tiny_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
     for family in tiny_models.FAMILIES:
         tiny_models.save(family, root / family)
+    for family in set(tiny_models.GENERATING) - set(tiny_models.FAMILIES):
+        tiny_models.save_seq2seq(family, root / family)
     return root
 
 

@@ -33,6 +33,11 @@ def table_of(name: str) -> Path | None:
     return Path(name) if is_own_file(name) else {"course": SENTENCES, "boats": BOATS}.get(name)
 
 
+def generates(name: str) -> bool:
+    """Whether the answers of a task are texts, by its name alone; those of your own are not."""
+    return name in TASKS and TASKS[name].generates
+
+
 def beside(folder: Path, name: Any) -> Any:
     """A user's own table by its full path if it lies in a folder; any other name as it is."""
     own = isinstance(name, str) and is_own_file(name) and (folder / name).is_file()

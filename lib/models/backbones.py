@@ -90,7 +90,9 @@ def dimensions(located: Located) -> tuple[int, int | None]:
     if longest and config["model_type"] in ("roberta", "xlm-roberta", "mpnet"):
         # Their positions are counted from behind the number of the padding token.
         longest -= config.get("pad_token_id", 1) + 1
-    return config["num_hidden_layers"], longest
+    # BART and T5 call it otherwise; it is that of the encoder.
+    names = ("num_hidden_layers", "encoder_layers", "num_layers")
+    return next(config[name] for name in names if name in config), longest
 
 
 def load_tokenizer(located: Located) -> Any:

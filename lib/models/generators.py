@@ -127,12 +127,16 @@ def generate(
     inputs: dict[str, "torch.Tensor"],
     longest: int,
     *,
-    sampled: bool = False,
+    uniform: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
-    """Tokens (B, T ≤ longest) by greedy decoding, or sampled from the model's distribution by
-    torch's global generator.
+    """Tokens (B, T ≤ longest) by greedy decoding; or sampled from the model's distribution, where
+    ``uniform`` (B, longest) is: random numbers in [0, 1), one a token.
+
+    A sampled token is the first, in the order of the vocabulary, up to which the probabilities add
+    up to more than its number. So a text depends on its input and its numbers, and on no other.
     """
     import torch
+    from transformers import LogitsProcessorList
 
     plan = model.generation_config
     given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -140,7 +144,18 @@ def generate(
         start = torch.full_like(given["input_ids"][:, :1], plan.decoder_start_token_id)
         given = _continued(model, inputs, start)
         del given["position_ids"]  # which are made of the mask
+    behind = 1 if model.config.is_encoder_decoder else given["input_ids"].shape[1]
+
+    def drawn(tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores by which the token with the highest is the drawn one."""
+        sums = scores.float().softmax(-1).cumsum(-1)
+        place = tokens.shape[1] - behind
+        found = torch.searchsorted(sums, uniform[:, place, None] * sums[:, -1:], right=True)
+        chosen = found.clamp(max=scores.shape[-1] - 1)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
     out = model.generate(
-        **given, max_new_tokens=longest, do_sample=sampled, top_k=0, num_beams=1, use_cache=True
-    )
-    return out[:, 1 if model.config.is_encoder_decoder else given["input_ids"].shape[1] :]
+        **given, max_new_tokens=longest, do_sample=False, num_beams=1, use_cache=True,
+        logits_processor=LogitsProcessorList([] if uniform is None else [drawn]),
+    )  # fmt: skip
+    return out[:, behind:]

@@ -63,10 +63,13 @@ def finetune(
 ) -> runs.Run | list[runs.Run]:
     """Train and evaluate one run, or as one program the runs of several seeds; nothing is written.
 
-    Returns a run for one seed, a list of runs for a list of seeds.
+    Returns a run for one seed, a list of runs for a list of seeds; ``ValueError`` for several
+    seeds of a task whose answers are texts, which are trained one by one.
     """
     if isinstance(seeds, Seeds):
         return finetune(inputs, [seeds], device=device)[0]
+    if inputs.data.task.generates and len(seeds) > 1:
+        raise ValueError(f"{len(seeds)} seeds as one program are for classifiers; give one seed")
     picked = devices.pick(device)
     devices.make_deterministic()
     began, made_from = time.perf_counter(), _made_from(inputs)

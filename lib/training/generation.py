@@ -40,10 +40,11 @@ class SingleGenerator(SingleModel):
         return Outputs(logits[None], logits.new_zeros(1, len(targets), 0), targets[None])
 
 
-def decoding_seed(number: int) -> int:
-    """The seed of torch's generator for a sampled text, the same for all runs."""
-    entropy = [number, zlib.crc32(b"decoding")]
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+def decoding_numbers(seed: int, shape: tuple[int, int]) -> torch.Tensor:
+    """(N, T) what texts are sampled by with a decoding seed: the same for all runs."""
+    entropy = [seed, zlib.crc32(b"decoding")]
+    drawn = np.random.default_rng(np.random.SeedSequence(entropy)).random(shape, np.float32)
+    return torch.from_numpy(drawn)
 
 
 def vocabulary(inputs: RunInputs) -> np.ndarray:
@@ -95,11 +96,13 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
     texts = np.full((1 + N_SAMPLED, len(data)), "", object)
     is_finite = all(weight.isfinite().all() for weight in model.parameters())
     for number in range(1 + N_SAMPLED) if is_finite else ():
-        torch.manual_seed(decoding_seed(number - 1) if number else 0)
+        shape = len(data), setting.max_length
+        uniform = decoding_numbers(number - 1, shape).to(device) if number else None
         for batch in batches:
+            numbers = None if uniform is None else uniform[batch]
             with devices.autocast(device, setting.precision):
                 ids = generators.generate(
-                    model, loader.batch(batch)[0], setting.max_length, sampled=number > 0
+                    model, loader.batch(batch)[0], setting.max_length, uniform=numbers
                 )
             texts[number, batch] = tokenizer.batch_decode(ids, skip_special_tokens=True)
     read, references = inputs_of(data, tokenizer), references_of(data, tokenizer)

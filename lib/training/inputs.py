@@ -36,7 +36,7 @@ class RunInputs:
         architecture = backbones.architecture_of(self.located)
         return {
             "architecture": architecture,
-            "code": provenance.TRAINING_VERSIONS[architecture],
+            "code": provenance.training_code(architecture, generates=self.data.task.generates),
             "data_sha256": self.data.sha256,
             "backbone_sha256": self.located.sha256,
         }

@@ -39,7 +39,8 @@ class PlannedRun(NamedTuple):
         # The oldest records, all of encoders, do not say it: NaN where they are packed with others.
         told = record.get("architecture")
         architecture = told if isinstance(told, str) else "encoder"
-        now = {"code": provenance.TRAINING_VERSIONS[architecture]}
+        generates = tasks.generates(self.setting.task)
+        now = {"code": provenance.training_code(architecture, generates=generates)}
         expected = runs.fingerprint(self.setting, self.seeds, self.batch, record | now)
         pinned = pretrained.pinned_sha256(self.setting.backbone)
         return (
@@ -71,8 +72,10 @@ def _now(source: str) -> str | None:
 def origin(setting: Setting) -> str:
     """Digest of what decides a setting's runs beside setting and seeds: versions, pinned files."""
     own = _now(setting.task) if tasks.table_of(setting.task) else None
-    versions = provenance.TRAINING_VERSIONS
-    return provenance.digest(versions, pretrained.pinned_sha256(setting.backbone), own)
+    parts = [provenance.TRAINING_VERSIONS, pretrained.pinned_sha256(setting.backbone), own]
+    if tasks.generates(setting.task):
+        parts.append(provenance.GENERATION_VERSION)
+    return provenance.digest(*parts)
 
 
 def settle(setting: Setting, labels: list[str]) -> Path:

@@ -22,13 +22,16 @@ from lib.training.inputs import prepare_inputs
 
 def train(case: dict) -> dict[str, np.ndarray]:
     """What the runs of one case predict, how they were trained, and how far apart they are."""
-    runs = finetune(prepare_inputs(Setting(**case["setting"])), read(case["seeds"]), device="cpu")
+    inputs, seeds = prepare_inputs(Setting(**case["setting"])), read(case["seeds"])
+    programs = [[seed] for seed in seeds] if inputs.data.task.generates else [seeds]
+    runs = [run for program in programs for run in finetune(inputs, program, device="cpu")]
     outcome = {}
     for run in runs:
         seed = run.record["seed_label"]
         arrays = {name: getattr(run, name) for name in ("logits", "labels")} | run.vectors
         arrays["example_ids"] = run.example_ids
         arrays |= {name: [step[name] for step in run.log] for name in run.log[0]}
+        arrays |= run.generated
         arrays["moved"] = list(run.record["distance"].values())
         arrays["new"] = run.record["newly_initialised"]
         arrays["trained_weights"] = run.record["trained_weights"]

@@ -5,7 +5,6 @@ they decode.
 import numpy as np
 import pytest
 import torch
-import transformers as hf
 from safetensors.torch import load_file
 from support import tiny_models
 
@@ -14,46 +13,12 @@ from lib.data.rows import make_row
 from lib.errors import BackboneError
 from lib.models import backbones, generators, pretrained
 
-KINDS = ("bert", "llama", "bart", "t5")
 INPUTS = ["the calm river", "a dull and hasty little boat by the mill", "soup"]
 
 
-def save_seq2seq(kind, folder):
-    """A tiny BART or T5 with a tokeniser that has the special tokens that it needs."""
-    words = tiny_models.tokenizer("roberta")
-    shape = {"vocab_size": len(words), "d_model": 32, "pad_token_id": words.pad_token_id}
-    if kind == "bart":
-        config = hf.BartConfig(
-            **shape, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-            decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.3,
-            max_position_embeddings=80, bos_token_id=words.bos_token_id or words.cls_token_id,
-            eos_token_id=words.sep_token_id, decoder_start_token_id=words.sep_token_id,
-        )  # fmt: skip
-        model = hf.BartForConditionalGeneration(config)
-    else:
-        config = hf.T5Config(
-            **shape, num_layers=2, num_heads=2, d_kv=16, d_ff=64, initializer_factor=2.0,
-            decoder_start_token_id=words.pad_token_id, eos_token_id=words.sep_token_id,
-        )  # fmt: skip
-        model = hf.T5ForConditionalGeneration(config)
-    model.save_pretrained(folder)
-    words.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folders(tiny_hub, tmp_path_factory):
-    made = tmp_path_factory.mktemp("writers")
-    torch.manual_seed(0)
-    return {
-        kind: tiny_hub / kind if kind in ("bert", "llama") else save_seq2seq(kind, made / kind)
-        for kind in KINDS
-    }
-
-
-@pytest.fixture(params=KINDS)
-def located(folders, request):
-    return pretrained.locate(str(folders[request.param]))
+@pytest.fixture(params=tiny_models.GENERATING)
+def located(tiny_hub, request):
+    return pretrained.locate(str(tiny_hub / request.param))
 
 
 def encoded(located):
@@ -142,18 +107,35 @@ def test_the_likeliest_text_is_the_likeliest_token_by_token(located):
     assert (logits.argmax(-1) == written)[ended == 0].all()
 
 
-def test_drawn_texts_are_those_of_the_generator_and_differ(located):
+def test_tokens_are_sampled_as_often_as_they_are_probable(located):
+    """Numbers that cover [0, 1) evenly draw each first token in proportion."""
+    model, _ = load(located)
+    inputs, targets = encoded(located)
+    n = 500
+    many = {name: array[:1].expand(n, -1) for name, array in inputs.items()}
+    drawn = generators.generate(model, many, 1, uniform=(torch.arange(n)[:, None] + 0.5) / n)
+    with torch.no_grad():
+        logits, _ = generators.teacher_forced(model, inputs, targets)
+    counts = drawn[:, 0].bincount(minlength=logits.shape[-1])
+    assert (counts - n * logits[0, 0].softmax(-1)).abs().max() < 1.001
+    assert (counts > 0).sum() > 3
+
+
+def test_a_sampled_text_depends_on_its_numbers_and_on_no_other_input(located):
     model, _ = load(located)
     inputs, _ = encoded(located)
-    drawn = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        drawn.append(generators.generate(model, inputs, 12, sampled=True).tolist())
-    assert drawn[0] == drawn[1] != drawn[2]
+    uniform = torch.rand((len(INPUTS), 12), generator=torch.Generator().manual_seed(0))
+    together = generators.generate(model, inputs, 12, uniform=uniform)
+    for i in range(len(INPUTS)):
+        length = int(inputs["attention_mask"][i].sum())
+        one = {name: array[i : i + 1, :length] for name, array in inputs.items()}
+        alone = generators.generate(model, one, 12, uniform=uniform[i : i + 1])[0]
+        assert together[i, : len(alone)].tolist() == alone.tolist()
+    assert generators.generate(model, inputs, 12, uniform=1 - uniform).tolist() != together.tolist()
 
 
-def test_what_cannot_generate_and_what_does_nothing_else_is_refused(tiny_hub, folders):
+def test_what_cannot_generate_and_what_does_nothing_else_is_refused(tiny_hub):
     with pytest.raises(BackboneError, match="the architectures that can are bert, llama, bart, t5"):
         generators.load_generator(pretrained.locate(str(tiny_hub / "mpnet")), 0)
     with pytest.raises(BackboneError, match="generates texts, and is no classifier"):
-        backbones.load_classifier(pretrained.locate(str(folders["t5"])), 2, 0)
+        backbones.load_classifier(pretrained.locate(str(tiny_hub / "t5")), 2, 0)

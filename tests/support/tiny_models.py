@@ -13,6 +13,8 @@ from lib.data.examples import Encoded
 
 LAYERS, WIDTH = 3, 32
 FAMILIES = ("bert", "roberta", "xlm-roberta", "mpnet", "llama")
+#: Those that can be made to generate texts, and two that do nothing else.
+GENERATING = ("bert", "llama", "bart", "t5")
 SENTENCES = [
     "the soup was warm and kind in the north",
     "a dull and hasty little boat by the mill",
@@ -86,6 +88,31 @@ def save(family: str, folder: Path, *, head: bool = True, pooler: bool = False) 
         model = kind.from_config(config)
     else:
         model = hf.AutoModel.from_config(config, add_pooling_layer=pooler)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def save_seq2seq(kind: str, folder: Path) -> Path:
+    """A tiny BART or T5 with a tokeniser that has the special tokens that it needs."""
+    words = tokenizer("roberta")
+    torch.manual_seed(0)
+    ends = {"pad_token_id": words.pad_token_id, "eos_token_id": words.sep_token_id}
+    shape = {"vocab_size": len(words), "d_model": WIDTH, **ends}
+    if kind == "bart":
+        config = hf.BartConfig(
+            **shape, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
+            decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, init_std=0.3,
+            max_position_embeddings=80, bos_token_id=words.cls_token_id,
+            decoder_start_token_id=words.sep_token_id,
+        )  # fmt: skip
+        model = hf.BartForConditionalGeneration(config)
+    else:
+        config = hf.T5Config(
+            **shape, num_layers=2, num_heads=2, d_kv=16, d_ff=64, initializer_factor=2.0,
+            decoder_start_token_id=words.pad_token_id,
+        )  # fmt: skip
+        model = hf.T5ForConditionalGeneration(config)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder

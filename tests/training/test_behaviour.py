@@ -27,6 +27,7 @@ from support import tiny_models
 
 from lib import paths, provenance
 from lib.config import Setting
+from lib.data import tasks
 from lib.models.methods import METHODS, parse_method
 
 HERE = Path(__file__).parents[1] / "behaviour"
@@ -67,6 +68,12 @@ def settings(models: Path, table: Path) -> dict[str, dict]:
     chosen["llama pairs"] = llama | {"text_columns": ["text", "place"], "precision": "bfloat16"}
     chosen["llama together"] = llama | {"seeds_per_batch": 2, "pooled_token": "last"}
     chosen["llama as before"] = llama | {"pooled_token": "first"}
+    boats = {"task": "boats", "eval_rows": 6, "max_length": 64}
+    for name in tiny_models.GENERATING:
+        chosen[f"texts {name}"] = boats | {"backbone": str(models / name)}
+    for name in ("lora", "mixout"):
+        chosen[f"texts {name}"] = chosen["texts bert"] | {"method": name}
+    chosen["texts bfloat16"] = chosen["texts bert"] | {"precision": "bfloat16"}
     return {name: SHORT | values for name, values in chosen.items()}
 
 
@@ -77,6 +84,8 @@ def archive_of(version: str) -> str:
 
 def archive_that_trains(values: dict) -> str:
     """The archive of the version that trains such a setting."""
+    if tasks.generates(values["task"]):
+        return archive_of(provenance.GENERATION_VERSION)
     decoder = values["backbone"].endswith("llama")
     return archive_of(provenance.TRAINING_VERSIONS["decoder" if decoder else "encoder"])
 
@@ -172,5 +181,7 @@ def test_no_method_precision_or_architecture_is_left_out(trained):
     literals = [spec for spec in dataclasses.fields(Setting) if get_origin(spec.type) is Literal]
     for field, values in ((spec.name, get_args(spec.type)) for spec in literals):
         assert {getattr(setting, field) for setting in tried} == set(values), field
-    assert {Path(setting.backbone).name for setting in tried} == set(tiny_models.FAMILIES)
+    kinds = {(tasks.generates(one.task), Path(one.backbone).name) for one in tried}
+    expected = {*tiny_models.FAMILIES}, {*tiny_models.GENERATING}
+    assert kinds == {(number == 1, name) for number in (0, 1) for name in expected[number]}
     assert len({setting.seeds_per_batch for setting in tried}) > 1

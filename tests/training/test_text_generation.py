@@ -159,7 +159,13 @@ def test_a_run_is_the_same_again_and_the_init_seed_changes_it(inputs, trained):
 def test_sampled_texts_have_decoding_seeds_of_their_own(trained):
     for one, two in itertools.combinations(trained[0].generated["texts"], 2):
         assert (one != two).any()
-    assert generation.decoding_seed(0) != generation.decoding_seed(1)
+    numbers = [generation.decoding_numbers(seed, (4, 5)) for seed in (0, 1, 0)]
+    assert (numbers[0] != numbers[1]).all() and (numbers[0] == numbers[2]).all()
+
+
+def test_several_seeds_are_no_one_program(inputs):
+    with pytest.raises(ValueError, match="2 seeds as one program are for classifiers"):
+        finetune(inputs, SEEDS[:2], device="cpu")
 
 
 def test_a_run_that_learns_nothing_has_failed(inputs):
