@@ -50,8 +50,22 @@ def pairwise_different(texts: Texts) -> np.ndarray:
     1 − TARr@2 of Atil et al. (2024, arXiv:2408.04667); of parsed answers, in place of texts,
     1 − TARa@2.
     """
-    numbers = numbered(texts)
-    return (numbers[:, None] != numbers).mean(-1)
+    return by_input("different", texts).mean(0)
+
+
+def by_input(measure: str, texts: Texts) -> np.ndarray:
+    """(N, S, S) ``different``, ``edit_distance`` or ``rouge_distance`` of the texts of each input,
+    which the pairwise measures of that name are means of.
+    """
+    kinds = {
+        "different": _different, "edit_distance": edit_distances, "rouge_distance": _RougeL()
+    }  # fmt: skip
+    return np.stack([kinds[measure](row) for row in _by_input(texts)])
+
+
+def _different(texts: Sequence[str]) -> np.ndarray:
+    numbers = np.unique(texts, return_inverse=True)[1]
+    return (numbers[:, None] != numbers).astype(float)
 
 
 def total_agreement(texts: Texts) -> float:
@@ -63,8 +77,7 @@ def pairwise_edit_distance(texts: Texts) -> np.ndarray:
     """(S, S) mean over inputs of the Levenshtein distance of two texts, over characters (insertion,
     deletion and substitution cost 1), divided by the length of the longer one; two empty texts: 0.
     """
-    rows = _by_input(texts)
-    return sum(edit_distances(row) for row in rows) / len(rows)
+    return by_input("edit_distance", texts).mean(0)
 
 
 def edit_distances(texts: Sequence[str]) -> np.ndarray:
@@ -82,25 +95,29 @@ def pairwise_rouge_distance(texts: Texts) -> np.ndarray:
     ROUGE-L is the F measure of their longest common subsequence of words, by the words of
     ``rouge-score`` without stemming; two texts without words: distance 0.
     """
-    from rapidfuzz import process
-    from rapidfuzz.distance import LCSseq
-    from rouge_score.tokenizers import DefaultTokenizer
+    return by_input("rouge_distance", texts).mean(0)
 
-    words, characters = DefaultTokenizer().tokenize, itertools.count(0x10000)
-    known: dict[str, str] = {}  # a word is one character, which is what rapidfuzz is fast at
-    rows, total = _by_input(texts), 0.0
-    for row in rows:
+
+class _RougeL:
+    """1 − ROUGE-L of texts; a word is one character, which is what rapidfuzz is fast at."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        from rapidfuzz import process
+        from rapidfuzz.distance import LCSseq
+        from rouge_score.tokenizers import DefaultTokenizer
+
         coded = []
-        for text in row:
-            for word in (tokens := words(text)):
-                if word not in known:
-                    known[word] = chr(next(characters))
-            coded.append("".join(known[word] for word in tokens))
+        for words in map(DefaultTokenizer().tokenize, texts):
+            for word in words:
+                self.known.setdefault(word, chr(0x10000 + len(self.known)))
+            coded.append("".join(self.known[word] for word in words))
         common = process.cdist(coded, coded, scorer=LCSseq.similarity, dtype=float)
         lengths = np.array([len(text) for text in coded], float)
         both = lengths[:, None] + lengths
-        total = total + 1 - np.divide(2 * common, both, out=np.ones_like(both), where=both > 0)
-    return total / len(rows)
+        return 1 - np.divide(2 * common, both, out=np.ones_like(both), where=both > 0)
 
 
 def pairwise_bleu_distance(texts: Texts) -> np.ndarray:
@@ -203,7 +220,15 @@ def mean_over_examples(
     measure: Callable[[np.ndarray], np.ndarray], outputs: np.ndarray, lengths: Sequence[int]
 ) -> np.ndarray:
     """(S, S) a pairwise measure of predictions, of the tokens of each example, then its mean over
-    examples: long ones count no more than short ones.
+    examples: long ones count no more than short ones. Parameters as ``by_example`` has them.
+    """
+    return by_example(measure, outputs, lengths).mean(0)
+
+
+def by_example(
+    measure: Callable[[np.ndarray], np.ndarray], outputs: np.ndarray, lengths: Sequence[int]
+) -> np.ndarray:
+    """(N, S, S) a pairwise measure of predictions, of the tokens of each example.
 
     Parameters
     ----------
@@ -219,7 +244,7 @@ def mean_over_examples(
             "(S, T, …) and N ≥ 1 lengths of 1 or more that add up to T"
         )
     parts = np.split(outputs, np.cumsum(lengths)[:-1], axis=1)
-    return sum(measure(part) for part in parts) / len(lengths)
+    return np.stack([measure(part) for part in parts])
 
 
 def distances() -> dict[str, Callable[[Texts], np.ndarray]]:

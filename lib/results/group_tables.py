@@ -1,6 +1,6 @@
 """From the runs of a group to its tidy tables, and from its tables to its measures again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from lib.results.run_group import RunGroup
 
 #: Size of the sample of layer vectors that stays with a group's tables.
 SAMPLE_RUNS, SAMPLE_EXAMPLES = 5, 200
-#: Pairs of runs drawn for the chance level of the representation measures.
+#: Pairs of runs drawn for the chance level of the measures of representations and of texts.
 PERMUTATIONS = 20
 #: Measures of the tables of groups; the others are a look away from the scores.
 _LEFT_OUT = ("failed", "iqm", "range", "best", "difference")
@@ -84,11 +84,18 @@ def tables_of(
     whole = scored.with_distances(names, n_permutations=PERMUTATIONS, device=device)
     more = {}
     if group[0].generated:
-        apart = text_distances(group)
+        each = text_distances_by_input(group)
+        apart = text_distances(group, each)
         layers = {pooling: np.array([0]) for _, pooling in apart}
-        whole = replace(whole, distances=whole.distances | apart, layers=whole.layers | layers)
+        whole = replace(
+            whole,
+            distances=whole.distances | apart,
+            chance=whole.chance | text_chance(group),
+            layers=whole.layers | layers,
+        )
         shown = tasks.table_of(group[0].record["setting"]["task"]) is not None
         more[tables.TEXTS] = tables.text_table(group, shown=shown)
+        more[tables.TEXT_PAIRS] = text_pair_table(each)
     return more | {
         "runs": whole.runs,
         "examples": pd.DataFrame({"example_id": group[0].example_ids, "label": group[0].labels}),
@@ -99,41 +106,95 @@ def tables_of(
     }
 
 
-def text_distances(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
+def _finite(group: list[runs.Run]) -> np.ndarray:
+    """Numbers of the runs that did not diverge."""
+    return np.flatnonzero([np.isfinite(run.logits).all() for run in group])
+
+
+def _of_all(each: np.ndarray, rows: np.ndarray, n_runs: int) -> np.ndarray:
+    """Distances (…, S, S) of all runs from those of ``rows``; the others' are NaN."""
+    whole = np.full((*each.shape[:-2], n_runs, n_runs), np.nan)
+    whole[..., rows[:, None], rows] = each
+    return whole
+
+
+def text_distances_by_input(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
+    """By measure and what it is of, as ``text_distances`` has them, those that are means over
+    inputs: (N, S, S), NaN for a diverged run. Of fewer than two others there are none.
+    """
+    rows = _finite(group)
+    if len(rows) < 2:
+        return {}
+    generated = [group[row].generated for row in rows]
+    texts = [own["texts"][0].tolist() for own in generated]
+    names = ("different", "edit_distance", "rouge_distance")
+    found = {(name, "greedy"): generation.by_input(name, texts) for name in names}
+    for name, kind in (("disagreement", "tokens"), ("jsd", "probabilities")):
+        outputs = np.stack([own[kind] for own in generated])
+        found[f"token_{name}", "teacher-forced"] = generation.by_example(
+            getattr(measures, f"pairwise_{name}"), outputs, generated[0]["lengths"]
+        )
+    return {key: _of_all(each, rows, len(group)) for key, each in found.items()}
+
+
+def text_distances(
+    group: list[runs.Run], each: Mapping[tuple[str, str], np.ndarray]
+) -> dict[tuple[str, str], np.ndarray]:
     """By measure and, in the place of a pooling, what it is of, distances (1, S, S) of runs that
-    generate texts; NaN for those of a diverged run. Of fewer than two others there are none.
+    generate texts; NaN for those of a diverged run.
 
     ``greedy`` and ``sampled``: of texts by either way of decoding, sampled ones of two runs with
     different decoding seeds, mean over pairs of these; ``teacher-forced``: of the predictions of
-    the tokens of a reference.
+    the tokens of a reference. ``each``: of ``text_distances_by_input``.
     """
-    rows = [i for i, run in enumerate(group) if np.isfinite(run.logits).all()]
+    rows = _finite(group)
     if len(rows) < 2:
         return {}
-    generated = [group[i].generated for i in rows]
+    generated = [group[row].generated for row in rows]
     greedy = [own["texts"][0].tolist() for own in generated]
-    found = {(name, "greedy"): measure(greedy) for name, measure in generation.distances().items()}
+    found = {("bleu_distance", "greedy"): measures.pairwise_bleu_distance(greedy)}
     sampled = [own["texts"][1:] for own in generated]
     n_sampled, every = len(sampled[0]), [texts.tolist() for own in sampled for texts in own]
     apart = ~np.eye(n_sampled, dtype=bool)
     for name in ("different", "edit_distance"):
-        whole = getattr(measures, f"pairwise_{name}")(every)
+        whole = generation.by_input(name, every).mean(0)
         blocks = whole.reshape(len(rows), n_sampled, len(rows), n_sampled)
         found[name, "sampled"] = blocks.transpose(0, 2, 1, 3)[..., apart].mean(-1)
         np.fill_diagonal(found[name, "sampled"], 0)
     if "slots" in generated[0]:
         realised = np.stack([own["slots"] for own in generated])
         found["slot_distance", "greedy"] = measures.pairwise_slot_distance(realised)
-    lengths = generated[0]["lengths"]
-    for name, kind in (("disagreement", "tokens"), ("jsd", "probabilities")):
-        outputs = np.stack([own[kind] for own in generated])
-        found[f"token_{name}", "teacher-forced"] = measures.mean_over_examples(
-            getattr(measures, f"pairwise_{name}"), outputs, lengths
-        )
-    stacks = {key: np.full((1, len(group), len(group)), np.nan) for key in found}
-    for key, matrix in found.items():
-        stacks[key][0][np.ix_(rows, rows)] = matrix
-    return stacks
+    stacks = {key: stack.mean(0) for key, stack in each.items()}
+    stacks |= {key: _of_all(matrix, rows, len(group)) for key, matrix in found.items()}
+    return {key: matrix[None] for key, matrix in stacks.items()}
+
+
+def text_chance(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
+    """By measure and ``greedy``, (1, K) distances of texts for unrelated inputs: of K pairs of runs,
+    one with its inputs permuted.
+    """
+    rows, rng = _finite(group), np.random.default_rng(0)
+    found: dict[tuple[str, str], list[float]] = {}
+    for _ in range(PERMUTATIONS if len(rows) > 1 else 0):
+        one, two = (group[row].generated["texts"][0] for row in rng.choice(rows, 2, replace=False))
+        texts = [one.tolist(), rng.permutation(two).tolist()]
+        for name, measure in generation.distances().items():
+            found.setdefault((name, "greedy"), []).append(measure(texts)[0, 1])
+    return {key: np.array([drawn]) for key, drawn in found.items()}
+
+
+def text_pair_table(each: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
+    """A row a pair of runs, ``run_a`` < ``run_b`` by their rows, and example, in the order of the
+    example table, with what ``text_distances_by_input`` has for it, in float16.
+    """
+    n, n_runs, _ = next(iter(each.values()), np.empty((0, 0, 0))).shape
+    a, b = np.triu_indices(n_runs, 1)
+    pairs = {"run_a": np.repeat(a, n), "run_b": np.repeat(b, n)}
+    # Which texts are different the hashes of the texts say.
+    columns = {name: stack for (name, _), stack in each.items() if name != "different"}
+    return pd.DataFrame(pairs | {
+        name: stack[:, a, b].T.ravel().astype(np.float16) for name, stack in columns.items()
+    })  # fmt: skip
 
 
 def sample_vectors(group: list[runs.Run]) -> np.ndarray:

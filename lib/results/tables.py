@@ -29,8 +29,9 @@ SAMPLE = "sample_vectors.npy"
 #: What made the tables of a group: commit, versions, machine, fingerprints of the code.
 MADE = "made.json"
 TABLES = ("runs", "examples", "logits", "training", "distances", "measures")
-#: The texts that the runs of a group generated, where they do.
-TEXTS = "texts"
+#: Of runs that generate: their texts, and how far apart those of two runs are, by input.
+TEXTS, TEXT_PAIRS = "texts", "text_pairs"
+_OF_GROUPS = (*TABLES, TEXTS, TEXT_PAIRS)
 #: The training of a run is kept as means over so many stretches of steps.
 STRETCHES = 40
 
@@ -264,8 +265,8 @@ def read(
     ``ValueError`` if there are none. Warns (``MixedCodeWarning``) if the groups were made by
     different code.
     """
-    if table not in (*TABLES, TEXTS):
-        raise ValueError(f"unknown table {table}: {nearest(table, TABLES)}")
+    if table not in _OF_GROUPS:
+        raise ValueError(f"unknown table {table}: {nearest(table, _OF_GROUPS)}")
     whole = read_stored(name, table, groups)
     _warn_if_mixed(name)
     if pooling is not None:
@@ -284,7 +285,7 @@ def read_stored(name: str, table: str, only: Collection[str] = ()) -> pd.DataFra
     """A table of all groups or jobs of results, or of those named, from folders and from what is
     packed, as it is stored. Its first column, ``group`` or ``job``, names them.
     """
-    root, column = paths.results(name), "group" if table in (*TABLES, TEXTS) else "job"
+    root, column = paths.results(name), "group" if table in _OF_GROUPS else "job"
     files = {path.parent.name: path for path in root.glob(f"*/{table}.parquet")}
     frames = []
     for folder, path in files.items():

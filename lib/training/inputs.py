@@ -8,6 +8,7 @@ from functools import partial
 from lib import provenance
 from lib.config import Setting
 from lib.data.examples import DataSpec, Prepared, prepare
+from lib.measures import generation
 from lib.models import backbones, pretrained
 from lib.models.backbones import Located
 from lib.models.methods import parse_method
@@ -67,7 +68,12 @@ def prepare_inputs(setting: Setting) -> RunInputs:
 
 
 def _check_generating(setting: Setting, methods: Iterable[str]) -> None:
-    """``ValueError`` for what only classifiers can do."""
+    """``ValueError`` for what only classifiers can do, and where no texts can be scored."""
+    if not generation.installed():
+        raise ValueError(
+            f"the answers of {setting.task} are texts, and what scores them is not installed: "
+            'pip install ".[generation]"'
+        )
     if refused := sorted({"head", "mhloss", "mmr", "surt"} & set(methods)):
         raise ValueError(
             f"method = {setting.method!r}: {refused[0]} is for classifiers, and the answers of "

@@ -202,6 +202,9 @@ def test_a_diverged_run_is_in_no_distance_and_no_measure(diverged, trained):
     distances = frames["distances"].query("pooling in ('greedy', 'sampled', 'teacher-forced')")
     with_it = distances["run_a"] == 0
     assert distances[with_it]["distance"].isna().all()
+    pairs = frames[tables.TEXT_PAIRS]
+    assert pairs[pairs["run_a"] == 0].iloc[:, 2:].isna().all(axis=None)
+    assert pairs[pairs["run_a"] > 0].notna().all(axis=None)
     assert distances[~with_it]["distance"].notna().all() and (~with_it).sum() == 9
     whole = group_tables.tables_of(trained[1:])["distances"]
     kept = whole[whole["pooling"].isin(distances["pooling"].unique())]
@@ -250,10 +253,41 @@ def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
     by_run = texts.groupby("seed_label", sort=False)["edit_distance"].mean()
     assert list(by_run) == pytest.approx(within, abs=1e-6)
     assert texts.loc[texts["decoding"] == 0, "edit_distance"].isna().all()
+    pairs = frames[tables.TEXT_PAIRS]
+    means = pairs.groupby(["run_a", "run_b"], sort=False).mean()
+    assert len(pairs) == 3 * 30 and list(means.index) == list(zip(*upper, strict=True))
+    for name, way in (
+        ("edit_distance", "greedy"),
+        ("rouge_distance", "greedy"),
+        ("token_disagreement", "teacher-forced"),
+        ("token_jsd", "teacher-forced"),
+    ):
+        assert list(means[name]) == pytest.approx(list(distances[name, way]), abs=1e-3)
+    one = measures.pairwise_edit_distance([[greedy[0][4]], [greedy[2][4]]])[0, 1]
+    row = pairs[(pairs["run_a"] == 0) & (pairs["run_b"] == 2)].iloc[4]
+    assert row["edit_distance"] == pytest.approx(one, abs=1e-3)
     table = frames["measures"].query("subset == 'all'")
     assert {"different", "slot_distance", "token_jsd", "cka"} <= set(table["measure"])
     value = table.set_index(["measure", "pooling"]).loc[("different", "greedy"), "value"]
     assert value == pytest.approx(np.mean(distances["different", "greedy"]), abs=1e-6)
+
+
+def test_chance_is_how_far_apart_texts_for_unrelated_inputs_are(trained):
+    """Runs that write alike, a text of its own for every input: permuted, as good as all differ."""
+    texts = np.array([f"{word} sails" for word in "abcdefghijklmnopqrstuvwxyzäöüé"])
+    alike = [
+        dataclasses.replace(run, generated=run.generated | {"texts": np.tile(texts, (6, 1))})
+        for run in trained
+    ]
+    chance = group_tables.text_chance(alike)
+    assert {drawn.shape for drawn in chance.values()} == {(1, group_tables.PERMUTATIONS)}
+    assert 0.8 < chance["different", "greedy"].mean() <= 1
+    ratio = chance["edit_distance", "greedy"] / chance["different", "greedy"]
+    assert ratio == pytest.approx(1 / 7)
+    frames = group_tables.tables_of(alike)["measures"].query("pooling == 'greedy'")
+    by_subset = frames.set_index(["subset", "measure"])["value"]
+    assert by_subset["all", "different"] == 0
+    assert by_subset["chance", "different"] == pytest.approx(chance["different", "greedy"].mean())
 
 
 def test_texts_of_data_sets_stay_out_of_tables(trained):
