@@ -170,7 +170,7 @@ def text_distances(
 
 
 def text_chance(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
-    """By measure and ``greedy``, (1, K) distances of texts for unrelated inputs: of K pairs of runs,
+    """By measure and ``greedy``, (1, K) distances of texts for unrelated inputs: K pairs of runs,
     one with its inputs permuted.
     """
     rows, rng = _finite(group), np.random.default_rng(0)

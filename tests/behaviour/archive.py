@@ -9,12 +9,15 @@ ROOT = HERE.parents[1]
 
 
 def archive(version: str) -> Path:
-    """Write ``<version>.zip`` beside this file: ``lib``, and the runner as it is now."""
+    """Write ``<version>.zip`` beside this file: ``lib`` with the tables that it reads, the texts of
+    the course, and the runner as it is now.
+    """
     target = HERE / f"{version}.zip"
     if target.exists():
         sys.exit(f"{target.name} is there; an archived version never changes")
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as stored:
-        for path in sorted((ROOT / "lib").rglob("*.py")):
+        read = [ROOT / "data/course/boats.csv", *(ROOT / "lib").rglob("*.toml")]
+        for path in sorted([*(ROOT / "lib").rglob("*.py"), *read]):
             stored.writestr(_entry(path.relative_to(ROOT).as_posix()), path.read_bytes())
         stored.writestr(_entry("runner.py"), (HERE / "runner.py").read_bytes())
     return target
