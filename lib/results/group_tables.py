@@ -119,8 +119,12 @@ def _of_all(each: np.ndarray, rows: np.ndarray, n_runs: int) -> np.ndarray:
 
 
 def text_distances_by_input(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
-    """By measure and what it is of, as ``text_distances`` has them, those that are means over
-    inputs: (N, S, S), NaN for a diverged run. Of fewer than two others there are none.
+    """By measure and, in the place of a pooling, what it is of, distances (N, S, S) of runs that
+    generate texts; NaN for a diverged run. Of fewer than two others there are none.
+
+    ``greedy`` and ``sampled``: of texts by either way of decoding, sampled ones of two runs with
+    different decoding seeds, mean over pairs of these; ``teacher-forced``: of the predictions of
+    the tokens of a reference.
     """
     rows = _finite(group)
     if len(rows) < 2:
@@ -134,39 +138,34 @@ def text_distances_by_input(group: list[runs.Run]) -> dict[tuple[str, str], np.n
         found[f"token_{name}", "teacher-forced"] = generation.by_example(
             getattr(measures, f"pairwise_{name}"), outputs, generated[0]["lengths"]
         )
+    sampled = [own["texts"][1:] for own in generated]
+    n_sampled, every = len(sampled[0]), [texts.tolist() for own in sampled for texts in own]
+    apart = ~np.eye(n_sampled, dtype=bool)
+    for name in ("different", "edit_distance"):
+        whole = generation.by_input(name, every)
+        blocks = whole.reshape(-1, len(rows), n_sampled, len(rows), n_sampled)
+        own = found[name, "sampled"] = blocks.swapaxes(2, 3)[..., apart].mean(-1)
+        own[:, np.arange(len(rows)), np.arange(len(rows))] = 0
     return {key: _of_all(each, rows, len(group)) for key, each in found.items()}
 
 
 def text_distances(
     group: list[runs.Run], each: Mapping[tuple[str, str], np.ndarray]
 ) -> dict[tuple[str, str], np.ndarray]:
-    """By measure and, in the place of a pooling, what it is of, distances (1, S, S) of runs that
-    generate texts; NaN for those of a diverged run.
-
-    ``greedy`` and ``sampled``: of texts by either way of decoding, sampled ones of two runs with
-    different decoding seeds, mean over pairs of these; ``teacher-forced``: of the predictions of
-    the tokens of a reference. ``each``: of ``text_distances_by_input``.
+    """(1, S, S) means over inputs of ``each``, those of ``text_distances_by_input``, and what is no
+    such mean: BLEU of all texts, and the slots that are put into words.
     """
-    rows = _finite(group)
-    if len(rows) < 2:
+    rows, found = _finite(group), {key: stack.mean(0) for key, stack in each.items()}
+    if not each:
         return {}
-    generated = [group[row].generated for row in rows]
-    greedy = [own["texts"][0].tolist() for own in generated]
-    found = {("bleu_distance", "greedy"): measures.pairwise_bleu_distance(greedy)}
-    sampled = [own["texts"][1:] for own in generated]
-    n_sampled, every = len(sampled[0]), [texts.tolist() for own in sampled for texts in own]
-    apart = ~np.eye(n_sampled, dtype=bool)
-    for name in ("different", "edit_distance"):
-        whole = generation.by_input(name, every).mean(0)
-        blocks = whole.reshape(len(rows), n_sampled, len(rows), n_sampled)
-        found[name, "sampled"] = blocks.transpose(0, 2, 1, 3)[..., apart].mean(-1)
-        np.fill_diagonal(found[name, "sampled"], 0)
-    if "slots" in generated[0]:
-        realised = np.stack([own["slots"] for own in generated])
-        found["slot_distance", "greedy"] = measures.pairwise_slot_distance(realised)
-    stacks = {key: stack.mean(0) for key, stack in each.items()}
-    stacks |= {key: _of_all(matrix, rows, len(group)) for key, matrix in found.items()}
-    return {key: matrix[None] for key, matrix in stacks.items()}
+    texts = [group[row].generated["texts"][0].tolist() for row in rows]
+    more = {"bleu_distance": measures.pairwise_bleu_distance(texts)}
+    if "slots" in group[0].generated:
+        realised = np.stack([group[row].generated["slots"] for row in rows])
+        more["slot_distance"] = measures.pairwise_slot_distance(realised)
+    for name, matrix in more.items():
+        found[name, "greedy"] = _of_all(matrix, rows, len(group))
+    return {key: matrix[None] for key, matrix in found.items()}
 
 
 def text_chance(group: list[runs.Run]) -> dict[tuple[str, str], np.ndarray]:
@@ -191,7 +190,11 @@ def text_pair_table(each: Mapping[tuple[str, str], np.ndarray]) -> pd.DataFrame:
     a, b = np.triu_indices(n_runs, 1)
     pairs = {"run_a": np.repeat(a, n), "run_b": np.repeat(b, n)}
     # Which texts are different the hashes of the texts say.
-    columns = {name: stack for (name, _), stack in each.items() if name != "different"}
+    columns = {
+        f"sampled_{name}" if of == "sampled" else name: stack
+        for (name, of), stack in each.items()
+        if name != "different"
+    }
     return pd.DataFrame(pairs | {
         name: stack[:, a, b].T.ravel().astype(np.float16) for name, stack in columns.items()
     })  # fmt: skip

@@ -249,13 +249,10 @@ def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
         for a, b in zip(*upper, strict=True)
     ]  # fmt: skip
     assert list(distances["edit_distance", "sampled"]) == pytest.approx(crossed, abs=1e-6)
-    within = [measures.pairwise_edit_distance(own)[np.triu_indices(5, 1)].mean() for own in sampled]
-    by_run = texts.groupby("seed_label", sort=False)["edit_distance"].mean()
-    assert list(by_run) == pytest.approx(within, abs=1e-6)
-    assert texts.loc[texts["decoding"] == 0, "edit_distance"].isna().all()
     pairs = frames[tables.TEXT_PAIRS]
     means = pairs.groupby(["run_a", "run_b"], sort=False).mean()
     assert len(pairs) == 3 * 30 and list(means.index) == list(zip(*upper, strict=True))
+    assert list(means["sampled_edit_distance"]) == pytest.approx(crossed, abs=1e-3)
     for name, way in (
         ("edit_distance", "greedy"),
         ("rouge_distance", "greedy"),
@@ -266,6 +263,10 @@ def test_a_group_is_saved_loaded_and_measured(trained, tmp_path):
     one = measures.pairwise_edit_distance([[greedy[0][4]], [greedy[2][4]]])[0, 1]
     row = pairs[(pairs["run_a"] == 0) & (pairs["run_b"] == 2)].iloc[4]
     assert row["edit_distance"] == pytest.approx(one, abs=1e-3)
+    within = [measures.pairwise_edit_distance(own)[np.triu_indices(5, 1)].mean() for own in sampled]
+    by_run = texts.groupby("seed_label", sort=False)["edit_distance"].mean()
+    assert list(by_run) == pytest.approx(within, abs=1e-6)
+    assert texts.loc[texts["decoding"] == 0, "edit_distance"].isna().all()
     table = frames["measures"].query("subset == 'all'")
     assert {"different", "slot_distance", "token_jsd", "cka"} <= set(table["measure"])
     value = table.set_index(["measure", "pooling"]).loc[("different", "greedy"), "value"]
