@@ -80,12 +80,15 @@ def _outputs(setting) -> tuple[int, int]:
 
 def every_grid() -> dict[str, list]:
     """The grids of each file of ``config``; the list of the campaign and lists of jobs have none of
-    their own.
+    their own. The model is one of classifiers: grids of runs that generate texts are left out.
     """
     found = {}
     for path in sorted((paths.ROOT / "config").glob("*.yaml")):
         plans = [] if path.stem == "campaign" else grids.load_plans(path.stem)
-        found[path.stem] = [plan for plan in plans if isinstance(plan, grids.Grid)]
+        ours = [plan for plan in plans if isinstance(plan, grids.Grid)]
+        found[path.stem] = [
+            grid for grid in ours if not any(tasks.generates(one.task) for one in grid.settings)
+        ]
     return found
 
 

@@ -22,7 +22,7 @@ from lib.config.seeds import Seeds
 #: decoder's first token has seen no other), or their mean.
 POOLINGS = ("first", "last", "mean")
 ARRAYS = ("logits", "labels", "example_ids")
-GENERATED = ("texts", "scores", "lengths", "tokens", "probabilities", "slots")
+GENERATED = ("texts", "scores", "elsewhere", "lengths", "tokens", "probabilities", "slots")
 
 
 @dataclass

@@ -19,8 +19,11 @@ from lib.training.evaluation import EVAL_BATCH, Evaluation
 from lib.training.inputs import RunInputs
 from lib.training.learners import Outputs, SingleModel
 
-#: Where this share of its texts is the same, a failed run has collapsed.
+#: Where this share of its texts is the same, a run has collapsed.
 ONE_TEXT = 0.99
+#: What an example's own input has to add at least to the log-likelihood of a reference's token, in
+#: nats, over the input of another: with less the run ignores what it is given.
+LEAST_GAIN = 0.01
 #: Texts that are sampled for each input, with decoding seeds 0, 1, …
 N_SAMPLED = 5
 
@@ -61,12 +64,13 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
     ``vectors`` are of the decoder's states at that reference: ``last``, where its last token is
     predicted, and ``mean``, over its tokens.
 
-    ``generated`` holds ``texts`` (1 + N_SAMPLED, N), of greedy decoding first; ``lengths`` (N,) of
-    the references in tokens; ``tokens`` (T,), the most probable at each place of all references,
-    one behind the other; ``probabilities`` (T, V' + 1) there, of the tokens of ``vocabulary`` and
-    of all others together; ``scores`` (1 + N_SAMPLED, N) of the texts by the task's metric; and,
-    where inputs are lists of slots, ``slots`` (N, K): which of them the greedy text realises. A
-    model whose weights are not finite generates empty texts.
+    ``generated`` holds ``texts`` (1 + N_SAMPLED, N), of greedy decoding first, and their ``scores``
+    by the task's metric; ``elsewhere`` (N,), the same likelihood beside the input of another
+    example; ``lengths`` (N,) of the references in tokens; ``tokens`` (T,), the most probable at
+    each place of all references, one behind the other; ``probabilities`` (T, V' + 1) there, of the
+    tokens of ``vocabulary`` and of all others together; and, where inputs are lists of slots,
+    ``slots`` (N, K): which of them the greedy text realises. A model whose weights are not finite
+    generates empty texts.
     """
     model.eval()
     data, setting = inputs.data.evaluation, inputs.setting
@@ -79,7 +83,9 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
         given, targets = loader.batch(batch)[0], loader.target_tokens(batch)
         with devices.autocast(device, setting.precision):
             logits, states = generators.teacher_forced(model, given, targets, states=True)
-        logs = logits.float().log_softmax(-1)
+            elsewhere = loader.batch((batch + len(data) // 2) % len(data))[0]
+            others, _ = generators.teacher_forced(model, elsewhere, targets)
+        logs, others = (one.float().log_softmax(-1) for one in (logits, others))
         for i, row in enumerate(batch):
             there = targets[i] != NO_TOKEN
             own, layers = logs[i, there], states[:, i, there]
@@ -87,6 +93,7 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
             rest = (1 - chances.sum(-1, keepdim=True)).clamp(min=0)
             rows[int(row)] = {
                 "likelihood": own.gather(-1, targets[i, there][:, None]).mean(),
+                "elsewhere": others[i, there].gather(-1, targets[i, there][:, None]).mean(),
                 "tokens": own.argmax(-1),
                 "probabilities": torch.cat([chances, rest], -1).half(),
                 "last": layers[:, -1],
@@ -110,6 +117,7 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
     generated = {
         "texts": texts.astype(str),
         "scores": text_scores([*texts.tolist(), read], references, metric)[:-1],
+        "elsewhere": np.array(columns["elsewhere"], np.float32),
         "lengths": np.array([len(own) for own in columns["tokens"]]),
         "tokens": np.concatenate(columns["tokens"]),
         "probabilities": np.concatenate(columns["probabilities"]),
@@ -125,7 +133,8 @@ def evaluate(inputs: RunInputs, model: torch.nn.Module, device: torch.device) ->
 
 def clear(generated: Mapping[str, np.ndarray]) -> None:
     """Make what a diverged run generated and predicted nothing, in place."""
-    nothing = {"texts": "", "tokens": 0, "slots": False, "scores": np.nan, "probabilities": np.nan}
+    nothing = {"texts": "", "tokens": 0, "slots": False}
+    nothing |= dict.fromkeys(("scores", "elsewhere", "probabilities"), np.nan)
     for name, array in generated.items():
         if name in nothing:
             array[:] = nothing[name]
@@ -189,15 +198,17 @@ def baseline_likelihood(inputs: RunInputs) -> float:
 def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[str, Any]:
     """Score and status of a run that generates texts, by greedy decoding.
 
-    It has failed if its references are no likelier than ``baseline_likelihood``; collapsed, if it
-    then generates one text for 99 % of the inputs.
+    It has failed if its references are no likelier than ``baseline_likelihood``, or if it ignores
+    its inputs: if the tokens of its references are less than ``LEAST_GAIN`` likelier than beside
+    another example's input, or if it writes one text for 99 % of the inputs, which is collapsed.
     """
     metric, data = inputs.data.task.metric, inputs.data.evaluation
     others = [name for name in METRICS if name != metric]
+    gain = float((evaluation.logits[:, 0] - evaluation.generated["elsewhere"]).mean())
     likelihood, least = float(evaluation.logits.mean()), baseline_likelihood(inputs)
     shared = {"metric": metric, "accuracy": None, "majority": None, "baseline": least}
     if diverged or not np.isfinite(likelihood):
-        nothing = dict.fromkeys([*others, "likelihood"])
+        nothing = dict.fromkeys([*others, "likelihood", "gain"])
         return {**shared, "status": "diverged", "score": None, "other_scores": nothing}
     references = references_of(data, backbones.load_tokenizer(inputs.located))
     texts = evaluation.generated["texts"][0].tolist()
@@ -205,11 +216,11 @@ def score(inputs: RunInputs, evaluation: Evaluation, *, diverged: bool) -> dict[
         name: float(text_scores([texts, texts], references, name)[0].mean()) for name in others
     }
     shares = np.unique(texts, return_counts=True)[1] / len(texts)
-    failed = likelihood <= least
-    status = "collapsed" if failed and shares.max() >= ONE_TEXT else "failed" if failed else "ok"
+    failed = likelihood <= least or gain < LEAST_GAIN
+    status = "collapsed" if shares.max() >= ONE_TEXT else "failed" if failed else "ok"
     return {
         **shared,
         "status": status,
         "score": float(evaluation.generated["scores"][0].mean()),
-        "other_scores": scores | {"likelihood": likelihood},
+        "other_scores": scores | {"likelihood": likelihood, "gain": gain},
     }

@@ -12,10 +12,12 @@ from benchmarks import boats
 from lib import measures
 from lib.config import Setting
 from lib.config.seeds import Seeds
-from lib.models import backbones
+from lib.data import examples
+from lib.models import backbones, generators
 from lib.results import group_tables, runs, tables
 from lib.results.run_group import RunGroup
 from lib.training import generation, loop
+from lib.training.evaluation import Evaluation
 from lib.training.experiment import build, finetune
 from lib.training.inputs import prepare_inputs
 from lib.training.loop import losses
@@ -135,7 +137,9 @@ def test_a_run_says_what_it_generated_and_predicted(inputs, trained, tokenizer):
         assert generated["scores"] == pytest.approx(scores)
         assert record["score"] == pytest.approx(scores[0].mean())
         assert record["other_scores"]["likelihood"] == pytest.approx(run.logits.mean())
-        assert record["status"] == "ok" and record["baseline"] < run.logits.mean()
+        assert record["baseline"] < run.logits.mean()
+        gain = run.logits[:, 0] - generated["elsewhere"]
+        assert record["other_scores"]["gain"] == pytest.approx(gain.mean(), abs=1e-6)
         layers = len(run.vectors["mean"])
         assert {v.shape for v in run.vectors.values()} == {(layers, 30, 128)}
     # The likelihood of a reference is that of its tokens, of those that are in the vocabulary.
@@ -166,6 +170,49 @@ def test_sampled_texts_have_decoding_seeds_of_their_own(trained):
 def test_several_seeds_are_no_one_program(inputs):
     with pytest.raises(ValueError, match="2 seeds as one program are for classifiers"):
         finetune(inputs, SEEDS[:2], device="cpu")
+
+
+def test_what_a_run_predicts_beside_another_input(inputs):
+    """Of two examples with the same input the one is the other's input, and nothing is gained."""
+    one = inputs.data.evaluation.take([4])
+    pair = dataclasses.replace(inputs.data, evaluation=inputs.data.evaluation.take([4, 4]))
+    model = build(inputs, [SEEDS[0]], torch.device("cpu")).models[0]
+    found = generation.evaluate(dataclasses.replace(inputs, data=pair), model, torch.device("cpu"))
+    assert found.generated["elsewhere"] == pytest.approx(found.logits[:, 0])
+    both = inputs.data.evaluation.take([4, 9])
+    pair = dataclasses.replace(inputs.data, evaluation=both)
+    found = generation.evaluate(dataclasses.replace(inputs, data=pair), model, torch.device("cpu"))
+    tokens, targets = (examples.Loader(part, torch.device("cpu"), typed=False)
+                       for part in (inputs.data.evaluation.take([9]), one))  # fmt: skip
+    target = targets.target_tokens(np.array([0]))
+    with torch.no_grad():
+        given = tokens.batch(np.array([0]))[0]
+        logits, _ = generators.teacher_forced(model.eval(), given, target)
+    expected = -torch.nn.functional.cross_entropy(logits[0], target[0])
+    assert found.generated["elsewhere"][0] == pytest.approx(float(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "gain", "n_texts", "status"),
+    [
+        (-1.0, 0.5, 30, "ok"),
+        (-9.0, 0.5, 30, "failed"),
+        (-1.0, 0.009, 30, "failed"),
+        (-1.0, 0.011, 30, "ok"),
+        (-1.0, -0.5, 30, "failed"),
+        (-1.0, 0.5, 2, "ok"),
+        (-1.0, 0.5, 1, "collapsed"),
+        (-9.0, 0.0, 1, "collapsed"),
+    ],
+)
+def test_a_run_has_failed_if_it_knows_no_more_than_the_baseline_or_ignores_its_inputs(
+    inputs, trained, likelihood, gain, n_texts, status
+):
+    generated = dict(trained[0].generated)
+    generated["texts"] = np.tile([f"boat {row % n_texts}" for row in range(30)], (6, 1))
+    generated["elsewhere"] = np.full(30, likelihood - gain)
+    made = Evaluation(np.full((30, 1), likelihood), {}, generated)
+    assert generation.score(inputs, made, diverged=False)["status"] == status
 
 
 def test_a_run_that_learns_nothing_has_failed(inputs):
